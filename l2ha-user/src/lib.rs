@@ -1,0 +1,1 @@
+//! The l2ha daemon as a library, so that its parts can be tested from outside.

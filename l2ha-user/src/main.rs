@@ -1,0 +1,3 @@
+//! The `l2ha` command.
+
+fn main() {}
