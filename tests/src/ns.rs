@@ -1,0 +1,409 @@
+//! Network namespaces: made under a name of their own, entered by thread or by process, and
+//! removed with everything that runs in them.
+//!
+//! A namespace is entered with `setns(CLONE_NEWNET)` and never with `ip netns exec`: that mounts a
+//! new `/sys`, behind which the machine's bpffs disappears.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::process::Process;
+
+/// What every name of a namespace of the lab starts with, followed by the pid of its maker.
+const PREFIX: &str = "l2ha-";
+/// Where iproute2 keeps the namespaces that have a name.
+const NETNS: &str = "/run/netns";
+
+/// A network namespace; dropping it ends what runs in it and removes it.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    file: File,
+    inode: u64,
+    processes: Mutex<Vec<Process>>,
+}
+
+impl Namespace {
+    /// Makes a namespace `l2ha-<pid>-<n>-<label>` with the loopback up and IPv6 duplicate address
+    /// detection off (so that an address can be used at once).
+    ///
+    /// # Errors
+    ///
+    /// When not root, or when the kernel has no network namespaces.
+    pub fn new(label: &str) -> Result<Self> {
+        static SWEPT: OnceLock<()> = OnceLock::new();
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        SWEPT.get_or_init(sweep);
+
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}{}-{number}-{label}", std::process::id());
+        output(Command::new("ip").args(["netns", "add", &name]))
+            .context("cannot make a network namespace; the lab needs root and iproute2")?;
+        let path = Path::new(NETNS).join(&name);
+        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let namespace = Self {
+            inode: file.metadata()?.ino(),
+            name,
+            file,
+            processes: Mutex::default(),
+        };
+        for scope in ["default", "all"] {
+            namespace.sysctl(&format!("net/ipv6/conf/{scope}/accept_dad"), "0")?;
+        }
+        namespace.run(["ip", "link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
+    /// The name that `ip netns` shows.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file that stands for the namespace: `nsenter --net=<path>` enters it.
+    pub fn path(&self) -> PathBuf {
+        Path::new(NETNS).join(&self.name)
+    }
+
+    /// Makes a command run in this namespace. Nothing else of the command's world changes.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace's file descriptor cannot be duplicated.
+    pub fn place(&self, command: &mut Command) -> Result<()> {
+        let file = self.file.try_clone()?;
+        // SAFETY: between fork and exec only setns(2) is called, which is async-signal-safe; the
+        // descriptor lives in the closure.
+        unsafe {
+            command.pre_exec(move || setns(&file, CloneFlags::CLONE_NEWNET).map_err(Into::into));
+        }
+        Ok(())
+    }
+
+    /// Runs a program to its end and returns its standard output.
+    ///
+    /// # Errors
+    ///
+    /// Names the command, the namespace and what it said when it does not exit with 0.
+    pub fn run<I, S>(&self, words: I) -> Result<String>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = command(words)?;
+        self.place(&mut command)?;
+        output(&mut command).with_context(|| format!("in namespace {}", self.name))
+    }
+
+    /// Runs a program to its end and returns its status and both outputs together, failed or not.
+    ///
+    /// # Errors
+    ///
+    /// Only when it cannot be started.
+    pub fn try_run<I, S>(&self, words: I) -> Result<(ExitStatus, String)>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = command(words)?;
+        self.place(&mut command)?;
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {}", show(&command)))?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Ok((output.status, text))
+    }
+
+    /// Several `ip` commands in one go, each a line without the leading `ip`. They follow each
+    /// other within a millisecond, which separate processes would not.
+    ///
+    /// # Errors
+    ///
+    /// When one of them fails; the rest is then not done.
+    pub fn ip_batch(&self, lines: &str) -> Result<()> {
+        self.batch(&["ip", "-batch", "-"], lines)
+    }
+
+    /// Runs a program with `input` on its standard input.
+    fn batch(&self, words: &[&str], input: &str) -> Result<()> {
+        use std::io::Write as _;
+        let mut command = command(words)?;
+        self.place(&mut command)?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", show(&command)))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!(
+                "in namespace {}: {} failed: {}\n{input}",
+                self.name,
+                show(&command),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
+    }
+
+    /// Runs an `ip -j` query and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// When it fails or does not print JSON.
+    pub fn ip_json(&self, words: &[&str]) -> Result<serde_json::Value> {
+        let text = self.run(["ip", "-j"].iter().chain(words))?;
+        if text.trim().is_empty() {
+            return Ok(serde_json::Value::Array(Vec::new()));
+        }
+        serde_json::from_str(&text).with_context(|| format!("ip -j {}: {text}", words.join(" ")))
+    }
+
+    /// Starts a program in this namespace, in a process group of its own so that a Ctrl-C in the
+    /// terminal reaches only the lab, which then ends it in order.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn spawn(&self, mut command: Command) -> Result<Process> {
+        self.place(&mut command)?;
+        command.process_group(0);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", show(&command)))?;
+        let process = Process::new(show(&command), child);
+        let mut processes = self
+            .processes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        processes.retain(Process::is_running);
+        processes.push(process.clone());
+        Ok(process)
+    }
+
+    /// Runs a closure in a thread inside this namespace: sockets made there belong to it for ever.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot enter the namespace.
+    ///
+    /// # Panics
+    ///
+    /// When the closure does.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    setns(&self.file, CloneFlags::CLONE_NEWNET)
+                        .map_err(|error| anyhow!("cannot enter {}: {error}", self.name))?;
+                    Ok(work())
+                })
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Starts a thread that lives in this namespace and whose sockets are made there.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace's file descriptor cannot be duplicated.
+    pub fn thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<thread::JoinHandle<Result<T>>> {
+        let file = self.file.try_clone()?;
+        let name = self.name.clone();
+        Ok(thread::spawn(move || {
+            setns(&file, CloneFlags::CLONE_NEWNET)
+                .map_err(|error| anyhow!("cannot enter {name}: {error}"))?;
+            Ok(work())
+        }))
+    }
+
+    /// Sets a value below `/proc/sys` of this namespace, named with slashes: `net/ipv4/ip_forward`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such value or it does not take it.
+    pub fn sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let path = Path::new("/proc/sys").join(name);
+        // /proc/sys/net shows the namespace of the thread that looks.
+        self.enter(|| fs::write(&path, value))?
+            .with_context(|| format!("cannot set {name} to {value} in {}", self.name))
+    }
+
+    /// Reads a value below `/proc/sys` of this namespace.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such value.
+    pub fn read_sysctl(&self, name: &str) -> Result<String> {
+        let path = Path::new("/proc/sys").join(name);
+        let text = self
+            .enter(|| fs::read_to_string(&path))?
+            .with_context(|| format!("cannot read {name} in {}", self.name))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// The index of an interface, if there is one of that name.
+    ///
+    /// # Errors
+    ///
+    /// When the interfaces cannot be listed.
+    pub fn ifindex(&self, interface: &str) -> Result<Option<u32>> {
+        let links = self.ip_json(&["link"])?;
+        Ok(links.as_array().and_then(|links| {
+            links
+                .iter()
+                .find(|link| link["ifname"] == interface)
+                .and_then(|link| link["ifindex"].as_u64())
+                .and_then(|index| u32::try_from(index).ok())
+        }))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let processes = self
+            .processes
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        for process in processes.drain(..) {
+            process.kill();
+        }
+        // What those started in turn; a namespace lives on for as long as anything is in it.
+        end_strays(self.inode);
+        remove(&self.name);
+    }
+}
+
+/// Removes namespaces of labs that were killed before they could: their maker is gone.
+fn sweep() {
+    let Ok(entries) = fs::read_dir(NETNS) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let Some(pid) = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').next())
+            .and_then(|pid| pid.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if Path::new(&format!("/proc/{pid}")).exists() {
+            continue;
+        }
+        if let Ok(metadata) = entry.path().metadata() {
+            end_strays(metadata.ino());
+        }
+        remove(name);
+    }
+}
+
+/// Ends every process that still runs in the namespace with this inode.
+fn end_strays(inode: u64) {
+    let until = Instant::now() + Duration::from_secs(2);
+    loop {
+        let pids = pids_in(inode);
+        for pid in &pids {
+            // A stray that ended by itself in between is what was wanted.
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        if pids.is_empty() || Instant::now() > until {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The processes, other than this one, whose network namespace has this inode.
+fn pids_in(inode: u64) -> Vec<Pid> {
+    let own = std::process::id();
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| u32::try_from(*pid) != Ok(own))
+        .filter(|pid| {
+            fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|file| file.ino() == inode)
+        })
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// Removes a namespace's name; its interfaces go with it.
+fn remove(name: &str) {
+    if let Err(error) = output(Command::new("ip").args(["netns", "del", name])) {
+        eprintln!("lab: {error:#}");
+    }
+}
+
+/// A command from its words.
+fn command<I, S>(words: I) -> Result<Command>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let mut words = words.into_iter();
+    let program = words.next().context("an empty command")?;
+    let mut command = Command::new(program);
+    command.args(words);
+    Ok(command)
+}
+
+/// Runs a command to its end and returns its standard output; the error names the command.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {}", show(command)))?;
+    if !output.status.success() {
+        bail!(
+            "{} failed ({}): {}{}",
+            show(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim(),
+            String::from_utf8_lossy(&output.stdout).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A command as a person would type it.
+pub(crate) fn show(command: &Command) -> String {
+    let mut text = format!("`{}", command.get_program().to_string_lossy());
+    for argument in command.get_args() {
+        text.push(' ');
+        text.push_str(&argument.to_string_lossy());
+    }
+    text.push('`');
+    text
+}
