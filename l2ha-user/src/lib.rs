@@ -1,1 +1,3 @@
 //! The l2ha daemon as a library, so that its parts can be tested from outside.
+
+pub mod netlink;
