@@ -143,6 +143,16 @@ impl Namespace {
         self.batch(&["ip", "-batch", "-"], lines)
     }
 
+    /// As [`Namespace::ip_batch`], with the family said first (`-4` or `-6`): an `ip rule` that
+    /// names no address needs it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn ip_batch_for(&self, family: &str, lines: &str) -> Result<()> {
+        self.batch(&["ip", family, "-batch", "-"], lines)
+    }
+
     /// Runs a program with `input` on its standard input.
     fn batch(&self, words: &[&str], input: &str) -> Result<()> {
         use std::io::Write as _;

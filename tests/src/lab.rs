@@ -1,0 +1,274 @@
+//! One scenario's world: a scratch folder, clouds, and whatever was started in them; kept as
+//! evidence when the scenario fails, removed without a trace when it holds.
+
+use std::{
+    fmt::Debug,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cloud::{Cloud, CloudOptions, Host},
+    ns::Namespace,
+};
+
+/// Something a lab must end, and may be asked about first.
+pub trait Resident: Debug + Send + Sync {
+    /// Writes what helps to understand a failure into a folder.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written or asked; the rest of the evidence is taken all the same.
+    fn evidence(&self, into: &Path) -> Result<()>;
+
+    /// Ends it and removes what it left.
+    fn end(&self);
+}
+
+/// One scenario's world.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    prefix: String,
+    dir: PathBuf,
+    born: Instant,
+    hosts: Mutex<Vec<Arc<Host>>>,
+    residents: Mutex<Vec<Arc<dyn Resident>>>,
+}
+
+impl Lab {
+    /// Makes an empty lab.
+    ///
+    /// # Errors
+    ///
+    /// When its scratch folder cannot be made.
+    pub fn new(name: &str) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("lab{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(format!("l2ha-{prefix}"));
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        // FRR gives its privileges up and still has to get to its files in there.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+        Ok(Self {
+            name: name.to_owned(),
+            prefix,
+            dir,
+            born: Instant::now(),
+            hosts: Mutex::default(),
+            residents: Mutex::default(),
+        })
+    }
+
+    /// Runs a scenario in a lab of its own. When it fails, captures, logs and the state of every
+    /// host are kept in `target/lab-failures/<name>`, and the folder is named.
+    ///
+    /// # Errors
+    ///
+    /// Those of the scenario.
+    ///
+    /// # Panics
+    ///
+    /// When the scenario does.
+    pub fn run(name: &str, scenario: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let lab = Self::new(name)?;
+        let evidence = target_dir().join("lab-failures").join(name);
+        // Of an earlier run; usually there is none.
+        let _ = fs::remove_dir_all(&evidence);
+        let result = catch_unwind(AssertUnwindSafe(|| scenario(&lab)));
+        if !matches!(result, Ok(Ok(()))) {
+            match lab.keep_evidence(&evidence) {
+                Ok(()) => eprintln!("lab: what there is to see is in {}", evidence.display()),
+                Err(error) => eprintln!("lab: could not keep the evidence: {error:#}"),
+            }
+        }
+        drop(lab);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// The scratch folder; it goes with the lab.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What names in places shared by the whole machine start with, so that labs do not meet.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Time since the lab was made.
+    pub fn age(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// Prints a line of the scenario's story with the time since its start.
+    pub fn say(&self, text: impl std::fmt::Display) {
+        println!(
+            "{:>8.3} s  {}: {text}",
+            self.born.elapsed().as_secs_f64(),
+            self.name
+        );
+    }
+
+    /// Makes a cloud with one host for each name.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be made.
+    pub fn cloud(
+        &self,
+        options: CloudOptions,
+        names: &[&str],
+    ) -> Result<(Arc<Cloud>, Vec<Arc<Host>>)> {
+        let cloud = Arc::new(Cloud::new(options)?);
+        let hosts = names
+            .iter()
+            .map(|name| cloud.host(name))
+            .collect::<Result<Vec<_>>>()?;
+        self.hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(hosts.iter().cloned());
+        Ok((cloud, hosts))
+    }
+
+    /// Takes something in charge: it is ended with the lab, last come first.
+    pub fn adopt<T: Resident + 'static>(&self, resident: T) -> Arc<T> {
+        let resident = Arc::new(resident);
+        self.residents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(resident.clone());
+        resident
+    }
+
+    /// Copies the scratch folder and writes the state of every host into `into`.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be written there.
+    pub fn keep_evidence(&self, into: &Path) -> Result<()> {
+        fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+        let residents = self
+            .residents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for resident in residents.iter() {
+            if let Err(error) = resident.evidence(into) {
+                eprintln!("lab: {resident:?}: {error:#}");
+            }
+        }
+        for host in self
+            .hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            fs::write(into.join(format!("{}.state", host.name)), state(&host.ns))?;
+        }
+        copy_tree(&self.dir, into)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let residents = self
+            .residents
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        while let Some(resident) = residents.pop() {
+            resident.end();
+        }
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            eprintln!("lab: cannot remove {}: {error}", self.dir.display());
+        }
+    }
+}
+
+/// Asks `question` every few milliseconds until it has an answer.
+///
+/// # Errors
+///
+/// After `timeout`, naming `what`, with the last error of the question if it had one.
+pub fn wait_for<T>(
+    what: &str,
+    timeout: Duration,
+    mut question: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        let answer = question();
+        match answer {
+            Ok(Some(answer)) => return Ok(answer),
+            _ if start.elapsed() < timeout => std::thread::sleep(Duration::from_millis(20)),
+            Ok(None) => bail!("{what}: not within {:.1} s", timeout.as_secs_f32()),
+            Err(error) => {
+                return Err(
+                    error.context(format!("{what}: not within {:.1} s", timeout.as_secs_f32()))
+                );
+            }
+        }
+    }
+}
+
+/// Cargo's target folder, found from where the running test or xtask lies.
+pub fn target_dir() -> PathBuf {
+    std::env::current_exe()
+        .ok()
+        .and_then(|exe| {
+            let profile = exe.parent()?;
+            let profile = if profile.ends_with("deps") {
+                profile.parent()?
+            } else {
+                profile
+            };
+            Some(profile.parent()?.to_owned())
+        })
+        .unwrap_or_else(|| PathBuf::from("target"))
+}
+
+/// What a person would look at first.
+fn state(ns: &Namespace) -> String {
+    let mut text = String::new();
+    for words in [
+        &["ip", "-d", "addr"][..],
+        &["ip", "-4", "route", "show", "table", "all"],
+        &["ip", "-6", "route", "show", "table", "all"],
+        &["ip", "neigh"],
+        &["ip", "-s", "link"],
+        &["bpftool", "net"],
+        &["ss", "-anptu"],
+    ] {
+        let shown = match ns.try_run(words) {
+            Ok((_, shown)) => shown,
+            Err(error) => format!("{error:#}\n"),
+        };
+        text.push_str(&format!("# {}\n{shown}\n", words.join(" ")));
+    }
+    text
+}
+
+/// Copies files, not sockets or what may not be seen, below `from` to `to`.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let target = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
