@@ -224,3 +224,29 @@ impl Host {
         ))
     }
 }
+
+/// Joins two hosts by a plain veth pair with the same name at both ends, without any tunnel: for
+/// trying routing peers against each other.
+///
+/// # Errors
+///
+/// When the link cannot be made.
+pub fn plain_link(a: &Host, b: &Host, name: &str) -> Result<()> {
+    a.ns.run([
+        "ip",
+        "link",
+        "add",
+        name,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        name,
+        "netns",
+        b.ns.name(),
+    ])?;
+    for host in [a, b] {
+        host.ns.run(["ip", "link", "set", name, "up"])?;
+    }
+    Ok(())
+}

@@ -1,11 +1,18 @@
 //! The lab: hosts in network namespaces joined by an emulated unicast-only cloud.
 
+mod bird;
 mod cloud;
+mod frr;
 mod lab;
 mod ns;
 mod process;
+mod routing;
+mod vty;
 
-pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY};
+pub use bird::Bird;
+pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
+pub use frr::Frr;
 pub use lab::{Lab, Resident, target_dir, wait_for};
 pub use ns::Namespace;
 pub use process::Process;
+pub use routing::{LsaKey, OspfLink, RouterConfig, differences};

@@ -1,0 +1,196 @@
+//! BIRD in a namespace, with every file and socket of its own.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    cloud::Host,
+    lab::{Lab, Resident, wait_for},
+    process::Process,
+    routing::{LsaKey, RouterConfig},
+    vty,
+};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running BIRD.
+#[derive(Debug)]
+pub struct Bird {
+    name: String,
+    socket: PathBuf,
+    process: Process,
+}
+
+impl Bird {
+    /// Starts BIRD and waits until it can be asked.
+    ///
+    /// # Errors
+    ///
+    /// When it is not installed or does not come up; its log is in the lab's folder.
+    pub fn start(lab: &Lab, host: &Host, config: &RouterConfig) -> Result<Arc<Self>> {
+        let dir = lab.dir().join(format!("bird-{}", host.name));
+        fs::create_dir_all(&dir)?;
+        let file = dir.join("bird.conf");
+        let log = dir.join("bird.log");
+        fs::write(&file, bird_conf(config, &log))?;
+        let socket = dir.join("bird.ctl");
+        let output = fs::File::create(dir.join("bird.out"))?;
+        let mut command = Command::new("bird");
+        command
+            .arg("-f")
+            .arg("-c")
+            .arg(&file)
+            .arg("-s")
+            .arg(&socket)
+            .arg("-P")
+            .arg(dir.join("bird.pid"))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        let process = host
+            .ns
+            .spawn(command)
+            .context("is BIRD installed? apt-get install bird2")?;
+        let bird = lab.adopt(Self {
+            name: host.name.clone(),
+            socket,
+            process,
+        });
+        wait_for(&format!("BIRD of {}", host.name), PATIENCE, || {
+            ensure!(bird.process.is_running(), "BIRD has ended");
+            Ok(bird.ask("show status").ok())
+        })?;
+        Ok(bird)
+    }
+
+    /// Asks BIRD a command of `birdc`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer or refuses.
+    pub fn ask(&self, command: &str) -> Result<String> {
+        vty::bird(&self.socket, command)
+    }
+
+    /// The router ids of the neighbours in state Full.
+    ///
+    /// # Errors
+    ///
+    /// When BIRD does not answer.
+    pub fn full_neighbours(&self) -> Result<Vec<Ipv4Addr>> {
+        let text = self.ask("show ospf neighbors ospf6")?;
+        text.lines()
+            .filter(|line| {
+                line.split_whitespace()
+                    .nth(2)
+                    .is_some_and(|state| state.starts_with("Full"))
+            })
+            .map(|line| {
+                let id = line.split_whitespace().next().context("an empty line")?;
+                Ok(id.parse()?)
+            })
+            .collect()
+    }
+
+    /// The link state database.
+    ///
+    /// # Errors
+    ///
+    /// When BIRD does not answer or in an unknown form.
+    pub fn database(&self) -> Result<Vec<LsaKey>> {
+        parse_database(&self.ask("show ospf lsadb")?)
+    }
+
+    /// Ends BIRD with SIGTERM.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end in time.
+    pub fn stop(&self) -> Result<()> {
+        self.process.terminate(PATIENCE).map(drop)
+    }
+}
+
+impl Resident for Bird {
+    fn evidence(&self, into: &Path) -> Result<()> {
+        let mut text = String::new();
+        for command in [
+            "show ospf neighbors",
+            "show ospf interface",
+            "show ospf lsadb",
+            "show ospf state all",
+            "show route all",
+        ] {
+            let answer = self.ask(command);
+            let answer = answer.unwrap_or_else(|error| format!("{error:#}\n"));
+            text.push_str(&format!("# {command}\n{answer}\n"));
+        }
+        fs::write(into.join(format!("{}.bird", self.name)), text)?;
+        Ok(())
+    }
+
+    fn end(&self) {
+        self.process.kill();
+    }
+}
+
+fn bird_conf(config: &RouterConfig, log: &Path) -> String {
+    let RouterConfig {
+        router_id,
+        links,
+        stubs,
+        hello,
+        dead,
+    } = config;
+    let mut area = String::new();
+    for link in links {
+        area.push_str(&format!(
+            "    interface \"{}\" {{ type ptp; hello {hello}; dead {dead}; cost {}; }};\n",
+            link.interface, link.cost
+        ));
+    }
+    for stub in stubs {
+        area.push_str(&format!("    stubnet {stub}/128;\n"));
+    }
+    format!(
+        "log \"{}\" all;\n\
+         router id {router_id};\n\
+         protocol device {{ scan time 1; }}\n\
+         protocol kernel {{ ipv6 {{ export all; import none; }}; merge paths on; }}\n\
+         protocol ospf v3 ospf6 {{\n  ipv6 {{ import all; export none; }};\n  ecmp yes;\n  \
+         debug {{ states, events }};\n  area 0 {{\n{area}  }};\n}}\n",
+        log.display()
+    )
+}
+
+/// Reads the tables of `show ospf lsadb`: type, LS ID, router, sequence number, age, checksum.
+fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
+    let mut lsas = Vec::new();
+    for line in text.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [ls_type, id, router, sequence, _age, checksum] = words[..] else {
+            continue;
+        };
+        let Ok(ls_type) = u16::from_str_radix(ls_type, 16) else {
+            continue;
+        };
+        lsas.push(LsaKey {
+            ls_type,
+            id: u32::from(id.parse::<Ipv4Addr>()?),
+            router: router.parse()?,
+            sequence: u32::from_str_radix(sequence, 16)?,
+            checksum: u16::from_str_radix(checksum, 16)?,
+            length: None,
+        });
+    }
+    lsas.sort();
+    Ok(lsas)
+}

@@ -1,0 +1,265 @@
+//! FRR's zebra and ospf6d in a namespace, with every file and socket of their own.
+//!
+//! They start as root and change to the user `frr`, which Debian's package puts into `frrvty`, so
+//! that nothing of the machine's accounts has to change.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::{
+    cloud::Host,
+    lab::{Lab, Resident, wait_for},
+    process::Process,
+    routing::{LsaKey, RouterConfig},
+    vty,
+};
+
+const LIBEXEC: &str = "/usr/lib/frr";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running zebra and ospf6d.
+#[derive(Debug)]
+pub struct Frr {
+    name: String,
+    dir: PathBuf,
+    processes: Mutex<Vec<Process>>,
+}
+
+impl Frr {
+    /// Starts both daemons and waits until they can be asked.
+    ///
+    /// # Errors
+    ///
+    /// When FRR is not installed or does not come up; its logs are in the lab's folder.
+    pub fn start(lab: &Lab, host: &Host, config: &RouterConfig) -> Result<Arc<Self>> {
+        ensure!(
+            Path::new(LIBEXEC).join("ospf6d").exists(),
+            "FRR is not installed: apt-get install frr"
+        );
+        let dir = lab.dir().join(format!("frr-{}", host.name));
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join("zebra.conf"), "ipv6 forwarding\n")?;
+        fs::write(dir.join("ospf6d.conf"), ospf6d_conf(config))?;
+        crate::ns::output(Command::new("chown").args(["-R", "frr:frr"]).arg(&dir))?;
+        let frr = lab.adopt(Self {
+            name: host.name.clone(),
+            dir,
+            processes: Mutex::default(),
+        });
+        for daemon in ["zebra", "ospf6d"] {
+            let process = frr.spawn(host, daemon)?;
+            frr.lock().push(process.clone());
+            let socket = frr.socket(daemon);
+            wait_for(&format!("{daemon} of {}", host.name), PATIENCE, || {
+                ensure!(process.is_running(), "{daemon} has ended");
+                Ok(vty::frr(&socket, &["show version"]).ok())
+            })?;
+        }
+        Ok(frr)
+    }
+
+    fn spawn(&self, host: &Host, daemon: &str) -> Result<Process> {
+        let file = |suffix: &str| self.dir.join(format!("{daemon}.{suffix}"));
+        let output = fs::File::create(file("out"))?;
+        let mut command = Command::new(Path::new(LIBEXEC).join(daemon));
+        command
+            .arg("-f")
+            .arg(file("conf"))
+            .arg("-i")
+            .arg(file("pid"))
+            .arg("-z")
+            .arg(self.dir.join("zserv.api"))
+            .arg("--vty_socket")
+            .arg(&self.dir)
+            .args(["-P", "0"])
+            .arg("--log")
+            .arg(format!("file:{}", file("log").display()))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        host.ns.spawn(command)
+    }
+
+    fn socket(&self, daemon: &str) -> PathBuf {
+        self.dir.join(format!("{daemon}.vty"))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Process>> {
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks ospf6d for something it prints as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer or not in JSON.
+    pub fn ospf6d(&self, command: &str) -> Result<Value> {
+        let text = vty::frr(&self.socket("ospf6d"), &[command])?;
+        serde_json::from_str(&text).with_context(|| format!("`{command}` says {text}"))
+    }
+
+    /// Gives ospf6d configuration commands, one after the other, from the top level.
+    ///
+    /// # Errors
+    ///
+    /// When it refuses one.
+    pub fn configure(&self, commands: &[&str]) -> Result<()> {
+        let commands: Vec<_> = std::iter::once(&"configure terminal")
+            .chain(commands)
+            .copied()
+            .collect();
+        vty::frr(&self.socket("ospf6d"), &commands).map(drop)
+    }
+
+    /// The router ids of the neighbours in state Full.
+    ///
+    /// # Errors
+    ///
+    /// When ospf6d does not answer.
+    pub fn full_neighbours(&self) -> Result<Vec<Ipv4Addr>> {
+        let answer = self.ospf6d("show ipv6 ospf6 neighbor json")?;
+        let neighbours = answer["neighbors"].as_array().context("no neighbors")?;
+        neighbours
+            .iter()
+            .filter(|neighbour| neighbour["state"] == "Full")
+            .map(|neighbour| {
+                let id = neighbour["neighborId"].as_str().context("no neighborId")?;
+                Ok(id.parse()?)
+            })
+            .collect()
+    }
+
+    /// The link state database: of the area and the AS, and of each link.
+    ///
+    /// # Errors
+    ///
+    /// When ospf6d does not answer or in an unknown form.
+    pub fn database(&self) -> Result<Vec<LsaKey>> {
+        let text = vty::frr(
+            &self.socket("ospf6d"),
+            &["show ipv6 ospf6 database internal"],
+        )?;
+        parse_database(&text)
+    }
+
+    /// Ends both daemons with SIGTERM: they leave the network in order.
+    ///
+    /// # Errors
+    ///
+    /// When one does not end in time.
+    pub fn stop(&self) -> Result<()> {
+        let mut processes = self.lock();
+        while let Some(process) = processes.pop() {
+            process.terminate(PATIENCE)?;
+        }
+        Ok(())
+    }
+}
+
+impl Resident for Frr {
+    fn evidence(&self, into: &Path) -> Result<()> {
+        let mut text = String::new();
+        for (daemon, command) in [
+            ("ospf6d", "show ipv6 ospf6 neighbor detail"),
+            ("ospf6d", "show ipv6 ospf6 database detail"),
+            ("ospf6d", "show ipv6 ospf6 interface"),
+            ("ospf6d", "show ipv6 ospf6 route detail"),
+            ("zebra", "show ipv6 route"),
+        ] {
+            let answer = vty::frr(&self.socket(daemon), &[command]);
+            let answer = answer.unwrap_or_else(|error| format!("{error:#}\n"));
+            text.push_str(&format!("# {command}\n{answer}\n"));
+        }
+        fs::write(into.join(format!("{}.frr", self.name)), text)?;
+        Ok(())
+    }
+
+    fn end(&self) {
+        for process in self.lock().drain(..).rev() {
+            process.kill();
+        }
+    }
+}
+
+fn ospf6d_conf(config: &RouterConfig) -> String {
+    let RouterConfig {
+        router_id,
+        links,
+        stubs,
+        hello,
+        dead,
+    } = config;
+    let mut text = "debug ospf6 neighbor state\n".to_owned();
+    for link in links {
+        text.push_str(&format!(
+            "interface {}\n ipv6 ospf6 area 0.0.0.0\n ipv6 ospf6 network point-to-point\n \
+             ipv6 ospf6 hello-interval {hello}\n ipv6 ospf6 dead-interval {dead}\n \
+             ipv6 ospf6 cost {}\n",
+            link.interface, link.cost
+        ));
+    }
+    if !stubs.is_empty() {
+        text.push_str("interface lo\n ipv6 ospf6 area 0.0.0.0\n ipv6 ospf6 passive\n");
+    }
+    // Last: after it, FRR reads interface commands as commands of the router.
+    text.push_str(&format!(
+        "router ospf6\n ospf6 router-id {router_id}\n log-adjacency-changes detail\n"
+    ));
+    text
+}
+
+/// Reads `show ipv6 ospf6 database internal`: five labelled lines for each LSA.
+fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
+    let after = |line: &str, label: &str| {
+        let at = line.find(label)? + label.len();
+        line[at..].split_whitespace().next().map(str::to_owned)
+    };
+    let hex = |text: String| u32::from_str_radix(text.trim_start_matches("0x"), 16);
+    let mut lsas = Vec::new();
+    let (mut ls_type, mut id, mut router, mut sequence) = (None, None, None, None);
+    for line in text.lines() {
+        if let Some(name) = after(line, "Type: ") {
+            ls_type = Some(match name.as_str() {
+                "Router" => 0x2001,
+                "Network" => 0x2002,
+                "Inter-Prefix" => 0x2003,
+                "Inter-Router" => 0x2004,
+                "AS-External" => 0x4005,
+                "Type-7" => 0x2007,
+                "Link" => 0x0008,
+                "Intra-Prefix" => 0x2009,
+                other => anyhow::bail!("FRR shows an LSA of unknown type {other}"),
+            });
+        } else if let Some(value) = after(line, "Link State ID: ") {
+            id = Some(u32::from(value.parse::<Ipv4Addr>()?));
+        } else if let Some(value) = after(line, "Advertising Router: ") {
+            router = Some(value.parse()?);
+        } else if let Some(value) = after(line, "LS Sequence Number: ") {
+            sequence = Some(hex(value)?);
+        } else if let (Some(checksum), Some(length)) =
+            (after(line, "CheckSum: "), after(line, "Length: "))
+        {
+            lsas.push(LsaKey {
+                ls_type: ls_type.take().context("an LSA without type")?,
+                id: id.take().context("an LSA without id")?,
+                router: router.take().context("an LSA without router")?,
+                sequence: sequence.take().context("an LSA without number")?,
+                checksum: u16::try_from(hex(checksum)?)?,
+                length: Some(length.parse()?),
+            });
+        }
+    }
+    lsas.sort();
+    Ok(lsas)
+}

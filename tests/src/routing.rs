@@ -1,0 +1,88 @@
+//! What the lab asks of any OSPFv3 router, ours or another's, and what it compares.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// An interface a router speaks OSPF on, point-to-point.
+#[derive(Debug, Clone)]
+pub struct OspfLink {
+    /// The interface's name.
+    pub interface: String,
+    /// Cost of sending over it.
+    pub cost: u16,
+}
+
+/// How a real routing peer is set up: area 0, the same timers on every interface.
+#[derive(Debug, Clone)]
+pub struct RouterConfig {
+    /// Its router id.
+    pub router_id: Ipv4Addr,
+    /// Where it speaks.
+    pub links: Vec<OspfLink>,
+    /// Addresses it advertises as /128.
+    pub stubs: Vec<Ipv6Addr>,
+    /// Seconds between Hellos.
+    pub hello: u16,
+    /// Seconds until a silent neighbour is dead.
+    pub dead: u16,
+}
+
+impl RouterConfig {
+    /// Hello 1 s, dead 3 s, nothing advertised.
+    pub fn new(router_id: Ipv4Addr, links: Vec<OspfLink>) -> Self {
+        Self {
+            router_id,
+            links,
+            stubs: Vec::new(),
+            hello: 1,
+            dead: 3,
+        }
+    }
+}
+
+/// One LSA as it stands in a link state database, without its age.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LsaKey {
+    /// LS type with its U and scope bits.
+    pub ls_type: u16,
+    /// Link State ID.
+    pub id: u32,
+    /// Advertising router.
+    pub router: Ipv4Addr,
+    /// LS sequence number.
+    pub sequence: u32,
+    /// LS checksum.
+    pub checksum: u16,
+    /// Length in bytes, header included; BIRD does not tell it.
+    pub length: Option<u16>,
+}
+
+impl LsaKey {
+    /// Whether two databases mean the same instance of the same LSA.
+    pub fn same(&self, other: &Self) -> bool {
+        let lengths = self.length.zip(other.length);
+        (
+            self.ls_type,
+            self.id,
+            self.router,
+            self.sequence,
+            self.checksum,
+        ) == (
+            other.ls_type,
+            other.id,
+            other.router,
+            other.sequence,
+            other.checksum,
+        ) && lengths.is_none_or(|(mine, theirs)| mine == theirs)
+    }
+}
+
+/// What stands in only one of two databases, one line each; empty when they are the same.
+pub fn differences(left: &[LsaKey], right: &[LsaKey]) -> Vec<String> {
+    let missing = |from: &[LsaKey], lsa: &LsaKey| !from.iter().any(|other| other.same(lsa));
+    let only_left = left.iter().filter(|lsa| missing(right, lsa));
+    let only_right = right.iter().filter(|lsa| missing(left, lsa));
+    only_left
+        .map(|lsa| format!("only left: {lsa:x?}"))
+        .chain(only_right.map(|lsa| format!("only right: {lsa:x?}")))
+        .collect()
+}

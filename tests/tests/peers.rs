@@ -1,0 +1,52 @@
+//! The real routing peers among themselves, without us: what the lab says of them is true.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use l2ha_lab::{
+    Bird, CloudOptions, Frr, Lab, OspfLink, RouterConfig, differences, plain_link, wait_for,
+};
+
+const ANYCAST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
+    Lab::run("peers", |lab| {
+        let (_cloud, hosts) = lab.cloud(CloudOptions::default(), &["frr", "bird"])?;
+        let [a, b] = &hosts[..] else { unreachable!() };
+        plain_link(a, b, "direct")?;
+        let links = vec![OspfLink {
+            interface: "direct".into(),
+            cost: 10,
+        }];
+        let mut config = RouterConfig::new(Ipv4Addr::new(10, 0, 0, 1), links.clone());
+        config.stubs = vec![ANYCAST];
+        a.ns.run(["ip", "addr", "add", &format!("{ANYCAST}/128"), "dev", "lo"])?;
+        let frr = Frr::start(lab, a, &config)?;
+        let config = RouterConfig::new(Ipv4Addr::new(10, 0, 0, 2), links);
+        let bird = Bird::start(lab, b, &config)?;
+        wait_for("Full", Duration::from_secs(20), || {
+            Ok((frr.full_neighbours()? == [Ipv4Addr::new(10, 0, 0, 2)]
+                && bird.full_neighbours()? == [Ipv4Addr::new(10, 0, 0, 1)])
+            .then_some(()))
+        })?;
+        lab.say("both Full");
+        wait_for("one database", Duration::from_secs(10), || {
+            let (left, right) = (frr.database()?, bird.database()?);
+            ensure!(left.len() >= 5, "{left:x?}");
+            let different = differences(&left, &right);
+            ensure!(different.is_empty(), "{different:#?}");
+            Ok(Some(()))
+        })?;
+        wait_for("the route", Duration::from_secs(5), || {
+            let routes = b.ns.run(["ip", "-6", "route"])?;
+            Ok(routes.contains(&format!("{ANYCAST} ")).then_some(()))
+        })?;
+        frr.stop()?;
+        bird.stop()
+    })
+}
