@@ -1,6 +1,7 @@
 //! The lab: hosts in network namespaces joined by an emulated unicast-only cloud.
 
 mod bird;
+mod capture;
 mod cloud;
 mod frr;
 mod http;
@@ -9,9 +10,11 @@ mod ns;
 mod probe;
 mod process;
 mod routing;
+mod tshark;
 mod vty;
 
 pub use bird::Bird;
+pub use capture::Capture;
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};
@@ -20,3 +23,4 @@ pub use ns::Namespace;
 pub use probe::{Answer, Probe, ProbeOptions, fetch_once};
 pub use process::Process;
 pub use routing::{LsaKey, OspfLink, RouterConfig, differences};
+pub use tshark::{Dissection, Framing, check};

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Result, ensure};
 use l2ha_lab::{
-    Bird, CloudOptions, Frr, Lab, OspfLink, RouterConfig, differences, plain_link, wait_for,
+    Bird, Capture, CloudOptions, Framing, Frr, Lab, OspfLink, RouterConfig, check, differences,
+    plain_link, wait_for,
 };
 
 const ANYCAST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
@@ -19,6 +20,7 @@ fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
         let (_cloud, hosts) = lab.cloud(CloudOptions::default(), &["frr", "bird"])?;
         let [a, b] = &hosts[..] else { unreachable!() };
         plain_link(a, b, "direct")?;
+        let capture = Capture::start(lab, &a.ns, "direct", "ip6", "direct")?;
         let links = vec![OspfLink {
             interface: "direct".into(),
             cost: 10,
@@ -47,6 +49,11 @@ fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
             Ok(routes.contains(&format!("{ANYCAST} ")).then_some(()))
         })?;
         frr.stop()?;
-        bird.stop()
+        bird.stop()?;
+        let seen = check(capture.finish()?, Framing::default(), "")?;
+        lab.say(format_args!("captured {:?}", seen.protocols));
+        ensure!(seen.count("ospf") > 10, "{:?}", seen.stacks);
+        ensure!(seen.ospf_checked >= seen.count("ospf"), "{seen:?}");
+        Ok(())
     })
 }

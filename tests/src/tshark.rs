@@ -1,0 +1,163 @@
+//! A second opinion on our packets: Wireshark's dissectors, with every checksum checked.
+
+use std::{collections::BTreeMap, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Whatever makes a packet suspect, as a display filter.
+const SUSPECT: &str = "_ws.malformed || _ws.short || ip.checksum.status == 0 \
+    || udp.checksum.status == 0 || tcp.checksum.status == 0 || icmpv6.checksum.status == 0 \
+    || icmp.checksum.status == 0 || _ws.expert.group == \"Malformed\" \
+    || _ws.expert.group == \"Checksum\" || _ws.expert.group == \"Undecoded\"";
+
+/// How the L2TPv3 data messages of a capture look; the wire does not say it.
+#[derive(Debug, Clone, Copy)]
+pub struct Framing {
+    /// Length of the cookie in bytes: 0, 4 or 8.
+    pub cookie: usize,
+    /// Whether the default L2-specific sublayer is there.
+    pub sublayer: bool,
+    /// The UDP port of the tunnels.
+    pub port: u16,
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self {
+            cookie: 8,
+            sublayer: false,
+            port: 1701,
+        }
+    }
+}
+
+/// What a capture holds.
+#[derive(Debug, Default)]
+pub struct Dissection {
+    /// Frames altogether.
+    pub frames: usize,
+    /// Frames in which a protocol occurs, by Wireshark's name of it.
+    pub protocols: BTreeMap<String, usize>,
+    /// Frames by their whole stack of protocols.
+    pub stacks: BTreeMap<String, usize>,
+    /// OSPF packets whose checksum is right.
+    pub ospf_checked: usize,
+}
+
+impl Dissection {
+    /// Frames in which a protocol occurs.
+    pub fn count(&self, protocol: &str) -> usize {
+        self.protocols.get(protocol).copied().unwrap_or(0)
+    }
+}
+
+/// Dissects a capture and insists that there is nothing wrong in it: nothing malformed, no bad
+/// checksum inside or outside, and in every L2TPv3 data message an Ethernet frame that Wireshark
+/// understands.
+///
+/// # Errors
+///
+/// With the first suspect packets, or when tshark is not installed.
+pub fn check(file: &Path, framing: Framing, filter: &str) -> Result<Dissection> {
+    let suspects = run(file, framing, &["-Y", &both(filter, SUSPECT)])?;
+    ensure!(
+        suspects.is_empty(),
+        "tshark finds fault with {} packets of {}, the first:\n{}",
+        suspects.lines().count(),
+        file.display(),
+        first_lines(&suspects)
+    );
+
+    let mut found = Dissection::default();
+    let mut fields = vec!["-T", "fields", "-e", "frame.protocols"];
+    if !filter.is_empty() {
+        fields.extend(["-Y", filter]);
+    }
+    for stack in run(file, framing, &fields)?.lines() {
+        found.frames += 1;
+        *found.stacks.entry(stack.to_owned()).or_default() += 1;
+        let mut seen: Vec<_> = stack.split(':').collect();
+        seen.sort_unstable();
+        seen.dedup();
+        for protocol in seen {
+            *found.protocols.entry(protocol.to_owned()).or_default() += 1;
+        }
+        if let Some((_, inner)) = stack.split_once(":l2tp") {
+            ensure!(
+                inner.starts_with(":ethertype:") && !inner.contains(":data"),
+                "{}: an L2TPv3 message is not understood: {stack}",
+                file.display()
+            );
+        }
+    }
+
+    // Of OSPF, this Wireshark checks the checksum but gives the verdict only in its text.
+    let text = run(file, framing, &["-Y", &both(filter, "ospf"), "-O", "ospf"])?;
+    let mut bad = Vec::new();
+    for line in text.lines().filter(|line| line.contains("Checksum: 0x")) {
+        if line.ends_with("[correct]") {
+            found.ospf_checked += 1;
+        } else if line.contains("incorrect") {
+            bad.push(line.trim());
+        }
+    }
+    ensure!(
+        bad.is_empty(),
+        "{}: {} OSPF packets with a bad checksum: {}",
+        file.display(),
+        bad.len(),
+        bad[0]
+    );
+    ensure!(
+        found.ospf_checked >= found.count("ospf"),
+        "only {} of {} OSPF packets were checked",
+        found.ospf_checked,
+        found.count("ospf")
+    );
+    Ok(found)
+}
+
+fn both(filter: &str, and: &str) -> String {
+    if filter.is_empty() {
+        and.to_owned()
+    } else {
+        format!("({filter}) && ({and})")
+    }
+}
+
+fn first_lines(text: &str) -> String {
+    text.lines().take(10).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs tshark with every checksum checked and L2TPv3 taken for what it is.
+fn run(file: &Path, framing: Framing, arguments: &[&str]) -> Result<String> {
+    let cookie = match framing.cookie {
+        0 => "None",
+        4 => "4 Byte Cookie",
+        _ => "8 Byte Cookie",
+    };
+    let sublayer = if framing.sublayer {
+        "Default L2-Specific"
+    } else {
+        "None"
+    };
+    let mut command = Command::new("tshark");
+    command.arg("-n").arg("-r").arg(file);
+    for preference in [
+        "ip.check_checksum:TRUE",
+        "udp.check_checksum:TRUE",
+        "tcp.check_checksum:TRUE",
+        // Frames end where their payload ends; guessing an FCS makes trailers out of nothing.
+        "eth.fcs:Never",
+        &format!("l2tp.cookie_size:{cookie}"),
+        &format!("l2tp.l2_specific:{sublayer}"),
+    ] {
+        command.args(["-o", preference]);
+    }
+    command
+        // Sessions set up without control messages have no known type.
+        .args(["-d", "l2tp.pw_type==0,eth"])
+        .args(["-d", &format!("udp.port=={},l2tp", framing.port)])
+        .args(arguments);
+    crate::ns::output(&mut command).context("tshark cannot judge the capture")
+}
