@@ -1,8 +1,11 @@
-//! The lab: hosts in network namespaces joined by an emulated unicast-only cloud.
+//! The lab: hosts in network namespaces joined by an emulated unicast-only cloud, the daemon under
+//! test driven as a user would, and real routing peers.
 
 mod bird;
 mod capture;
 mod cloud;
+mod config;
+mod daemon;
 mod frr;
 mod http;
 mod lab;
@@ -10,12 +13,15 @@ mod ns;
 mod probe;
 mod process;
 mod routing;
+mod trio;
 mod tshark;
 mod vty;
 
 pub use bird::Bird;
 pub use capture::Capture;
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
+pub use config::{Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
+pub use daemon::{Daemon, binary};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};
 pub use lab::{Lab, Resident, target_dir, wait_for};
@@ -23,4 +29,5 @@ pub use ns::Namespace;
 pub use probe::{Answer, Probe, ProbeOptions, fetch_once};
 pub use process::Process;
 pub use routing::{LsaKey, OspfLink, RouterConfig, differences};
+pub use trio::{ANYCAST, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
 pub use tshark::{Dissection, Framing, check};

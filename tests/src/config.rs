@@ -1,0 +1,315 @@
+//! Configuration files for the daemon, made for the hosts of a lab.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cloud::{Host, UNDERLAY},
+    lab::Lab,
+};
+
+/// The outer headers of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outer {
+    /// UDP, port 1701 at both ends.
+    Udp,
+    /// IP protocol 115.
+    Ip,
+}
+
+/// A tunnel between two nodes, before it is written into both their files.
+#[derive(Debug, Clone, Copy)]
+pub struct Link {
+    /// Its outer headers.
+    pub outer: Outer,
+    /// Whether they are of IPv6.
+    pub v6: bool,
+    /// Length of the cookies in bytes, towards the first node and towards the second: 0, 4 or 8.
+    pub cookies: (usize, usize),
+    /// Whether the default L2-specific sublayer is used.
+    pub sublayer: bool,
+    /// OSPF cost at the first node and at the second.
+    pub costs: (u16, u16),
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            outer: Outer::Udp,
+            v6: false,
+            cookies: (8, 8),
+            sublayer: false,
+            costs: (10, 10),
+        }
+    }
+}
+
+/// One end of a tunnel, as in `[[tunnels]]`.
+#[derive(Debug, Clone)]
+pub struct TunnelConfig {
+    /// Name, also of the peer's host.
+    pub name: String,
+    /// Name of the virtual interface.
+    pub interface: String,
+    /// The peer's underlay address.
+    pub remote: IpAddr,
+    /// Outer headers.
+    pub outer: Outer,
+    /// My session id.
+    pub session_id: u32,
+    /// The peer's session id.
+    pub peer_session_id: u32,
+    /// File of the cookie I expect.
+    pub receive_cookie: Option<PathBuf>,
+    /// File of the cookie I send.
+    pub send_cookie: Option<PathBuf>,
+    /// Whether the default L2-specific sublayer is used.
+    pub sublayer: bool,
+    /// Addresses of the virtual interface, with their prefix length.
+    pub addresses: Vec<String>,
+    /// OSPF cost.
+    pub cost: u16,
+}
+
+/// `[ospf]`.
+#[derive(Debug, Clone)]
+pub struct OspfConfig {
+    /// Router id.
+    pub router_id: Ipv4Addr,
+    /// Seconds between Hellos.
+    pub hello: u16,
+    /// Seconds until a silent neighbour is dead.
+    pub dead: u16,
+}
+
+/// A node's whole configuration file.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The host it is for.
+    pub host: Arc<Host>,
+    /// Name of the node, unlike any other on the machine.
+    pub name: String,
+    /// Folder of the control socket.
+    pub run_dir: PathBuf,
+    /// `auto`, `xdp` or `tc`.
+    pub mode: String,
+    /// `[[tunnels]]`.
+    pub tunnels: Vec<TunnelConfig>,
+    /// `[ospf]`; without it the daemon only carries frames.
+    pub ospf: Option<OspfConfig>,
+    /// `[[services]]`: name and address.
+    pub services: Vec<(String, Ipv6Addr)>,
+    cookies: PathBuf,
+}
+
+impl NodeConfig {
+    /// A node with OSPF (hello 1, dead 3) on a host, without tunnels or services yet.
+    ///
+    /// # Errors
+    ///
+    /// When the lab's folders cannot be made.
+    pub fn new(lab: &Lab, host: &Arc<Host>) -> Result<Self> {
+        let run_dir = lab.dir().join("run");
+        let cookies = lab.dir().join("cookies");
+        for dir in [&run_dir, &cookies] {
+            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        }
+        Ok(Self {
+            host: Arc::clone(host),
+            name: format!("{}-{}", lab.prefix(), host.name),
+            run_dir,
+            mode: "auto".into(),
+            tunnels: Vec::new(),
+            ospf: Some(OspfConfig {
+                router_id: router_id(host),
+                hello: 1,
+                dead: 3,
+            }),
+            services: Vec::new(),
+            cookies,
+        })
+    }
+
+    /// As [`NodeConfig::new`], without OSPF: another daemon speaks it over the tunnels.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn tunnels_only(lab: &Lab, host: &Arc<Host>) -> Result<Self> {
+        Ok(Self {
+            ospf: None,
+            ..Self::new(lab, host)?
+        })
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join(format!("{}.sock", self.name))
+    }
+
+    /// The folder the daemon pins its programs and maps in.
+    pub fn pins(&self) -> PathBuf {
+        Path::new("/sys/fs/bpf/l2ha").join(&self.name)
+    }
+
+    /// The tunnel to a host.
+    ///
+    /// # Panics
+    ///
+    /// When there is none: the scenario is wrong.
+    pub fn tunnel(&self, to: &str) -> &TunnelConfig {
+        self.tunnels
+            .iter()
+            .find(|tunnel| tunnel.name == to)
+            .unwrap_or_else(|| panic!("{} has no tunnel {to}", self.name))
+    }
+
+    /// The file's text.
+    pub fn toml(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, to: &mut String) -> std::fmt::Result {
+        let mut families = vec![IpAddr::from(self.host.v4)];
+        if self.tunnels.iter().any(|tunnel| tunnel.remote.is_ipv6()) {
+            families.push(self.host.v6.into());
+        }
+        let addresses: Vec<_> = families.iter().map(IpAddr::to_string).collect();
+        writeln!(to, "[node]")?;
+        writeln!(to, "name = {:?}", self.name)?;
+        writeln!(to, "run_dir = {:?}", self.run_dir)?;
+        writeln!(to, "\n[underlay]")?;
+        writeln!(to, "interface = {UNDERLAY:?}")?;
+        writeln!(to, "addresses = {addresses:?}")?;
+        writeln!(to, "mode = {:?}", self.mode)?;
+        for tunnel in &self.tunnels {
+            writeln!(to, "\n[[tunnels]]")?;
+            writeln!(to, "name = {:?}", tunnel.name)?;
+            writeln!(to, "interface = {:?}", tunnel.interface)?;
+            writeln!(to, "remote = \"{}\"", tunnel.remote)?;
+            if tunnel.outer == Outer::Ip {
+                writeln!(to, "encapsulation = \"ip\"")?;
+            }
+            writeln!(to, "session_id = {}", tunnel.session_id)?;
+            writeln!(to, "peer_session_id = {}", tunnel.peer_session_id)?;
+            if let Some(file) = &tunnel.receive_cookie {
+                writeln!(to, "receive_cookie_file = {file:?}")?;
+            }
+            if let Some(file) = &tunnel.send_cookie {
+                writeln!(to, "send_cookie_file = {file:?}")?;
+            }
+            if tunnel.sublayer {
+                writeln!(to, "sublayer = \"default\"")?;
+            }
+            if !tunnel.addresses.is_empty() {
+                writeln!(to, "addresses = {:?}", tunnel.addresses)?;
+            }
+            if self.ospf.is_some() {
+                writeln!(to, "cost = {}", tunnel.cost)?;
+            }
+        }
+        if let Some(ospf) = &self.ospf {
+            writeln!(to, "\n[ospf]")?;
+            writeln!(to, "router_id = \"{}\"", ospf.router_id)?;
+            writeln!(to, "hello_interval = {}", ospf.hello)?;
+            writeln!(to, "dead_interval = {}", ospf.dead)?;
+        }
+        for (name, address) in &self.services {
+            writeln!(to, "\n[[services]]")?;
+            writeln!(to, "name = {name:?}")?;
+            writeln!(to, "address = \"{address}\"")?;
+        }
+        Ok(())
+    }
+}
+
+/// The router id the lab gives a host.
+pub fn router_id(host: &Host) -> Ipv4Addr {
+    let [.., number] = host.v4.octets();
+    Ipv4Addr::new(10, 0, 0, number)
+}
+
+/// Joins two nodes by a tunnel: one end goes into each configuration.
+///
+/// # Errors
+///
+/// When the cookie files cannot be written.
+pub fn join(a: &mut NodeConfig, b: &mut NodeConfig, link: Link) -> Result<()> {
+    let (to_a, to_b) = link.cookies;
+    let file = |from: &NodeConfig, to: &NodeConfig, length: usize| {
+        let name = format!("{}-to-{}", from.host.name, to.host.name);
+        cookie_file(&from.cookies.join(name), length)
+    };
+    let to_a = file(b, a, to_a)?;
+    let to_b = file(a, b, to_b)?;
+    // Ids that tell a reader of a capture whose they are: 1002 is the first node's second tunnel.
+    let session = |node: &NodeConfig| {
+        let [.., number] = node.host.v4.octets();
+        u32::from(number) * 1000 + u32::try_from(node.tunnels.len()).unwrap_or(0) + 1
+    };
+    let (session_a, session_b) = (session(a), session(b));
+    let end =
+        |remote: &NodeConfig, session_id, peer_session_id, receive, send, cost| TunnelConfig {
+            name: remote.host.name.clone(),
+            interface: format!("l2-{}", remote.host.name),
+            remote: if link.v6 {
+                remote.host.v6.into()
+            } else {
+                remote.host.v4.into()
+            },
+            outer: link.outer,
+            session_id,
+            peer_session_id,
+            receive_cookie: receive,
+            send_cookie: send,
+            sublayer: link.sublayer,
+            addresses: Vec::new(),
+            cost,
+        };
+    let end_a = end(
+        b,
+        session_a,
+        session_b,
+        to_a.clone(),
+        to_b.clone(),
+        link.costs.0,
+    );
+    let end_b = end(a, session_b, session_a, to_b, to_a, link.costs.1);
+    a.tunnels.push(end_a);
+    b.tunnels.push(end_b);
+    Ok(())
+}
+
+/// Writes a file with a random cookie in hex, for its owner only; none for length 0.
+fn cookie_file(path: &Path, length: usize) -> Result<Option<PathBuf>> {
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; length];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let mut hex = String::new();
+    for byte in bytes {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    writeln!(file, "{hex}")?;
+    Ok(Some(path.to_owned()))
+}

@@ -1,0 +1,297 @@
+//! The daemon under test, driven as a user would: the built binary, its command line, its signals.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::{
+    config::NodeConfig,
+    lab::{Lab, Resident, wait_for},
+    process::Process,
+};
+
+/// How long the daemon may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A node's daemon: running, or stopped for a while.
+#[derive(Debug)]
+pub struct Daemon {
+    config: Mutex<NodeConfig>,
+    file: PathBuf,
+    log: PathBuf,
+    process: Mutex<Option<Process>>,
+}
+
+impl Daemon {
+    /// Writes the configuration and starts the daemon in its host's namespace; returns when its
+    /// control socket answers.
+    ///
+    /// # Errors
+    ///
+    /// When the binary is not built, or the daemon ends or does not answer in time; the text has
+    /// the end of its log.
+    pub fn start(lab: &Lab, config: NodeConfig) -> Result<Arc<Self>> {
+        let daemon = Self::prepare(lab, config)?;
+        daemon.run()?;
+        Ok(daemon)
+    }
+
+    /// As [`Daemon::start`], without starting it yet.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration cannot be written.
+    pub fn prepare(lab: &Lab, config: NodeConfig) -> Result<Arc<Self>> {
+        let host = &config.host.name;
+        let daemon = Self {
+            file: lab.dir().join(format!("{host}.toml")),
+            log: lab.dir().join(format!("{host}.log")),
+            process: Mutex::new(None),
+            config: Mutex::new(config),
+        };
+        fs::write(&daemon.file, daemon.config().toml())?;
+        Ok(lab.adopt(daemon))
+    }
+
+    /// Starts the daemon, also again after [`Daemon::stop`] or [`Daemon::kill`], and waits until it
+    /// answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Daemon::start`].
+    pub fn run(&self) -> Result<()> {
+        let mark = self.log_mark();
+        let process = self.spawn()?;
+        *self.process() = Some(process.clone());
+        let what = format!("the daemon of {}", self.config().host.name);
+        wait_for(&what, PATIENCE, || {
+            ensure!(process.is_running(), "it has ended");
+            self.status().map(Some)
+        })
+        .with_context(|| format!("its log: {}", tail(&self.log_since(mark))))?;
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Process> {
+        let output = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)?;
+        let mut command = Command::new(binary()?);
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(&self.file)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        self.config().host.ns.spawn(command)
+    }
+
+    /// What it is configured as.
+    pub fn config(&self) -> MutexGuard<'_, NodeConfig> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The process id of the running daemon.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        let process = self.process();
+        let process = process.as_ref().context("the daemon does not run")?;
+        ensure!(process.is_running(), "the daemon has ended");
+        Ok(process.pid())
+    }
+
+    /// Runs a subcommand of `l2ha` against this daemon and returns its standard output.
+    ///
+    /// # Errors
+    ///
+    /// When it does not exit with 0; the text has what it said.
+    pub fn l2ha<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<String> {
+        let config = self.config();
+        let mut command = Command::new(binary()?);
+        command
+            .args(words)
+            .arg("--socket")
+            .arg(config.socket())
+            .stdin(Stdio::null());
+        config.host.ns.place(&mut command)?;
+        drop(config);
+        crate::ns::output(&mut command)
+    }
+
+    /// `l2ha status --json`.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn status(&self) -> Result<Value> {
+        self.json(&["status", "--json"])
+    }
+
+    /// `l2ha ospf <view> --json`.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn ospf(&self, view: &str) -> Result<Value> {
+        self.json(&["ospf", view, "--json"])
+    }
+
+    fn json(&self, words: &[&str]) -> Result<Value> {
+        let text = self.l2ha(words)?;
+        serde_json::from_str(&text).with_context(|| format!("l2ha {} says {text}", words.join(" ")))
+    }
+
+    /// Sends a signal to the daemon.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let process = self.process();
+        process
+            .as_ref()
+            .context("the daemon does not run")?
+            .signal(signal)
+    }
+
+    /// Ends the daemon with SIGTERM, as a service manager would.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end in time or not with 0.
+    pub fn stop(&self) -> Result<()> {
+        let process = self.process().take().context("the daemon does not run")?;
+        let status = process.terminate(PATIENCE)?;
+        if !status.success() {
+            bail!(
+                "the daemon ended with {status}: {}",
+                tail(&self.log_since(0))
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends the daemon with SIGKILL: it cannot clean up.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn kill(&self) -> Result<()> {
+        let process = self.process().take().context("the daemon does not run")?;
+        process.kill();
+        Ok(())
+    }
+
+    /// Changes the configuration and writes the file; the daemon reads it when it is started, or
+    /// on SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn reconfigure(&self, change: impl FnOnce(&mut NodeConfig)) -> Result<()> {
+        let mut config = self.config();
+        change(&mut config);
+        fs::write(&self.file, config.toml())?;
+        Ok(())
+    }
+
+    /// Where the log ends now, for [`Daemon::log_since`].
+    pub fn log_mark(&self) -> usize {
+        fs::metadata(&self.log).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0))
+    }
+
+    /// What was logged after a mark.
+    pub fn log_since(&self, mark: usize) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(mark..).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Resident for Daemon {
+    fn evidence(&self, into: &Path) -> Result<()> {
+        let mut text = String::new();
+        for words in [
+            &["status", "--json"][..],
+            &["ospf", "neighbors"],
+            &["ospf", "database"],
+            &["ospf", "routes"],
+        ] {
+            let answer = self.l2ha(words);
+            let answer = answer.unwrap_or_else(|error| format!("{error:#}\n"));
+            text.push_str(&format!("# l2ha {}\n{answer}\n", words.join(" ")));
+        }
+        let file = into.join(format!("{}.l2ha", self.config().host.name));
+        fs::write(file, text)?;
+        Ok(())
+    }
+
+    fn end(&self) {
+        if let Some(process) = self.process().take() {
+            // What it leaves when it is killed is removed here; whether it cleans up is for the
+            // scenarios to find out.
+            if process.is_running() && process.terminate(PATIENCE).is_err() {
+                process.kill();
+            }
+        }
+        let pins = self.config().pins();
+        if pins.exists()
+            && let Err(error) = fs::remove_dir_all(&pins)
+        {
+            eprintln!("lab: cannot remove {}: {error}", pins.display());
+        }
+    }
+}
+
+/// The built `l2ha`: named by `L2HA_BIN`, or where cargo puts it next to the running test or xtask.
+///
+/// # Errors
+///
+/// When it is not there.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(binary) = std::env::var_os("L2HA_BIN") {
+        let binary = PathBuf::from(binary);
+        ensure!(
+            binary.exists(),
+            "L2HA_BIN names {}, which is not there",
+            binary.display()
+        );
+        return Ok(binary);
+    }
+    let exe = std::env::current_exe()?;
+    let binary = exe
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("l2ha"))
+        .find(|binary| binary.is_file());
+    binary.context("l2ha is not built: run `cargo build -p l2ha-user`, or name it in L2HA_BIN")
+}
+
+/// The last lines of a log, for an error's text.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}

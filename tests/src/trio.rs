@@ -1,0 +1,337 @@
+//! Two servers and a client: the smallest network in which an anycast address outlives a server.
+//!
+//! Every host runs `l2ha`, which carries the pseudowires. Who speaks OSPF over them differs: `l2ha`
+//! itself, or FRR or BIRD on top of it.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    bird::Bird,
+    cloud::{Cloud, CloudOptions, Host},
+    config::{Link, NodeConfig, Outer, join, router_id},
+    daemon::Daemon,
+    frr::Frr,
+    http::HttpServer,
+    lab::{Lab, wait_for},
+    probe::{Probe, ProbeOptions},
+    routing::{LsaKey, OspfLink, RouterConfig},
+};
+
+/// The anycast address of both servers.
+pub const ANYCAST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
+/// The server the client prefers; the other is [`SERVER_2`].
+pub const SERVER_1: &str = "server-1";
+/// The server that takes over.
+pub const SERVER_2: &str = "server-2";
+
+/// Who speaks OSPF on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// The daemon under test.
+    L2ha,
+    /// FRR's ospf6d, over interfaces of the daemon under test.
+    Frr,
+    /// BIRD, likewise.
+    Bird,
+}
+
+/// What the trio is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct TrioOptions {
+    /// Who speaks OSPF on both servers.
+    pub servers: Speaker,
+    /// Who speaks OSPF on the client.
+    pub client: Speaker,
+    /// The tunnels' form; its costs are ignored.
+    pub link: Link,
+    /// Whether the servers are joined by a tunnel, too.
+    pub mesh: bool,
+}
+
+impl Default for TrioOptions {
+    fn default() -> Self {
+        Self {
+            servers: Speaker::L2ha,
+            client: Speaker::L2ha,
+            link: Link::default(),
+            mesh: true,
+        }
+    }
+}
+
+/// One host of the trio and what runs on it.
+#[derive(Debug)]
+pub struct Member {
+    /// The host.
+    pub host: Arc<Host>,
+    /// Its daemon.
+    pub daemon: Arc<Daemon>,
+    /// Its FRR, if that is what speaks OSPF.
+    pub frr: Option<Arc<Frr>>,
+    /// Its BIRD, if that is what speaks OSPF.
+    pub bird: Option<Arc<Bird>>,
+    web: Option<HttpServer>,
+}
+
+/// The running trio.
+#[derive(Debug)]
+pub struct Trio {
+    /// The cloud between them.
+    pub cloud: Arc<Cloud>,
+    /// The server the client prefers.
+    pub first: Member,
+    /// The server that takes over.
+    pub second: Member,
+    /// The client.
+    pub client: Member,
+}
+
+impl Trio {
+    /// Builds the trio and starts everything in it; whether they become neighbours is for
+    /// [`Trio::wait_full`].
+    ///
+    /// # Errors
+    ///
+    /// When something in it does not start.
+    pub fn start(lab: &Lab, options: TrioOptions) -> Result<Self> {
+        let cloud_options = CloudOptions {
+            carries_l2tp: options.link.outer == Outer::Ip,
+            ..CloudOptions::default()
+        };
+        let names = [SERVER_1, SERVER_2, "client"];
+        let (cloud, hosts) = lab.cloud(cloud_options, &names)?;
+        let mut configs = hosts
+            .iter()
+            .zip([options.servers, options.servers, options.client])
+            .map(|(host, speaker)| match speaker {
+                Speaker::L2ha => NodeConfig::new(lab, host),
+                Speaker::Frr | Speaker::Bird => NodeConfig::tunnels_only(lab, host),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let [first, second, client] = &mut configs[..] else {
+            unreachable!("three names make three hosts")
+        };
+        let cost = |cost| Link {
+            costs: (cost, cost),
+            ..options.link
+        };
+        // The client's cheaper way leads to the first server.
+        join(first, client, cost(10))?;
+        join(second, client, cost(20))?;
+        if options.mesh {
+            join(first, second, cost(10))?;
+        }
+        for server in [first, second] {
+            if options.servers == Speaker::L2ha {
+                server.services.push(("web".into(), ANYCAST));
+            }
+        }
+        let mut members = Vec::new();
+        let speakers = [options.servers, options.servers, options.client];
+        for (config, speaker) in configs.into_iter().zip(speakers) {
+            members.push(Member::start(lab, config, speaker)?);
+        }
+        let (Some(client), Some(second), Some(first)) =
+            (members.pop(), members.pop(), members.pop())
+        else {
+            unreachable!("three hosts make three members")
+        };
+        Ok(Self {
+            cloud,
+            first,
+            second,
+            client,
+        })
+    }
+
+    /// The members, servers first.
+    pub fn members(&self) -> [&Member; 3] {
+        [&self.first, &self.second, &self.client]
+    }
+
+    /// Waits until every member is Full with every neighbour it has a tunnel to.
+    ///
+    /// # Errors
+    ///
+    /// When that takes longer; the text says who has which neighbours.
+    pub fn wait_full(&self, timeout: Duration) -> Result<()> {
+        wait_for("every neighbour Full", timeout, || {
+            for member in self.members() {
+                let mut full = member.full_neighbours()?;
+                full.sort();
+                let mut wanted = member.wanted_neighbours(&self.members());
+                wanted.sort();
+                ensure!(
+                    full == wanted,
+                    "{} is Full with {full:?} and not with {wanted:?}",
+                    member.host.name
+                );
+            }
+            Ok(Some(()))
+        })
+    }
+
+    /// Starts to fetch from the anycast address on the client and waits until the preferred server
+    /// answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub fn probe(&self) -> Result<Probe> {
+        let start = Instant::now();
+        let probe = Probe::start(&self.client.host.ns, ANYCAST, ProbeOptions::default())?;
+        probe.wait_served_by(SERVER_1, start, 20, Duration::from_secs(15))?;
+        Ok(probe)
+    }
+}
+
+impl Member {
+    fn start(lab: &Lab, config: NodeConfig, speaker: Speaker) -> Result<Self> {
+        let host = Arc::clone(&config.host);
+        let is_server = host.name.starts_with("server");
+        let daemon = Daemon::start(lab, config.clone())?;
+        let links = config.tunnels.iter().map(|tunnel| OspfLink {
+            interface: tunnel.interface.clone(),
+            cost: tunnel.cost,
+        });
+        let mut router = RouterConfig::new(router_id(&host), links.collect());
+        if is_server {
+            router.stubs.push(ANYCAST);
+        }
+        if is_server && speaker != Speaker::L2ha {
+            host.ns
+                .run(["ip", "addr", "add", &format!("{ANYCAST}/128"), "dev", "lo"])?;
+        }
+        let frr = (speaker == Speaker::Frr)
+            .then(|| Frr::start(lab, &host, &router))
+            .transpose()?;
+        let bird = (speaker == Speaker::Bird)
+            .then(|| Bird::start(lab, &host, &router))
+            .transpose()?;
+        let web = is_server
+            .then(|| HttpServer::start(&host.ns, ANYCAST, &host.name))
+            .transpose()?;
+        Ok(Self {
+            host,
+            daemon,
+            frr,
+            bird,
+            web,
+        })
+    }
+
+    /// The router ids of the neighbours in state Full, by whoever speaks OSPF here.
+    ///
+    /// # Errors
+    ///
+    /// When that does not answer.
+    pub fn full_neighbours(&self) -> Result<Vec<Ipv4Addr>> {
+        if let Some(frr) = &self.frr {
+            return frr.full_neighbours();
+        }
+        if let Some(bird) = &self.bird {
+            return bird.full_neighbours();
+        }
+        full_neighbours(&self.daemon.ospf("neighbors")?)
+    }
+
+    /// The link state database, by whoever speaks OSPF here.
+    ///
+    /// # Errors
+    ///
+    /// When that does not answer.
+    pub fn database(&self) -> Result<Vec<LsaKey>> {
+        if let Some(frr) = &self.frr {
+            return frr.database();
+        }
+        if let Some(bird) = &self.bird {
+            return bird.database();
+        }
+        database(&self.daemon.ospf("database")?)
+    }
+
+    /// Requests this server's web server answered so far.
+    pub fn served(&self) -> u64 {
+        self.web.as_ref().map_or(0, HttpServer::served)
+    }
+
+    fn wanted_neighbours(&self, members: &[&Self]) -> Vec<Ipv4Addr> {
+        let config = self.daemon.config();
+        members
+            .iter()
+            .filter(|other| {
+                config
+                    .tunnels
+                    .iter()
+                    .any(|tunnel| tunnel.name == other.host.name)
+            })
+            .map(|other| router_id(&other.host))
+            .collect()
+    }
+}
+
+/// Reads `l2ha ospf neighbors --json`.
+fn full_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
+    list(answer, "neighbors")?
+        .iter()
+        .filter(|neighbour| {
+            neighbour["state"]
+                .as_str()
+                .is_some_and(|state| state.eq_ignore_ascii_case("full"))
+        })
+        .map(|neighbour| {
+            let id = neighbour["router_id"].as_str().context("no router_id")?;
+            Ok(id.parse()?)
+        })
+        .collect()
+}
+
+/// Reads `l2ha ospf database --json`.
+fn database(answer: &Value) -> Result<Vec<LsaKey>> {
+    let mut lsas = list(answer, "lsas")?
+        .iter()
+        .map(|lsa| {
+            let number = |key: &str| number(&lsa[key]).with_context(|| format!("{key} in {lsa}"));
+            let router = lsa["advertising_router"].as_str().context("no router")?;
+            Ok(LsaKey {
+                ls_type: u16::try_from(number("type")?)?,
+                id: number("link_state_id")?,
+                router: router.parse()?,
+                sequence: number("sequence")?,
+                checksum: u16::try_from(number("checksum")?)?,
+                length: Some(u16::try_from(number("length")?)?),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    lsas.sort();
+    Ok(lsas)
+}
+
+/// The list an answer holds, alone or under a name.
+fn list<'a>(answer: &'a Value, name: &str) -> Result<&'a Vec<Value>> {
+    answer
+        .as_array()
+        .or_else(|| answer[name].as_array())
+        .with_context(|| format!("no list of {name} in {answer}"))
+}
+
+/// A number, also as text in hex or as a dotted quad.
+fn number(value: &Value) -> Result<u32> {
+    if let Some(number) = value.as_u64() {
+        return Ok(u32::try_from(number)?);
+    }
+    let Some(text) = value.as_str() else {
+        bail!("{value} is not a number");
+    };
+    if let Some(hex) = text.strip_prefix("0x") {
+        return Ok(u32::from_str_radix(hex, 16)?);
+    }
+    Ok(u32::from(text.parse::<Ipv4Addr>()?))
+}
