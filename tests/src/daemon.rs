@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Daemon {
     config: Mutex<NodeConfig>,
+    binary: PathBuf,
     file: PathBuf,
     log: PathBuf,
     process: Mutex<Option<Process>>,
@@ -53,6 +54,7 @@ impl Daemon {
     pub fn prepare(lab: &Lab, config: NodeConfig) -> Result<Arc<Self>> {
         let host = &config.host.name;
         let daemon = Self {
+            binary: lab.binary()?,
             file: lab.dir().join(format!("{host}.toml")),
             log: lab.dir().join(format!("{host}.log")),
             process: Mutex::new(None),
@@ -86,7 +88,7 @@ impl Daemon {
             .create(true)
             .append(true)
             .open(&self.log)?;
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(&self.binary);
         command
             .arg("run")
             .arg("--config")
@@ -104,6 +106,11 @@ impl Daemon {
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The `l2ha` that is run.
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// The configuration file.
@@ -130,7 +137,7 @@ impl Daemon {
     /// When it does not exit with 0; the text has what it said.
     pub fn l2ha<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<String> {
         let config = self.config();
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(&self.binary);
         command
             .args(words)
             .arg("--socket")

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -40,6 +40,7 @@ pub struct Lab {
     name: String,
     prefix: String,
     dir: PathBuf,
+    binary: Option<PathBuf>,
     born: Instant,
     hosts: Mutex<Vec<Arc<Host>>>,
     residents: Mutex<Vec<Arc<dyn Resident>>>,
@@ -63,6 +64,7 @@ impl Lab {
             name: name.to_owned(),
             prefix,
             dir,
+            binary: None,
             born: Instant::now(),
             hosts: Mutex::default(),
             residents: Mutex::default(),
@@ -93,6 +95,26 @@ impl Lab {
         }
         drop(lab);
         result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Uses this `l2ha` instead of looking for the built one.
+    #[must_use]
+    pub fn with_binary(mut self, binary: &Path) -> Self {
+        self.binary = Some(binary.to_owned());
+        self
+    }
+
+    /// The `l2ha` under test: the one given, the one `L2HA_BIN` names, or the one cargo built next
+    /// to the running test or xtask.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there.
+    pub fn binary(&self) -> Result<PathBuf> {
+        match &self.binary {
+            Some(binary) => Ok(binary.clone()),
+            None => crate::daemon::binary(),
+        }
     }
 
     /// The scratch folder; it goes with the lab.
@@ -194,6 +216,9 @@ impl Drop for Lab {
     }
 }
 
+/// Set by a signal: whatever waits gives up, so that labs end in order.
+pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 /// Asks `question` every few milliseconds until it has an answer.
 ///
 /// # Errors
@@ -206,6 +231,9 @@ pub fn wait_for<T>(
 ) -> Result<T> {
     let start = Instant::now();
     loop {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            bail!("interrupted while waiting for: {what}");
+        }
         let answer = question();
         match answer {
             Ok(Some(answer)) => return Ok(answer),

@@ -1,6 +1,7 @@
 //! The lab: hosts in network namespaces joined by an emulated unicast-only cloud, the daemon under
 //! test driven as a user would, and real routing peers.
 
+mod acts;
 mod bird;
 mod capture;
 mod cloud;
@@ -10,13 +11,17 @@ mod frr;
 mod http;
 mod lab;
 mod ns;
+pub mod packages;
 mod probe;
 mod process;
 mod routing;
+pub mod show;
+mod signals;
 mod trio;
 mod tshark;
 mod vty;
 
+pub use acts::Outage;
 pub use bird::Bird;
 pub use capture::Capture;
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};

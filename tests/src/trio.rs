@@ -257,6 +257,28 @@ impl Member {
         database(&self.daemon.ospf("database")?)
     }
 
+    /// Who speaks OSPF here.
+    pub fn speaker(&self) -> Speaker {
+        match (&self.frr, &self.bird) {
+            (Some(_), _) => Speaker::Frr,
+            (_, Some(_)) => Speaker::Bird,
+            _ => Speaker::L2ha,
+        }
+    }
+
+    /// Stops FRR or BIRD in order.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end, or when the daemon itself speaks OSPF here.
+    pub fn stop_peer(&self) -> Result<()> {
+        if let Some(frr) = &self.frr {
+            return frr.stop();
+        }
+        let bird = self.bird.as_ref();
+        bird.context("neither FRR nor BIRD runs here")?.stop()
+    }
+
     /// Requests this server's web server answered so far.
     pub fn served(&self) -> u64 {
         self.web.as_ref().map_or(0, HttpServer::served)

@@ -1,0 +1,37 @@
+//! The Debian packages that the tests and the live run need, and what for: the one list.
+
+/// A package and its purpose.
+#[derive(Debug, Clone, Copy)]
+pub struct Package {
+    /// Its name in Debian.
+    pub name: &'static str,
+    /// What it is needed for.
+    pub purpose: &'static str,
+}
+
+const fn package(name: &'static str, purpose: &'static str) -> Package {
+    Package { name, purpose }
+}
+
+/// Everything that has to be there, in the order it is installed.
+pub const PACKAGES: &[Package] = &[
+    package(
+        "iproute2",
+        "namespaces, links, routes and policy rules of the lab (ip, ss, tc)",
+    ),
+    package(
+        "ethtool",
+        "switching off the checksum offload that native XDP on veth trips over",
+    ),
+    package("tcpdump", "packet captures, kept when a scenario fails"),
+    package(
+        "tshark",
+        "a second opinion on every packet: L2TPv3 and OSPF dissected, checksums checked",
+    ),
+    package("frr", "ospf6d, a real OSPFv3 neighbour"),
+    package("bird2", "BIRD, another one"),
+    package(
+        "bpftool",
+        "taking programs away behind the daemon's back, and looking at them",
+    ),
+];
