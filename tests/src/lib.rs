@@ -9,6 +9,7 @@ mod config;
 mod daemon;
 mod frr;
 mod http;
+mod interop;
 mod lab;
 mod ns;
 pub mod packages;
@@ -29,6 +30,7 @@ pub use config::{Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router
 pub use daemon::{Daemon, binary};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};
+pub use interop::{interoperate, wait_one_database, wait_route};
 pub use lab::{Lab, Resident, target_dir, wait_for};
 pub use ns::Namespace;
 pub use probe::{Answer, Probe, ProbeOptions, fetch_once};

@@ -1,0 +1,166 @@
+//! The same story with real routing peers on one side: neighbours, one database, the route, a cut,
+//! and clean packets all along.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    capture::Capture,
+    cloud::Host,
+    config::router_id,
+    lab::{Lab, wait_for},
+    routing::{LsaKey, differences},
+    trio::{ANYCAST, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions},
+    tshark::{Framing, check},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The dead interval and half a second; what our own client may take for a silent cut.
+const OUR_LIMIT: Duration = Duration::from_millis(3500);
+/// BIRD computes on a tick of 1 s and FRR may hold a computation back: what theirs may take.
+const THEIR_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs the story with `servers` and `client` as the speakers of OSPF.
+///
+/// # Errors
+///
+/// When anything in it is not as it should be.
+pub fn interoperate(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
+    Lab::run(name, |lab| {
+        let options = TrioOptions {
+            servers,
+            client,
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        let router = trio.cloud.router();
+        let capture = Capture::start(lab, router, "any", "udp or proto 115", "wire")?;
+        trio.wait_full(PATIENCE)?;
+        lab.say("every neighbour Full, on both sides");
+        let lsas = wait_one_database(&trio.members())?;
+        lab.say(format_args!("{lsas} LSAs, the same in every database"));
+        wait_route(&trio.client.host, SERVER_1)?;
+        let probe = trio.probe()?;
+        lab.say(format_args!("{SERVER_1} answers over the pseudowire"));
+
+        let limit = match client {
+            Speaker::L2ha => OUR_LIMIT,
+            Speaker::Frr | Speaker::Bird => THEIR_LIMIT,
+        };
+        let cut = trio.silent_cut(&probe)?;
+        lab.say(format_args!("silent cut: longest gap {:.1?}", cut.gap));
+        ensure!(cut.gap <= limit, "the cut cost {:?}", cut.gap);
+        wait_route(&trio.client.host, SERVER_2)?;
+        let heal = trio.heal(&probe)?;
+        lab.say(format_args!("heal: longest gap {:.1?}", heal.gap));
+        wait_route(&trio.client.host, SERVER_1)?;
+        trio.wait_full(PATIENCE)?;
+        wait_one_database(&trio.members())?;
+        let stop = trio.clean_stop(&probe)?;
+        lab.say(format_args!("clean stop: longest gap {:.1?}", stop.gap));
+        wait_route(&trio.client.host, SERVER_2)?;
+        drop(probe);
+
+        let seen = check(capture.finish()?, Framing::default(), "")?;
+        lab.say(format_args!(
+            "tshark: {} frames, all good: {:?}",
+            seen.frames, seen.protocols
+        ));
+        ensure!(seen.count("ospf") > 20, "{:?}", seen.stacks);
+        ensure!(seen.count("http") > 20, "{:?}", seen.stacks);
+        ensure!(seen.count("l2tp") == seen.frames, "{:?}", seen.stacks);
+        Ok(())
+    })
+}
+
+/// Waits until every member holds the same database; returns how many LSAs of the area it has.
+///
+/// # Errors
+///
+/// With the differences, when that takes too long.
+pub fn wait_one_database(members: &[&Member]) -> Result<usize> {
+    wait_for("one database", PATIENCE, || one_database(members).map(Some))
+}
+
+/// Compares the databases of all members: the area's among all of them, and each link's between
+/// the two that share it.
+fn one_database(members: &[&Member]) -> Result<usize> {
+    let databases = members
+        .iter()
+        .map(|member| member.database())
+        .collect::<Result<Vec<_>>>()?;
+    let is_link = |lsa: &&LsaKey| lsa.ls_type & 0x6000 == 0;
+    let area = |database: &[LsaKey]| -> Vec<LsaKey> {
+        database
+            .iter()
+            .filter(|lsa| !is_link(lsa))
+            .cloned()
+            .collect()
+    };
+    let reference = area(&databases[0]);
+    // A Router-LSA of each, and from the servers a prefix.
+    ensure!(
+        reference.len() > members.len(),
+        "only {} LSAs: {reference:x?}",
+        reference.len()
+    );
+    for (member, database) in members.iter().zip(&databases).skip(1) {
+        let different = differences(&reference, &area(database));
+        ensure!(
+            different.is_empty(),
+            "{} (left) and {} (right): {different:#?}",
+            members[0].host.name,
+            member.host.name
+        );
+    }
+    for (here, mine) in members.iter().zip(&databases) {
+        for (there, theirs) in members.iter().zip(&databases) {
+            let joined = here
+                .daemon
+                .config()
+                .tunnels
+                .iter()
+                .any(|tunnel| tunnel.name == there.host.name);
+            if !joined {
+                continue;
+            }
+            let author = router_id(&there.host);
+            let heard: Vec<_> = mine
+                .iter()
+                .filter(is_link)
+                .filter(|lsa| lsa.router == author)
+                .collect();
+            let pair = format!("{} of {}", here.host.name, there.host.name);
+            ensure!(heard.len() == 1, "{pair}: Link-LSAs {heard:x?}");
+            ensure!(
+                theirs.iter().any(|lsa| lsa.same(heard[0])),
+                "{pair}: {:x?} is not what it has: {theirs:x?}",
+                heard[0]
+            );
+        }
+    }
+    Ok(reference.len())
+}
+
+/// Waits until the kernel's route to the anycast address leads over the tunnel to a server.
+///
+/// # Errors
+///
+/// With the routes there are, when that takes too long.
+pub fn wait_route(host: &Host, server: &str) -> Result<()> {
+    let device = format!("l2-{server}");
+    wait_for(&format!("a route through {device}"), PATIENCE, || {
+        let target = ANYCAST.to_string();
+        let routes = host.ns.ip_json(&["-6", "route", "show", &target])?;
+        let list = routes.as_array().context("no list of routes")?;
+        ensure!(
+            list.len() == 1 && list[0]["dev"] == device.as_str(),
+            "the routes are {routes}"
+        );
+        // FRR and we mark theirs `ospf`, BIRD `bird`.
+        let protocol = list[0]["protocol"].as_str().unwrap_or_default();
+        ensure!(["ospf", "bird"].contains(&protocol), "{routes}");
+        Ok(Some(()))
+    })
+}
