@@ -34,4 +34,13 @@ pub const PACKAGES: &[Package] = &[
         "bpftool",
         "taking programs away behind the daemon's back, and looking at them",
     ),
+    package(
+        "qemu-system-x86",
+        "a virtual machine whose own kernel is the other end of our pseudowires",
+    ),
+    package(
+        "busybox-static",
+        "the virtual machine's small tools; ping on both sides",
+    ),
+    package("cpio", "packing the virtual machine's file system"),
 ];
