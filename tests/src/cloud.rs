@@ -112,6 +112,11 @@ impl Cloud {
         })
     }
 
+    /// What it is like.
+    pub fn options(&self) -> CloudOptions {
+        self.options
+    }
+
     /// The router's namespace, to look into.
     pub fn router(&self) -> &Namespace {
         &self.router
