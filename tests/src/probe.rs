@@ -20,6 +20,11 @@ use crate::{
     ns::Namespace,
 };
 
+/// A silence that breaks a run of answers; as long as an attempt may take.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a run of answers must be to count as steady.
+const STEADY: Duration = Duration::from_millis(500);
+
 /// How a probe asks.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeOptions {
@@ -171,6 +176,32 @@ impl Probe {
                 ),
             }
         })
+    }
+
+    /// Waits until answers have come for half a second without a pause of 100 ms or more, all
+    /// after `since`; returns how long after `since` that began. Zero when they never paused.
+    ///
+    /// # Errors
+    ///
+    /// When that does not happen in time.
+    pub fn wait_steady(&self, since: Instant, timeout: Duration) -> Result<Duration> {
+        let began = wait_for("steady answers", timeout, || {
+            let now = Instant::now();
+            let mut began = now;
+            for answer in self.seen().answers.iter().rev() {
+                if began.saturating_duration_since(answer.at) >= PAUSE || answer.at < since {
+                    break;
+                }
+                began = answer.at;
+            }
+            let steady_from = began.max(since);
+            Ok((now.saturating_duration_since(steady_from) >= STEADY).then_some(began))
+        });
+        let (_, why) = self.failures();
+        let began = began.with_context(|| why.unwrap_or_else(|| "no attempt failed".into()))?;
+        // The first attempt after `since` takes its time even when nothing is wrong.
+        let took = began.saturating_duration_since(since);
+        Ok(if took < PAUSE { Duration::ZERO } else { took })
     }
 
     /// Attempts that were not made because every worker hung or the machine was busy.
