@@ -21,6 +21,7 @@ mod signals;
 mod snapshot;
 mod trio;
 mod tshark;
+pub mod vm;
 mod vty;
 
 pub use acts::Outage;

@@ -1,0 +1,240 @@
+//! A virtual machine on the lab's cloud.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    os::unix::net::UnixStream,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{agent::Agent, image::Image};
+use crate::{
+    cloud::{Cloud, GATEWAY_V4, GATEWAY_V6, UNDERLAY},
+    lab::{Lab, Resident, wait_for},
+    process::Process,
+};
+
+const QEMU: &str = "qemu-system-x86_64";
+/// Time for qemu to start.
+const START: Duration = Duration::from_secs(10);
+/// Time for Linux to boot; usually it takes 5 s.
+const BOOT: Duration = Duration::from_secs(60);
+/// Time for a command that says nothing else.
+const COMMAND: Duration = Duration::from_secs(20);
+
+/// A virtual machine with a kernel of its own, whose NIC is on a cloud like any host's.
+#[derive(Debug)]
+pub struct Vm {
+    /// Its name in the lab.
+    pub name: String,
+    /// The IPv4 address of its NIC.
+    pub v4: Ipv4Addr,
+    /// The IPv6 address of its NIC.
+    pub v6: Ipv6Addr,
+    process: Process,
+    agent: Mutex<Agent>,
+}
+
+impl Vm {
+    /// Boots a machine with 10.77.0.`number` and fd77::`number`, which must not be those of a host
+    /// of the cloud; returns when its agent answers and its NIC is up.
+    ///
+    /// # Errors
+    ///
+    /// When a program is missing, the kernel cannot be had, or it does not boot in time; the text
+    /// has the end of its console.
+    pub fn boot(lab: &Lab, cloud: &Cloud, name: &str, number: u8) -> Result<Arc<Self>> {
+        let image = Image::make()?;
+        let v4 = Ipv4Addr::new(10, 77, 0, number);
+        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number));
+        let mtu = cloud.options().mtu;
+        let port = format!("to-{name}");
+        // Frames cross the tap as they would a wire: no header with what the NIC still has to do.
+        cloud.router().ip_batch(&format!(
+            "tuntap add dev {port} mode tap\n\
+             link set {port} mtu {mtu}\n\
+             addr add {GATEWAY_V4}/32 dev {port}\n\
+             addr add {GATEWAY_V6}/64 dev {port}\n\
+             link set {port} up\n\
+             route add {v4}/32 dev {port}\n\
+             route add {v6}/128 dev {port}\n",
+        ))?;
+
+        let log = lab.dir().join(format!("{name}.console"));
+        let socket = lab.dir().join(format!("{name}.agent"));
+        let listener = Agent::listen(&socket)?;
+        let mut command = Command::new(QEMU);
+        command
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(["-m", "768", "-smp", "2"])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-display",
+                "none",
+                "-no-reboot",
+            ])
+            .arg("-kernel")
+            .arg(&image.kernel)
+            .arg("-initrd")
+            .arg(&image.files)
+            .args([
+                "-append",
+                "console=ttyS0 quiet loglevel=5 panic=-1 mitigations=off",
+            ])
+            .args(["-serial", &format!("file:{}", log.display())])
+            .args([
+                "-chardev",
+                &format!("socket,id=agent,path={}", socket.display()),
+            ])
+            .args(["-device", "virtio-serial-pci"])
+            .args(["-device", "virtserialport,chardev=agent,name=agent"])
+            .args([
+                "-netdev",
+                &format!("tap,id=nic,ifname={port},script=no,downscript=no,vnet_hdr=off"),
+            ])
+            // romfile: it boots from nothing but -kernel.
+            .args([
+                "-device",
+                &format!("virtio-net-pci,netdev=nic,romfile=,mac=52:54:00:77:00:{number:02x}"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(lab.dir().join(format!("{name}.qemu")))?);
+        let process = cloud
+            .router()
+            .spawn(command)
+            .with_context(|| format!("is {QEMU} there? apt-get install qemu-system-x86"))?;
+        // Until it is in the lab's charge.
+        let started = Self::greet(lab, name, &process, &listener)
+            .with_context(|| format!("its console: {}", tail(&log)))
+            .inspect_err(|_| process.kill());
+        let vm = lab.adopt(Self {
+            name: name.to_owned(),
+            v4,
+            v6,
+            agent: Mutex::new(started?),
+            process,
+        });
+        vm.run(&format!(
+            "ip link set {UNDERLAY} mtu {mtu} up\n\
+             ip addr add {v4}/32 dev {UNDERLAY}\n\
+             ip addr add {v6}/128 dev {UNDERLAY}\n\
+             ip route add {GATEWAY_V4} dev {UNDERLAY} scope link\n\
+             ip route add default via {GATEWAY_V4} dev {UNDERLAY}\n\
+             ip -6 route add default via {GATEWAY_V6} dev {UNDERLAY}"
+        ))?;
+        lab.say(format_args!("{name} runs {}", vm.run("uname -sr")?.trim()));
+        Ok(vm)
+    }
+
+    fn greet(
+        lab: &Lab,
+        name: &str,
+        process: &Process,
+        listener: &std::os::unix::net::UnixListener,
+    ) -> Result<Agent> {
+        let stream: UnixStream = wait_for(&format!("qemu of {name}"), START, || {
+            let stream = Agent::accept(listener)?;
+            if stream.is_none() && !process.is_running() {
+                let said = fs::read_to_string(lab.dir().join(format!("{name}.qemu")))?;
+                bail!("it has ended: {said}");
+            }
+            Ok(stream)
+        })?;
+        Agent::greet(stream, BOOT).with_context(|| format!("{name} does not boot"))
+    }
+
+    /// Runs a shell script in the machine and returns what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// When any command of it fails, or it takes more than 20 s.
+    pub fn run(&self, script: &str) -> Result<String> {
+        self.run_for(script, COMMAND)
+    }
+
+    /// As [`Vm::run`], for at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn run_for(&self, script: &str, limit: Duration) -> Result<String> {
+        let (status, text) = self.try_run(&format!("set -e\n{script}\n"), limit)?;
+        ensure!(
+            status == 0,
+            "in {}: status {status} of\n{}\n{}",
+            self.name,
+            script.trim(),
+            text.trim()
+        );
+        Ok(text)
+    }
+
+    /// Runs a shell script in the machine for at most `limit` and returns its status and what it
+    /// wrote. A script that is ended for its time has status 143.
+    ///
+    /// # Errors
+    ///
+    /// When the machine does not answer.
+    pub fn try_run(&self, script: &str, limit: Duration) -> Result<(u8, String)> {
+        self.agent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .run(script, limit)
+            .with_context(|| format!("{} and its script {script:?}", self.name))
+    }
+
+    /// Writes a file in the machine.
+    ///
+    /// # Errors
+    ///
+    /// When that fails there, or the text has a line that is only `END-OF-FILE`.
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        const END: &str = "END-OF-FILE";
+        ensure!(!text.lines().any(|line| line == END), "a line {END}");
+        let text = text.trim_end_matches('\n');
+        self.run(&format!("cat >{path} <<'{END}'\n{text}\n{END}"))
+            .map(drop)
+    }
+}
+
+impl Resident for Vm {
+    fn evidence(&self, into: &Path) -> Result<()> {
+        let state = [
+            "ip -d addr",
+            "ip route show table all",
+            "ip -6 route show table all",
+            "ip neigh",
+            "ip -s link",
+            "ip l2tp show tunnel",
+            "ip l2tp show session",
+            "cat /proc/net/snmp",
+            "cat /proc/net/snmp6",
+            "dmesg",
+            "ps",
+        ]
+        .map(|command| format!("echo '# {command}'; {command}\n"))
+        .concat();
+        let (_, text) = self.try_run(&state, COMMAND)?;
+        fs::write(into.join(format!("{}.state", self.name)), text)?;
+        Ok(())
+    }
+
+    fn end(&self) {
+        self.process.kill();
+    }
+}
+
+/// The last lines of a console.
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}

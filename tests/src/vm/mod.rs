@@ -1,0 +1,12 @@
+//! Virtual machines with a real Linux 6.1 of Debian's: its own `l2tp_eth` is the other end of our
+//! pseudowires, which settles what has to be on the wire.
+
+mod agent;
+mod archive;
+mod image;
+mod kernel;
+mod machine;
+mod pseudowire;
+
+pub use machine::Vm;
+pub use pseudowire::Pseudowire;
