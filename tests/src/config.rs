@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cloud::{Host, UNDERLAY},
-    lab::Lab,
+    lab::{Lab, PINS},
 };
 
 /// The outer headers of a tunnel.
@@ -158,7 +158,7 @@ impl NodeConfig {
 
     /// The folder the daemon pins its programs and maps in.
     pub fn pins(&self) -> PathBuf {
-        Path::new("/sys/fs/bpf/l2ha").join(&self.name)
+        Path::new(PINS).join(&self.name)
     }
 
     /// The tunnel to a host.

@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -20,6 +20,9 @@ use crate::{
     cloud::{Cloud, CloudOptions, Host},
     ns::Namespace,
 };
+
+/// Where the daemon pins its programs, each node in a folder of its own.
+pub(crate) const PINS: &str = "/sys/fs/bpf/l2ha";
 
 /// Something a lab must end, and may be asked about first.
 pub trait Resident: Debug + Send + Sync {
@@ -53,7 +56,9 @@ impl Lab {
     ///
     /// When its scratch folder cannot be made.
     pub fn new(name: &str) -> Result<Self> {
+        static SWEPT: OnceLock<()> = OnceLock::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        SWEPT.get_or_init(sweep);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("lab{}-{number}", std::process::id());
         let dir = std::env::temp_dir().join(format!("l2ha-{prefix}"));
@@ -243,6 +248,29 @@ pub fn wait_for<T>(
                 return Err(
                     error.context(format!("{what}: not within {:.1} s", timeout.as_secs_f32()))
                 );
+            }
+        }
+    }
+}
+
+/// Removes folders and pins of labs that were killed before they could: their maker is gone.
+fn sweep() {
+    for (folder, prefix) in [
+        (std::env::temp_dir(), "l2ha-lab"),
+        (PathBuf::from(PINS), "lab"),
+    ] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let maker = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(prefix))
+                .and_then(|rest| rest.split('-').next())
+                .and_then(|pid| pid.parse::<u32>().ok());
+            if let Some(pid) = maker
+                && !Path::new(&format!("/proc/{pid}")).exists()
+                && let Err(error) = fs::remove_dir_all(entry.path())
+            {
+                eprintln!("lab: cannot remove {}: {error}", entry.path().display());
             }
         }
     }
