@@ -1,2 +1,46 @@
 //! OSPFv3 (RFC 5340) without I/O, clock or threads.
+//!
+//! A [`Speaker`] is one router. It is told what happens and when (`handle_*`, always with `now`),
+//! and asked what to do (`poll_*`): packets to send, events to log, the time at which it wants to
+//! be called again. Nothing in here reads a clock, opens a socket or draws a random number, so that
+//! a whole network of speakers runs in one test and replays exactly.
+//!
+//! ```
+//! use std::net::Ipv4Addr;
+//! use std::time::Duration;
+//! use ospfv3::{Config, InterfaceConfig, InterfaceKind, Speaker};
+//!
+//! let now = Duration::ZERO;
+//! let mut speaker = Speaker::new(Config::new(Ipv4Addr::new(10, 0, 0, 1)), now);
+//! let link_local = "fe80::1".parse().unwrap();
+//! let link = InterfaceConfig::new("l2ha0", 3, InterfaceKind::PointToPoint, link_local);
+//! speaker.add_interface(now, link);
+//! let hello = speaker.poll_transmit().unwrap();
+//! assert_eq!(hello.destination, ospfv3::wire::ALL_SPF_ROUTERS);
+//! speaker.handle_timeout(now);
+//! assert_eq!(speaker.poll_timeout(), Some(Duration::from_secs(10)));
+//! ```
 #![forbid(unsafe_code)]
+
+mod config;
+mod counters;
+mod event;
+mod interface;
+mod lsdb;
+mod neighbor;
+mod speaker;
+mod spf;
+pub mod wire;
+
+pub use config::{
+    BACKBONE, Config, InterfaceConfig, InterfaceKind, LS_REFRESH_TIME, Limits, MIN_LS_ARRIVAL,
+    MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
+};
+pub use counters::{Counters, PacketCounters, Refusal};
+pub use event::{Event, Mismatch};
+pub use interface::InterfaceState;
+pub use lsdb::DbId;
+pub use neighbor::{NeighborState, Reason};
+pub use speaker::{DatabaseView, InterfaceView, LsaView, NeighborView, Routes, Speaker, Transmit};
+pub use spf::{Nexthop, PathKind, Route};
+pub use wire::Prefix;

@@ -1,0 +1,217 @@
+//! What the caller decides.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::wire::Prefix;
+
+/// Monotonic time since an arbitrary epoch. The crate never reads a clock: it is told.
+pub type Time = Duration;
+
+/// The backbone area, 0.0.0.0.
+pub const BACKBONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+/// MinLSInterval, RFC 2328 B: least time between distinct originations of one LSA.
+pub const MIN_LS_INTERVAL: Duration = Duration::from_secs(5);
+/// MinLSArrival, RFC 2328 B: least time between receptions of new instances of one LSA.
+pub const MIN_LS_ARRIVAL: Duration = Duration::from_secs(1);
+/// LSRefreshTime, RFC 2328 B: an LSA is originated anew at this age.
+pub const LS_REFRESH_TIME: Duration = Duration::from_secs(1800);
+
+/// Configuration of a [`Speaker`](crate::Speaker).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Ours, unique in the AS and not 0.0.0.0.
+    pub router_id: Ipv4Addr,
+    /// When to compute routes after a change.
+    pub spf_delay: SpfDelay,
+    /// Least time between distinct originations of one LSA; a first change after a quiet time and a
+    /// withdrawal never wait.
+    pub min_ls_interval: Duration,
+    /// Least time between receptions of new instances of one LSA by flooding.
+    pub min_ls_arrival: Duration,
+    /// Most next hops of one route.
+    pub max_paths: usize,
+    /// Bounds on what peers can make us remember.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The RFC's constants and the documented defaults.
+    pub fn new(router_id: Ipv4Addr) -> Self {
+        Self {
+            router_id,
+            spf_delay: SpfDelay::default(),
+            min_ls_interval: MIN_LS_INTERVAL,
+            min_ls_arrival: MIN_LS_ARRIVAL,
+            max_paths: 16,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds on memory that peers control. What is beyond them is dropped and counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// LSAs of others in one database (each area, each link, the AS).
+    pub lsas: usize,
+    /// Bytes of LSAs of others in one database.
+    pub lsa_bytes: usize,
+    /// Neighbours on one interface.
+    pub neighbors: usize,
+    /// Events waiting for [`Speaker::poll_event`](crate::Speaker::poll_event).
+    pub events: usize,
+    /// Packets waiting for [`Speaker::poll_transmit`](crate::Speaker::poll_transmit).
+    pub packets: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            lsas: 16_384,
+            lsa_bytes: 16 << 20,
+            neighbors: 16,
+            events: 4096,
+            packets: 16_384,
+        }
+    }
+}
+
+/// Delays before the shortest paths are computed. The first change after a quiet time waits for
+/// `initial`; each further one for a hold that starts at `hold`, doubles up to `max`, and falls back
+/// once a whole hold passed without a change. In the spirit of RFC 8405.
+#[derive(Clone, Copy, Debug)]
+pub struct SpfDelay {
+    /// Before the first computation.
+    pub initial: Duration,
+    /// Between the first and the second.
+    pub hold: Duration,
+    /// Longest time between two.
+    pub max: Duration,
+}
+
+impl Default for SpfDelay {
+    fn default() -> Self {
+        Self {
+            initial: Duration::ZERO,
+            hold: Duration::from_millis(50),
+            max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What kind of link an interface attaches to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterfaceKind {
+    /// One neighbour at the other end.
+    PointToPoint,
+    /// No packets, only prefixes of our own.
+    Loopback,
+}
+
+/// A prefix to advertise with an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct StubPrefix {
+    /// The prefix; link-local ones are never advertised.
+    pub prefix: Prefix,
+    /// Its cost, on top of the path to us.
+    pub metric: u16,
+    /// An address of our own (the LA bit). Each such prefix gets an LSA of its own, so that it can
+    /// be withdrawn at once and alone.
+    pub local: bool,
+}
+
+impl StubPrefix {
+    /// An address of our own: /128, LA bit, metric 0 (RFC 5340 4.4.3.9).
+    pub const fn host(addr: Ipv6Addr) -> Self {
+        Self {
+            prefix: Prefix::host(addr),
+            metric: 0,
+            local: true,
+        }
+    }
+}
+
+/// Configuration of an interface. RFC 5340 C.3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceConfig {
+    /// For people.
+    pub name: String,
+    /// Interface ID on the wire, and its key everywhere here: the ifindex, never 0.
+    pub id: u32,
+    /// The area it belongs to.
+    pub area: Ipv4Addr,
+    /// Its kind.
+    pub kind: InterfaceKind,
+    /// Our link-local address on it: source of every packet, next hop for the neighbour.
+    pub link_local: Ipv6Addr,
+    /// Largest IPv6 datagram, bytes.
+    pub mtu: u16,
+    /// Cost of sending over it.
+    pub cost: u16,
+    /// Seconds between Hellos.
+    pub hello_interval: u16,
+    /// Seconds of silence after which a neighbour is down.
+    pub dead_interval: u16,
+    /// Seconds between retransmissions (RxmtInterval).
+    pub retransmit_interval: u16,
+    /// Seconds added to the age of LSAs sent over it (InfTransDelay).
+    pub transmit_delay: u16,
+    /// Instance ID.
+    pub instance_id: u8,
+    /// Router Priority, for the election of a Designated Router.
+    pub priority: u8,
+    /// Do not compare MTUs during database exchange.
+    pub mtu_ignore: bool,
+    /// Prefixes to advertise with it.
+    pub prefixes: Vec<StubPrefix>,
+}
+
+impl InterfaceConfig {
+    /// An interface with the RFC's sample values (RFC 2328 C.3): hello 10 s, dead 40 s, retransmit
+    /// 5 s, transmit delay 1 s, cost 10, area 0.0.0.0.
+    pub fn new(name: &str, id: u32, kind: InterfaceKind, link_local: Ipv6Addr) -> Self {
+        Self {
+            name: name.to_owned(),
+            id,
+            area: BACKBONE,
+            kind,
+            link_local,
+            mtu: 1500,
+            cost: 10,
+            hello_interval: 10,
+            dead_interval: 40,
+            retransmit_interval: 5,
+            transmit_delay: 1,
+            instance_id: 0,
+            priority: 1,
+            mtu_ignore: false,
+            prefixes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn hello(&self) -> Duration {
+        Duration::from_secs(u64::from(self.hello_interval.max(1)))
+    }
+
+    pub(crate) fn dead(&self) -> Duration {
+        Duration::from_secs(u64::from(self.dead_interval.max(1)))
+    }
+
+    pub(crate) fn retransmit(&self) -> Duration {
+        Duration::from_secs(u64::from(self.retransmit_interval.max(1)))
+    }
+
+    /// Whether `other` can replace it without its adjacencies falling.
+    pub(crate) fn adjacency_survives(&self, other: &Self) -> bool {
+        self.area == other.area
+            && self.kind == other.kind
+            && self.link_local == other.link_local
+            && self.hello_interval == other.hello_interval
+            && self.dead_interval == other.dead_interval
+            && self.instance_id == other.instance_id
+            && self.mtu == other.mtu
+    }
+}

@@ -1,0 +1,222 @@
+//! Everything is counted: what came, what went, and every refusal under its reason.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::wire::{DecodeError, PacketType};
+
+/// Packets by type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PacketCounters {
+    /// Hello packets.
+    pub hello: u64,
+    /// Database Description packets.
+    pub database_description: u64,
+    /// Link State Request packets.
+    pub link_state_request: u64,
+    /// Link State Update packets.
+    pub link_state_update: u64,
+    /// Link State Acknowledgment packets.
+    pub link_state_ack: u64,
+}
+
+impl PacketCounters {
+    pub(crate) fn add(&mut self, packet_type: PacketType) {
+        let counter = match packet_type {
+            PacketType::Hello => &mut self.hello,
+            PacketType::DatabaseDescription => &mut self.database_description,
+            PacketType::LinkStateRequest => &mut self.link_state_request,
+            PacketType::LinkStateUpdate => &mut self.link_state_update,
+            PacketType::LinkStateAck => &mut self.link_state_ack,
+        };
+        *counter += 1;
+    }
+}
+
+/// Why a packet, or a part of one, was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// On an interface we do not know.
+    #[error("unknown interface")]
+    UnknownInterface,
+    /// On an interface that is down or a loopback.
+    #[error("interface down")]
+    InterfaceDown,
+    /// Our own packet came back.
+    #[error("our own packet")]
+    OwnPacket,
+    /// The source is no link-local address (RFC 5340 4.2.2).
+    #[error("source address")]
+    SourceAddress,
+    /// The destination is neither ours nor AllSPFRouters.
+    #[error("destination address")]
+    DestinationAddress,
+    /// Shorter than its fields.
+    #[error("truncated")]
+    Truncated,
+    /// Not version 3.
+    #[error("version")]
+    Version,
+    /// No such packet type.
+    #[error("packet type")]
+    PacketType,
+    /// The header's length field lies.
+    #[error("length field")]
+    Length,
+    /// Bytes after the end.
+    #[error("trailing bytes")]
+    TrailingBytes,
+    /// Packet checksum.
+    #[error("packet checksum")]
+    Checksum,
+    /// Another area.
+    #[error("area mismatch")]
+    AreaMismatch,
+    /// Another instance on the same link; normal if several are run.
+    #[error("instance mismatch")]
+    InstanceMismatch,
+    /// Our own Router ID from another address.
+    #[error("duplicate router id")]
+    DuplicateRouterId,
+    /// Router ID 0.0.0.0.
+    #[error("router id 0.0.0.0")]
+    ZeroRouterId,
+    /// Not a Hello, and no such neighbour.
+    #[error("unknown neighbor")]
+    UnknownNeighbor,
+    /// Hello interval differs.
+    #[error("hello interval mismatch")]
+    HelloIntervalMismatch,
+    /// Dead interval differs.
+    #[error("dead interval mismatch")]
+    DeadIntervalMismatch,
+    /// E or N bit differs: the area is a stub for one of us only.
+    #[error("area type mismatch")]
+    AreaTypeMismatch,
+    /// As many neighbours as the limit allows.
+    #[error("too many neighbors")]
+    TooManyNeighbors,
+    /// The neighbour's MTU is larger than ours (RFC 2328 10.6).
+    #[error("mtu mismatch")]
+    MtuMismatch,
+    /// The packet makes no sense in the neighbour's state.
+    #[error("neighbor state")]
+    NeighborState,
+    /// A Database Description out of sequence.
+    #[error("database description sequence")]
+    DdSequence,
+    /// A duplicate Database Description; normal after loss.
+    #[error("duplicate database description")]
+    DdDuplicate,
+    /// A request for an LSA we do not have.
+    #[error("bad link state request")]
+    BadRequest,
+    /// An LSA's length does not fit.
+    #[error("LSA length")]
+    LsaLength,
+    /// An LSA's checksum.
+    #[error("LSA checksum")]
+    LsaChecksum,
+    /// Reserved flooding scope.
+    #[error("LSA scope")]
+    LsaScope,
+    /// Reserved sequence number.
+    #[error("LSA sequence number")]
+    LsaSequence,
+    /// An LSA body that contradicts itself.
+    #[error("LSA body")]
+    LsaBody,
+    /// A prefix longer than 128 bits.
+    #[error("prefix length")]
+    PrefixLength,
+    /// A second instance within MinLSArrival.
+    #[error("LSA within MinLSArrival")]
+    MinLsArrival,
+    /// An older instance than ours.
+    #[error("LSA older than ours")]
+    LsaOlder,
+    /// The database is as large as the limit allows.
+    #[error("database full")]
+    DatabaseFull,
+    /// An acknowledgment of something else than we sent.
+    #[error("questionable acknowledgment")]
+    AckMismatch,
+    /// The output queue is as long as the limit allows.
+    #[error("output queue full")]
+    OutputFull,
+    /// We have been shut down.
+    #[error("shut down")]
+    ShutDown,
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Truncated => Self::Truncated,
+            DecodeError::Version(_) => Self::Version,
+            DecodeError::PacketType(_) => Self::PacketType,
+            DecodeError::Length { .. } => Self::Length,
+            DecodeError::TrailingBytes(_) => Self::TrailingBytes,
+            DecodeError::Checksum => Self::Checksum,
+            DecodeError::LsaLength(_) => Self::LsaLength,
+            DecodeError::LsaChecksum => Self::LsaChecksum,
+            DecodeError::LsaScope => Self::LsaScope,
+            DecodeError::LsaSequence => Self::LsaSequence,
+            DecodeError::LsaBody => Self::LsaBody,
+            DecodeError::PrefixLength(_) => Self::PrefixLength,
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether it belongs to normal operation and is worth a count but no event.
+    pub(crate) const fn is_ordinary(self) -> bool {
+        matches!(
+            self,
+            Self::InstanceMismatch
+                | Self::DdDuplicate
+                | Self::LsaOlder
+                | Self::MinLsArrival
+                | Self::AckMismatch
+                | Self::OwnPacket
+                | Self::InterfaceDown
+                | Self::ShutDown
+                | Self::NeighborState
+        )
+    }
+}
+
+/// All counters of a speaker. They only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Packets handed to [`poll_transmit`](crate::Speaker::poll_transmit).
+    pub sent: PacketCounters,
+    /// Packets that passed the header checks.
+    pub received: PacketCounters,
+    /// Refusals by reason; a reason that never happened is absent.
+    pub refused: BTreeMap<Refusal, u64>,
+    /// Own LSAs originated, new instances and refreshes together.
+    pub lsas_originated: u64,
+    /// Own LSAs flushed by premature aging.
+    pub lsas_flushed: u64,
+    /// LSAs of others installed.
+    pub lsas_installed: u64,
+    /// LSAs of others that reached MaxAge here.
+    pub lsas_aged_out: u64,
+    /// LSAs sent again because no acknowledgment came.
+    pub lsas_retransmitted: u64,
+    /// Our own LSAs that came back newer than we knew: another life of ours, or a twin.
+    pub self_originated_received: u64,
+    /// Neighbour events that the state does not expect.
+    pub unexpected_neighbor_events: u64,
+    /// Adjacencies that became Full.
+    pub adjacencies_formed: u64,
+    /// Adjacencies that were Full and are not.
+    pub adjacencies_lost: u64,
+    /// Shortest-path computations.
+    pub spf_runs: u64,
+    /// Events thrown away because nobody fetched them.
+    pub events_dropped: u64,
+}

@@ -1,0 +1,68 @@
+//! News for the caller, mostly for the log.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::Serialize;
+
+use crate::counters::Refusal;
+use crate::interface::InterfaceState;
+use crate::neighbor::{NeighborState, Reason};
+use crate::wire::LsaKey;
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// A neighbour changed state.
+    NeighborChanged {
+        /// Where.
+        interface: u32,
+        /// Who.
+        router_id: Ipv4Addr,
+        /// The state it left.
+        from: NeighborState,
+        /// The state it is in.
+        to: NeighborState,
+        /// Why.
+        reason: Reason,
+    },
+    /// An interface changed state.
+    InterfaceChanged {
+        /// Which.
+        interface: u32,
+        /// The state it left.
+        from: InterfaceState,
+        /// The state it is in.
+        to: InterfaceState,
+    },
+    /// [`Speaker::routes`](crate::Speaker::routes) is different now.
+    RoutesChanged,
+    /// A packet or a part of one was refused.
+    Refused {
+        /// Where it came in.
+        interface: u32,
+        /// From whom.
+        source: Ipv6Addr,
+        /// Why.
+        reason: Refusal,
+        /// For a mismatch, what we have and what the packet has.
+        mismatch: Option<Mismatch>,
+    },
+    /// Our own LSA came back newer than we knew it, and was outpaced or flushed (RFC 2328 13.4).
+    /// Once after a restart is normal; again and again means two routers with one Router ID.
+    SelfOriginatedReceived {
+        /// Which LSA.
+        lsa: LsaKey,
+        /// The sequence number it came with.
+        sequence: i32,
+    },
+}
+
+/// The two sides of a disagreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// What we have configured.
+    pub ours: u32,
+    /// What the packet says.
+    pub theirs: u32,
+}

@@ -1,0 +1,203 @@
+//! Link-state databases: one for each link, one for each area, one for the AS (RFC 5340 4.3).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::{LS_REFRESH_TIME, Limits, Time};
+use crate::wire::{Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE};
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DbId {
+    /// Link scope, by interface.
+    Link(u32),
+    /// Area scope.
+    Area(Ipv4Addr),
+    /// AS scope.
+    As,
+}
+
+/// An LSA in a database.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) lsa: Arc<Lsa>,
+    /// When it was installed, with the age its header has.
+    installed: Time,
+    /// Forced to MaxAge before its time.
+    flushed: bool,
+    /// Whether it came by flooding, which MinLSArrival is about.
+    pub(crate) by_flooding: bool,
+    /// When it was last sent in an update.
+    pub(crate) last_sent: Option<Time>,
+    deadline: Option<Time>,
+}
+
+impl Entry {
+    /// Age in seconds.
+    pub(crate) fn age(&self, now: Time) -> u16 {
+        if self.flushed {
+            return MAX_AGE;
+        }
+        let elapsed = now.saturating_sub(self.installed).as_secs();
+        let age = u64::from(self.lsa.header().age).saturating_add(elapsed);
+        u16::try_from(age).unwrap_or(MAX_AGE).min(MAX_AGE)
+    }
+
+    pub(crate) fn is_max_age(&self, now: Time) -> bool {
+        self.age(now) >= MAX_AGE
+    }
+
+    /// The header as of now.
+    pub(crate) fn header(&self, now: Time) -> LsaHeader {
+        LsaHeader {
+            age: self.age(now),
+            ..*self.lsa.header()
+        }
+    }
+
+    /// When it was installed.
+    pub(crate) fn installed(&self) -> Time {
+        self.installed
+    }
+}
+
+/// One database.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lsdb {
+    entries: BTreeMap<LsaKey, Entry>,
+    /// When each entry reaches MaxAge or has to be refreshed.
+    deadlines: BTreeSet<(Time, LsaKey)>,
+    /// Entries at MaxAge, to be removed once everybody knows.
+    dead: BTreeSet<LsaKey>,
+    bytes: usize,
+}
+
+impl Lsdb {
+    pub(crate) fn get(&self, key: &LsaKey) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// All LSAs of one type.
+    pub(crate) fn of_type(&self, ty: LsaType) -> impl Iterator<Item = &Entry> {
+        let first = LsaKey {
+            ty,
+            id: 0,
+            adv: Ipv4Addr::UNSPECIFIED,
+        };
+        let last = LsaKey {
+            ty,
+            id: u32::MAX,
+            adv: Ipv4Addr::BROADCAST,
+        };
+        self.entries.range(first..=last).map(|(_, entry)| entry)
+    }
+
+    /// Whether an LSA of somebody else still fits.
+    pub(crate) fn has_room(&self, lsa: &Lsa, limits: &Limits) -> bool {
+        match self.entries.get(&lsa.key()) {
+            Some(old) => self.bytes - old.lsa.len() + lsa.len() <= limits.lsa_bytes,
+            None => self.entries.len() < limits.lsas && self.bytes + lsa.len() <= limits.lsa_bytes,
+        }
+    }
+
+    /// Puts an LSA in, with the age its header has, in place of the old instance.
+    pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, by_flooding: bool, ours: bool) {
+        let key = lsa.key();
+        self.remove(&key);
+        self.bytes += lsa.len();
+        let age = Duration::from_secs(u64::from(lsa.header().age));
+        let life = if ours && !by_flooding {
+            LS_REFRESH_TIME
+        } else {
+            Duration::from_secs(u64::from(MAX_AGE)).saturating_sub(age)
+        };
+        let deadline = if life.is_zero() {
+            self.dead.insert(key);
+            None
+        } else {
+            let deadline = now + life;
+            self.deadlines.insert((deadline, key));
+            Some(deadline)
+        };
+        let entry = Entry {
+            lsa,
+            installed: now,
+            flushed: false,
+            by_flooding,
+            last_sent: None,
+            deadline,
+        };
+        self.entries.insert(key, entry);
+    }
+
+    /// Ages an LSA to MaxAge now (RFC 2328 14.1). Whether there was one alive.
+    pub(crate) fn flush(&mut self, key: &LsaKey, now: Time) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return false;
+        };
+        if entry.flushed || self.dead.contains(key) {
+            return false;
+        }
+        entry.flushed = true;
+        // The flush is an instance of its own; it did not come by flooding.
+        entry.by_flooding = false;
+        entry.installed = now;
+        if let Some(deadline) = entry.deadline.take() {
+            self.deadlines.remove(&(deadline, *key));
+        }
+        self.dead.insert(*key);
+        true
+    }
+
+    pub(crate) fn remove(&mut self, key: &LsaKey) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        self.bytes -= entry.lsa.len();
+        if let Some(deadline) = entry.deadline {
+            self.deadlines.remove(&(deadline, *key));
+        }
+        self.dead.remove(key);
+        Some(entry)
+    }
+
+    pub(crate) fn sent(&mut self, key: &LsaKey, now: Time) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.last_sent = Some(now);
+        }
+    }
+
+    /// The earliest LSA to be refreshed or to die of age.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the next deadline that has come.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<LsaKey> {
+        let (at, key) = *self.deadlines.first()?;
+        if at > now {
+            return None;
+        }
+        self.deadlines.remove(&(at, key));
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.deadline = None;
+        }
+        Some(key)
+    }
+
+    /// LSAs at MaxAge.
+    pub(crate) fn dead(&self) -> impl Iterator<Item = LsaKey> {
+        self.dead.iter().copied()
+    }
+
+    pub(crate) fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
+    }
+}

@@ -1,0 +1,144 @@
+//! A neighbour and everything remembered about it, RFC 2328 10 and RFC 5340 4.1.3.
+
+mod fsm;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::config::Time;
+use crate::wire::{DatabaseDescription, DdFlags, LsaHeader, LsaKey, Options};
+
+pub(crate) use fsm::{NeighborEvent, transition};
+pub use fsm::{NeighborState, Reason};
+
+/// The neighbour data structure.
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbor {
+    pub(crate) state: NeighborState,
+    /// Source of its packets.
+    pub(crate) address: Ipv6Addr,
+    /// What it calls its end of the link.
+    pub(crate) interface_id: u32,
+    pub(crate) priority: u8,
+    pub(crate) options: Options,
+    /// When the state was entered.
+    pub(crate) since: Time,
+    /// When the way to Full was begun.
+    pub(crate) forming_since: Time,
+    /// When the dead interval ends.
+    pub(crate) dead_at: Time,
+    pub(crate) exchange: Exchange,
+    /// Newest instances it described and we lack: the Link state request list.
+    pub(crate) requests: BTreeMap<LsaKey, LsaHeader>,
+    /// Those of `requests` asked for in the packet that is on its way.
+    pub(crate) requested: BTreeSet<LsaKey>,
+    pub(crate) request_at: Option<Time>,
+    /// Link state retransmission list: what it has not acknowledged and when to send it again. The
+    /// LSAs themselves are in the database.
+    pub(crate) unacknowledged: BTreeMap<LsaKey, Time>,
+    /// When to look through `unacknowledged`; never later than its earliest entry.
+    pub(crate) retransmit_at: Option<Time>,
+}
+
+/// The database exchange with a neighbour, RFC 2328 10.6 to 10.8.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Exchange {
+    /// Whether we are the master.
+    pub(crate) master: bool,
+    pub(crate) sequence: u32,
+    /// What is still to be described: the Database summary list.
+    pub(crate) summary: VecDeque<LsaKey>,
+    /// The last packet sent, for repetition, and whether it said that more follows.
+    pub(crate) last_sent: Option<DatabaseDescription>,
+    /// The last packet received, to know a duplicate.
+    pub(crate) last_received: Option<(DdFlags, Options, u32)>,
+    /// When to repeat the last packet.
+    pub(crate) repeat_at: Option<Time>,
+    /// Until when a slave keeps its last packet for a master that missed it (RFC 2328 10.8).
+    pub(crate) keep_until: Option<Time>,
+}
+
+impl Neighbor {
+    pub(crate) fn new(address: Ipv6Addr, interface_id: u32, now: Time, dead: Duration) -> Self {
+        Self {
+            state: NeighborState::Down,
+            address,
+            interface_id,
+            priority: 0,
+            options: Options::default(),
+            since: now,
+            forming_since: now,
+            dead_at: now + dead,
+            exchange: Exchange {
+                // RFC 2328 10.8: "a unique value"; time of day is its suggestion.
+                sequence: (now.as_millis() & 0xffff_ffff) as u32,
+                ..Exchange::default()
+            },
+            requests: BTreeMap::new(),
+            requested: BTreeSet::new(),
+            request_at: None,
+            unacknowledged: BTreeMap::new(),
+            retransmit_at: None,
+        }
+    }
+
+    /// RFC 2328 10.3: what leaving an adjacency empties. The DD sequence number lives on.
+    pub(crate) fn clear_lists(&mut self) {
+        self.exchange = Exchange {
+            sequence: self.exchange.sequence,
+            ..Exchange::default()
+        };
+        self.requests.clear();
+        self.requested.clear();
+        self.request_at = None;
+        self.unacknowledged.clear();
+        self.retransmit_at = None;
+    }
+
+    /// Puts an LSA on the retransmission list.
+    pub(crate) fn expect_ack(&mut self, key: LsaKey, again_at: Time) {
+        self.unacknowledged.insert(key, again_at);
+        self.retransmit_at = Some(self.retransmit_at.map_or(again_at, |at| at.min(again_at)));
+    }
+
+    /// Takes an LSA off the retransmission list; whether it was there.
+    pub(crate) fn acknowledged(&mut self, key: &LsaKey) -> bool {
+        let was = self.unacknowledged.remove(key).is_some();
+        if self.unacknowledged.is_empty() {
+            self.retransmit_at = None;
+        }
+        was
+    }
+
+    /// Whether it is on its way to Full.
+    pub(crate) fn forming(&self) -> bool {
+        matches!(
+            self.state,
+            NeighborState::ExStart | NeighborState::Exchange | NeighborState::Loading
+        )
+    }
+
+    /// Takes an LSA off the request list; whether it was there.
+    pub(crate) fn satisfied(&mut self, key: &LsaKey) -> bool {
+        self.requested.remove(key);
+        self.requests.remove(key).is_some()
+    }
+
+    pub(crate) fn next_timeout(&self) -> Time {
+        [
+            self.exchange.repeat_at,
+            self.exchange.keep_until,
+            self.request_at,
+            self.retransmit_at,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.dead_at, Time::min)
+    }
+}
+
+/// Router IDs are the key of a neighbour on its interface (RFC 5340 2.11).
+pub(crate) type Neighbors = BTreeMap<Ipv4Addr, Neighbor>;

@@ -1,0 +1,77 @@
+//! Acknowledgments: RFC 2328 13.5 and 13.7.
+
+use std::time::Duration;
+
+use super::Speaker;
+use super::receive::{Peer, Refused};
+use crate::config::Time;
+use crate::counters::Refusal;
+use crate::wire::{ALL_SPF_ROUTERS, LSA_HEADER_LEN, LsaHeader, PacketBody};
+
+/// How long acknowledgments wait for company. RFC 2328 13.5: shorter than RxmtInterval.
+const ACK_DELAY: Duration = Duration::from_millis(200);
+
+impl Speaker {
+    /// RFC 2328 13.7.
+    pub(super) fn receive_acks(
+        &mut self,
+        now: Time,
+        peer: Peer,
+        headers: &[LsaHeader],
+    ) -> Result<(), Refused> {
+        for header in headers {
+            let Some(db) = self.db_for(peer.interface, header.key.ty) else {
+                continue;
+            };
+            let entry = self.databases.get(&db).and_then(|db| db.get(&header.key));
+            let same = entry.is_some_and(|entry| header.compare(&entry.header(now)).is_eq());
+            let Some(neighbor) = self.neighbor_mut(peer) else {
+                return Ok(());
+            };
+            if same {
+                neighbor.acknowledged(&header.key);
+            } else if neighbor.unacknowledged.contains_key(&header.key) {
+                self.count(Refusal::AckMismatch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledges an LSA together with others, soon.
+    pub(super) fn delay_ack(&mut self, now: Time, id: u32, header: LsaHeader) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        interface.delayed_acks.insert(header.key, header);
+        interface.ack_at.get_or_insert(now + ACK_DELAY);
+        if interface.delayed_acks.len() >= interface.body_room() / LSA_HEADER_LEN {
+            self.send_delayed_acks(id);
+        }
+    }
+
+    pub(super) fn send_delayed_acks(&mut self, id: u32) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        interface.ack_at = None;
+        let headers: Vec<LsaHeader> = std::mem::take(&mut interface.delayed_acks)
+            .into_values()
+            .collect();
+        self.send_acks(id, None, headers);
+    }
+
+    /// Sends acknowledgments, to one neighbour or to all.
+    pub(super) fn send_acks(&mut self, id: u32, to: Option<Peer>, headers: Vec<LsaHeader>) {
+        let Some(interface) = self.interfaces.get(&id) else {
+            return;
+        };
+        let neighbor = to.and_then(|peer| interface.neighbors.get(&peer.router_id));
+        let destination = neighbor.map_or(ALL_SPF_ROUTERS, |neighbor| {
+            interface.unicast(neighbor.address)
+        });
+        let most = (interface.body_room() / LSA_HEADER_LEN).max(1);
+        for chunk in headers.chunks(most) {
+            self.send(id, destination, PacketBody::LinkStateAck(chunk.to_vec()));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Runs the two state machines: what a transition means for everything else.
+
+use std::net::Ipv4Addr;
+
+use super::Speaker;
+use crate::config::Time;
+use crate::event::Event;
+use crate::interface::{self, InterfaceEvent};
+use crate::lsdb::DbId;
+use crate::neighbor::{self, NeighborEvent, NeighborState, Reason};
+
+impl Speaker {
+    /// Whether the state changed.
+    pub(super) fn interface_event(&mut self, now: Time, id: u32, event: InterfaceEvent) -> bool {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return false;
+        };
+        let from = interface.state;
+        let Some(to) = interface::transition(from, event) else {
+            return false;
+        };
+        if from == to {
+            return false;
+        }
+        interface.state = to;
+        if interface.speaks() {
+            self.databases.entry(DbId::Link(id)).or_default();
+        } else {
+            // RFC 2328 9.3 InterfaceDown: every neighbour is gone, every timer off.
+            interface.hello_at = None;
+            interface.extra_hello_at = None;
+            interface.last_extra_hello = None;
+            interface.ack_at = None;
+            interface.delayed_acks.clear();
+            interface.flood.clear();
+            let neighbors: Vec<Ipv4Addr> = interface.neighbors.keys().copied().collect();
+            for router_id in neighbors {
+                self.neighbor_event(now, id, router_id, NeighborEvent::LlDown);
+            }
+            self.databases.remove(&DbId::Link(id));
+            self.own.retain(|(db, _), _| *db != DbId::Link(id));
+        }
+        self.event(Event::InterfaceChanged {
+            interface: id,
+            from,
+            to,
+        });
+        self.content_changed(now);
+        true
+    }
+
+    pub(super) fn neighbor_event(
+        &mut self,
+        now: Time,
+        id: u32,
+        router_id: Ipv4Addr,
+        event: NeighborEvent,
+    ) {
+        self.neighbor_event_because(now, id, router_id, event, event.reason());
+    }
+
+    pub(super) fn neighbor_event_because(
+        &mut self,
+        now: Time,
+        id: u32,
+        router_id: Ipv4Addr,
+        event: NeighborEvent,
+        reason: Reason,
+    ) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let dead = interface.config.dead();
+        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+            return;
+        };
+        let from = neighbor.state;
+        let Ok((to, actions)) = neighbor::transition(from, event) else {
+            self.counters.unexpected_neighbor_events += 1;
+            return;
+        };
+        neighbor.state = to;
+        if actions.clear_lists {
+            neighbor.clear_lists();
+        }
+        if actions.restart_inactivity {
+            neighbor.dead_at = now + dead;
+        }
+        if from != to {
+            neighbor.since = now;
+        }
+        if actions.start_exchange && (from < NeighborState::ExStart || from == NeighborState::Full)
+        {
+            neighbor.forming_since = now;
+        }
+        if actions.forget {
+            interface.neighbors.remove(&router_id);
+        }
+        if from != to {
+            self.neighbor_changed(now, from, to);
+            let interface = id;
+            self.event(Event::NeighborChanged {
+                interface,
+                router_id,
+                from,
+                to,
+                reason,
+            });
+        }
+        if actions.start_exchange {
+            self.start_exchange(now, id, router_id);
+        }
+        if actions.list_database {
+            self.list_database(now, id, router_id);
+        }
+    }
+
+    fn neighbor_changed(&mut self, now: Time, from: NeighborState, to: NeighborState) {
+        let full = NeighborState::Full;
+        if to == full {
+            self.counters.adjacencies_formed += 1;
+        }
+        if from == full {
+            self.counters.adjacencies_lost += 1;
+        }
+        if from == full || to == full {
+            // RFC 2328 12.4 (4): a neighbour has gone to or from Full.
+            self.content_changed(now);
+        } else if from >= NeighborState::ExStart || to >= NeighborState::ExStart {
+            // A Router-LSA may be waiting for this adjacency.
+            self.reconcile_soon(now);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Aging: RFC 2328 14, 14.1 and 12.1.6.
+
+use super::Speaker;
+use crate::config::Time;
+use crate::lsdb::DbId;
+use crate::wire::{LsaKey, MAX_SEQUENCE};
+
+impl Speaker {
+    /// Refreshes our LSAs and flushes those of others that have become MaxAge.
+    pub(super) fn age(&mut self, now: Time) {
+        let ids: Vec<DbId> = self.databases.keys().copied().collect();
+        for id in ids {
+            while let Some(key) = self.databases.get_mut(&id).and_then(|db| db.pop_due(now)) {
+                if self.is_ours(key.adv) {
+                    self.refresh(now, id, key);
+                } else {
+                    self.counters.lsas_aged_out += 1;
+                    self.expire(now, id, key, None);
+                }
+            }
+        }
+    }
+
+    /// Sets an LSA's age to MaxAge and floods it. Whether it was alive.
+    pub(super) fn expire(
+        &mut self,
+        now: Time,
+        id: DbId,
+        key: LsaKey,
+        again_at: Option<Time>,
+    ) -> bool {
+        let Some(database) = self.databases.get_mut(&id) else {
+            return false;
+        };
+        if !database.flush(&key, now) {
+            return false;
+        }
+        self.flood(now, id, key, None, again_at);
+        self.spf.trigger(now, &self.config.spf_delay);
+        true
+    }
+
+    /// RFC 2328 14: an LSA at MaxAge goes once no neighbour is in Exchange or Loading and nobody
+    /// has to acknowledge it any more.
+    pub(super) fn remove_dead(&mut self, now: Time) {
+        if !self.databases.values().any(|db| db.has_dead()) {
+            return;
+        }
+        if self
+            .interfaces
+            .values()
+            .any(|interface| interface.exchanging())
+        {
+            return;
+        }
+        let dead: Vec<(DbId, LsaKey)> = self
+            .databases
+            .iter()
+            .flat_map(|(id, db)| db.dead().map(|key| (*id, key)))
+            .collect();
+        for (id, key) in dead {
+            let awaited = self.interfaces.iter().any(|(link, interface)| {
+                let elsewhere = matches!(id, DbId::Link(other) if other != *link);
+                !elsewhere
+                    && interface
+                        .neighbors
+                        .values()
+                        .any(|n| n.unacknowledged.contains_key(&key))
+            });
+            if awaited {
+                continue;
+            }
+            let removed = self.databases.get_mut(&id).and_then(|db| db.remove(&key));
+            if self.is_ours(key.adv)
+                && removed.is_some_and(|e| e.lsa.header().sequence == MAX_SEQUENCE)
+            {
+                // RFC 2328 12.1.6: only now may the sequence begin again.
+                self.own.remove(&(id, key));
+            }
+            if self.is_ours(key.adv) {
+                self.reconcile_soon(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Flooding: RFC 2328 13.3 and 13.6, RFC 5340 4.5.2.
+
+use std::cmp::Ordering;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::Speaker;
+use super::receive::Peer;
+use crate::config::Time;
+use crate::interface::Interface;
+use crate::lsdb::DbId;
+use crate::neighbor::NeighborState;
+use crate::wire::{ALL_SPF_ROUTERS, LsaKey};
+
+/// Most LSAs sent again at once to one neighbour, and the pause before the next ones.
+const RETRANSMIT_BURST: usize = 512;
+const RETRANSMIT_PACE: Duration = Duration::from_millis(50);
+
+impl Speaker {
+    /// Puts an LSA that was just installed on its way: on every retransmission list it belongs on,
+    /// and out of every interface that has one. `again_at` brings the first repetition forward.
+    pub(super) fn flood(
+        &mut self,
+        now: Time,
+        db: DbId,
+        key: LsaKey,
+        from: Option<Peer>,
+        again_at: Option<Time>,
+    ) {
+        let entry = self
+            .databases
+            .get(&db)
+            .and_then(|database| database.get(&key));
+        let Some(header) = entry.map(|entry| entry.header(now)) else {
+            return;
+        };
+        for (id, interface) in &mut self.interfaces {
+            if !interface.speaks() || !in_scope(db, *id, interface) {
+                continue;
+            }
+            let later = now + interface.config.retransmit();
+            let again_at = again_at.map_or(later, |at| at.min(later));
+            let mut wanted = false;
+            for (router_id, neighbor) in &mut interface.neighbors {
+                // RFC 2328 13 (5c): the old instance is on no list any more.
+                neighbor.acknowledged(&key);
+                // RFC 2328 13.3 (1a)
+                if neighbor.state < NeighborState::Exchange {
+                    continue;
+                }
+                // RFC 2328 13.3 (1b)
+                if let Some(request) = neighbor.requests.get(&key) {
+                    match header.compare(request) {
+                        Ordering::Less => continue,
+                        Ordering::Equal => {
+                            neighbor.satisfied(&key);
+                            continue;
+                        }
+                        Ordering::Greater => {
+                            neighbor.satisfied(&key);
+                        }
+                    }
+                }
+                // RFC 2328 13.3 (1c)
+                if from
+                    == Some(Peer {
+                        interface: *id,
+                        router_id: *router_id,
+                    })
+                {
+                    continue;
+                }
+                // RFC 2328 13.3 (1d)
+                neighbor.expect_ack(key, again_at);
+                wanted = true;
+            }
+            if wanted {
+                interface.flood.insert((db, key));
+            }
+        }
+    }
+
+    /// Sends what this call has put on its way, packed together.
+    pub(super) fn send_floods(&mut self, now: Time) {
+        let pending: Vec<u32> = self
+            .interfaces
+            .iter()
+            .filter(|(_, interface)| !interface.flood.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in pending {
+            let Some(interface) = self.interfaces.get_mut(&id) else {
+                continue;
+            };
+            let keys = std::mem::take(&mut interface.flood);
+            self.send_updates(now, id, ALL_SPF_ROUTERS, keys);
+        }
+    }
+
+    /// RFC 2328 13.6: sends again what a neighbour has not acknowledged.
+    pub(super) fn retransmit(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let databases = [DbId::Link(id), DbId::Area(interface.config.area), DbId::As];
+        let again = now + interface.config.retransmit();
+        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+            return;
+        };
+        let mut keys = Vec::new();
+        let mut gone = Vec::new();
+        let mut next: Option<Time> = None;
+        for (key, at) in &mut neighbor.unacknowledged {
+            if *at <= now && keys.len() < RETRANSMIT_BURST {
+                let has = |db: &DbId| self.databases.get(db).is_some_and(|d| d.get(key).is_some());
+                match databases.iter().copied().find(has) {
+                    Some(db) => keys.push((db, *key)),
+                    None => gone.push(*key),
+                }
+                *at = again;
+            }
+            let at = if *at <= now {
+                now + RETRANSMIT_PACE
+            } else {
+                *at
+            };
+            next = Some(next.map_or(at, |next| next.min(at)));
+        }
+        neighbor.retransmit_at = next;
+        for key in gone {
+            neighbor.acknowledged(&key);
+        }
+        let address = neighbor.address;
+        let destination = interface.unicast(address);
+        self.counters.lsas_retransmitted += keys.len() as u64;
+        self.send_updates(now, id, destination, keys);
+    }
+}
+
+/// RFC 5340 4.5.2: which interfaces an LSA goes out of.
+fn in_scope(db: DbId, id: u32, interface: &Interface) -> bool {
+    match db {
+        DbId::Link(link) => link == id,
+        DbId::Area(area) => area == interface.config.area,
+        DbId::As => true,
+    }
+}

@@ -1,0 +1,186 @@
+//! Hello packets, sent and received: RFC 5340 4.2.1.1 and 4.2.2.1, RFC 2328 9.5 and 10.5.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::Speaker;
+use super::receive::{Peer, Refused};
+use crate::config::Time;
+use crate::counters::Refusal;
+use crate::neighbor::{Neighbor, NeighborEvent, NeighborState, Reason};
+use crate::wire::{ALL_SPF_ROUTERS, Hello, Options, PacketBody};
+
+/// Least time between Hellos out of turn, so that two ends cannot drive each other.
+const EXTRA_HELLO_GAP: Duration = Duration::from_millis(100);
+
+/// What we are capable of in a regular area.
+pub(super) const OPTIONS: Options = Options::V6.union(Options::E).union(Options::R);
+
+impl Speaker {
+    pub(super) fn start_hellos(&mut self, now: Time, id: u32) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        if interface.speaks() {
+            interface.hello_at = Some(now);
+            self.hello_if_due(now, id);
+        }
+    }
+
+    /// Sends the Hellos that are due; the periodic ones keep their beat.
+    pub(super) fn hello_if_due(&mut self, now: Time, id: u32) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let extra = due(interface.extra_hello_at);
+        if extra {
+            interface.extra_hello_at = None;
+            interface.last_extra_hello = Some(now);
+        }
+        let periodic = due(interface.hello_at);
+        if periodic {
+            let interval = interface.config.hello();
+            let next = interface.hello_at.unwrap_or(now) + interval;
+            // After a pause the missed ones are not made up for.
+            interface.hello_at = Some(if next > now { next } else { now + interval });
+        }
+        if extra || periodic {
+            self.send_hello(id);
+        }
+    }
+
+    /// A Hello out of turn: the other end need not wait for our next one to hear us.
+    fn hello_soon(&mut self, now: Time, id: u32) {
+        if self.stopped {
+            return;
+        }
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let earliest = interface
+            .last_extra_hello
+            .map_or(now, |last| last + EXTRA_HELLO_GAP);
+        interface.extra_hello_at = Some(earliest.max(now));
+        self.hello_if_due(now, id);
+    }
+
+    /// RFC 2328 9.5.
+    fn send_hello(&mut self, id: u32) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let heard = |n: &Neighbor| n.state >= NeighborState::Init && !self.stopped;
+        let config = &interface.config;
+        let hello = Hello {
+            interface_id: config.id,
+            priority: config.priority,
+            options: OPTIONS,
+            hello_interval: config.hello_interval,
+            dead_interval: config.dead_interval,
+            designated_router: Ipv4Addr::UNSPECIFIED,
+            backup_router: Ipv4Addr::UNSPECIFIED,
+            neighbors: interface
+                .neighbors
+                .iter()
+                .filter(|(_, neighbor)| heard(neighbor))
+                .map(|(router_id, _)| *router_id)
+                .collect(),
+        };
+        self.send(id, ALL_SPF_ROUTERS, PacketBody::Hello(hello));
+    }
+
+    /// The last word on every interface: a Hello that names nobody, and once more in case it is
+    /// lost and the caller keeps calling.
+    pub(super) fn say_farewell(&mut self, now: Time) {
+        let speaking: Vec<u32> = self
+            .interfaces
+            .iter()
+            .filter(|(_, i)| i.speaks())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in speaking {
+            self.send_hello(id);
+            if let Some(interface) = self.interfaces.get_mut(&id) {
+                interface.extra_hello_at = Some(now + EXTRA_HELLO_GAP);
+            }
+        }
+    }
+
+    /// RFC 2328 10.5 with RFC 5340 4.2.2.1.
+    pub(super) fn receive_hello(
+        &mut self,
+        now: Time,
+        peer: Peer,
+        source: Ipv6Addr,
+        hello: &Hello,
+    ) -> Result<(), Refused> {
+        if self.stopped {
+            return Err(Refusal::ShutDown.into());
+        }
+        let max_neighbors = self.config.limits.neighbors;
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
+            return Ok(());
+        };
+        let config = &interface.config;
+        if hello.hello_interval != config.hello_interval {
+            let (ours, theirs) = (config.hello_interval, hello.hello_interval);
+            return Err(Refused::mismatch(
+                Refusal::HelloIntervalMismatch,
+                ours,
+                theirs,
+            ));
+        }
+        if hello.dead_interval != config.dead_interval {
+            let (ours, theirs) = (config.dead_interval, hello.dead_interval);
+            return Err(Refused::mismatch(
+                Refusal::DeadIntervalMismatch,
+                ours,
+                theirs,
+            ));
+        }
+        // RFC 2328 10.5 and RFC 3101 2.5: E and N say what kind of area it is.
+        let area_type = Options::E.union(Options::N).bits();
+        if (hello.options.bits() ^ OPTIONS.bits()) & area_type != 0 {
+            let (ours, theirs) = (OPTIONS.bits(), hello.options.bits());
+            return Err(Refused::mismatch(Refusal::AreaTypeMismatch, ours, theirs));
+        }
+        let is_new = !interface.neighbors.contains_key(&peer.router_id);
+        if is_new && interface.neighbors.len() >= max_neighbors {
+            return Err(Refusal::TooManyNeighbors.into());
+        }
+        let dead = config.dead();
+        let neighbor = interface
+            .neighbors
+            .entry(peer.router_id)
+            .or_insert_with(|| Neighbor::new(source, hello.interface_id, now, dead));
+        let moved = neighbor.address != source;
+        let renumbered = neighbor.interface_id != hello.interface_id;
+        let was_adjacent = neighbor.state >= NeighborState::ExStart;
+        neighbor.address = source;
+        neighbor.interface_id = hello.interface_id;
+        neighbor.priority = hello.priority;
+        neighbor.options = hello.options;
+        let (id, router_id) = (peer.interface, peer.router_id);
+        self.neighbor_event(now, id, router_id, NeighborEvent::HelloReceived);
+        if moved {
+            self.content_changed(now);
+        }
+        let hears_us = hello.neighbors.contains(&self.config.router_id);
+        if renumbered && was_adjacent {
+            // It is not the one we shared our database with: begin anew.
+            let reason = Reason::InterfaceIdChanged;
+            self.neighbor_event_because(now, id, router_id, NeighborEvent::OneWay, reason);
+        }
+        if hears_us {
+            let event = NeighborEvent::TwoWayReceived { adjacency: true };
+            self.neighbor_event(now, id, router_id, event);
+        } else {
+            self.neighbor_event(now, id, router_id, NeighborEvent::OneWay);
+        }
+        if is_new || !hears_us {
+            self.hello_soon(now, id);
+        }
+        Ok(())
+    }
+}

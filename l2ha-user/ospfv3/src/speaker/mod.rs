@@ -1,0 +1,315 @@
+//! A router: the public face, and the state all the parts below work on.
+
+mod acks;
+mod adjacency;
+mod aging;
+mod exchange;
+mod flood;
+mod hello;
+mod links;
+mod originate;
+mod output;
+mod receive;
+mod request;
+mod routes;
+mod timers;
+mod update;
+mod views;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::config::{Config, InterfaceConfig, StubPrefix, Time};
+use crate::counters::Counters;
+use crate::event::Event;
+use crate::interface::{Interface, InterfaceEvent};
+use crate::lsdb::{DbId, Lsdb};
+use crate::neighbor::{NeighborEvent, Reason};
+use crate::spf::{Route, Schedule};
+use crate::wire::{LsaKey, Prefix};
+
+use originate::Own;
+pub use views::{DatabaseView, InterfaceView, LsaView, NeighborView};
+
+/// A packet to send, hop limit 1 (RFC 5340 A.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Interface to send it out of.
+    pub interface: u32,
+    /// Our link-local address there.
+    pub source: Ipv6Addr,
+    /// AllSPFRouters, or a neighbour's link-local address.
+    pub destination: Ipv6Addr,
+    /// The OSPF packet, checksum filled in.
+    pub bytes: Vec<u8>,
+}
+
+/// Destinations and the ways to them.
+pub type Routes = BTreeMap<Prefix, Route>;
+
+/// One OSPFv3 router.
+#[derive(Clone, Debug)]
+pub struct Speaker {
+    config: Config,
+    /// The latest time we have been told.
+    clock: Time,
+    interfaces: BTreeMap<u32, Interface>,
+    databases: BTreeMap<DbId, Lsdb>,
+    /// What we remember of the LSAs we originated.
+    own: BTreeMap<(DbId, LsaKey), Own>,
+    /// Link State IDs of the Intra-Area-Prefix-LSAs that carry one local prefix each.
+    prefix_ids: BTreeMap<(Ipv4Addr, Prefix), u32>,
+    /// When to compare what we should originate with what we have.
+    reconcile_at: Option<Time>,
+    spf: Schedule,
+    routes: Routes,
+    outbox: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    counters: Counters,
+    drained: bool,
+    stopped: bool,
+}
+
+impl Speaker {
+    /// A router without interfaces.
+    pub fn new(config: Config, now: Time) -> Self {
+        Self {
+            config,
+            clock: now,
+            interfaces: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            own: BTreeMap::new(),
+            prefix_ids: BTreeMap::new(),
+            reconcile_at: None,
+            spf: Schedule::default(),
+            routes: Routes::new(),
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            drained: false,
+            stopped: false,
+        }
+    }
+
+    /// Our Router ID.
+    pub fn router_id(&self) -> Ipv4Addr {
+        self.config.router_id
+    }
+
+    /// Adds an interface and brings it up, or changes one: its adjacencies stay if the change lets
+    /// them. An Interface ID of 0 is not legal (RFC 5340 2.11) and ignored.
+    pub fn add_interface(&mut self, now: Time, config: InterfaceConfig) {
+        self.clock = now;
+        let id = config.id;
+        if id == 0 {
+            return;
+        }
+        match self.interfaces.get_mut(&id) {
+            Some(interface) if interface.config.adjacency_survives(&config) => {
+                interface.config = config;
+                self.content_changed(now);
+            }
+            old => {
+                if old.is_some() {
+                    self.take_interface(now, id);
+                }
+                self.interfaces.insert(id, Interface::new(config));
+                self.bring_up(now, id);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The interface is gone: its neighbours are down and its prefixes withdrawn.
+    pub fn remove_interface(&mut self, now: Time, id: u32) {
+        self.clock = now;
+        self.take_interface(now, id);
+        self.settle(now);
+    }
+
+    /// The carrier is back.
+    pub fn interface_up(&mut self, now: Time, id: u32) {
+        self.clock = now;
+        self.bring_up(now, id);
+        self.settle(now);
+    }
+
+    /// The carrier is lost; the configuration stays.
+    pub fn interface_down(&mut self, now: Time, id: u32) {
+        self.clock = now;
+        self.bring_down(now, id);
+        self.settle(now);
+    }
+
+    /// Replaces the prefixes advertised with an interface. What was withdrawn is flushed at once;
+    /// what is new and local is advertised at once. See `docs` on [`StubPrefix::local`].
+    pub fn set_prefixes(&mut self, now: Time, interface: u32, prefixes: Vec<StubPrefix>) {
+        self.clock = now;
+        let Some(interface) = self.interfaces.get_mut(&interface) else {
+            return;
+        };
+        if interface.config.prefixes != prefixes {
+            interface.config.prefixes = prefixes;
+            self.content_changed(now);
+        }
+        self.settle(now);
+    }
+
+    /// Changes the cost of an interface.
+    pub fn set_cost(&mut self, now: Time, interface: u32, cost: u16) {
+        self.clock = now;
+        let Some(interface) = self.interfaces.get_mut(&interface) else {
+            return;
+        };
+        if interface.config.cost != cost {
+            interface.config.cost = cost;
+            self.content_changed(now);
+        }
+        self.settle(now);
+    }
+
+    /// A packet came in. `bytes` begins with the OSPF header.
+    pub fn handle_packet(
+        &mut self,
+        now: Time,
+        interface: u32,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        bytes: &[u8],
+    ) {
+        self.clock = now;
+        self.receive(now, interface, source, destination, bytes);
+        self.settle(now);
+    }
+
+    /// Time has passed: does whatever is due. Harmless when nothing is.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.clock = now;
+        self.run_timers(now);
+        self.settle(now);
+        self.run_spf_if_due(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; possibly in the past.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.next_timeout()
+    }
+
+    /// The next packet to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.outbox.pop_front()
+    }
+
+    /// The next piece of news.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Something that knows better, such as BFD, says that a neighbour is dead: as if its dead
+    /// interval had ended (RFC 5882 3.2). A Hello brings it back.
+    pub fn neighbor_lost(&mut self, now: Time, interface: u32, router_id: Ipv4Addr) {
+        self.clock = now;
+        let event = NeighborEvent::InactivityTimer;
+        self.neighbor_event_because(now, interface, router_id, event, Reason::DeclaredDead);
+        self.settle(now);
+    }
+
+    /// We were not running for a while (a suspended machine, stolen time), so silence says nothing
+    /// about the neighbours: each is given at least `grace` from now before it counts as dead.
+    pub fn paused(&mut self, now: Time, grace: Duration) {
+        self.clock = now;
+        for interface in self.interfaces.values_mut() {
+            for neighbor in interface.neighbors.values_mut() {
+                neighbor.dead_at = neighbor.dead_at.max(now + grace);
+            }
+        }
+    }
+
+    /// The routing table. Never holds a prefix that we advertise ourselves.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// All counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Clean stop. All our LSAs are flushed (premature aging, RFC 2328 14.1), which makes every
+    /// route to us vanish; then a Hello without neighbours makes each neighbour drop us at once
+    /// (1-Way, RFC 2328 10.5). In this order, because a neighbour that has dropped us does not take
+    /// our flush any more. The caller sends what [`poll_transmit`](Self::poll_transmit) gives, and
+    /// may go on calling until [`is_settled`](Self::is_settled).
+    pub fn shutdown(&mut self, now: Time) {
+        self.clock = now;
+        self.stopped = true;
+        self.content_changed(now);
+        self.settle(now);
+        self.say_farewell(now);
+    }
+
+    /// Whether every neighbour has acknowledged everything.
+    pub fn is_settled(&self) -> bool {
+        let mut neighbors = self.interfaces.values().flat_map(|i| i.neighbors.values());
+        neighbors.all(|n| n.unacknowledged.is_empty())
+    }
+
+    /// Drains this router, or ends it. While drained it clears the R bit (RFC 5340 4.8.1), gives its
+    /// links the maximum metric (RFC 6987 2), and its local prefixes too, so that traffic goes
+    /// through others, and to others that hold the same address; it stays the last resort.
+    pub fn drain(&mut self, now: Time, on: bool) {
+        self.clock = now;
+        if self.drained != on {
+            self.drained = on;
+            self.content_changed(now);
+        }
+        self.settle(now);
+    }
+
+    fn bring_up(&mut self, now: Time, id: u32) {
+        let Some(interface) = self.interfaces.get(&id) else {
+            return;
+        };
+        let up = InterfaceEvent::Up(interface.config.kind);
+        if !self.stopped && self.interface_event(now, id, up) {
+            self.start_hellos(now, id);
+        }
+    }
+
+    fn bring_down(&mut self, now: Time, id: u32) {
+        self.interface_event(now, id, InterfaceEvent::Down);
+    }
+
+    fn take_interface(&mut self, now: Time, id: u32) {
+        self.bring_down(now, id);
+        if let Some(gone) = self.interfaces.remove(&id) {
+            self.outbox.retain(|packet| packet.interface != id);
+            let area = gone.config.area;
+            if !self.interfaces.values().any(|i| i.config.area == area) {
+                self.databases.remove(&DbId::Area(area));
+                self.own.retain(|(db, _), _| *db != DbId::Area(area));
+            }
+        }
+    }
+
+    /// What we should originate, or our own part of the shortest-path tree, may be different now.
+    fn content_changed(&mut self, now: Time) {
+        self.reconcile_soon(now);
+        self.spf.trigger(now, &self.config.spf_delay);
+    }
+
+    /// Brings everything into order at the end of a call: own LSAs, dead LSAs, requests, floods.
+    fn settle(&mut self, now: Time) {
+        // Each round is caused by the one before; three are the most that any chain needs.
+        for _ in 0..4 {
+            self.reconcile_if_due(now);
+            self.remove_dead(now);
+            self.advance_loading(now);
+            if self.reconcile_at.is_none_or(|at| at > now) {
+                break;
+            }
+        }
+        self.send_floods(now);
+    }
+}

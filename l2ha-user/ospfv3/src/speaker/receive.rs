@@ -1,0 +1,135 @@
+//! What a packet has to pass before anything believes it, RFC 5340 4.2.2.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Speaker;
+use crate::config::Time;
+use crate::counters::Refusal;
+use crate::event::Mismatch;
+use crate::neighbor::NeighborState;
+use crate::wire::{ALL_SPF_ROUTERS, Packet, PacketBody};
+
+/// A refusal with the two sides of the disagreement, if there are two.
+pub(super) struct Refused(pub(super) Refusal, pub(super) Option<Mismatch>);
+
+impl From<Refusal> for Refused {
+    fn from(reason: Refusal) -> Self {
+        Self(reason, None)
+    }
+}
+
+impl Refused {
+    pub(super) fn mismatch(reason: Refusal, ours: impl Into<u32>, theirs: impl Into<u32>) -> Self {
+        Self(
+            reason,
+            Some(Mismatch {
+                ours: ours.into(),
+                theirs: theirs.into(),
+            }),
+        )
+    }
+}
+
+/// Whom a packet came from: interface and Router ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) interface: u32,
+    pub(super) router_id: Ipv4Addr,
+}
+
+impl Speaker {
+    pub(super) fn receive(
+        &mut self,
+        now: Time,
+        id: u32,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        bytes: &[u8],
+    ) {
+        let outcome = self
+            .check_packet(id, source, destination, bytes)
+            .and_then(|packet| self.dispatch(now, id, source, packet));
+        if let Err(Refused(reason, mismatch)) = outcome {
+            self.refuse(id, source, reason, mismatch);
+        }
+    }
+
+    fn check_packet(
+        &self,
+        id: u32,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        bytes: &[u8],
+    ) -> Result<Packet, Refused> {
+        let interface = self.interfaces.get(&id).ok_or(Refusal::UnknownInterface)?;
+        if !interface.speaks() {
+            return Err(Refusal::InterfaceDown.into());
+        }
+        let config = &interface.config;
+        if source == config.link_local {
+            return Err(Refusal::OwnPacket.into());
+        }
+        // RFC 5340 2.5 and 4.2.2: link-local, as there are no virtual links here.
+        if !source.is_unicast_link_local() {
+            return Err(Refusal::SourceAddress.into());
+        }
+        // RFC 5340 4.2.2: AllDRouters is only for Designated Routers and their Backups.
+        if destination != ALL_SPF_ROUTERS && destination != config.link_local {
+            return Err(Refusal::DestinationAddress.into());
+        }
+        let packet = Packet::decode(bytes, source, destination).map_err(Refusal::from)?;
+        let header = packet.header;
+        if header.area != config.area {
+            let (ours, theirs) = (config.area.to_bits(), header.area.to_bits());
+            return Err(Refused::mismatch(Refusal::AreaMismatch, ours, theirs));
+        }
+        if header.instance_id != config.instance_id {
+            let (ours, theirs) = (config.instance_id, header.instance_id);
+            return Err(Refused::mismatch(Refusal::InstanceMismatch, ours, theirs));
+        }
+        if header.router_id.is_unspecified() {
+            return Err(Refusal::ZeroRouterId.into());
+        }
+        if self.is_ours(header.router_id) {
+            return Err(Refusal::DuplicateRouterId.into());
+        }
+        Ok(packet)
+    }
+
+    fn dispatch(
+        &mut self,
+        now: Time,
+        id: u32,
+        source: Ipv6Addr,
+        packet: Packet,
+    ) -> Result<(), Refused> {
+        self.counters.received.add(packet.body.packet_type());
+        let peer = Peer {
+            interface: id,
+            router_id: packet.header.router_id,
+        };
+        if let PacketBody::Hello(hello) = packet.body {
+            return self.receive_hello(now, peer, source, &hello);
+        }
+        // RFC 5340 4.2.2: the neighbour is known by its Router ID.
+        let state = self.neighbor_state(peer).ok_or(Refusal::UnknownNeighbor)?;
+        if let PacketBody::DatabaseDescription(dd) = packet.body {
+            return self.receive_dd(now, peer, &dd);
+        }
+        // RFC 2328 10.7, 13 and 13.7: only from Exchange on.
+        if state < NeighborState::Exchange {
+            return Err(Refusal::NeighborState.into());
+        }
+        match packet.body {
+            PacketBody::LinkStateRequest(keys) => self.receive_request(now, peer, keys),
+            PacketBody::LinkStateUpdate(lsas) => self.receive_update(now, peer, source, lsas),
+            PacketBody::LinkStateAck(headers) => self.receive_acks(now, peer, &headers),
+            PacketBody::Hello(_) | PacketBody::DatabaseDescription(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn neighbor_state(&self, peer: Peer) -> Option<NeighborState> {
+        let interface = self.interfaces.get(&peer.interface)?;
+        interface.neighbors.get(&peer.router_id).map(|n| n.state)
+    }
+}

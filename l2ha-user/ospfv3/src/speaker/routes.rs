@@ -1,0 +1,59 @@
+//! Runs the route calculation and takes its result over.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use super::Speaker;
+use crate::config::Time;
+use crate::event::Event;
+use crate::lsdb::{DbId, Lsdb};
+use crate::spf::{self, AreaInput};
+use crate::wire::Prefix;
+
+impl Speaker {
+    pub(super) fn run_spf_if_due(&mut self, now: Time) {
+        if !self.spf.take_due(now) {
+            return;
+        }
+        self.counters.spf_runs += 1;
+        let routes = self.compute_routes(now);
+        if routes != self.routes {
+            self.routes = routes;
+            self.event(Event::RoutesChanged);
+        }
+    }
+
+    fn compute_routes(&self, now: Time) -> super::Routes {
+        if self.stopped {
+            return super::Routes::new();
+        }
+        let areas: BTreeSet<Ipv4Addr> = self
+            .interfaces
+            .values()
+            .map(|interface| interface.config.area)
+            .collect();
+        let empty = Lsdb::default();
+        let inputs: Vec<AreaInput<'_>> = areas
+            .iter()
+            .map(|area| AreaInput {
+                root: self.config.router_id,
+                links: self.root_links(*area),
+                database: self.databases.get(&DbId::Area(*area)).unwrap_or(&empty),
+                now,
+            })
+            .collect();
+        let external = self.databases.get(&DbId::As).unwrap_or(&empty);
+        let link_local = |interface, router_id, interface_id| {
+            self.link_lsa_address(interface, router_id, interface_id)
+        };
+        let own: BTreeSet<Prefix> = areas
+            .iter()
+            .flat_map(|area| self.area_prefixes(*area))
+            .map(|(_, stub)| stub.prefix)
+            .collect();
+        let mut routes = spf::routes(&inputs, external, &link_local, self.config.max_paths);
+        // What we have ourselves is nearest here: an anycast address of ours never leads away.
+        routes.retain(|prefix, _| !own.contains(prefix));
+        routes
+    }
+}

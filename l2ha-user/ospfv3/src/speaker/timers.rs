@@ -1,0 +1,87 @@
+//! What is due when.
+
+use std::net::Ipv4Addr;
+
+use super::Speaker;
+use crate::config::Time;
+use crate::lsdb::Lsdb;
+use crate::neighbor::NeighborEvent;
+
+impl Speaker {
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        let interfaces = self
+            .interfaces
+            .values()
+            .filter_map(|i| i.next_timeout())
+            .min();
+        let databases = self
+            .databases
+            .values()
+            .filter_map(Lsdb::next_deadline)
+            .min();
+        [interfaces, databases, self.reconcile_at, self.spf.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn run_timers(&mut self, now: Time) {
+        let ids: Vec<u32> = self.interfaces.keys().copied().collect();
+        for id in ids {
+            // Hellos first: nothing else may make a neighbour believe that we are dead.
+            self.hello_if_due(now, id);
+        }
+        let ids: Vec<u32> = self.interfaces.keys().copied().collect();
+        for id in ids {
+            let Some(interface) = self.interfaces.get(&id) else {
+                continue;
+            };
+            if interface.ack_at.is_some_and(|at| at <= now) {
+                self.send_delayed_acks(id);
+            }
+            self.run_neighbor_timers(now, id);
+        }
+        self.age(now);
+    }
+
+    fn run_neighbor_timers(&mut self, now: Time, id: u32) {
+        let Some(interface) = self.interfaces.get(&id) else {
+            return;
+        };
+        let due: Vec<Ipv4Addr> = interface
+            .neighbors
+            .iter()
+            .filter(|(_, neighbor)| neighbor.next_timeout() <= now)
+            .map(|(router_id, _)| *router_id)
+            .collect();
+        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        for router_id in due {
+            let Some(interface) = self.interfaces.get_mut(&id) else {
+                return;
+            };
+            let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+                continue;
+            };
+            if neighbor.dead_at <= now {
+                self.neighbor_event(now, id, router_id, NeighborEvent::InactivityTimer);
+                continue;
+            }
+            if is_due(neighbor.exchange.keep_until) {
+                neighbor.exchange.keep_until = None;
+                neighbor.exchange.last_sent = None;
+            }
+            let repeat = is_due(neighbor.exchange.repeat_at);
+            let request = is_due(neighbor.request_at);
+            let retransmit = is_due(neighbor.retransmit_at);
+            if repeat {
+                self.repeat_dd(now, id, router_id);
+            }
+            if request {
+                self.send_request(now, id, router_id);
+            }
+            if retransmit {
+                self.retransmit(now, id, router_id);
+            }
+        }
+    }
+}

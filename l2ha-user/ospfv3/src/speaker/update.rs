@@ -1,0 +1,173 @@
+//! Receiving Link State Updates: RFC 2328 13 and 13.4, RFC 5340 4.5.1.
+
+use std::cmp::Ordering;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use super::Speaker;
+use super::receive::{Peer, Refused};
+use crate::config::Time;
+use crate::counters::Refusal;
+use crate::event::Event;
+use crate::lsdb::DbId;
+use crate::neighbor::{Neighbor, NeighborEvent};
+use crate::wire::{BadLsa, DecodeError, Lsa, LsaHeader, MAX_SEQUENCE};
+
+/// What is left to do once every LSA of an update has been looked at.
+#[derive(Default)]
+struct Answers {
+    /// Headers to acknowledge at once.
+    acks: Vec<LsaHeader>,
+    /// LSAs of which the neighbour has an older instance.
+    newer: Vec<(DbId, crate::wire::LsaKey)>,
+}
+
+impl Speaker {
+    /// RFC 2328 13.
+    pub(super) fn receive_update(
+        &mut self,
+        now: Time,
+        peer: Peer,
+        source: Ipv6Addr,
+        lsas: Vec<Result<Lsa, BadLsa>>,
+    ) -> Result<(), Refused> {
+        let mut answers = Answers::default();
+        let mut outcome = Ok(());
+        for lsa in lsas {
+            let result = match lsa {
+                Ok(lsa) => self.receive_lsa(now, peer, lsa, &mut answers),
+                Err(bad) => self.receive_bad_lsa(peer, bad),
+            };
+            match result {
+                Ok(()) => {}
+                Err(Refusal::BadRequest) => {
+                    // RFC 2328 13 (6): stop processing this packet.
+                    let event = NeighborEvent::BadLsReq;
+                    self.neighbor_event(now, peer.interface, peer.router_id, event);
+                    outcome = Err(Refusal::BadRequest.into());
+                    break;
+                }
+                Err(reason) => self.refuse(peer.interface, source, reason, None),
+            }
+        }
+        self.send_acks(peer.interface, Some(peer), answers.acks);
+        if let Some(interface) = self.interfaces.get(&peer.interface)
+            && let Some(neighbor) = interface.neighbors.get(&peer.router_id)
+        {
+            let destination = interface.unicast(neighbor.address);
+            self.send_updates(now, peer.interface, destination, answers.newer);
+        }
+        outcome
+    }
+
+    /// An LSA whose body is nonsense under a right checksum will be no better the next time, and
+    /// must not keep the adjacency from ever becoming Full: it is not requested again.
+    fn receive_bad_lsa(&mut self, peer: Peer, bad: BadLsa) -> Result<(), Refusal> {
+        if bad.error == DecodeError::LsaBody
+            && let Some(neighbor) = self.neighbor_mut(peer)
+        {
+            neighbor.satisfied(&bad.header.key);
+        }
+        Err(bad.error.into())
+    }
+
+    fn receive_lsa(
+        &mut self,
+        now: Time,
+        peer: Peer,
+        lsa: Lsa,
+        answers: &mut Answers,
+    ) -> Result<(), Refusal> {
+        let key = lsa.key();
+        let header = *lsa.header();
+        let db_id = self
+            .db_for(peer.interface, key.ty)
+            .ok_or(Refusal::LsaScope)?;
+        let exchanging = self.interfaces.values().any(|i| i.exchanging());
+        let requested = self
+            .neighbor_mut(peer)
+            .is_some_and(|n| n.requests.contains_key(&key));
+        let database = self.databases.entry(db_id).or_default();
+        let Some(old) = database.get(&key) else {
+            if header.is_max_age() && !exchanging {
+                // RFC 2328 13 (4): nobody needs it.
+                answers.acks.push(header);
+                return Ok(());
+            }
+            return self.accept_lsa(now, peer, db_id, lsa);
+        };
+        let old_header = old.header(now);
+        match header.compare(&old_header) {
+            Ordering::Greater => {
+                // RFC 2328 13 (5a)
+                let arrival = old.installed() + self.config.min_ls_arrival;
+                if old.by_flooding && now < arrival {
+                    return Err(Refusal::MinLsArrival);
+                }
+                self.accept_lsa(now, peer, db_id, lsa)
+            }
+            // RFC 2328 13 (6)
+            _ if requested => Err(Refusal::BadRequest),
+            Ordering::Equal => {
+                // RFC 2328 13 (7): an implied acknowledgment, or a duplicate to acknowledge at once.
+                let implied = self
+                    .neighbor_mut(peer)
+                    .is_some_and(|n| n.acknowledged(&key));
+                if !implied {
+                    answers.acks.push(header);
+                }
+                Ok(())
+            }
+            Ordering::Less => {
+                // RFC 2328 13 (8)
+                let wrapping = old_header.is_max_age() && old_header.sequence == MAX_SEQUENCE;
+                let recently = old
+                    .last_sent
+                    .is_some_and(|at| now < at + self.config.min_ls_arrival);
+                if !wrapping && !recently {
+                    answers.newer.push((db_id, key));
+                }
+                Err(Refusal::LsaOlder)
+            }
+        }
+    }
+
+    /// RFC 2328 13 (5b) to (5f).
+    fn accept_lsa(&mut self, now: Time, peer: Peer, db_id: DbId, lsa: Lsa) -> Result<(), Refusal> {
+        let key = lsa.key();
+        let header = *lsa.header();
+        let ours = self.is_ours(key.adv);
+        let database = self.databases.entry(db_id).or_default();
+        if !ours && !database.has_room(&lsa, &self.config.limits) {
+            return Err(Refusal::DatabaseFull);
+        }
+        let changed = database.get(&key).is_none_or(|old| {
+            old.is_max_age(now) || header.is_max_age() || old.lsa.body() != lsa.body()
+        });
+        database.install(Arc::new(lsa), now, true, ours);
+        self.flood(now, db_id, key, Some(peer), None);
+        self.delay_ack(now, peer.interface, header);
+        if ours {
+            // RFC 2328 13.4: an instance of our own that is newer than ours.
+            self.counters.self_originated_received += 1;
+            self.event(Event::SelfOriginatedReceived {
+                lsa: key,
+                sequence: header.sequence,
+            });
+            self.reconcile_soon(now);
+        } else {
+            self.counters.lsas_installed += 1;
+        }
+        if changed {
+            self.spf.trigger(now, &self.config.spf_delay);
+        }
+        Ok(())
+    }
+
+    pub(super) fn neighbor_mut(&mut self, peer: Peer) -> Option<&mut Neighbor> {
+        self.interfaces
+            .get_mut(&peer.interface)?
+            .neighbors
+            .get_mut(&peer.router_id)
+    }
+}

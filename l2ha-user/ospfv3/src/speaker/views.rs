@@ -1,0 +1,183 @@
+//! What a person or a monitor may want to see, ready to be serialized.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::Serialize;
+
+use super::Speaker;
+use crate::config::{InterfaceKind, StubPrefix};
+use crate::interface::InterfaceState;
+use crate::lsdb::DbId;
+use crate::neighbor::NeighborState;
+use crate::wire::{LsaBody, LsaType, Options};
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InterfaceView {
+    /// Interface ID.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its area.
+    pub area: Ipv4Addr,
+    /// Its kind.
+    pub kind: InterfaceKind,
+    /// Its state.
+    pub state: InterfaceState,
+    /// Our link-local address.
+    pub link_local: Ipv6Addr,
+    /// Largest IPv6 datagram, bytes.
+    pub mtu: u16,
+    /// Its cost.
+    pub cost: u16,
+    /// Seconds between Hellos.
+    pub hello_interval: u16,
+    /// Seconds of silence that mean death.
+    pub dead_interval: u16,
+    /// Instance ID.
+    pub instance_id: u8,
+    /// Prefixes advertised with it.
+    pub prefixes: Vec<StubPrefix>,
+    /// How many neighbours it has.
+    pub neighbors: usize,
+    /// How many of them are Full.
+    pub adjacent: usize,
+}
+
+/// A neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NeighborView {
+    /// Interface ID of ours.
+    pub interface: u32,
+    /// Name of that interface.
+    pub interface_name: String,
+    /// Its Router ID.
+    pub router_id: Ipv4Addr,
+    /// Its link-local address.
+    pub address: Ipv6Addr,
+    /// Its Interface ID.
+    pub interface_id: u32,
+    /// State of the conversation.
+    pub state: NeighborState,
+    /// Milliseconds in this state.
+    pub since_ms: u64,
+    /// Milliseconds until it counts as dead if it stays silent.
+    pub dead_in_ms: u64,
+    /// Its Router Priority.
+    pub priority: u8,
+    /// Its options.
+    pub options: Options,
+    /// LSAs it has not acknowledged.
+    pub unacknowledged: usize,
+    /// LSAs we still want from it.
+    pub requested: usize,
+}
+
+/// An LSA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LsaView {
+    /// The database it is in, which is its scope.
+    pub scope: DbId,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: LsaType,
+    /// Its Link State ID, written as an address by custom.
+    pub link_state_id: Ipv4Addr,
+    /// Its originator.
+    pub advertising_router: Ipv4Addr,
+    /// Seconds since its origination.
+    pub age: u16,
+    /// Its sequence number as on the wire: 0x80000001 is the first.
+    pub sequence: u32,
+    /// Its Fletcher checksum.
+    pub checksum: u16,
+    /// Its length in bytes, header included.
+    pub length: u16,
+    /// Whether it is ours.
+    pub own: bool,
+    /// What it says.
+    pub body: LsaBody,
+}
+
+/// All databases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DatabaseView {
+    /// All LSAs, in order of scope and key.
+    pub lsas: Vec<LsaView>,
+}
+
+/// Views are as of the latest `now` this speaker was told; call
+/// [`handle_timeout`](Speaker::handle_timeout) first for ages as of this moment.
+impl Speaker {
+    /// All interfaces.
+    pub fn interfaces(&self) -> Vec<InterfaceView> {
+        self.interfaces
+            .values()
+            .map(|interface| InterfaceView {
+                id: interface.config.id,
+                name: interface.config.name.clone(),
+                area: interface.config.area,
+                kind: interface.config.kind,
+                state: interface.state,
+                link_local: interface.config.link_local,
+                mtu: interface.config.mtu,
+                cost: interface.config.cost,
+                hello_interval: interface.config.hello_interval,
+                dead_interval: interface.config.dead_interval,
+                instance_id: interface.config.instance_id,
+                prefixes: interface.config.prefixes.clone(),
+                neighbors: interface.neighbors.len(),
+                adjacent: interface
+                    .neighbors
+                    .values()
+                    .filter(|neighbor| neighbor.state == NeighborState::Full)
+                    .count(),
+            })
+            .collect()
+    }
+
+    /// All neighbours.
+    pub fn neighbors(&self) -> Vec<NeighborView> {
+        let millis =
+            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.interfaces
+            .values()
+            .flat_map(|interface| interface.neighbors.iter().map(move |n| (interface, n)))
+            .map(|(interface, (router_id, neighbor))| NeighborView {
+                interface: interface.config.id,
+                interface_name: interface.config.name.clone(),
+                router_id: *router_id,
+                address: neighbor.address,
+                interface_id: neighbor.interface_id,
+                state: neighbor.state,
+                since_ms: millis(self.clock.saturating_sub(neighbor.since)),
+                dead_in_ms: millis(neighbor.dead_at.saturating_sub(self.clock)),
+                priority: neighbor.priority,
+                options: neighbor.options,
+                unacknowledged: neighbor.unacknowledged.len(),
+                requested: neighbor.requests.len(),
+            })
+            .collect()
+    }
+
+    /// All LSAs.
+    pub fn database(&self) -> DatabaseView {
+        let lsas = self.databases.iter().flat_map(|(id, database)| {
+            database.iter().map(move |(key, entry)| LsaView {
+                scope: *id,
+                ty: key.ty,
+                link_state_id: Ipv4Addr::from_bits(key.id),
+                advertising_router: key.adv,
+                age: entry.age(self.clock),
+                sequence: entry.lsa.header().sequence.cast_unsigned(),
+                checksum: entry.lsa.header().checksum,
+                length: entry.lsa.header().length,
+                own: self.is_ours(key.adv),
+                body: entry.lsa.body().clone(),
+            })
+        });
+        DatabaseView {
+            lsas: lsas.collect(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The route calculation, RFC 5340 4.8: pure functions of databases and our own links.
+
+mod external;
+mod schedule;
+mod table;
+mod tree;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::Serialize;
+
+use crate::config::Time;
+use crate::lsdb::Lsdb;
+use crate::wire::RouterLink;
+
+pub(crate) use schedule::Schedule;
+pub(crate) use table::routes;
+
+/// Where to send a packet next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Nexthop {
+    /// Out of which interface.
+    pub interface: u32,
+    /// To which link-local address; nothing if the destination is on the link itself.
+    pub address: Option<Ipv6Addr>,
+}
+
+/// How good a kind of path is: the lesser wins whatever the metric (RFC 2328 11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathKind {
+    /// Within an area.
+    IntraArea,
+    /// Through another area.
+    InterArea,
+    /// Out of the AS.
+    External,
+}
+
+/// A way to a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// Its cost; for an external route of type 2, the cost to the router that advertises it.
+    pub metric: u32,
+    /// The advertised cost of an external route of type 2.
+    pub type2_metric: Option<u32>,
+    /// Its kind.
+    pub kind: PathKind,
+    /// Next hops of equal cost, sorted.
+    pub nexthops: Vec<Nexthop>,
+    /// The routers that advertise the destination at this cost, sorted.
+    pub routers: Vec<Ipv4Addr>,
+}
+
+/// A link of ours, with the next hop already known if it is point-to-point.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RootLink {
+    pub(crate) interface: u32,
+    pub(crate) link: RouterLink,
+    pub(crate) address: Option<Ipv6Addr>,
+}
+
+/// What the calculation of one area works on.
+pub(crate) struct AreaInput<'a> {
+    pub(crate) root: Ipv4Addr,
+    pub(crate) links: Vec<RootLink>,
+    pub(crate) database: &'a Lsdb,
+    pub(crate) now: Time,
+}
+
+/// Finds the link-local address a router has in its Link-LSA: interface of ours, its Router ID, its
+/// Interface ID.
+pub(crate) type LinkLocal<'a> = &'a dyn Fn(u32, Ipv4Addr, u32) -> Option<Ipv6Addr>;

@@ -1,0 +1,143 @@
+//! From trees to routes: intra-area prefixes (RFC 5340 4.8.2) and what competes for a prefix.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use super::external::{Externals, inter_area, inter_area_routers};
+use super::tree::{Path, Tree, Vertex};
+use super::{AreaInput, LinkLocal, Nexthop, PathKind, Route};
+use crate::lsdb::Lsdb;
+use crate::wire::{LsaBody, LsaType, Prefix, PrefixOptions};
+
+/// How good a path is; the lesser wins. RFC 2328 11 and 16.4 (6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) kind: PathKind,
+    /// None, which type 1 and internal paths have, is less than any.
+    pub(super) type2_metric: Option<u32>,
+    pub(super) cost: u32,
+}
+
+/// The routes found so far.
+#[derive(Default)]
+pub(super) struct Table(BTreeMap<Prefix, Best>);
+
+struct Best {
+    rank: Rank,
+    nexthops: BTreeSet<Nexthop>,
+    routers: BTreeSet<Ipv4Addr>,
+}
+
+impl Table {
+    /// Offers a path to a prefix: kept if it is the best, joined if it is as good.
+    pub(super) fn offer(&mut self, prefix: Prefix, rank: Rank, path: &Path, router: Ipv4Addr) {
+        match self.0.get_mut(&prefix) {
+            Some(best) if best.rank < rank => {}
+            Some(best) if best.rank == rank => {
+                best.nexthops.extend(&path.nexthops);
+                best.routers.insert(router);
+            }
+            _ => {
+                let best = Best {
+                    rank,
+                    nexthops: path.nexthops.clone(),
+                    routers: BTreeSet::from([router]),
+                };
+                self.0.insert(prefix, best);
+            }
+        }
+    }
+
+    /// The longest match for an address, for forwarding addresses.
+    pub(super) fn lookup(&self, addr: std::net::Ipv6Addr) -> Option<(Rank, Path)> {
+        (0..=128).rev().find_map(|len| {
+            let best = self.0.get(&Prefix::new(addr, len)?)?;
+            let path = Path {
+                cost: best.rank.cost,
+                nexthops: best.nexthops.clone(),
+            };
+            Some((best.rank, path))
+        })
+    }
+
+    fn finish(self, max_paths: usize) -> BTreeMap<Prefix, Route> {
+        self.0
+            .into_iter()
+            .filter(|(_, best)| !best.nexthops.is_empty())
+            .map(|(prefix, best)| {
+                let route = Route {
+                    metric: best.rank.cost,
+                    type2_metric: best.rank.type2_metric,
+                    kind: best.rank.kind,
+                    nexthops: best.nexthops.into_iter().take(max_paths.max(1)).collect(),
+                    routers: best.routers.into_iter().collect(),
+                };
+                (prefix, route)
+            })
+            .collect()
+    }
+}
+
+/// The whole calculation.
+pub(crate) fn routes(
+    areas: &[AreaInput<'_>],
+    external: &Lsdb,
+    link_local: LinkLocal<'_>,
+    max_paths: usize,
+) -> BTreeMap<Prefix, Route> {
+    let mut table = Table::default();
+    let mut externals = Externals::default();
+    let trees: Vec<Tree<'_>> = areas
+        .iter()
+        .map(|area| Tree::compute(area, link_local))
+        .collect();
+    for (area, tree) in areas.iter().zip(&trees) {
+        intra_area(area, tree, &mut table);
+        externals.add_routers(tree);
+    }
+    for (area, tree) in areas.iter().zip(&trees) {
+        inter_area(area, tree, &mut table);
+        inter_area_routers(area, tree, &mut externals);
+    }
+    if let Some(area) = areas.first() {
+        externals.routes(area.root, area.now, external, &mut table);
+    }
+    table.finish(max_paths)
+}
+
+/// RFC 5340 4.8.2: the prefixes that hang off the vertices of the tree.
+fn intra_area(input: &AreaInput<'_>, tree: &Tree<'_>, table: &mut Table) {
+    for entry in input.database.of_type(LsaType::INTRA_AREA_PREFIX) {
+        let adv = entry.lsa.key().adv;
+        let LsaBody::IntraAreaPrefix(body) = entry.lsa.body() else {
+            continue;
+        };
+        // RFC 5340 4.4.3.9: whoever describes a router or a network describes its own.
+        if entry.is_max_age(input.now) || body.referenced_router != adv || adv == input.root {
+            continue;
+        }
+        let vertex = match (body.referenced_type, body.referenced_id) {
+            (LsaType::ROUTER, 0) => Vertex::Router(adv),
+            (LsaType::NETWORK, interface_id) => Vertex::Network {
+                router: adv,
+                interface_id,
+            },
+            _ => continue,
+        };
+        let Some(path) = tree.paths.get(&vertex) else {
+            continue;
+        };
+        for prefix in &body.prefixes {
+            if prefix.options.contains(PrefixOptions::NU) || prefix.prefix.is_link_local() {
+                continue;
+            }
+            let cost = path.cost.saturating_add(u32::from(prefix.metric));
+            let rank = Rank {
+                kind: PathKind::IntraArea,
+                type2_metric: None,
+                cost,
+            };
+            table.offer(prefix.prefix, rank, path, adv);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The shortest-path tree of one area, RFC 5340 4.8.1 with RFC 2328 16.1 and 16.1.1.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use super::{AreaInput, LinkLocal, Nexthop};
+use crate::wire::{LinkKind, LsaBody, LsaType, Network, Options, Router, RouterBits, RouterLink};
+
+/// A vertex. Networks sort before routers, as RFC 2328 16.1 (3) wants them taken first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Vertex {
+    /// A transit network, by its Designated Router and that router's Interface ID.
+    Network { router: Ipv4Addr, interface_id: u32 },
+    /// A router.
+    Router(Ipv4Addr),
+}
+
+/// How a vertex is reached.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Path {
+    pub(super) cost: u32,
+    pub(super) nexthops: BTreeSet<Nexthop>,
+}
+
+/// All Router-LSAs of one router taken together (RFC 5340 4.4.3.2).
+#[derive(Clone, Debug, Default)]
+pub(super) struct RouterNode {
+    options: Options,
+    pub(super) bits: RouterBits,
+    links: Vec<RouterLink>,
+}
+
+/// An area as its Router- and Network-LSAs draw it, and the tree through it.
+pub(super) struct Tree<'a> {
+    pub(super) routers: BTreeMap<Ipv4Addr, RouterNode>,
+    networks: BTreeMap<(Ipv4Addr, u32), &'a Network>,
+    pub(super) paths: BTreeMap<Vertex, Path>,
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn compute(input: &AreaInput<'a>, link_local: LinkLocal<'_>) -> Self {
+        let mut tree = Self {
+            routers: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            paths: BTreeMap::new(),
+        };
+        tree.read(input);
+        tree.grow(input, link_local);
+        tree
+    }
+
+    fn read(&mut self, input: &AreaInput<'a>) {
+        let alive = |ty| {
+            let entries = input.database.of_type(ty);
+            entries.filter(|entry| !entry.is_max_age(input.now))
+        };
+        for entry in alive(LsaType::ROUTER) {
+            if let LsaBody::Router(Router {
+                bits,
+                options,
+                links,
+            }) = entry.lsa.body()
+            {
+                let first = !self.routers.contains_key(&entry.lsa.key().adv);
+                let node = self.routers.entry(entry.lsa.key().adv).or_default();
+                if first {
+                    // RFC 5340 4.4.3.2: the one with the lowest Link State ID decides.
+                    node.options = *options;
+                    node.bits = *bits;
+                }
+                node.links.extend(links);
+            }
+        }
+        for entry in alive(LsaType::NETWORK) {
+            if let LsaBody::Network(network) = entry.lsa.body() {
+                self.networks
+                    .insert((entry.lsa.key().adv, entry.lsa.key().id), network);
+            }
+        }
+        // Ourselves as we are, not as we last managed to say.
+        let root = self.routers.entry(input.root).or_default();
+        root.options = Options::V6.union(Options::R);
+        root.links = input.links.iter().map(|root| root.link).collect();
+    }
+
+    /// Dijkstra's algorithm, RFC 2328 16.1.
+    fn grow(&mut self, input: &AreaInput<'_>, link_local: LinkLocal<'_>) {
+        let root = Vertex::Router(input.root);
+        let mut candidates: BTreeMap<Vertex, Path> = BTreeMap::new();
+        let mut queue: BTreeSet<(u32, Vertex)> = BTreeSet::new();
+        candidates.insert(root, Path::default());
+        queue.insert((0, root));
+        while let Some((cost, vertex)) = queue.pop_first() {
+            let Some(path) = candidates.remove(&vertex) else {
+                continue;
+            };
+            self.paths.insert(vertex, path.clone());
+            for (next, metric, link) in self.edges(input.root, vertex) {
+                if self.paths.contains_key(&next) {
+                    continue;
+                }
+                let next_cost = cost.saturating_add(metric);
+                let nexthops = self.nexthops(input, link_local, vertex, &path, next, link);
+                if nexthops.is_empty() {
+                    continue;
+                }
+                let candidate = candidates.entry(next).or_insert_with(|| Path {
+                    cost: u32::MAX,
+                    nexthops: BTreeSet::new(),
+                });
+                if next_cost < candidate.cost {
+                    queue.remove(&(candidate.cost, next));
+                    queue.insert((next_cost, next));
+                    *candidate = Path {
+                        cost: next_cost,
+                        nexthops,
+                    };
+                } else if next_cost == candidate.cost {
+                    candidate.nexthops.extend(nexthops);
+                }
+            }
+        }
+    }
+
+    /// Where a vertex leads: only to vertices that lead back (RFC 2328 16.1 (2b)).
+    fn edges(&self, root: Ipv4Addr, vertex: Vertex) -> Vec<(Vertex, u32, Option<RouterLink>)> {
+        match vertex {
+            Vertex::Router(id) => {
+                let Some(node) = self.routers.get(&id) else {
+                    return Vec::new();
+                };
+                // RFC 5340 4.8.1: a router without the R bit is reached but not crossed.
+                if id != root && !node.options.contains(Options::R) {
+                    return Vec::new();
+                }
+                let follow = |link: &RouterLink| self.follow(id, link);
+                node.links
+                    .iter()
+                    .filter_map(|link| Some((follow(link)?, u32::from(link.metric), Some(*link))))
+                    .collect()
+            }
+            Vertex::Network {
+                router,
+                interface_id,
+            } => {
+                let Some(network) = self.networks.get(&(router, interface_id)) else {
+                    return Vec::new();
+                };
+                network
+                    .attached
+                    .iter()
+                    .filter(|id| self.link_to_network(**id, router, interface_id).is_some())
+                    .filter(|id| self.takes_part(**id))
+                    .map(|id| (Vertex::Router(*id), 0, None))
+                    .collect()
+            }
+        }
+    }
+
+    fn follow(&self, from: Ipv4Addr, link: &RouterLink) -> Option<Vertex> {
+        let to = link.neighbor_router_id;
+        match link.kind {
+            LinkKind::PointToPoint => {
+                // The very link, told from its parallels by both Interface IDs.
+                let back = |back: &RouterLink| {
+                    back.kind == LinkKind::PointToPoint
+                        && back.neighbor_router_id == from
+                        && back.interface_id == link.neighbor_interface_id
+                        && back.neighbor_interface_id == link.interface_id
+                };
+                let leads_back = self.routers.get(&to)?.links.iter().any(back);
+                (leads_back && self.takes_part(to)).then_some(Vertex::Router(to))
+            }
+            LinkKind::Transit => {
+                let interface_id = link.neighbor_interface_id;
+                let network = self.networks.get(&(to, interface_id))?;
+                network.attached.contains(&from).then_some(Vertex::Network {
+                    router: to,
+                    interface_id,
+                })
+            }
+            LinkKind::Virtual | LinkKind::Other(_) => None,
+        }
+    }
+
+    /// RFC 5340 4.8.1 and A.2: a router without the V6 bit takes no part in IPv6 routing.
+    fn takes_part(&self, router: Ipv4Addr) -> bool {
+        self.routers
+            .get(&router)
+            .is_some_and(|node| node.options.contains(Options::V6))
+    }
+
+    fn link_to_network(
+        &self,
+        from: Ipv4Addr,
+        router: Ipv4Addr,
+        interface_id: u32,
+    ) -> Option<&RouterLink> {
+        self.routers.get(&from)?.links.iter().find(|link| {
+            link.kind == LinkKind::Transit
+                && link.neighbor_router_id == router
+                && link.neighbor_interface_id == interface_id
+        })
+    }
+
+    /// RFC 2328 16.1.1 with RFC 5340 4.8.2.
+    fn nexthops(
+        &self,
+        input: &AreaInput<'_>,
+        link_local: LinkLocal<'_>,
+        parent: Vertex,
+        path: &Path,
+        next: Vertex,
+        link: Option<RouterLink>,
+    ) -> BTreeSet<Nexthop> {
+        if parent == Vertex::Router(input.root) {
+            // Our own link, which knows the neighbour; or the network itself.
+            return input
+                .links
+                .iter()
+                .filter(|root| Some(root.link) == link)
+                .map(|root| Nexthop {
+                    interface: root.interface,
+                    address: root.address,
+                })
+                .collect();
+        }
+        let (
+            Vertex::Network {
+                router,
+                interface_id,
+            },
+            Vertex::Router(to),
+        ) = (parent, next)
+        else {
+            return path.nexthops.clone();
+        };
+        path.nexthops
+            .iter()
+            .filter_map(|hop| {
+                if hop.address.is_some() {
+                    return Some(*hop);
+                }
+                // A network we are attached to: the router's own address on it.
+                let its_link = self.link_to_network(to, router, interface_id)?;
+                let address = link_local(hop.interface, to, its_link.interface_id)?;
+                Some(Nexthop {
+                    interface: hop.interface,
+                    address: Some(address),
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,5 @@
+//! Whole networks of speakers in virtual time.
+
+mod basics;
+mod convergence;
+mod net;

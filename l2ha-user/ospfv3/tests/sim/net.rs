@@ -1,0 +1,396 @@
+//! A network of speakers in virtual time: links with delay, loss, duplication and reordering, all
+//! from a seed, so that every run replays.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ospfv3::{Config, Event, InterfaceConfig, InterfaceKind, Prefix, Speaker, StubPrefix, Time};
+
+/// Interface ID of every node's loopback.
+pub(crate) const LOOPBACK: u32 = 1;
+
+/// SplitMix64.
+#[derive(Clone, Debug)]
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    pub(crate) fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+}
+
+/// One end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) node: usize,
+    pub(crate) interface: u32,
+}
+
+/// A point-to-point link.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) ends: [End; 2],
+    pub(crate) cost: u16,
+    /// Frames vanish, the carrier stays.
+    pub(crate) cut: bool,
+}
+
+/// How bad the links are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weather {
+    pub(crate) delay: Duration,
+    /// Up to this much more, at random: reordering.
+    pub(crate) jitter: Duration,
+    pub(crate) loss_percent: u64,
+    pub(crate) duplicate_percent: u64,
+}
+
+impl Weather {
+    pub(crate) const FAIR: Self = Self {
+        delay: Duration::from_millis(1),
+        jitter: Duration::ZERO,
+        loss_percent: 0,
+        duplicate_percent: 0,
+    };
+    pub(crate) const STORM: Self = Self {
+        delay: Duration::from_millis(2),
+        jitter: Duration::from_millis(30),
+        loss_percent: 15,
+        duplicate_percent: 10,
+    };
+}
+
+/// A frame on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) to: End,
+    pub(crate) source: Ipv6Addr,
+    pub(crate) destination: Ipv6Addr,
+    pub(crate) bytes: Vec<u8>,
+}
+
+pub(crate) struct Net {
+    pub(crate) now: Time,
+    pub(crate) nodes: Vec<Option<Speaker>>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) weather: Weather,
+    pub(crate) rng: Rng,
+    /// Everything that was sent, if wanted.
+    pub(crate) captured: Option<Vec<Frame>>,
+    pub(crate) events: Vec<(Time, usize, Event)>,
+    frames: BTreeMap<(Time, u64), Frame>,
+    serial: u64,
+    /// Hello and dead interval, seconds.
+    pub(crate) intervals: (u16, u16),
+}
+
+pub(crate) fn router_id(node: usize) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x0a00_0001 + node as u32)
+}
+
+/// The address only this node has.
+pub(crate) fn own_prefix(node: usize) -> Prefix {
+    Prefix::host(Ipv6Addr::from_bits(0x2001_0db8 << 96 | (node as u128 + 1)))
+}
+
+pub(crate) fn anycast() -> Prefix {
+    Prefix::host("2001:db8:a::1".parse().unwrap())
+}
+
+pub(crate) fn local(prefix: Prefix) -> StubPrefix {
+    StubPrefix {
+        prefix,
+        metric: 0,
+        local: true,
+    }
+}
+
+pub(crate) fn link_local(end: End) -> Ipv6Addr {
+    let id = (end.node as u128 + 1) << 16 | u128::from(end.interface);
+    Ipv6Addr::from_bits(0xfe80 << 112 | id)
+}
+
+impl Net {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            now: Duration::from_secs(1000),
+            nodes: Vec::new(),
+            links: Vec::new(),
+            weather: Weather::FAIR,
+            rng: Rng(seed),
+            captured: None,
+            events: Vec::new(),
+            frames: BTreeMap::new(),
+            serial: 0,
+            intervals: (1, 4),
+        }
+    }
+
+    /// Nodes with a loopback each, and links between them.
+    pub(crate) fn build(seed: u64, count: usize, links: &[(usize, usize, u16)]) -> Self {
+        let mut net = Self::new(seed);
+        for _ in 0..count {
+            net.nodes.push(None);
+        }
+        for (a, b, cost) in links {
+            // Interface IDs of the two ends differ, so that mixing them up shows.
+            let number = net.links.len() as u32;
+            let ends = [
+                End {
+                    node: *a,
+                    interface: 10 + number * 2,
+                },
+                End {
+                    node: *b,
+                    interface: 11 + number * 2,
+                },
+            ];
+            net.links.push(Link {
+                ends,
+                cost: *cost,
+                cut: false,
+            });
+        }
+        for node in 0..count {
+            net.start(node);
+        }
+        net
+    }
+
+    pub(crate) fn interface_config(&self, end: End, cost: u16) -> InterfaceConfig {
+        let kind = InterfaceKind::PointToPoint;
+        let name = format!("n{}i{}", end.node, end.interface);
+        let mut config = InterfaceConfig::new(&name, end.interface, kind, link_local(end));
+        config.cost = cost;
+        (config.hello_interval, config.dead_interval) = self.intervals;
+        config
+    }
+
+    /// Starts a node that is not running: a new process with no memory.
+    pub(crate) fn start(&mut self, node: usize) {
+        self.start_with(node, vec![local(own_prefix(node))]);
+    }
+
+    pub(crate) fn start_with(&mut self, node: usize, prefixes: Vec<StubPrefix>) {
+        let mut speaker = Speaker::new(Config::new(router_id(node)), self.now);
+        let loopback = End {
+            node,
+            interface: LOOPBACK,
+        };
+        let kind = InterfaceKind::Loopback;
+        let mut config = InterfaceConfig::new("lo", LOOPBACK, kind, link_local(loopback));
+        config.prefixes = prefixes;
+        speaker.add_interface(self.now, config);
+        for link in &self.links {
+            for end in link.ends.iter().filter(|end| end.node == node) {
+                speaker.add_interface(self.now, self.interface_config(*end, link.cost));
+            }
+        }
+        self.nodes[node] = Some(speaker);
+        self.collect(node);
+    }
+
+    /// The process is gone, without a word.
+    pub(crate) fn crash(&mut self, node: usize) {
+        self.nodes[node] = None;
+    }
+
+    /// The process ends in order.
+    pub(crate) fn stop(&mut self, node: usize) {
+        let now = self.now;
+        self.with(node, |speaker| speaker.shutdown(now));
+        self.nodes[node] = None;
+    }
+
+    pub(crate) fn node(&self, node: usize) -> &Speaker {
+        self.nodes[node].as_ref().unwrap()
+    }
+
+    pub(crate) fn with<T>(&mut self, node: usize, act: impl FnOnce(&mut Speaker) -> T) -> T {
+        let result = act(self.nodes[node].as_mut().unwrap());
+        self.collect(node);
+        result
+    }
+
+    pub(crate) fn set_prefixes(&mut self, node: usize, prefixes: Vec<StubPrefix>) {
+        let now = self.now;
+        self.with(node, |speaker| {
+            speaker.set_prefixes(now, LOOPBACK, prefixes)
+        });
+    }
+
+    /// Takes what a node wants to send and puts it on the links.
+    pub(crate) fn collect(&mut self, node: usize) {
+        let Some(speaker) = self.nodes[node].as_mut() else {
+            return;
+        };
+        while let Some(event) = speaker.poll_event() {
+            self.events.push((self.now, node, event));
+        }
+        let mut sent = Vec::new();
+        while let Some(packet) = speaker.poll_transmit() {
+            sent.push(packet);
+        }
+        for packet in sent {
+            let from = End {
+                node,
+                interface: packet.interface,
+            };
+            let Some(link) = self.links.iter().find(|link| link.ends.contains(&from)) else {
+                continue;
+            };
+            let to = if link.ends[0] == from {
+                link.ends[1]
+            } else {
+                link.ends[0]
+            };
+            let cut = link.cut;
+            let frame = Frame {
+                to,
+                source: packet.source,
+                destination: packet.destination,
+                bytes: packet.bytes,
+            };
+            if let Some(captured) = &mut self.captured {
+                captured.push(frame.clone());
+            }
+            if cut || self.rng.percent(self.weather.loss_percent) {
+                continue;
+            }
+            let copies = 1 + u64::from(self.rng.percent(self.weather.duplicate_percent));
+            for _ in 0..copies {
+                let jitter = self.rng.below(self.weather.jitter.as_micros() as u64 + 1);
+                let at = self.now + self.weather.delay + Duration::from_micros(jitter);
+                self.serial += 1;
+                self.frames.insert((at, self.serial), frame.clone());
+            }
+        }
+    }
+
+    /// Runs until `until`.
+    pub(crate) fn run_until(&mut self, until: Time) {
+        let mut idle_steps = 0;
+        loop {
+            let frame = self.frames.keys().next().map(|(at, _)| *at);
+            let timer = self
+                .nodes
+                .iter()
+                .flatten()
+                .filter_map(Speaker::poll_timeout)
+                .min();
+            let Some(next) = frame
+                .into_iter()
+                .chain(timer)
+                .min()
+                .filter(|at| *at <= until)
+            else {
+                self.now = until;
+                return;
+            };
+            if next > self.now {
+                self.now = next;
+                idle_steps = 0;
+            }
+            idle_steps += 1;
+            assert!(idle_steps < 100_000, "time stands still at {:?}", self.now);
+            while let Some(entry) = self.frames.first_entry() {
+                if entry.key().0 > self.now {
+                    break;
+                }
+                let frame = entry.remove();
+                self.deliver(&frame);
+            }
+            for node in 0..self.nodes.len() {
+                let now = self.now;
+                let Some(speaker) = self.nodes[node].as_mut() else {
+                    continue;
+                };
+                if speaker.poll_timeout().is_some_and(|at| at <= now) {
+                    speaker.handle_timeout(now);
+                    self.collect(node);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn deliver(&mut self, frame: &Frame) {
+        let (now, node) = (self.now, frame.to.node);
+        let Some(speaker) = self.nodes[node].as_mut() else {
+            return;
+        };
+        let Frame {
+            source,
+            destination,
+            ..
+        } = *frame;
+        speaker.handle_packet(now, frame.to.interface, source, destination, &frame.bytes);
+        self.collect(node);
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        self.run_until(self.now + time);
+    }
+
+    pub(crate) fn run_ms(&mut self, ms: u64) {
+        self.run(Duration::from_millis(ms));
+    }
+
+    /// Runs in small steps until `done`, at most `limit`; how long it took.
+    pub(crate) fn run_while(
+        &mut self,
+        limit: Duration,
+        mut not_done: impl FnMut(&Self) -> bool,
+    ) -> Duration {
+        let start = self.now;
+        while not_done(self) {
+            assert!(
+                self.now < start + limit,
+                "not within {limit:?}\n{}",
+                self.describe()
+            );
+            self.run_ms(1);
+        }
+        self.now - start
+    }
+
+    /// For the message of a failed assertion.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = String::new();
+        for (node, speaker) in self.nodes.iter().enumerate() {
+            let Some(speaker) = speaker else { continue };
+            text += &format!("--- node {node}\n");
+            for n in speaker.neighbors() {
+                text += &format!("  {} {:?} on {}\n", n.router_id, n.state, n.interface_name);
+            }
+            for (prefix, route) in speaker.routes() {
+                text += &format!("  {prefix} {} {:?}\n", route.metric, route.nexthops);
+            }
+            for lsa in speaker.database().lsas {
+                text += &format!(
+                    "  {:?} {} {} {} age {} seq {:08x} {:?}\n",
+                    lsa.scope,
+                    lsa.ty.name(),
+                    lsa.link_state_id,
+                    lsa.advertising_router,
+                    lsa.age,
+                    lsa.sequence,
+                    lsa.body
+                );
+            }
+        }
+        text
+    }
+}
