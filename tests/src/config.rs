@@ -17,10 +17,13 @@ use crate::{
     lab::{Lab, PINS},
 };
 
+/// The UDP port of L2TP, where nothing else is said.
+pub(crate) const PORT: u16 = 1701;
+
 /// The outer headers of a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outer {
-    /// UDP, port 1701 at both ends.
+    /// UDP.
     Udp,
     /// IP protocol 115.
     Ip,
@@ -64,6 +67,8 @@ pub struct TunnelConfig {
     pub remote: IpAddr,
     /// Outer headers.
     pub outer: Outer,
+    /// My UDP port and the peer's; written only where they are not [`PORT`].
+    pub ports: (u16, u16),
     /// My session id.
     pub session_id: u32,
     /// The peer's session id.
@@ -201,6 +206,15 @@ impl NodeConfig {
             writeln!(to, "remote = \"{}\"", tunnel.remote)?;
             if tunnel.outer == Outer::Ip {
                 writeln!(to, "encapsulation = \"ip\"")?;
+            } else {
+                for (key, port) in [
+                    ("local_port", tunnel.ports.0),
+                    ("remote_port", tunnel.ports.1),
+                ] {
+                    if port != PORT {
+                        writeln!(to, "{key} = {port}")?;
+                    }
+                }
             }
             writeln!(to, "session_id = {}", tunnel.session_id)?;
             writeln!(to, "peer_session_id = {}", tunnel.peer_session_id)?;
@@ -270,6 +284,7 @@ pub fn join(a: &mut NodeConfig, b: &mut NodeConfig, link: Link) -> Result<()> {
                 remote.host.v4.into()
             },
             outer: link.outer,
+            ports: (PORT, PORT),
             session_id,
             peer_session_id,
             receive_cookie: receive,

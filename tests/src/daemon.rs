@@ -145,7 +145,7 @@ impl Daemon {
             .stdin(Stdio::null());
         config.host.ns.place(&mut command)?;
         drop(config);
-        crate::ns::output(&mut command)
+        crate::command::output(&mut command)
     }
 
     /// `l2ha status --json`.

@@ -49,7 +49,7 @@ impl Frr {
         fs::create_dir_all(&dir)?;
         fs::write(dir.join("zebra.conf"), "ipv6 forwarding\n")?;
         fs::write(dir.join("ospf6d.conf"), ospf6d_conf(config))?;
-        crate::ns::output(Command::new("chown").args(["-R", "frr:frr"]).arg(&dir))?;
+        crate::command::output(Command::new("chown").args(["-R", "frr:frr"]).arg(&dir))?;
         let frr = lab.adopt(Self {
             name: host.name.clone(),
             dir,

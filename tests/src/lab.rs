@@ -8,17 +8,19 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
+pub use crate::wait::wait_for;
 use crate::{
     cloud::{Cloud, CloudOptions, Host},
-    ns::Namespace,
+    evidence::{copy_tree, state},
+    sweep,
 };
 
 /// Where the daemon pins its programs, each node in a folder of its own.
@@ -56,9 +58,8 @@ impl Lab {
     ///
     /// When its scratch folder cannot be made.
     pub fn new(name: &str) -> Result<Self> {
-        static SWEPT: OnceLock<()> = OnceLock::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        SWEPT.get_or_init(sweep);
+        sweep::once();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("lab{}-{number}", std::process::id());
         let dir = std::env::temp_dir().join(format!("l2ha-{prefix}"));
@@ -221,61 +222,6 @@ impl Drop for Lab {
     }
 }
 
-/// Set by a signal: whatever waits gives up, so that labs end in order.
-pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// Asks `question` every few milliseconds until it has an answer.
-///
-/// # Errors
-///
-/// After `timeout`, naming `what`, with the last error of the question if it had one.
-pub fn wait_for<T>(
-    what: &str,
-    timeout: Duration,
-    mut question: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
-    let start = Instant::now();
-    loop {
-        if INTERRUPTED.load(Ordering::Relaxed) {
-            bail!("interrupted while waiting for: {what}");
-        }
-        let answer = question();
-        match answer {
-            Ok(Some(answer)) => return Ok(answer),
-            _ if start.elapsed() < timeout => std::thread::sleep(Duration::from_millis(20)),
-            Ok(None) => bail!("{what}: not within {:.1} s", timeout.as_secs_f32()),
-            Err(error) => {
-                return Err(
-                    error.context(format!("{what}: not within {:.1} s", timeout.as_secs_f32()))
-                );
-            }
-        }
-    }
-}
-
-/// Removes folders and pins of labs that were killed before they could: their maker is gone.
-fn sweep() {
-    for (folder, prefix) in [
-        (std::env::temp_dir(), "l2ha-lab"),
-        (PathBuf::from(PINS), "lab"),
-    ] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let maker = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(prefix))
-                .and_then(|rest| rest.split('-').next())
-                .and_then(|pid| pid.parse::<u32>().ok());
-            if let Some(pid) = maker
-                && !Path::new(&format!("/proc/{pid}")).exists()
-                && let Err(error) = fs::remove_dir_all(entry.path())
-            {
-                eprintln!("lab: cannot remove {}: {error}", entry.path().display());
-            }
-        }
-    }
-}
-
 /// Cargo's target folder, found from where the running test or xtask lies.
 pub fn target_dir() -> PathBuf {
     std::env::current_exe()
@@ -290,41 +236,4 @@ pub fn target_dir() -> PathBuf {
             Some(profile.parent()?.to_owned())
         })
         .unwrap_or_else(|| PathBuf::from("target"))
-}
-
-/// What a person would look at first.
-fn state(ns: &Namespace) -> String {
-    let mut text = String::new();
-    for words in [
-        &["ip", "-d", "addr"][..],
-        &["ip", "-4", "route", "show", "table", "all"],
-        &["ip", "-6", "route", "show", "table", "all"],
-        &["ip", "neigh"],
-        &["ip", "-s", "link"],
-        &["bpftool", "net"],
-        &["ss", "-anptu"],
-    ] {
-        let shown = match ns.try_run(words) {
-            Ok((_, shown)) => shown,
-            Err(error) => format!("{error:#}\n"),
-        };
-        text.push_str(&format!("# {}\n{shown}\n", words.join(" ")));
-    }
-    text
-}
-
-/// Copies files, not sockets or what may not be seen, below `from` to `to`.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let target = to.join(entry.file_name());
-        if kind.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else if kind.is_file() {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

@@ -11,26 +11,26 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::{
-        Mutex, OnceLock,
+        Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::{
-    sched::{CloneFlags, setns},
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use nix::sched::{CloneFlags, setns};
+
+pub(crate) use crate::command::output;
+use crate::{
+    command::{command, show},
+    process::Process,
+    sweep,
 };
 
-use crate::process::Process;
-
 /// What every name of a namespace of the lab starts with, followed by the pid of its maker.
-const PREFIX: &str = "l2ha-";
+pub(crate) const PREFIX: &str = "l2ha-";
 /// Where iproute2 keeps the namespaces that have a name.
-const NETNS: &str = "/run/netns";
+pub(crate) const NETNS: &str = "/run/netns";
 
 /// A network namespace; dropping it ends what runs in it and removes it.
 #[derive(Debug)]
@@ -49,10 +49,8 @@ impl Namespace {
     ///
     /// When not root, or when the kernel has no network namespaces.
     pub fn new(label: &str) -> Result<Self> {
-        static SWEPT: OnceLock<()> = OnceLock::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        SWEPT.get_or_init(sweep);
-
+        sweep::once();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}-{label}", std::process::id());
         output(Command::new("ip").args(["netns", "add", &name]))
@@ -208,7 +206,7 @@ impl Namespace {
         let mut processes = self
             .processes
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         processes.retain(Process::is_running);
         processes.push(process.clone());
         Ok(process)
@@ -301,119 +299,12 @@ impl Drop for Namespace {
         let processes = self
             .processes
             .get_mut()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         for process in processes.drain(..) {
             process.kill();
         }
         // What those started in turn; a namespace lives on for as long as anything is in it.
-        end_strays(self.inode);
-        remove(&self.name);
+        sweep::end_strays(self.inode);
+        sweep::remove(&self.name);
     }
-}
-
-/// Removes namespaces of labs that were killed before they could: their maker is gone.
-fn sweep() {
-    let Ok(entries) = fs::read_dir(NETNS) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let Some(pid) = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next())
-            .and_then(|pid| pid.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        if Path::new(&format!("/proc/{pid}")).exists() {
-            continue;
-        }
-        if let Ok(metadata) = entry.path().metadata() {
-            end_strays(metadata.ino());
-        }
-        remove(name);
-    }
-}
-
-/// Ends every process that still runs in the namespace with this inode.
-fn end_strays(inode: u64) {
-    let until = Instant::now() + Duration::from_secs(2);
-    loop {
-        let pids = pids_in(inode);
-        for pid in &pids {
-            // A stray that ended by itself in between is what was wanted.
-            let _ = kill(*pid, Signal::SIGKILL);
-        }
-        if pids.is_empty() || Instant::now() > until {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The processes, other than this one, whose network namespace has this inode.
-fn pids_in(inode: u64) -> Vec<Pid> {
-    let own = std::process::id();
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| u32::try_from(*pid) != Ok(own))
-        .filter(|pid| {
-            fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|file| file.ino() == inode)
-        })
-        .map(Pid::from_raw)
-        .collect()
-}
-
-/// Removes a namespace's name; its interfaces go with it.
-fn remove(name: &str) {
-    if let Err(error) = output(Command::new("ip").args(["netns", "del", name])) {
-        eprintln!("lab: {error:#}");
-    }
-}
-
-/// A command from its words.
-fn command<I, S>(words: I) -> Result<Command>
-where
-    I: IntoIterator<Item = S>,
-    S: AsRef<OsStr>,
-{
-    let mut words = words.into_iter();
-    let program = words.next().context("an empty command")?;
-    let mut command = Command::new(program);
-    command.args(words);
-    Ok(command)
-}
-
-/// Runs a command to its end and returns its standard output; the error names the command.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {}", show(command)))?;
-    if !output.status.success() {
-        bail!(
-            "{} failed ({}): {}{}",
-            show(command),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim(),
-            String::from_utf8_lossy(&output.stdout).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// A command as a person would type it.
-pub(crate) fn show(command: &Command) -> String {
-    let mut text = format!("`{}", command.get_program().to_string_lossy());
-    for argument in command.get_args() {
-        text.push(' ');
-        text.push_str(&argument.to_string_lossy());
-    }
-    text.push('`');
-    text
 }

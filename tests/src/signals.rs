@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use crate::lab::INTERRUPTED;
+use crate::wait::INTERRUPTED;
 
 extern "C" fn interrupted(_signal: nix::libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);

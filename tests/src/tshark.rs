@@ -159,5 +159,5 @@ fn run(file: &Path, framing: Framing, arguments: &[&str]) -> Result<String> {
         .args(["-d", "l2tp.pw_type==0,eth"])
         .args(["-d", &format!("udp.port=={},l2tp", framing.port)])
         .args(arguments);
-    crate::ns::output(&mut command).context("tshark cannot judge the capture")
+    crate::command::output(&mut command).context("tshark cannot judge the capture")
 }
