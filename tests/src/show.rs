@@ -238,3 +238,37 @@ impl Timeline {
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_event_too_long_spoils_the_show_and_is_told() {
+        let mut timeline = Timeline::new();
+        let outage = |gap| Outage {
+            from: timeline.start + Duration::from_millis(10),
+            switched: timeline.start + Duration::from_millis(20),
+            gap: Duration::from_millis(gap),
+        };
+        let (short, long) = (outage(100), outage(101));
+        timeline.note("started", "it runs");
+        timeline.outage("heal", SERVER_1, SMOOTH_LIMIT, &short);
+        assert!(timeline.ok);
+        timeline.outage("return", SERVER_1, SMOOTH_LIMIT, &long);
+        assert!(!timeline.ok);
+        timeline.end(timeline.ok);
+
+        let field = |key: &str| -> Vec<Value> {
+            timeline
+                .events
+                .iter()
+                .map(|event| event[key].clone())
+                .collect()
+        };
+        assert_eq!(field("event"), ["started", "heal", "return", "end"]);
+        assert_eq!(field("gap_ms"), [0.0, 100.0, 101.0, 101.0]);
+        assert_eq!(field("ok"), [true, true, false, false]);
+        assert!(field("at_ms").iter().all(Value::is_number));
+    }
+}
