@@ -113,7 +113,8 @@ pub struct NodeConfig {
     pub ospf: Option<OspfConfig>,
     /// `[[services]]`: name and address.
     pub services: Vec<(String, Ipv6Addr)>,
-    cookies: PathBuf,
+    /// Folder of the cookies' files.
+    pub(crate) cookies: PathBuf,
 }
 
 impl NodeConfig {
@@ -308,7 +309,7 @@ pub fn join(a: &mut NodeConfig, b: &mut NodeConfig, link: Link) -> Result<()> {
 }
 
 /// Writes a file with a random cookie in hex, for its owner only; none for length 0.
-fn cookie_file(path: &Path, length: usize) -> Result<Option<PathBuf>> {
+pub(crate) fn cookie_file(path: &Path, length: usize) -> Result<Option<PathBuf>> {
     if length == 0 {
         return Ok(None);
     }

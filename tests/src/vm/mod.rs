@@ -4,9 +4,13 @@
 mod agent;
 mod archive;
 mod image;
+mod join;
 mod kernel;
 mod machine;
 mod pseudowire;
+mod transfer;
 
+pub use join::join_vm;
 pub use machine::Vm;
 pub use pseudowire::Pseudowire;
+pub use transfer::{Data, Times};

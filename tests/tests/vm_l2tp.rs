@@ -1,0 +1,254 @@
+//! The Linux kernel's own L2TPv3 at the other end, in every form, all of them at once over one NIC:
+//! ARP, neighbour discovery, full frames, and data over TCP compared by SHA-256.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use l2ha_lab::{
+    CloudOptions, Daemon, Host, Lab, Link, NodeConfig, Outer, TunnelConfig,
+    vm::{Data, Pseudowire, Vm, join_vm},
+};
+
+/// Bytes each way over IPv4 inside, for every form with IPv4 outside; over IPv6 inside, and for
+/// the other forms, it is a twentieth.
+const LARGE: usize = 100_000_000;
+
+/// What the packets of a tunnel look like, with a name for people.
+fn forms() -> Vec<(String, Link)> {
+    let mut links = Vec::new();
+    for outer in [Outer::Udp, Outer::Ip] {
+        for cookie in [0, 4, 8] {
+            for sublayer in [false, true] {
+                links.push(Link {
+                    outer,
+                    cookies: (cookie, cookie),
+                    sublayer,
+                    ..Link::default()
+                });
+            }
+        }
+    }
+    for outer in [Outer::Udp, Outer::Ip] {
+        for (cookies, sublayer) in [((8, 8), false), ((4, 4), true)] {
+            links.push(Link {
+                outer,
+                v6: true,
+                cookies,
+                sublayer,
+                ..Link::default()
+            });
+        }
+        links.push(Link {
+            outer,
+            cookies: (4, 8),
+            ..Link::default()
+        });
+    }
+    links
+        .into_iter()
+        .map(|link| {
+            let outer = match link.outer {
+                Outer::Udp => "udp",
+                Outer::Ip => "ip",
+            };
+            let family = if link.v6 { 6 } else { 4 };
+            let sublayer = if link.sublayer { "default" } else { "none" };
+            let (receive, send) = link.cookies;
+            (
+                format!("{outer}{family}, cookies {receive}/{send}, sublayer {sublayer}"),
+                link,
+            )
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn every_form_carries_everything() -> Result<()> {
+    Lab::run("vm-l2tp", |lab| {
+        let options = CloudOptions {
+            carries_l2tp: true,
+            ..CloudOptions::default()
+        };
+        let (cloud, hosts) = lab.cloud(options, &["node"])?;
+        let host = &hosts[0];
+        let vm = Vm::boot(lab, &cloud, "vm", 200)?;
+
+        let mut config = NodeConfig::tunnels_only(lab, host)?;
+        let mut ends = Vec::new();
+        for (number, (_, link)) in (1..).zip(forms()) {
+            ends.push(join_vm(&mut config, &vm, number, link)?);
+        }
+        for end in &ends {
+            end.add(&vm).with_context(|| format!("{end:?}"))?;
+        }
+        let tunnels = config.tunnels.clone();
+        let daemon = Daemon::start(lab, config)?;
+        lab.say(format_args!(
+            "{} tunnels, {}",
+            ends.len(),
+            daemon.status()?["underlay"]["hook"]
+        ));
+
+        let large = Data::random(LARGE)?;
+        let small = Data::random(LARGE / 20)?;
+        for (((name, link), tunnel), end) in forms().iter().zip(&tunnels).zip(&ends) {
+            let wire = Wire {
+                host,
+                tunnel,
+                vm: &vm,
+                end,
+            };
+            let plain = !link.v6 && link.cookies.0 == link.cookies.1;
+            wire.frames(*link).with_context(|| name.clone())?;
+            let text = wire
+                .data(if plain { &large } else { &small }, &small)
+                .with_context(|| name.clone())?;
+            lab.say(format_args!("{name}: {text}"));
+        }
+        nothing_refused(&daemon, &vm, &ends)?;
+        daemon.stop()
+    })
+}
+
+/// A tunnel, seen from both ends.
+struct Wire<'a> {
+    host: &'a Arc<Host>,
+    tunnel: &'a TunnelConfig,
+    vm: &'a Vm,
+    end: &'a Pseudowire,
+}
+
+impl Wire<'_> {
+    /// Small frames and full ones, both ways, over ARP and neighbour discovery.
+    fn frames(&self, link: Link) -> Result<()> {
+        let (mine, theirs) = (self.mtu()?, self.vm_mtu()?);
+        if link.cookies.0 == link.cookies.1 {
+            ensure!(mine == theirs, "MTU {mine} here and {theirs} there");
+        } else {
+            // Each end may have to send the longer cookie's answer; ours knows both.
+            ensure!(mine <= theirs, "MTU {mine} here and {theirs} there");
+        }
+        let v4 = |end: &[String]| inner(end, false);
+        let link_local = (
+            self.link_local(&self.host.ns.run(self.addr())?)?,
+            self.link_local(&self.vm.run(&self.addr().join(" "))?)?,
+        );
+        // Headers of IP and ICMP.
+        let full = mine - 28;
+        for size in [56, full, 4000] {
+            self.ping(&v4(&self.end.addresses), size)?;
+            self.vm_ping(&v4(&self.tunnel.addresses), size)?;
+        }
+        self.ping(&link_local.1, 56)?;
+        self.vm_ping(&link_local.0, 56)
+    }
+
+    fn ping(&self, address: &str, size: u64) -> Result<()> {
+        let interface = &self.tunnel.interface;
+        let size = size.to_string();
+        self.host
+            .ns
+            .run([
+                "busybox", "ping", "-c", "2", "-W", "5", "-s", &size, "-I", interface, address,
+            ])
+            .with_context(|| format!("{size} bytes from the node"))
+            .map(drop)
+    }
+
+    fn vm_ping(&self, address: &str, size: u64) -> Result<()> {
+        let interface = &self.end.interface;
+        self.vm
+            .run(&format!(
+                "ping -c 2 -W 5 -s {size} -I {interface} {address}"
+            ))
+            .with_context(|| format!("{size} bytes from the machine"))
+            .map(drop)
+    }
+
+    fn addr(&self) -> [&str; 7] {
+        [
+            "ip",
+            "-6",
+            "-br",
+            "addr",
+            "show",
+            "dev",
+            &self.tunnel.interface,
+        ]
+    }
+
+    /// The link-local address in a line of `ip -br addr`.
+    fn link_local(&self, line: &str) -> Result<String> {
+        line.split_whitespace()
+            .find(|word| word.starts_with("fe80:"))
+            .and_then(|word| word.split('/').next())
+            .map(str::to_owned)
+            .with_context(|| format!("no link-local address in {line:?}"))
+    }
+
+    fn mtu(&self) -> Result<u64> {
+        let links = self
+            .host
+            .ns
+            .ip_json(&["link", "show", "dev", &self.tunnel.interface])?;
+        links[0]["mtu"].as_u64().context("no mtu")
+    }
+
+    fn vm_mtu(&self) -> Result<u64> {
+        let text = self
+            .vm
+            .run(&format!("cat /sys/class/net/{}/mtu", self.end.interface))?;
+        Ok(text.trim().parse()?)
+    }
+
+    /// TCP both ways over IPv4 and over IPv6 inside.
+    fn data(&self, v4: &Data, v6: &Data) -> Result<String> {
+        let mut rates = Vec::new();
+        for (data, over_v6) in [(v4, false), (v6, true)] {
+            let here = inner(&self.tunnel.addresses, over_v6).parse()?;
+            let there = inner(&self.end.addresses, over_v6).parse()?;
+            let times = data.exchange((&self.host.ns, here), (self.vm, there))?;
+            rates.push(format!(
+                "{:.0} Mbit/s there, {:.0} back",
+                data.rate(times.to_vm),
+                data.rate(times.to_host)
+            ));
+        }
+        Ok(format!("IPv4 {}; IPv6 {}", rates[0], rates[1]))
+    }
+}
+
+/// The address of a family, without its prefix length.
+fn inner(addresses: &[String], v6: bool) -> String {
+    addresses
+        .iter()
+        .find(|address| address.contains(':') == v6)
+        .and_then(|address| address.split('/').next())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Neither end has found fault with a packet of the other.
+fn nothing_refused(daemon: &Daemon, vm: &Vm, ends: &[Pseudowire]) -> Result<()> {
+    let status = daemon.status()?;
+    let reasons = &status["dataplane"]["reasons"];
+    for reason in [
+        "bad_cookie",
+        "unknown_session",
+        "bad_version",
+        "wrong_source",
+        "wrong_port",
+    ] {
+        let count = &reasons[reason];
+        ensure!(count.as_u64() == Some(0), "{reason}: {count} of {reasons}");
+    }
+    for end in ends {
+        let interface = &end.interface;
+        let errors = vm.run(&format!(
+            "cat /sys/class/net/{interface}/statistics/rx_errors"
+        ))?;
+        ensure!(errors.trim() == "0", "{interface}: rx_errors {errors}");
+    }
+    Ok(())
+}
