@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use l2ha_lab::{CloudOptions, Lab, vm::Vm};
+use l2ha_lab::{
+    CloudOptions, Lab,
+    vm::{Data, Vm},
+};
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
@@ -44,6 +47,18 @@ fn boots_obeys_and_is_reachable() -> Result<()> {
         }
         for address in [host.v4.to_string(), host.v6.to_string()] {
             vm.run(&format!("ping -c 2 -W 5 {address}"))?;
+        }
+        let data = Data::random(50_000_000)?;
+        for (here, there) in [
+            (host.v4.into(), vm.v4.into()),
+            (host.v6.into(), vm.v6.into()),
+        ] {
+            let times = data.exchange((&host.ns, here), (&vm, there))?;
+            lab.say(format_args!(
+                "TCP without a tunnel: {:.0} Mbit/s there, {:.0} back",
+                data.rate(times.to_vm),
+                data.rate(times.to_host)
+            ));
         }
         Ok(())
     })
