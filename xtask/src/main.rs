@@ -1,7 +1,10 @@
 //! Everything that is done with l2ha's source: `cargo xtask --help`.
 
 mod cmd;
+mod packages;
+mod run;
 mod setup;
+mod test;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -17,10 +20,16 @@ struct Cli {
 enum Task {
     /// Get the BPF toolchain (a nightly with rust-src, a matching bpf-linker) into target/toolchain
     Setup(setup::Options),
+    /// Show the main job live in network namespaces; with --config, run the daemon on this host
+    Run(run::Options),
+    /// Run every test; install what they need
+    Test(test::Options),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Setup(options) => setup::run(&options),
+        Task::Run(options) => run::run(&options),
+        Task::Test(options) => test::test(&options),
     }
 }

@@ -35,7 +35,6 @@ pub(crate) struct Options {
 /// # Errors
 ///
 /// When no nightly with rust-src can be had, or bpf-linker does not build; the text has the remedy.
-#[expect(dead_code, reason = "used by run and test")]
 pub(crate) fn run_if_needed() -> Result<()> {
     run(&Options::default())
 }
