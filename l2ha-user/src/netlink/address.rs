@@ -76,11 +76,10 @@ impl Netlink {
     ///
     /// When the kernel refuses; that it is gone already is no error.
     pub async fn delete_address(&self, address: &Address) -> Result<(), Error> {
-        let mut request = self.handle.address().add(
-            address.interface,
-            address.address,
-            address.prefix_len,
-        );
+        let mut request =
+            self.handle
+                .address()
+                .add(address.interface, address.address, address.prefix_len);
         let message = request.message_mut().clone();
         let deleted = self
             .handle

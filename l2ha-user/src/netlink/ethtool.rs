@@ -1,9 +1,6 @@
 //! Offload switches of an interface (ethtool's older ioctls, which every kernel has).
 
-use std::{
-    io,
-    os::fd::AsRawFd as _,
-};
+use std::{io, os::fd::AsRawFd as _};
 
 use nix::{
     libc,

@@ -5,7 +5,7 @@ use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{
         AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
-        LinkMessage,
+        LinkMessage, LinkXdp,
     },
 };
 
@@ -30,6 +30,8 @@ pub struct Link {
     pub veth: bool,
     /// For a veth, the index of its other end.
     pub peer: Option<u32>,
+    /// The kernel's id of the XDP program on it.
+    pub xdp_program: Option<u32>,
 }
 
 /// A veth pair to be made.
@@ -61,6 +63,28 @@ impl Netlink {
         Ok(messages.into_iter().map(Link::from_message).collect())
     }
 
+    /// One interface, `None` when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn link(&self, index: u32) -> Result<Option<Link>, Error> {
+        let found = self
+            .handle
+            .link()
+            .get()
+            .match_index(index)
+            .execute()
+            .try_next()
+            .await
+            .asked(|| format!("cannot look at interface {index}"));
+        match found {
+            Ok(message) => Ok(message.map(Link::from_message)),
+            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes a veth pair, both ends down, without automatic link-local addresses.
     ///
     /// # Errors
@@ -70,12 +94,12 @@ impl Netlink {
         let message = LinkVeth::new(pair.visible, pair.hidden)
             .address(pair.mac.to_vec())
             .build();
-        self.handle
-            .link()
-            .add(message)
-            .execute()
-            .await
-            .asked(|| format!("cannot create the veth pair {} / {}", pair.visible, pair.hidden))
+        self.handle.link().add(message).execute().await.asked(|| {
+            format!(
+                "cannot create the veth pair {} / {}",
+                pair.visible, pair.hidden
+            )
+        })
     }
 
     /// Removes an interface; a veth takes its other end along.
@@ -141,9 +165,8 @@ impl Netlink {
     /// When the kernel refuses, for example because IPv6 is switched off.
     pub async fn no_automatic_link_local(&self, link: &Link) -> Result<(), Error> {
         let mode = vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)];
-        let change = LinkUnspec::new_with_index(link.index).append_extra_attribute(
-            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(mode)]),
-        );
+        let change = LinkUnspec::new_with_index(link.index)
+            .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(mode)]));
         self.change(change, || {
             format!(
                 "cannot switch off automatic IPv6 addresses on {}; is IPv6 enabled \
@@ -176,6 +199,7 @@ impl Link {
             running: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
             veth: false,
             peer: None,
+            xdp_program: None,
         };
         for attribute in message.attributes {
             match attribute {
@@ -183,6 +207,12 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Link(peer) => link.peer = Some(peer),
+                LinkAttribute::Xdp(xdp) => {
+                    link.xdp_program = xdp.iter().find_map(|attribute| match attribute {
+                        LinkXdp::ProgId(id) => Some(*id),
+                        _ => None,
+                    });
+                }
                 LinkAttribute::LinkInfo(infos) => {
                     link.veth = infos
                         .iter()

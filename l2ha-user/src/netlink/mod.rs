@@ -2,6 +2,7 @@
 
 mod address;
 pub mod ethtool;
+mod filter;
 mod link;
 mod monitor;
 mod route;
@@ -12,6 +13,7 @@ use rtnetlink::Handle;
 
 pub use self::{
     address::Address,
+    filter::TcHook,
     link::{Link, VethPair},
     monitor::{Change, Monitor},
     route::{KernelRoute, Nexthop},

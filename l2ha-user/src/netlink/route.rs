@@ -69,10 +69,12 @@ impl Netlink {
     /// When the kernel refuses.
     pub async fn replace_route(&self, route: &KernelRoute) -> Result<(), Error> {
         let request = self.handle.route().add(route.message(true)).replace();
-        request
-            .execute()
-            .await
-            .asked(|| format!("cannot install the route to {}/{}", route.destination, route.prefix_len))
+        request.execute().await.asked(|| {
+            format!(
+                "cannot install the route to {}/{}",
+                route.destination, route.prefix_len
+            )
+        })
     }
 
     /// Removes a route with all its next hops.
@@ -82,10 +84,12 @@ impl Netlink {
     /// When the kernel refuses; that it is gone already is no error.
     pub async fn delete_route(&self, route: &KernelRoute) -> Result<(), Error> {
         let request = self.handle.route().del(route.message(false));
-        let deleted = request
-            .execute()
-            .await
-            .asked(|| format!("cannot remove the route to {}/{}", route.destination, route.prefix_len));
+        let deleted = request.execute().await.asked(|| {
+            format!(
+                "cannot remove the route to {}/{}",
+                route.destination, route.prefix_len
+            )
+        });
         match deleted {
             Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(()),
             other => other,

@@ -1,0 +1,434 @@
+//! The node as a whole: brings the kernel to what the configuration says, and keeps it there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    hold::{Held, Holder},
+    kernel::Kernel,
+    made::{Made, MadeRoutes},
+    repair::{Kind, Repairs},
+    tunnel::{self, State},
+};
+use crate::{
+    config::{AttachMode, Config},
+    dataplane::{self, Attached, DataPlane, Hook},
+    netlink::{Address, Netlink, TcHook},
+    routing::{self, Routing},
+    service,
+};
+
+/// The underlay interface as it was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Underlay {
+    /// Interface index.
+    pub(super) index: u32,
+    /// MTU in bytes.
+    pub(super) mtu: u32,
+}
+
+/// Everything the daemon holds.
+pub(super) struct Node {
+    pub(super) config_path: PathBuf,
+    pub(super) config: Config,
+    pub(super) started: Instant,
+    pub(super) netlink: Netlink,
+    pub(super) plane: DataPlane,
+    pub(super) made: Made,
+    pub(super) holder: Holder,
+    pub(super) repairs: Repairs,
+    pub(super) routing: Option<Routing>,
+    pub(super) underlay: Option<Underlay>,
+    /// What is wrong with the underlay, for status and for saying it once.
+    pub(super) underlay_problem: Option<String>,
+    pub(super) attached: Option<Attached>,
+    pub(super) tunnels: BTreeMap<String, State>,
+    /// Names of the services whose address is on the loopback.
+    pub(super) services: BTreeSet<String>,
+}
+
+impl Node {
+    /// One pass: whatever is not as the configuration says is put right, the rest is not touched.
+    pub(super) async fn reconcile(&mut self) {
+        if let Err(error) = self.remove_leftovers().await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot remove what is no longer wanted"
+            );
+        }
+        if let Err(error) = self.holder.hold(&Held::of(&self.config)) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot hold the underlay's ports"
+            );
+        }
+        match self.look_at_underlay().await {
+            Ok(()) => {}
+            Err(error) => self.underlay_problem(Some(format!("{error:#}"))),
+        }
+        if let Some(underlay) = self.underlay {
+            self.ensure_tunnels(underlay).await;
+            if let Err(error) = self.ensure_attached(underlay).await {
+                self.underlay_problem(Some(format!("{error:#}")));
+            }
+        }
+        if let Err(error) = self.ensure_services().await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot put the services' addresses in place"
+            );
+        }
+        self.tell_routing();
+        self.repairs.start();
+    }
+
+    /// Whether the program that was attached to the underlay still is. Cheap enough to be asked
+    /// between notifications: a bpf_link can be detached without one.
+    pub(super) async fn still_attached(&self) -> bool {
+        let (Some(attached), Some(underlay)) = (&self.attached, self.underlay) else {
+            return true;
+        };
+        let found =
+            match attached.hook {
+                Hook::Xdp => self.netlink.link(underlay.index).await.map(|link| {
+                    link.is_some_and(|link| link.xdp_program == Some(attached.program_id))
+                }),
+                Hook::Tc => self
+                    .netlink
+                    .filter_programs(underlay.index, TcHook::Ingress)
+                    .await
+                    .map(|programs| programs.contains(&attached.program_id)),
+            };
+        found.unwrap_or(false)
+    }
+
+    /// Finds the underlay and says what is wrong with it.
+    async fn look_at_underlay(&mut self) -> Result<()> {
+        let kernel = Kernel::read(&self.netlink).await?;
+        let wanted = &self.config.underlay;
+        let Some(link) = kernel.link(&wanted.interface) else {
+            self.underlay = None;
+            let problem = format!("interface {} is not there", wanted.interface);
+            self.underlay_problem(Some(problem));
+            return Ok(());
+        };
+        let missing: Vec<String> = wanted
+            .addresses
+            .iter()
+            .filter(|address| !kernel.holds(link.index, **address))
+            .map(IpAddr::to_string)
+            .collect();
+        let problem = if !link.running {
+            Some(format!("interface {} is down", link.name))
+        } else if !missing.is_empty() {
+            Some(format!(
+                "{} lacks its address {}",
+                link.name,
+                missing.join(", ")
+            ))
+        } else {
+            None
+        };
+        self.underlay = Some(Underlay {
+            index: link.index,
+            mtu: link.mtu,
+        });
+        self.underlay_problem(problem);
+        Ok(())
+    }
+
+    /// Records the underlay's state; a change is logged, once.
+    fn underlay_problem(&mut self, problem: Option<String>) {
+        if self.underlay_problem == problem {
+            return;
+        }
+        let interface = &self.config.underlay.interface;
+        match (&problem, &self.underlay_problem) {
+            (Some(problem), _) => tracing::warn!(interface, "underlay: {problem}"),
+            (None, Some(before)) => {
+                tracing::warn!(interface, "underlay: works again (was: {before})")
+            }
+            (None, None) => {}
+        }
+        self.underlay_problem = problem;
+    }
+
+    async fn ensure_tunnels(&mut self, underlay: Underlay) {
+        for tunnel in self.config.tunnels.clone() {
+            let state = match self.ensure_tunnel(&tunnel, &underlay).await {
+                Ok(up) => State::Up(Box::new(up)),
+                Err(error) => State::Failed(format!("{error:#}")),
+            };
+            let before = self.tunnels.get(&tunnel.name);
+            match (&state, before) {
+                (State::Failed(now), Some(State::Failed(before))) if now == before => {}
+                (State::Failed(error), _) => {
+                    tracing::error!(
+                        tunnel = tunnel.name,
+                        error,
+                        "tunnel is not in place; trying again"
+                    );
+                }
+                (State::Up(_), Some(State::Failed(_))) => {
+                    tracing::warn!(tunnel = tunnel.name, "tunnel is in place again");
+                }
+                (State::Up(_), _) => {}
+            }
+            self.tunnels.insert(tunnel.name, state);
+        }
+    }
+
+    /// Endpoints and the program on the underlay: last, so that its first packet finds a session.
+    async fn ensure_attached(&mut self, underlay: Underlay) -> Result<()> {
+        self.plane.set_endpoints(&tunnel::endpoints(&self.config))?;
+        if self.attached.is_some() && self.still_attached().await {
+            return Ok(());
+        }
+        let interface = self.config.underlay.interface.clone();
+        let mode = match self.config.underlay.mode {
+            AttachMode::Auto => dataplane::AttachMode::Auto,
+            AttachMode::Xdp => dataplane::AttachMode::Xdp,
+            AttachMode::Tc => dataplane::AttachMode::Tc,
+        };
+        self.repairs.found(
+            Kind::Underlay,
+            &interface,
+            "no decapsulation program on the underlay, attaching it",
+        );
+        let attached = self
+            .plane
+            .attach_underlay(underlay.index, &interface, mode)
+            .with_context(|| format!("cannot attach to {interface}"))?;
+        if let Some(why) = &attached.why_not_xdp {
+            tracing::warn!(
+                interface,
+                why,
+                "native XDP cannot be had here, using tc ingress"
+            );
+        }
+        tracing::info!(interface, hook = ?attached.hook, adopted = attached.adopted, "attached");
+        self.attached = Some(attached);
+        Ok(())
+    }
+
+    /// Puts the services' addresses on the loopback.
+    async fn ensure_services(&mut self) -> Result<()> {
+        if self.config.services.is_empty() {
+            self.services.clear();
+            return Ok(());
+        }
+        let kernel = Kernel::read(&self.netlink).await?;
+        let loopback = kernel
+            .link("lo")
+            .context("this namespace has no interface lo")?;
+        if !loopback.up {
+            self.repairs
+                .found(Kind::Service, "lo", "the loopback is down, setting it up");
+            self.netlink.set_up(loopback).await?;
+        }
+        let mut in_place = BTreeSet::new();
+        for service in &self.config.services {
+            let address = Address {
+                interface: loopback.index,
+                address: IpAddr::V6(service.address),
+                prefix_len: service::PREFIX_LEN,
+            };
+            if !kernel.has(&address) {
+                let what = format!("{} is missing on lo, adding it", service.address);
+                self.repairs.found(Kind::Service, &service.name, &what);
+                let made = service::made(service);
+                self.made.update(|list| {
+                    list.addresses.insert(made);
+                })?;
+                self.netlink.add_address(&address).await?;
+            }
+            in_place.insert(service.name.clone());
+        }
+        self.services = in_place;
+        Ok(())
+    }
+
+    /// Removes what was made for an earlier configuration.
+    async fn remove_leftovers(&mut self) -> Result<()> {
+        let list = self.made.list.clone();
+        let wanted = |name: &str| {
+            self.config
+                .tunnels
+                .iter()
+                .any(|tunnel| tunnel.interface == name)
+        };
+        let pairs: Vec<_> = list
+            .pairs
+            .iter()
+            .filter(|pair| !wanted(&pair.visible))
+            .collect();
+        let sessions: Vec<u32> = self
+            .config
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.session_id)
+            .collect();
+        let names: Vec<String> = self
+            .config
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.name.clone())
+            .collect();
+        for (name, state) in &self.tunnels {
+            if let Some(session) = state.session()
+                && !(names.contains(name) && sessions.contains(&session.session_id))
+            {
+                self.plane.remove_session(session)?;
+            }
+        }
+        self.tunnels.retain(|name, state| {
+            names.contains(name)
+                && state
+                    .session()
+                    .is_none_or(|session| sessions.contains(&session.session_id))
+        });
+        for pair in pairs {
+            self.repairs.found(
+                Kind::Leftover,
+                &pair.visible,
+                "virtual interface is no longer configured, removing it",
+            );
+            self.remove_pair(pair).await?;
+        }
+        for address in list.addresses {
+            if !service::is_wanted(&self.config, &address) {
+                self.repairs.found(
+                    Kind::Leftover,
+                    &address.interface,
+                    &format!("{} is no longer configured, removing it", address.address),
+                );
+                self.remove_address(&address).await?;
+            }
+        }
+        let routes = self.config.ospf.as_ref().map(|ospf| MadeRoutes {
+            table: ospf.table,
+            priority: ospf.route_metric,
+        });
+        for place in &list.routes {
+            if Some(place) != routes.as_ref() {
+                routing::remove_routes(&self.netlink, place.table, place.priority).await?;
+                self.made.update(|list| {
+                    list.routes.remove(place);
+                })?;
+            }
+        }
+        if let Some(routes) = routes {
+            self.made.update(|list| {
+                list.routes.insert(routes);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes an address away that the daemon had put on an interface.
+    async fn remove_address(&mut self, made: &super::made::MadeAddress) -> Result<()> {
+        let kernel = Kernel::read(&self.netlink).await?;
+        if let Some(link) = kernel.link(&made.interface) {
+            self.netlink
+                .delete_address(&Address {
+                    interface: link.index,
+                    address: made.address,
+                    prefix_len: made.prefix_len,
+                })
+                .await?;
+        }
+        self.made.update(|list| {
+            list.addresses.remove(made);
+        })
+    }
+
+    /// Tells the routing thread which interfaces and prefixes there are.
+    fn tell_routing(&mut self) {
+        let Some(routing) = &self.routing else {
+            return;
+        };
+        let interfaces = self.config.tunnels.iter().filter_map(|tunnel| {
+            let cost = tunnel.ospf.as_ref()?.cost;
+            match self.tunnels.get(&tunnel.name)? {
+                State::Up(up) => Some(routing::Interface {
+                    name: tunnel.interface.clone(),
+                    index: up.interface,
+                    link_local: up.link_local,
+                    mtu: u16::try_from(up.mtu).unwrap_or(u16::MAX),
+                    cost,
+                    prefixes: up.prefixes.clone(),
+                }),
+                State::Failed(_) => None,
+            }
+        });
+        let services = self
+            .config
+            .services
+            .iter()
+            .filter(|service| self.services.contains(&service.name))
+            .map(|service| routing::HostPrefix {
+                address: service.address,
+                metric: service.metric,
+            });
+        routing.sync(routing::Desired {
+            interfaces: interfaces.collect(),
+            services: services.collect(),
+        });
+    }
+
+    /// Starts the routing thread if the configuration wants one.
+    pub(super) fn start_routing(&mut self) -> Result<()> {
+        self.routing = match &self.config.ospf {
+            Some(ospf) => Some(Routing::start(ospf.clone()).context("cannot start OSPF")?),
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Takes a new configuration. Nothing has been changed when this fails.
+    pub(super) async fn reload(&mut self, config: Config) -> Result<()> {
+        anyhow::ensure!(
+            config.node == self.config.node
+                && config.underlay.interface == self.config.underlay.interface,
+            "[node] and [underlay].interface cannot change while running: restart the daemon"
+        );
+        let ospf_changed = config.ospf != self.config.ospf;
+        let mode_changed = config.underlay.mode != self.config.underlay.mode;
+        self.config = config;
+        if ospf_changed {
+            tracing::warn!("[ospf] has changed: starting OSPF anew, adjacencies come up again");
+            if let Some(routing) = self.routing.take() {
+                routing.stop().await;
+            }
+            self.start_routing()?;
+        }
+        if mode_changed {
+            self.attached = None;
+        }
+        self.reconcile().await;
+        Ok(())
+    }
+
+    /// The clean stop: withdraw, let the neighbours move, then remove everything that was made.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        if let Some(routing) = self.routing.take() {
+            routing.stop().await;
+        }
+        let list = self.made.list.clone();
+        for address in &list.addresses {
+            self.remove_address(address).await?;
+        }
+        self.plane.unload().context("cannot remove the programs")?;
+        for pair in &list.pairs {
+            self.remove_pair(pair).await?;
+        }
+        self.made.forget();
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The control socket: one JSON line asked, one JSON line answered.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::node::Node;
+use crate::control::{Answer, Command};
+
+/// Longest question in bytes.
+const LONGEST: u64 = 4096;
+/// How long a client may take to ask and to read.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many questions may wait for the daemon.
+const WAITING: usize = 16;
+
+/// A question that waits for its answer.
+pub(super) struct Question {
+    command: Command,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Question {
+    /// Answers it.
+    pub(super) async fn answer(self, node: &mut Node) {
+        let answer = node.answer(self.command).await;
+        // The client may have gone; that is its affair.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// The listening socket; removed when dropped.
+pub(super) struct Server {
+    path: PathBuf,
+    questions: mpsc::Receiver<Question>,
+}
+
+impl Server {
+    /// Listens, for root and the socket's group only.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be made at `path`.
+    pub(super) fn listen(path: &Path) -> Result<Self> {
+        let context = || format!("cannot listen on {}", path.display());
+        // The lock is held, so a socket that is there belongs to a daemon that crashed.
+        if let Err(error) = fs::remove_file(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error).with_context(context);
+        }
+        let listener = UnixListener::bind(path).with_context(context)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).with_context(context)?;
+        let (sender, questions) = mpsc::channel(WAITING);
+        tokio::spawn(accept(listener, sender));
+        Ok(Self {
+            path: path.to_owned(),
+            questions,
+        })
+    }
+
+    /// Waits for the next question.
+    pub(super) async fn next(&mut self) -> Question {
+        match self.questions.recv().await {
+            Some(question) => question,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let questions = questions.clone();
+                tokio::spawn(async move {
+                    match timeout(PATIENCE, converse(client, questions)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::debug!(%error, "control client left"),
+                        Err(_) => tracing::debug!("control client took too long"),
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a control client");
+                tokio::time::sleep(PATIENCE).await;
+            }
+        }
+    }
+}
+
+async fn converse(client: UnixStream, questions: mpsc::Sender<Question>) -> io::Result<()> {
+    let (read, mut write) = client.into_split();
+    let mut line = String::new();
+    BufReader::new(read.take(LONGEST))
+        .read_line(&mut line)
+        .await?;
+    let answer = match serde_json::from_str::<crate::control::Request>(&line) {
+        Ok(request) => {
+            let (answer, receiver) = oneshot::channel();
+            let question = Question {
+                command: request.command,
+                answer,
+            };
+            if questions.send(question).await.is_err() {
+                return Ok(());
+            }
+            receiver
+                .await
+                .unwrap_or_else(|_| Answer::error("the daemon is stopping"))
+        }
+        Err(error) => Answer::error(format!("not understood: {error}")),
+    };
+    let mut bytes = serde_json::to_vec(&answer)?;
+    bytes.push(b'\n');
+    write.write_all(&bytes).await
+}

@@ -1,0 +1,150 @@
+//! Answers to the control socket.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use anyhow::Result;
+
+use super::{node::Node, tunnel::State};
+use crate::{
+    config::{Encapsulation, Sublayer, Tunnel},
+    control::{
+        Answer, Command, DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus,
+    },
+    dataplane::Counters,
+    routing::View,
+};
+
+impl Node {
+    /// Answers one question.
+    pub(super) async fn answer(&mut self, command: Command) -> Answer {
+        match command {
+            Command::Status => match self.status().await {
+                Ok(status) => Answer::data(&status),
+                Err(error) => Answer::error(format!("{error:#}")),
+            },
+            Command::OspfNeighbors => self.show(View::Neighbors).await,
+            Command::OspfDatabase => self.show(View::Database).await,
+            Command::OspfRoutes => self.show(View::Routes).await,
+        }
+    }
+
+    /// Kernel routes have changed: perhaps somebody removed one of ours.
+    pub(super) fn check_routes(&self) {
+        if let Some(routing) = &self.routing {
+            routing.check_routes();
+        }
+    }
+
+    async fn show(&self, view: View) -> Answer {
+        let Some(routing) = &self.routing else {
+            return Answer::error("OSPF is not configured: add an [ospf] section");
+        };
+        match routing.show(view).await {
+            Ok(value) => Answer::data(&value),
+            Err(_) => Answer::error("OSPF has stopped; see the log"),
+        }
+    }
+
+    async fn status(&self) -> Result<Status> {
+        let counters = self.plane.counters()?;
+        let ospf = match &self.routing {
+            Some(routing) => routing.show(View::Summary).await.ok(),
+            None => None,
+        };
+        Ok(Status {
+            node: self.config.node.name.clone(),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_file: self.config_path.display().to_string(),
+            underlay: self.underlay_status(),
+            tunnels: self
+                .config
+                .tunnels
+                .iter()
+                .map(|tunnel| self.tunnel_status(tunnel, &counters))
+                .collect(),
+            services: self
+                .config
+                .services
+                .iter()
+                .map(|service| ServiceStatus {
+                    name: service.name.clone(),
+                    address: IpAddr::V6(service.address),
+                    advertised: ospf.is_some() && self.services.contains(&service.name),
+                })
+                .collect(),
+            dataplane: DataplaneStatus {
+                reasons: names(&counters),
+            },
+            ospf,
+            repairs: self.repairs.counts(),
+            socket: self.holder.counters(),
+        })
+    }
+
+    fn underlay_status(&self) -> UnderlayStatus {
+        let attached = self.attached.as_ref();
+        UnderlayStatus {
+            interface: self.config.underlay.interface.clone(),
+            ifindex: self.underlay.map(|underlay| underlay.index),
+            addresses: self.config.underlay.addresses.clone(),
+            mtu: self.underlay.map(|underlay| underlay.mtu),
+            hook: attached.map(|attached| attached.hook.name().to_owned()),
+            why_not_xdp: attached.and_then(|attached| attached.why_not_xdp.clone()),
+            problem: self.underlay_problem.clone(),
+        }
+    }
+
+    fn tunnel_status(&self, tunnel: &Tunnel, counters: &Counters) -> TunnelStatus {
+        let (mtu, problem) = match self.tunnels.get(&tunnel.name) {
+            Some(State::Up(up)) => (Some(up.mtu), None),
+            Some(State::Failed(problem)) => (None, Some(problem.clone())),
+            None => (None, Some("waits for the underlay".to_owned())),
+        };
+        let sum = counters
+            .sessions
+            .get(&tunnel.session_id)
+            .copied()
+            .unwrap_or_default();
+        TunnelStatus {
+            name: tunnel.name.clone(),
+            interface: tunnel.interface.clone(),
+            up: problem.is_none(),
+            problem,
+            local: tunnel.local,
+            remote: tunnel.remote,
+            encapsulation: match tunnel.encapsulation {
+                Encapsulation::Udp {
+                    local_port,
+                    remote_port,
+                } => {
+                    format!("udp {local_port} {remote_port}")
+                }
+                Encapsulation::Ip => "ip".to_owned(),
+            },
+            session_id: tunnel.session_id,
+            peer_session_id: tunnel.peer_session_id,
+            send_cookie_bytes: tunnel.send_cookie.bytes().len(),
+            receive_cookie_bytes: tunnel.receive_cookie.bytes().len(),
+            sublayer: match tunnel.sublayer {
+                Sublayer::None => "none".to_owned(),
+                Sublayer::Default => "default".to_owned(),
+            },
+            mtu,
+            rx_packets: sum.rx_packets,
+            rx_bytes: sum.rx_bytes,
+            tx_packets: sum.tx_packets,
+            tx_bytes: sum.tx_bytes,
+        }
+    }
+}
+
+/// Counts by name, as they are shown.
+fn names(counters: &Counters) -> BTreeMap<String, u64> {
+    counters
+        .reasons
+        .iter()
+        .map(|(name, count)| ((*name).to_owned(), *count))
+        .collect()
+}

@@ -1,0 +1,347 @@
+//! One tunnel: its veth pair, its addresses and offloads, its session and its tc programs.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    identity,
+    kernel::Kernel,
+    made::{MadeAddress, MadePair},
+    node::{Node, Underlay},
+    repair::Kind,
+};
+use crate::{
+    config::{self, Config, Encapsulation, Sublayer, Tunnel},
+    dataplane::{self, Endpoint, Session},
+    netlink::{
+        Address, Link, TcHook, VethPair,
+        ethtool::{self, Offload},
+    },
+};
+
+/// How much larger the hidden end's MTU is: frames that are not IP pass it with their outer
+/// headers on (IPv6 40, UDP 8, L2TPv3 8, cookie 8, sublayer 4, Ethernet 14 bytes, and VLAN tags).
+const HIDDEN_EXTRA: u32 = 128;
+
+/// What the daemon knows of a tunnel that is in place.
+#[derive(Clone, Debug)]
+pub(super) struct Up {
+    /// Index of the virtual interface.
+    pub(super) interface: u32,
+    /// MTU of the virtual interface in bytes.
+    pub(super) mtu: u32,
+    /// Link-local address of the virtual interface.
+    pub(super) link_local: Ipv6Addr,
+    /// Global IPv6 addresses on it, with their prefix lengths.
+    pub(super) prefixes: Vec<(Ipv6Addr, u8)>,
+    /// The session as it was last written to the data plane.
+    session: Session,
+}
+
+/// The state of a tunnel.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// In place.
+    Up(Box<Up>),
+    /// Not in place; tried again at every change and every check.
+    Failed(String),
+}
+
+impl Node {
+    /// Brings one tunnel to what the configuration says.
+    pub(super) async fn ensure_tunnel(
+        &mut self,
+        tunnel: &Tunnel,
+        underlay: &Underlay,
+    ) -> Result<Up> {
+        let mac = identity::mac(&self.config.node.name, &tunnel.name);
+        let (visible, hidden) = self.ensure_pair(tunnel, mac).await?;
+        let mtu = u32::from(tunnel.mtu_for(u16::try_from(underlay.mtu).unwrap_or(u16::MAX)));
+        self.ensure_settings(tunnel, &visible, &hidden, mac, mtu)
+            .await?;
+        let link_local = identity::link_local(mac);
+        self.ensure_addresses(tunnel, &visible, link_local).await?;
+        let session = self.ensure_session(tunnel, underlay, &visible, &hidden)?;
+        self.ensure_programs(tunnel, &visible, &hidden).await?;
+        let kernel = Kernel::read(&self.netlink).await?;
+        Ok(Up {
+            interface: visible.index,
+            mtu,
+            link_local,
+            prefixes: kernel.global_ipv6(visible.index),
+            session,
+        })
+    }
+
+    /// Finds the veth pair, or makes it.
+    async fn ensure_pair(&mut self, tunnel: &Tunnel, mac: [u8; 6]) -> Result<(Link, Link)> {
+        let pair = MadePair {
+            visible: tunnel.interface.clone(),
+            hidden: tunnel.hidden.clone(),
+        };
+        let kernel = Kernel::read(&self.netlink).await?;
+        if let Some(ends) = ends(&kernel, &pair) {
+            self.made.update(|list| {
+                list.pairs.insert(pair);
+            })?;
+            return Ok(ends);
+        }
+        let half = [&pair.visible, &pair.hidden]
+            .into_iter()
+            .find_map(|name| kernel.link(name));
+        if let Some(half) = half {
+            if !self.made.list.pairs.contains(&pair) {
+                bail!(
+                    "an interface {} is there already and not l2ha's: remove it, or give this \
+                     tunnel another `interface`",
+                    half.name
+                );
+            }
+            self.netlink.delete_link(half.index).await?;
+        }
+        self.repairs.found(
+            Kind::Interface,
+            &tunnel.name,
+            &format!("virtual interface {} is missing, making it", pair.visible),
+        );
+        self.made.update(|list| {
+            list.pairs.insert(pair.clone());
+        })?;
+        self.netlink
+            .add_veth(&VethPair {
+                visible: &pair.visible,
+                hidden: &pair.hidden,
+                mac,
+            })
+            .await?;
+        let kernel = Kernel::read(&self.netlink).await?;
+        let (visible, hidden) = ends(&kernel, &pair)
+            .with_context(|| format!("{} vanished as soon as it was made", pair.visible))?;
+        self.netlink.no_automatic_link_local(&visible).await?;
+        self.netlink.no_automatic_link_local(&hidden).await?;
+        Ok((visible, hidden))
+    }
+
+    /// MTU, MAC address, offloads, and both ends up.
+    async fn ensure_settings(
+        &mut self,
+        tunnel: &Tunnel,
+        visible: &Link,
+        hidden: &Link,
+        mac: [u8; 6],
+        mtu: u32,
+    ) -> Result<()> {
+        let name = &visible.name;
+        if visible.mac != mac {
+            self.setting(tunnel, name, "MAC address");
+            self.netlink.set_mac(visible, mac).await?;
+        }
+        if visible.mtu != mtu {
+            self.setting(tunnel, name, "MTU");
+            self.netlink.set_mtu(visible, mtu).await?;
+        }
+        if hidden.mtu != mtu + HIDDEN_EXTRA {
+            self.netlink.set_mtu(hidden, mtu + HIDDEN_EXTRA).await?;
+        }
+        // Frames of protocol 115 cannot be segmented after encapsulation: the kernel has no
+        // segmentation for that protocol, so large ones must be cut before they are sent.
+        let segmentation = tunnel.encapsulation != Encapsulation::Ip;
+        // Redirected frames are only taken by a veth whose receiving NAPI is on; GRO does that.
+        let offloads = [
+            (Offload::Gro, true),
+            (Offload::Tso, segmentation),
+            (Offload::Gso, segmentation),
+        ];
+        for (offload, on) in offloads {
+            let context = || format!("cannot read or switch the offload {offload:?} of {name}");
+            if ethtool::is_on(name, offload).with_context(context)? != on {
+                self.setting(tunnel, name, &format!("offload {offload:?}"));
+                ethtool::set(name, offload, on).with_context(context)?;
+            }
+        }
+        for end in [hidden, visible] {
+            if !end.up {
+                self.setting(tunnel, &end.name, "state `up`");
+                self.netlink.set_up(end).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn setting(&mut self, tunnel: &Tunnel, interface: &str, what: &str) {
+        self.repairs.found(
+            Kind::Setting,
+            &tunnel.name,
+            &format!("{what} of {interface} is not as wanted, setting it"),
+        );
+    }
+
+    /// The link-local address and those of the configuration.
+    async fn ensure_addresses(
+        &mut self,
+        tunnel: &Tunnel,
+        visible: &Link,
+        link_local: Ipv6Addr,
+    ) -> Result<()> {
+        let configured = tunnel
+            .addresses
+            .iter()
+            .map(|net| (net.addr(), net.prefix_len()));
+        let wanted: Vec<_> = std::iter::once((IpAddr::V6(link_local), 64))
+            .chain(configured)
+            .collect();
+        let kernel = Kernel::read(&self.netlink).await?;
+        for (address, prefix_len) in &wanted {
+            let wanted = Address {
+                interface: visible.index,
+                address: *address,
+                prefix_len: *prefix_len,
+            };
+            if kernel.has(&wanted) {
+                continue;
+            }
+            let what = format!(
+                "{address}/{prefix_len} is missing on {}, adding it",
+                visible.name
+            );
+            self.repairs.found(Kind::Address, &tunnel.name, &what);
+            self.made.update(|list| {
+                list.addresses.insert(MadeAddress {
+                    interface: visible.name.clone(),
+                    address: *address,
+                    prefix_len: *prefix_len,
+                });
+            })?;
+            self.netlink.add_address(&wanted).await?;
+        }
+        Ok(())
+    }
+
+    /// The session in the data plane.
+    fn ensure_session(
+        &mut self,
+        tunnel: &Tunnel,
+        underlay: &Underlay,
+        visible: &Link,
+        hidden: &Link,
+    ) -> Result<Session> {
+        let session = session(tunnel, underlay, visible, hidden)?;
+        let before = match self.tunnels.get(&tunnel.name) {
+            Some(State::Up(up)) => Some(up.session.clone()),
+            _ => None,
+        };
+        if before.as_ref() != Some(&session) {
+            if let Some(before) = before
+                && before.visible_ifindex != session.visible_ifindex
+            {
+                self.plane.remove_session(&before)?;
+            }
+            self.plane.set_session(&session)?;
+        }
+        Ok(session)
+    }
+
+    /// The programs on both ends.
+    async fn ensure_programs(
+        &mut self,
+        tunnel: &Tunnel,
+        visible: &Link,
+        hidden: &Link,
+    ) -> Result<()> {
+        let egress = self
+            .netlink
+            .filter_programs(visible.index, TcHook::Egress)
+            .await?;
+        let ingress = self
+            .netlink
+            .filter_programs(hidden.index, TcHook::Ingress)
+            .await?;
+        if egress.contains(&self.plane.program_id("l2ha_egress")?)
+            && ingress.contains(&self.plane.program_id("l2ha_hidden")?)
+        {
+            return Ok(());
+        }
+        self.repairs.found(
+            Kind::Filter,
+            &tunnel.name,
+            &format!("tc program missing on {}, attaching it", visible.name),
+        );
+        self.plane
+            .attach_session_interface(&visible.name, &hidden.name)
+    }
+
+    /// Takes a tunnel away that the configuration no longer has.
+    pub(super) async fn remove_pair(&mut self, pair: &MadePair) -> Result<()> {
+        let kernel = Kernel::read(&self.netlink).await?;
+        if let Some((visible, _)) = ends(&kernel, pair) {
+            self.netlink.delete_link(visible.index).await?;
+        }
+        self.made.update(|list| {
+            list.pairs.remove(pair);
+            list.addresses.retain(|made| made.interface != pair.visible);
+        })
+    }
+}
+
+impl State {
+    /// The session that the data plane has for the tunnel.
+    pub(super) fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Up(up) => Some(&up.session),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+/// Both ends of a pair, if they are there and belong together.
+fn ends(kernel: &Kernel, pair: &MadePair) -> Option<(Link, Link)> {
+    let visible = kernel.link(&pair.visible)?;
+    let hidden = kernel.link(&pair.hidden)?;
+    let joined = visible.veth && hidden.veth && visible.peer == Some(hidden.index);
+    joined.then(|| (visible.clone(), hidden.clone()))
+}
+
+/// What the data plane has to know of a tunnel.
+fn session(tunnel: &Tunnel, underlay: &Underlay, visible: &Link, hidden: &Link) -> Result<Session> {
+    let cookie = |cookie: &config::Cookie| {
+        dataplane::Cookie::new(cookie.bytes()).context("a cookie has 0, 4 or 8 bytes")
+    };
+    Ok(Session {
+        session_id: tunnel.session_id,
+        peer_session_id: tunnel.peer_session_id,
+        local: tunnel.local,
+        remote: tunnel.remote,
+        encapsulation: match tunnel.encapsulation {
+            Encapsulation::Udp {
+                local_port,
+                remote_port,
+            } => dataplane::Encapsulation::Udp {
+                local_port,
+                remote_port,
+            },
+            Encapsulation::Ip => dataplane::Encapsulation::Ip,
+        },
+        send_cookie: cookie(&tunnel.send_cookie)?,
+        receive_cookie: cookie(&tunnel.receive_cookie)?,
+        sublayer: tunnel.sublayer == Sublayer::Default,
+        visible_ifindex: visible.index,
+        hidden_ifindex: hidden.index,
+        underlay_ifindex: underlay.index,
+    })
+}
+
+/// The local addresses, ports and protocols that are the data plane's.
+pub(super) fn endpoints(config: &Config) -> Vec<Endpoint> {
+    config
+        .tunnels
+        .iter()
+        .map(|tunnel| Endpoint {
+            address: tunnel.local,
+            port: match tunnel.encapsulation {
+                Encapsulation::Udp { local_port, .. } => Some(local_port),
+                Encapsulation::Ip => None,
+            },
+        })
+        .collect()
+}

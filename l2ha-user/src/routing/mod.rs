@@ -1,0 +1,135 @@
+//! The I/O around the OSPFv3 crate: a thread of its own with sockets, timers and kernel routes.
+
+mod kernel;
+mod socket;
+mod thread;
+
+use std::{net::Ipv6Addr, thread::JoinHandle};
+
+use anyhow::{Context as _, Result};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use self::kernel::remove_routes;
+use crate::config::Ospf;
+
+/// An interface OSPF shall run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    /// Name, for the log.
+    pub(crate) name: String,
+    /// Index; it is the Interface ID of RFC 5340 2.9 as well.
+    pub(crate) index: u32,
+    /// Link-local address, source of every packet.
+    pub(crate) link_local: Ipv6Addr,
+    /// MTU in bytes.
+    pub(crate) mtu: u16,
+    /// Output cost.
+    pub(crate) cost: u16,
+    /// Global prefixes on the interface, advertised with its cost.
+    pub(crate) prefixes: Vec<(Ipv6Addr, u8)>,
+}
+
+/// A host address to advertise, with the LA bit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPrefix {
+    /// The address.
+    pub(crate) address: Ipv6Addr,
+    /// Its metric.
+    pub(crate) metric: u16,
+}
+
+/// What OSPF shall run on and advertise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Desired {
+    /// Interfaces.
+    pub(crate) interfaces: Vec<Interface>,
+    /// Anycast addresses.
+    pub(crate) services: Vec<HostPrefix>,
+}
+
+/// What can be asked of the routing thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// The neighbours.
+    Neighbors,
+    /// The link-state database.
+    Database,
+    /// The routes computed.
+    Routes,
+    /// Counts for status.
+    Summary,
+}
+
+enum Request {
+    Sync(Desired),
+    CheckRoutes,
+    Show(View, oneshot::Sender<serde_json::Value>),
+    Stop,
+}
+
+/// The running routing thread.
+pub(crate) struct Routing {
+    requests: mpsc::UnboundedSender<Request>,
+    finished: oneshot::Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Routing {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// When its rtnetlink connection or the thread cannot be had.
+    pub(crate) fn start(config: Ospf) -> Result<Self> {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let (finish, finished) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name("routing".into())
+            .spawn(move || {
+                if let Err(error) = runtime.block_on(thread::run(config, inbox)) {
+                    tracing::error!(error = format!("{error:#}"), "OSPF has stopped");
+                }
+                let _ = finish.send(());
+            })
+            .context("cannot start the routing thread")?;
+        Ok(Self {
+            requests,
+            finished,
+            thread,
+        })
+    }
+
+    /// Says which interfaces and prefixes there are now.
+    pub(crate) fn sync(&self, desired: Desired) {
+        self.ask(Request::Sync(desired));
+    }
+
+    /// Says that kernel routes have changed: they may have been ours.
+    pub(crate) fn check_routes(&self) {
+        self.ask(Request::CheckRoutes);
+    }
+
+    /// What the thread answers to `view`, when it does.
+    pub(crate) fn show(&self, view: View) -> oneshot::Receiver<serde_json::Value> {
+        let (answer, receiver) = oneshot::channel();
+        self.ask(Request::Show(view, answer));
+        receiver
+    }
+
+    /// Withdraws everything, waits until the neighbours have moved, removes the routes and ends.
+    pub(crate) async fn stop(self) {
+        self.ask(Request::Stop);
+        let _ = self.finished.await;
+        if self.thread.join().is_err() {
+            tracing::error!("the routing thread had panicked");
+        }
+    }
+
+    fn ask(&self, request: Request) {
+        // The thread ends early only after an error it has logged.
+        let _ = self.requests.send(request);
+    }
+}

@@ -1,0 +1,428 @@
+//! The routing thread: feeds the speaker with packets and time, does what it says.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv6Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use ospfv3::{Event, InterfaceConfig, InterfaceKind, NeighborState, Prefix, Speaker, StubPrefix};
+use serde_json::json;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, sleep_until},
+};
+
+use super::{
+    Desired, Interface, Request, View,
+    kernel::Routes,
+    socket::{OspfSocket, Received},
+};
+use crate::{
+    config::Ospf,
+    netlink::{Netlink, Nexthop},
+};
+
+/// Interface ID of the loopback, which carries the anycast prefixes and has no packets.
+/// Kernel indexes fit in 31 bits, so no other interface has it.
+const LOOPBACK: u32 = u32::MAX;
+/// After the withdrawal has been sent, how long data and addresses stay: the neighbours compute
+/// routes meanwhile (BIRD does so once a second) and still send here until they have.
+const STOP_GRACE: Duration = Duration::from_millis(1500);
+/// Route notifications come in bursts, most of them our own doing.
+const ROUTE_SETTLE: Duration = Duration::from_millis(50);
+/// Beyond the dead interval, how long the routes of an earlier daemon are kept.
+const KEEP_EXTRA: Duration = Duration::from_secs(2);
+/// Packets read and not yet handled, per interface; more stay in the socket.
+const QUEUE: usize = 64;
+
+/// A packet on its way from a socket to the speaker.
+struct Packet {
+    interface: u32,
+    bytes: Vec<u8>,
+    received: Received,
+}
+
+/// An interface OSPF runs on.
+struct Port {
+    interface: Interface,
+    socket: Arc<OspfSocket>,
+    reader: JoinHandle<()>,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+struct Thread {
+    config: Ospf,
+    epoch: Instant,
+    speaker: Speaker,
+    ports: BTreeMap<u32, Port>,
+    desired: Desired,
+    routes: Routes,
+    packets: mpsc::Sender<Packet>,
+    /// Sends that the kernel refused, by interface name.
+    send_errors: BTreeMap<String, u64>,
+}
+
+/// Runs until asked to stop.
+pub(super) async fn run(config: Ospf, mut inbox: mpsc::UnboundedReceiver<Request>) -> Result<()> {
+    let netlink = Netlink::open().context("cannot open rtnetlink")?;
+    let keep = Duration::from_secs(u64::from(config.dead_interval)) + KEEP_EXTRA;
+    let routes = Routes::adopt(netlink, config.table, config.route_metric, keep).await?;
+    let epoch = Instant::now();
+    let (packets, mut arrived) = mpsc::channel(QUEUE);
+    let mut thread = Thread {
+        speaker: speaker(&config),
+        config,
+        epoch,
+        ports: BTreeMap::new(),
+        desired: Desired::default(),
+        routes,
+        packets,
+        send_errors: BTreeMap::new(),
+    };
+    let mut check_due: Option<Instant> = None;
+    loop {
+        thread.act().await;
+        let timer = thread.speaker.poll_timeout().map(|time| epoch + time);
+        tokio::select! {
+            biased;
+            Some(packet) = arrived.recv() => thread.packet(&packet),
+            () = until(timer) => thread.speaker.handle_timeout(epoch.elapsed()),
+            request = inbox.recv() => match request {
+                Some(Request::Sync(desired)) => thread.sync(desired),
+                Some(Request::CheckRoutes) => {
+                    check_due.get_or_insert_with(|| Instant::now() + ROUTE_SETTLE);
+                }
+                Some(Request::Show(view, answer)) => {
+                    let _ = answer.send(thread.show(view));
+                }
+                Some(Request::Stop) | None => break,
+            },
+            () = until(check_due) => {
+                check_due = None;
+                thread.routes.check().await;
+            }
+            () = until(thread.routes.keep_until()) => thread.routes.stop_keeping().await,
+        }
+    }
+    thread.stop(&mut arrived).await;
+    Ok(())
+}
+
+/// Sleeps until a moment, or for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn speaker(config: &Ospf) -> Speaker {
+    let mut speaker = Speaker::new(ospfv3::Config::new(config.router_id), Duration::ZERO);
+    speaker.add_interface(
+        Duration::ZERO,
+        InterfaceConfig {
+            area: config.area,
+            instance_id: config.instance_id,
+            ..InterfaceConfig::new("lo", LOOPBACK, InterfaceKind::Loopback, Ipv6Addr::LOCALHOST)
+        },
+    );
+    speaker
+}
+
+impl Thread {
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Sends what the speaker has to send and does what it says.
+    async fn act(&mut self) {
+        self.transmit();
+        let mut routes_changed = false;
+        while let Some(event) = self.speaker.poll_event() {
+            routes_changed |= matches!(event, Event::RoutesChanged);
+            log(&event);
+        }
+        if routes_changed {
+            let wanted = self.speaker.routes().iter().map(|(prefix, route)| {
+                let mut nexthops: Vec<Nexthop> = route
+                    .nexthops
+                    .iter()
+                    .map(|hop| Nexthop {
+                        interface: hop.interface,
+                        gateway: hop.address,
+                    })
+                    .collect();
+                nexthops.sort_unstable();
+                ((prefix.addr(), prefix.len()), nexthops)
+            });
+            self.routes.set(wanted).await;
+        }
+    }
+
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.speaker.poll_transmit() {
+            let Some(port) = self.ports.get(&transmit.interface) else {
+                continue;
+            };
+            let sent = port
+                .socket
+                .send(transmit.source, transmit.destination, &transmit.bytes);
+            if let Err(error) = sent {
+                let name = &port.interface.name;
+                let count = self.send_errors.entry(name.clone()).or_default();
+                *count += 1;
+                // The first of a series is worth a line; the count tells the rest.
+                if count.is_power_of_two() {
+                    tracing::warn!(interface = name, %error, count, "cannot send an OSPF packet");
+                }
+            }
+        }
+    }
+
+    fn packet(&mut self, packet: &Packet) {
+        let now = self.now();
+        self.speaker.handle_packet(
+            now,
+            packet.interface,
+            packet.received.source,
+            packet.received.destination,
+            &packet.bytes,
+        );
+    }
+
+    /// Brings the speaker's interfaces and prefixes to what is wanted.
+    fn sync(&mut self, desired: Desired) {
+        let now = self.now();
+        let stale: Vec<u32> = self
+            .ports
+            .iter()
+            .filter(|(_, port)| !desired.interfaces.contains(&port.interface))
+            .map(|(index, _)| *index)
+            .collect();
+        for index in stale {
+            self.ports.remove(&index);
+            self.speaker.remove_interface(now, index);
+        }
+        for interface in &desired.interfaces {
+            if !self.ports.contains_key(&interface.index) {
+                self.open(interface);
+            }
+        }
+        if desired.services != self.desired.services {
+            let prefixes = desired.services.iter().map(|service| StubPrefix {
+                metric: service.metric,
+                ..StubPrefix::host(service.address)
+            });
+            self.speaker.set_prefixes(now, LOOPBACK, prefixes.collect());
+        }
+        self.desired = desired;
+    }
+
+    /// Opens an interface; when that fails the next sync tries again.
+    fn open(&mut self, interface: &Interface) {
+        let socket = match OspfSocket::open(&interface.name, interface.index) {
+            Ok(socket) => Arc::new(socket),
+            Err(error) => {
+                tracing::error!(interface = interface.name, %error, "cannot open an OSPF socket");
+                return;
+            }
+        };
+        let reader = tokio::spawn(read(
+            Arc::clone(&socket),
+            interface.clone(),
+            self.packets.clone(),
+        ));
+        let port = Port {
+            interface: interface.clone(),
+            socket,
+            reader,
+        };
+        self.ports.insert(interface.index, port);
+        let now = self.now();
+        self.speaker.add_interface(
+            now,
+            InterfaceConfig {
+                area: self.config.area,
+                mtu: interface.mtu,
+                cost: interface.cost,
+                hello_interval: self.config.hello_interval,
+                dead_interval: self.config.dead_interval,
+                retransmit_interval: self.config.retransmit_interval,
+                instance_id: self.config.instance_id,
+                prefixes: interface
+                    .prefixes
+                    .iter()
+                    .filter_map(|(address, length)| {
+                        Some(StubPrefix {
+                            prefix: Prefix::new(*address, *length)?,
+                            metric: interface.cost,
+                            local: false,
+                        })
+                    })
+                    .collect(),
+                ..InterfaceConfig::new(
+                    &interface.name,
+                    interface.index,
+                    InterfaceKind::PointToPoint,
+                    interface.link_local,
+                )
+            },
+        );
+    }
+
+    fn show(&mut self, view: View) -> serde_json::Value {
+        // Ages and timers as of this moment.
+        let now = self.now();
+        self.speaker.handle_timeout(now);
+        let value = match view {
+            View::Neighbors => serde_json::to_value(self.speaker.neighbors()),
+            View::Database => serde_json::to_value(self.speaker.database().lsas),
+            View::Routes => serde_json::to_value(self.routes()),
+            View::Summary => serde_json::to_value(self.summary()),
+        };
+        value.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
+    }
+
+    /// The routes as OSPF computed them, with the names of the interfaces.
+    fn routes(&self) -> Vec<serde_json::Value> {
+        let name = |index: u32| {
+            self.ports
+                .get(&index)
+                .map(|port| port.interface.name.as_str())
+        };
+        self.speaker
+            .routes()
+            .iter()
+            .map(|(prefix, route)| {
+                let nexthops: Vec<_> = route
+                    .nexthops
+                    .iter()
+                    .map(|hop| json!({ "interface": name(hop.interface), "address": hop.address }))
+                    .collect();
+                json!({
+                    "prefix": prefix.to_string(),
+                    "metric": route.metric,
+                    "kind": route.kind,
+                    "nexthops": nexthops,
+                    "routers": route.routers,
+                })
+            })
+            .collect()
+    }
+
+    /// What status shows.
+    fn summary(&self) -> serde_json::Value {
+        let full = self
+            .speaker
+            .neighbors()
+            .iter()
+            .filter(|neighbor| neighbor.state == NeighborState::Full)
+            .count();
+        json!({
+            "router_id": self.config.router_id,
+            "area": self.config.area,
+            "interfaces": self.ports.len(),
+            "neighbors_full": full,
+            "routes": self.speaker.routes().len(),
+            "counters": self.speaker.counters(),
+            "send_errors": self.send_errors,
+        })
+    }
+
+    /// The clean stop: withdraw, wait for acknowledgements and the neighbours' routes, end.
+    async fn stop(&mut self, arrived: &mut mpsc::Receiver<Packet>) {
+        let now = self.now();
+        self.speaker.shutdown(now);
+        self.transmit();
+        let grace = sleep(STOP_GRACE);
+        tokio::pin!(grace);
+        loop {
+            let timer = self.speaker.poll_timeout().map(|time| self.epoch + time);
+            tokio::select! {
+                () = &mut grace => break,
+                Some(packet) = arrived.recv() => self.packet(&packet),
+                () = until(timer) => {
+                    let now = self.now();
+                    self.speaker.handle_timeout(now);
+                }
+            }
+            self.transmit();
+            while let Some(event) = self.speaker.poll_event() {
+                log(&event);
+            }
+        }
+        self.routes.remove_all().await;
+    }
+}
+
+/// Reads one socket into the queue.
+async fn read(socket: Arc<OspfSocket>, interface: Interface, packets: mpsc::Sender<Packet>) {
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        match socket.receive(&mut buffer).await {
+            Ok(received) => {
+                let packet = Packet {
+                    interface: interface.index,
+                    bytes: buffer.get(..received.length).unwrap_or_default().to_vec(),
+                    received,
+                };
+                if packets.send(packet).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(interface = interface.name, %error, "cannot read an OSPF packet");
+                // A vanished interface answers at once, again and again, until it is removed.
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// What the speaker says, in the log.
+fn log(event: &Event) {
+    match event {
+        Event::NeighborChanged {
+            interface,
+            router_id,
+            from,
+            to,
+            reason,
+        } => {
+            tracing::info!(interface, %router_id, ?from, ?to, ?reason, "neighbour");
+        }
+        Event::InterfaceChanged {
+            interface,
+            from,
+            to,
+        } => {
+            tracing::info!(interface, ?from, ?to, "OSPF interface");
+        }
+        Event::RoutesChanged => tracing::debug!("routes computed"),
+        // Counted by the speaker; a peer could fill the log with these.
+        Event::Refused {
+            interface,
+            source,
+            reason,
+            mismatch,
+        } => {
+            tracing::debug!(interface, %source, ?reason, ?mismatch, "OSPF packet refused");
+        }
+        Event::SelfOriginatedReceived { lsa, sequence } => {
+            tracing::info!(
+                ?lsa,
+                sequence,
+                "our own LSA came back from an earlier life, outpacing it"
+            );
+        }
+    }
+}
