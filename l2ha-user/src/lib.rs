@@ -1,3 +1,5 @@
 //! The l2ha daemon as a library, so that its parts can be tested from outside.
 
+pub mod config;
+pub mod control;
 pub mod netlink;

@@ -1,0 +1,231 @@
+//! The configuration: one TOML file in, a validated [`Config`] out.
+//!
+//! A file is read as a whole: every mistake in it is reported at once, each with its line and a
+//! corrected value. Whatever a [`Config`] says has been checked, so the daemon need not ask again.
+
+mod address;
+mod cookie;
+mod cookie_file;
+mod error;
+mod load;
+mod names;
+mod ospf;
+mod report;
+mod schema;
+mod section;
+mod service;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod underlay;
+mod words;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+
+pub use self::{
+    cookie::Cookie,
+    error::{ConfigError, ConfigErrors},
+    schema::{Absent, Key, TABLES, Table},
+};
+
+/// Where the configuration is when nothing else is said.
+pub const DEFAULT_FILE: &str = "/etc/l2ha/l2ha.toml";
+/// Default of `[node].run_dir`.
+pub const DEFAULT_RUN_DIR: &str = "/run/l2ha";
+/// Default of `[node].bpffs`.
+pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
+/// Default UDP port of both ends (RFC 3931 section 4.1.2).
+pub const DEFAULT_PORT: u16 = 1701;
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// This node.
+    pub node: Node,
+    /// The network that carries the pseudowires.
+    pub underlay: Underlay,
+    /// One pseudowire and virtual interface each, in the order of the file.
+    pub tunnels: Vec<Tunnel>,
+    /// OSPFv3, if it shall run.
+    pub ospf: Option<Ospf>,
+    /// Anycast addresses, in the order of the file; empty without [`Config::ospf`].
+    pub services: Vec<Service>,
+}
+
+/// This node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Name, 1 to 32 of `a-z`, `0-9` and `-`: part of the names of the control socket and of the
+    /// pins.
+    pub name: String,
+    /// Folder of the control socket; absolute.
+    pub run_dir: PathBuf,
+    /// Where bpffs is mounted; absolute. The pins are in `<bpffs>/l2ha/<name>/`.
+    pub bpffs: PathBuf,
+}
+
+/// The network that carries the pseudowires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Underlay {
+    /// Interface name.
+    pub interface: String,
+    /// Addresses of this interface that tunnels may use; one or two, at most one per family.
+    pub addresses: Vec<IpAddr>,
+    /// Where the decapsulation program is attached.
+    pub mode: AttachMode,
+}
+
+/// Where the decapsulation program is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttachMode {
+    /// Native XDP; where the driver cannot have it, tc ingress and a warning that says why.
+    #[default]
+    Auto,
+    /// Native XDP or nothing.
+    Xdp,
+    /// tc ingress.
+    Tc,
+}
+
+/// A pseudowire to one peer, and its virtual interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Name, unique on this node.
+    pub name: String,
+    /// Name of the virtual interface, at most 15 bytes.
+    pub interface: String,
+    /// Name of its hidden end, derived from [`Tunnel::interface`], at most 15 bytes.
+    pub hidden: String,
+    /// Outer address of this end: the underlay's address of the remote's family.
+    pub local: IpAddr,
+    /// Outer address of the peer.
+    pub remote: IpAddr,
+    /// What carries L2TPv3.
+    pub encapsulation: Encapsulation,
+    /// Session id in packets to this node; not 0, unique on this node.
+    pub session_id: u32,
+    /// Session id in packets to the peer; not 0.
+    pub peer_session_id: u32,
+    /// Cookie in packets to the peer.
+    pub send_cookie: Cookie,
+    /// Cookie expected in packets from the peer.
+    pub receive_cookie: Cookie,
+    /// L2-specific sublayer, in both directions.
+    pub sublayer: Sublayer,
+    /// MTU of the virtual interface in bytes; computed from the underlay's when absent.
+    pub mtu: Option<u16>,
+    /// Addresses put on the virtual interface.
+    pub addresses: Vec<IpNet>,
+    /// How OSPF runs over it, if it does.
+    pub ospf: Option<TunnelOspf>,
+}
+
+/// What carries L2TPv3 (RFC 3931 section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// UDP, between these ports (host byte order, not 0).
+    Udp {
+        /// Port of this end.
+        local_port: u16,
+        /// Port of the peer.
+        remote_port: u16,
+    },
+    /// IP protocol 115.
+    Ip,
+}
+
+/// The L2-specific sublayer (RFC 3931 section 4.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sublayer {
+    /// None.
+    #[default]
+    None,
+    /// The default sublayer: 4 bytes, no sequence numbers.
+    Default,
+}
+
+/// How OSPF runs over a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelOspf {
+    /// Cost of the interface, not 0.
+    pub cost: u16,
+}
+
+/// OSPFv3 (RFC 5340).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ospf {
+    /// Router ID, not 0.0.0.0.
+    pub router_id: Ipv4Addr,
+    /// Area of all interfaces.
+    pub area: Ipv4Addr,
+    /// Seconds between Hellos, not 0.
+    pub hello_interval: u16,
+    /// Seconds of silence after which a neighbour is dead; more than the hello interval.
+    pub dead_interval: u16,
+    /// Cost of interfaces that name none of their own, not 0.
+    pub cost: u16,
+    /// Instance ID (RFC 5340 section 2.4).
+    pub instance_id: u8,
+    /// Seconds between retransmissions of what was not acknowledged, not 0.
+    pub retransmit_interval: u16,
+    /// Kernel table for the routes.
+    pub table: u32,
+    /// Kernel priority of the routes, not 0; lower wins.
+    pub route_metric: u32,
+}
+
+/// An anycast address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Name, unique on this node.
+    pub name: String,
+    /// Address of global scope, put on the loopback and advertised as /128.
+    pub address: Ipv6Addr,
+    /// OSPF metric of the prefix.
+    pub metric: u16,
+}
+
+impl Node {
+    /// Path of the control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join(format!("{}.sock", self.name))
+    }
+}
+
+impl Tunnel {
+    /// Outer bytes per frame, inner Ethernet header included: what the underlay's MTU must hold
+    /// beside the virtual interface's MTU. Counted with the larger of both directions' cookies,
+    /// so that both ends come to the same MTU.
+    pub fn overhead(&self) -> u16 {
+        let ip = match self.remote {
+            IpAddr::V4(_) => 20,
+            IpAddr::V6(_) => 40,
+        };
+        let l2tp = match self.encapsulation {
+            // UDP header, then flags, version and a reserved field.
+            Encapsulation::Udp { .. } => 8 + 4,
+            Encapsulation::Ip => 0,
+        };
+        let cookie = self.send_cookie.size().max(self.receive_cookie.size());
+        let sublayer = match self.sublayer {
+            Sublayer::None => 0,
+            Sublayer::Default => 4,
+        };
+        let session_id = 4;
+        let ethernet = 14;
+        ip + l2tp + session_id + cookie + sublayer + ethernet
+    }
+
+    /// MTU of the virtual interface over an underlay of this MTU, in bytes: the configured one if
+    /// there is one, else what fits.
+    pub fn mtu_for(&self, underlay_mtu: u16) -> u16 {
+        self.mtu
+            .unwrap_or_else(|| underlay_mtu.saturating_sub(self.overhead()))
+    }
+}

@@ -1,0 +1,147 @@
+//! `[ospf]`.
+
+use std::net::Ipv4Addr;
+
+use super::{
+    Ospf,
+    report::{Found, Report},
+    section::Section,
+};
+
+/// Cost of an interface where nothing else is said.
+pub(super) const DEFAULT_COST: u16 = 10;
+/// Seconds between Hellos where nothing else is said.
+const DEFAULT_HELLO: u16 = 1;
+/// Hello intervals that make a default dead interval.
+const DEAD_PER_HELLO: u16 = 4;
+/// Table of the kernel that `ip route` shows (RT_TABLE_MAIN).
+const MAIN_TABLE: u32 = 254;
+/// Table of the kernel that has its own addresses (RT_TABLE_LOCAL).
+const LOCAL_TABLE: u32 = 255;
+
+/// What costs can be: 0 would mean a transit link that is free (RFC 5340 section 4.4.3.2 wants
+/// more).
+pub(super) const COSTS: std::ops::RangeInclusive<i128> = 1..=65535;
+
+/// `[ospf]` as far as it could be read.
+pub(super) struct ReadOspf {
+    /// Cost for interfaces that name none.
+    pub(super) cost: u16,
+    ospf: Option<Ospf>,
+}
+
+impl ReadOspf {
+    /// The whole, if it could be read.
+    pub(super) fn value(self) -> Option<Ospf> {
+        self.ospf
+    }
+}
+
+/// Reads `[ospf]`.
+pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
+    let seconds = 1..=65535;
+    let router_id = section
+        .string("router_id")
+        .and_then(|found| router_id(section.report, &found));
+    let area = match section.string("area") {
+        Some(found) => area(section.report, &found),
+        None => Some(Ipv4Addr::UNSPECIFIED),
+    };
+    let hello = section.integer::<u16>("hello_interval", seconds.clone());
+    let hello_interval = hello.as_ref().map_or(DEFAULT_HELLO, |found| found.value);
+    let dead = section.integer::<u16>("dead_interval", seconds.clone());
+    let usual_dead = hello_interval.saturating_mul(DEAD_PER_HELLO);
+    let dead_interval = dead.as_ref().map_or(usual_dead, |found| found.value);
+    if dead_interval <= hello_interval {
+        let place = dead
+            .map(|found| found.place)
+            .or(hello.map(|found| found.place));
+        let remedy = match hello_interval < u16::MAX {
+            true => format!("write `dead_interval = {usual_dead}`"),
+            false => "write `hello_interval = 1` and `dead_interval = 4`".to_owned(),
+        };
+        section.report.error(
+            &place.unwrap_or_else(|| section.place.clone()),
+            format!(
+                "a neighbour would be dead after {dead_interval} s, but is heard every \
+                 {hello_interval} s only"
+            ),
+            remedy,
+        );
+    }
+    let cost = section
+        .integer("cost", COSTS)
+        .map_or(DEFAULT_COST, |found| found.value);
+    let table = section.integer::<u32>("table", 1..=i128::from(u32::MAX));
+    if let Some(table) = &table
+        && table.value == LOCAL_TABLE
+    {
+        section.report.error(
+            &table.place,
+            "255 is the kernel's own table of local addresses",
+            format!("write `table = {MAIN_TABLE}`, the main table"),
+        );
+    }
+    let read = |router_id| Ospf {
+        router_id,
+        area: area.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        hello_interval,
+        dead_interval,
+        cost,
+        instance_id: section
+            .integer("instance_id", 0..=255)
+            .map_or(0, |found| found.value),
+        retransmit_interval: section
+            .integer("retransmit_interval", seconds)
+            .map_or(5, |found| found.value),
+        table: table.map_or(MAIN_TABLE, |found| found.value),
+        route_metric: section
+            .integer("route_metric", 1..=i128::from(u32::MAX))
+            .map_or(20, |found| found.value),
+    };
+    // All keys are read, whatever the router id is, so that all mistakes are found.
+    let ospf = read(router_id.unwrap_or(Ipv4Addr::UNSPECIFIED));
+    ReadOspf {
+        cost,
+        ospf: router_id.map(|_| ospf),
+    }
+}
+
+fn router_id(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
+    let (what, good) = match found.value.trim().parse::<Ipv4Addr>() {
+        Ok(Ipv4Addr::UNSPECIFIED) => (
+            "`0.0.0.0` is no router id".to_owned(),
+            "10.0.0.1".to_owned(),
+        ),
+        Ok(id) => return Some(id),
+        Err(_) => (
+            format!("`{}` is not four numbers with dots", found.value),
+            dotted(found.value).unwrap_or("10.0.0.1".to_owned()),
+        ),
+    };
+    report.error(
+        &found.place,
+        what,
+        format!("write `router_id = \"{good}\"`, with a value that no other router has"),
+    );
+    None
+}
+
+fn area(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
+    let area = found.value.trim().parse().ok();
+    if area.is_none() {
+        let good = dotted(found.value).unwrap_or("0.0.0.0".to_owned());
+        report.error(
+            &found.place,
+            format!("`{}` is not four numbers with dots", found.value),
+            format!("write `area = \"{good}\"`"),
+        );
+    }
+    area
+}
+
+/// Other routers also take these ids as one number.
+fn dotted(number: &str) -> Option<String> {
+    let number: u32 = number.trim().parse().ok()?;
+    Some(Ipv4Addr::from_bits(number).to_string())
+}

@@ -1,0 +1,157 @@
+//! Every key a configuration file may have: what is refused as unknown, what a missing key is
+//! answered with, and what the documentation must describe, all from one list.
+
+/// A table of the file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Name, as `tunnels`.
+    pub name: &'static str,
+    /// Whether there may be several, as `[[tunnels]]`.
+    pub several: bool,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// A key of a table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Name.
+    pub name: &'static str,
+    /// A good value, as TOML.
+    pub example: &'static str,
+    /// What holds when the key is absent.
+    pub absent: Absent,
+}
+
+/// What holds when a key is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// The key must be there.
+    Refused,
+    /// This value, as TOML.
+    Default(&'static str),
+    /// What these words say.
+    Means(&'static str),
+}
+
+impl Table {
+    /// The line that begins it, as `[[tunnels]]`.
+    pub fn header(&self) -> String {
+        match self.several {
+            true => format!("[[{}]]", self.name),
+            false => format!("[{}]", self.name),
+        }
+    }
+
+    /// The key of this name.
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+const fn required(name: &'static str, example: &'static str) -> Key {
+    let absent = Absent::Refused;
+    Key {
+        name,
+        example,
+        absent,
+    }
+}
+
+const fn default(name: &'static str, value: &'static str) -> Key {
+    let absent = Absent::Default(value);
+    Key {
+        name,
+        example: value,
+        absent,
+    }
+}
+
+const fn optional(name: &'static str, example: &'static str, means: &'static str) -> Key {
+    let absent = Absent::Means(means);
+    Key {
+        name,
+        example,
+        absent,
+    }
+}
+
+/// Every table of the file.
+pub const TABLES: &[Table] = &[NODE, UNDERLAY, TUNNELS, OSPF, SERVICES];
+
+/// `[node]`.
+pub(super) const NODE: Table = Table {
+    name: "node",
+    several: false,
+    keys: &[
+        required("name", "\"server-1\""),
+        default("run_dir", "\"/run/l2ha\""),
+        default("bpffs", "\"/sys/fs/bpf\""),
+    ],
+};
+
+/// `[underlay]`.
+pub(super) const UNDERLAY: Table = Table {
+    name: "underlay",
+    several: false,
+    keys: &[
+        required("interface", "\"eth0\""),
+        required("addresses", "[\"10.77.0.1\"]"),
+        default("mode", "\"auto\""),
+    ],
+};
+
+/// `[[tunnels]]`.
+pub(super) const TUNNELS: Table = Table {
+    name: "tunnels",
+    several: true,
+    keys: &[
+        required("name", "\"client\""),
+        optional("interface", "\"l2-client\"", "`l2-` and the tunnel's name"),
+        required("remote", "\"10.77.0.9\""),
+        default("encapsulation", "\"udp\""),
+        default("local_port", "1701"),
+        default("remote_port", "1701"),
+        required("session_id", "1001"),
+        required("peer_session_id", "2001"),
+        optional(
+            "receive_cookie_file",
+            "\"/etc/l2ha/client.receive\"",
+            "no cookie",
+        ),
+        optional("send_cookie_file", "\"/etc/l2ha/client.send\"", "no cookie"),
+        default("sublayer", "\"none\""),
+        optional("mtu", "1442", "what the underlay's MTU leaves"),
+        default("addresses", "[]"),
+        optional("ospf", "true", "`true` when there is `[ospf]`"),
+        optional("cost", "10", "`cost` of `[ospf]`"),
+    ],
+};
+
+/// `[ospf]`.
+pub(super) const OSPF: Table = Table {
+    name: "ospf",
+    several: false,
+    keys: &[
+        required("router_id", "\"10.0.0.1\""),
+        default("area", "\"0.0.0.0\""),
+        default("hello_interval", "1"),
+        default("dead_interval", "4"),
+        default("cost", "10"),
+        default("instance_id", "0"),
+        default("retransmit_interval", "5"),
+        default("table", "254"),
+        default("route_metric", "20"),
+    ],
+};
+
+/// `[[services]]`.
+pub(super) const SERVICES: Table = Table {
+    name: "services",
+    several: true,
+    keys: &[
+        required("name", "\"web\""),
+        required("address", "\"2001:db8::80\""),
+        default("metric", "0"),
+    ],
+};

@@ -1,0 +1,92 @@
+//! `[[services]]`.
+
+use std::net::IpAddr;
+
+use super::{
+    Service, address, names,
+    report::{Found, Unique},
+    schema::OSPF,
+    section::Section,
+    tunnel::ReadTunnel,
+    underlay::ReadUnderlay,
+};
+
+/// Reads `[[services]]`.
+pub(super) fn services(
+    sections: &[Section<'_>],
+    has_ospf: bool,
+    tunnels: &[ReadTunnel],
+    underlay: Option<&ReadUnderlay>,
+) -> Vec<Service> {
+    if let Some(first) = sections.first()
+        && !has_ospf
+    {
+        let example = OSPF.key("router_id").map_or("", |key| key.example);
+        first.report.error(
+            &first.place,
+            "services are advertised by OSPF, but there is no [ospf]",
+            format!("add a line `[ospf]`, and below it `router_id = {example}`"),
+        );
+    }
+    let mut labels = Unique::default();
+    // Addresses that are in use elsewhere on this node come first.
+    let mut addresses = Unique::default();
+    let elsewhere = underlay
+        .iter()
+        .flat_map(|underlay| underlay.addresses.clone());
+    let on_tunnels = tunnels.iter().flat_map(|tunnel| {
+        let addresses = tunnel.addresses.iter();
+        addresses.map(|found| found.with(found.value.addr()))
+    });
+    for found in elsewhere.chain(on_tunnels) {
+        addresses.put(found);
+    }
+    sections
+        .iter()
+        .filter_map(|section| {
+            let name = label(section, &mut labels);
+            let address = section
+                .string("address")
+                .and_then(|found| address::service(section.report, &found));
+            if let Some(found) = &address {
+                let found: Found<IpAddr> = found.with(found.value.into());
+                addresses.take(section.report, found, |_| {
+                    "write another `address = \"2001:db8::81\"`, or remove one of the two"
+                        .to_owned()
+                });
+            }
+            let metric = section
+                .integer("metric", 0..=65535)
+                .map_or(0, |found| found.value);
+            Some(Service {
+                name: name?,
+                address: address?.value,
+                metric,
+            })
+        })
+        .collect()
+}
+
+/// The name of a tunnel or a service, unlike the others.
+pub(super) fn label(section: &Section<'_>, others: &mut Unique<String>) -> Option<String> {
+    let found = section.string("name")?;
+    if let Some(problem) = names::label_problem(found.value) {
+        let good = names::corrected(found.value, names::LONGEST_NAME, names::label_problem);
+        let good = good.as_deref().unwrap_or("client");
+        section
+            .report
+            .error(&found.place, problem, format!("write `name = \"{good}\"`"));
+        return None;
+    }
+    let name = found.value.to_owned();
+    others.take(section.report, found.with(name.clone()), |others| {
+        let free = (2..)
+            .map(|n| format!("{name}-{n}"))
+            .find(|name| !others.has(name));
+        format!(
+            "write another, as `name = \"{}\"`",
+            free.unwrap_or_default()
+        )
+    });
+    Some(name)
+}
