@@ -54,9 +54,9 @@ impl Config {
 /// Bounds on memory that peers control. What is beyond them is dropped and counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// LSAs of others in one database (each area, each link, the AS).
+    /// LSAs in one database (each area, each link, the AS) at which those of others are refused.
     pub lsas: usize,
-    /// Bytes of LSAs of others in one database.
+    /// Bytes of LSAs in one database, likewise.
     pub lsa_bytes: usize,
     /// Neighbours on one interface.
     pub neighbors: usize,

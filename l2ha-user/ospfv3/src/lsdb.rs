@@ -22,6 +22,18 @@ pub enum DbId {
     As,
 }
 
+/// How an LSA came into a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// We originated it.
+    Own,
+    /// A neighbour sent it because it was new. MinLSArrival is about these.
+    Flooded,
+    /// A neighbour sent it because we asked for it during database exchange. That the next instance
+    /// follows at once is normal then: the adjacency that has just formed is in it.
+    Requested,
+}
+
 /// An LSA in a database.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -30,10 +42,11 @@ pub(crate) struct Entry {
     installed: Time,
     /// Forced to MaxAge before its time.
     flushed: bool,
-    /// Whether it came by flooding, which MinLSArrival is about.
-    pub(crate) by_flooding: bool,
+    pub(crate) origin: Origin,
     /// When it was last sent in an update.
     pub(crate) last_sent: Option<Time>,
+    /// When the instance before it was last sent: within MinLSArrival of that, neighbours drop it.
+    pub(crate) previous_sent: Option<Time>,
     deadline: Option<Time>,
 }
 
@@ -110,12 +123,14 @@ impl Lsdb {
     }
 
     /// Puts an LSA in, with the age its header has, in place of the old instance.
-    pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, by_flooding: bool, ours: bool) {
+    pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) {
         let key = lsa.key();
-        self.remove(&key);
+        let previous_sent = self
+            .remove(&key)
+            .and_then(|old| old.last_sent.or(old.previous_sent));
         self.bytes += lsa.len();
         let age = Duration::from_secs(u64::from(lsa.header().age));
-        let life = if ours && !by_flooding {
+        let life = if origin == Origin::Own {
             LS_REFRESH_TIME
         } else {
             Duration::from_secs(u64::from(MAX_AGE)).saturating_sub(age)
@@ -132,8 +147,9 @@ impl Lsdb {
             lsa,
             installed: now,
             flushed: false,
-            by_flooding,
+            origin,
             last_sent: None,
+            previous_sent,
             deadline,
         };
         self.entries.insert(key, entry);
@@ -148,8 +164,9 @@ impl Lsdb {
             return false;
         }
         entry.flushed = true;
-        // The flush is an instance of its own; it did not come by flooding.
-        entry.by_flooding = false;
+        // The flush is an instance of its own, and comes from us.
+        entry.origin = Origin::Own;
+        entry.previous_sent = entry.last_sent.take().or(entry.previous_sent);
         entry.installed = now;
         if let Some(deadline) = entry.deadline.take() {
             self.deadlines.remove(&(deadline, *key));

@@ -26,8 +26,8 @@ pub(crate) struct Neighbor {
     pub(crate) options: Options,
     /// When the state was entered.
     pub(crate) since: Time,
-    /// When the way to Full was begun.
-    pub(crate) forming_since: Time,
+    /// Until when it is likely to be Full in a moment.
+    pub(crate) hopeful_until: Option<Time>,
     /// When the dead interval ends.
     pub(crate) dead_at: Time,
     pub(crate) exchange: Exchange,
@@ -70,7 +70,7 @@ impl Neighbor {
             priority: 0,
             options: Options::default(),
             since: now,
-            forming_since: now,
+            hopeful_until: None,
             dead_at: now + dead,
             exchange: Exchange {
                 // RFC 2328 10.8: "a unique value"; time of day is its suggestion.
@@ -111,14 +111,6 @@ impl Neighbor {
             self.retransmit_at = None;
         }
         was
-    }
-
-    /// Whether it is on its way to Full.
-    pub(crate) fn forming(&self) -> bool {
-        matches!(
-            self.state,
-            NeighborState::ExStart | NeighborState::Exchange | NeighborState::Loading
-        )
     }
 
     /// Takes an LSA off the request list; whether it was there.

@@ -1,6 +1,7 @@
 //! Runs the two state machines: what a transition means for everything else.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::Speaker;
 use crate::config::Time;
@@ -8,6 +9,11 @@ use crate::event::Event;
 use crate::interface::{self, InterfaceEvent};
 use crate::lsdb::DbId;
 use crate::neighbor::{self, NeighborEvent, NeighborState, Reason};
+
+/// How long our Router-LSA waits for an adjacency that is being formed.
+const FORMING_HOLD: Duration = Duration::from_secs(2);
+/// How long it waits for a neighbour that was Full and has restarted, or is leaving.
+const RETURN_HOLD: Duration = Duration::from_millis(500);
 
 impl Speaker {
     /// Whether the state changed.
@@ -89,10 +95,16 @@ impl Speaker {
         if from != to {
             neighbor.since = now;
         }
-        if actions.start_exchange && (from < NeighborState::ExStart || from == NeighborState::Full)
-        {
-            neighbor.forming_since = now;
-        }
+        neighbor.hopeful_until = match (from, to) {
+            (_, NeighborState::Full) => None,
+            (NeighborState::Full, NeighborState::Init) => Some(now + RETURN_HOLD),
+            (NeighborState::Full | NeighborState::Init | NeighborState::TwoWay, _)
+                if to == NeighborState::ExStart =>
+            {
+                Some(now + FORMING_HOLD)
+            }
+            _ => neighbor.hopeful_until,
+        };
         if actions.forget {
             interface.neighbors.remove(&router_id);
         }
@@ -126,8 +138,8 @@ impl Speaker {
         if from == full || to == full {
             // RFC 2328 12.4 (4): a neighbour has gone to or from Full.
             self.content_changed(now);
-        } else if from >= NeighborState::ExStart || to >= NeighborState::ExStart {
-            // A Router-LSA may be waiting for this adjacency.
+        } else if from >= NeighborState::ExStart || to == NeighborState::Down {
+            // A Router-LSA may have been waiting for this adjacency.
             self.reconcile_soon(now);
         }
     }

@@ -15,27 +15,21 @@ impl Speaker {
                     self.refresh(now, id, key);
                 } else {
                     self.counters.lsas_aged_out += 1;
-                    self.expire(now, id, key, None);
+                    self.expire(now, id, key);
                 }
             }
         }
     }
 
     /// Sets an LSA's age to MaxAge and floods it. Whether it was alive.
-    pub(super) fn expire(
-        &mut self,
-        now: Time,
-        id: DbId,
-        key: LsaKey,
-        again_at: Option<Time>,
-    ) -> bool {
+    pub(super) fn expire(&mut self, now: Time, id: DbId, key: LsaKey) -> bool {
         let Some(database) = self.databases.get_mut(&id) else {
             return false;
         };
         if !database.flush(&key, now) {
             return false;
         }
-        self.flood(now, id, key, None, again_at);
+        self.flood(now, id, key, None);
         self.spf.trigger(now, &self.config.spf_delay);
         true
     }

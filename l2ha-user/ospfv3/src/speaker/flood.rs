@@ -15,31 +15,31 @@ use crate::wire::{ALL_SPF_ROUTERS, LsaKey};
 /// Most LSAs sent again at once to one neighbour, and the pause before the next ones.
 const RETRANSMIT_BURST: usize = 512;
 const RETRANSMIT_PACE: Duration = Duration::from_millis(50);
+/// Slack after MinLSArrival: the way of the one instance may have been longer than the other's.
+const ARRIVAL_SLACK: Duration = Duration::from_millis(100);
 
 impl Speaker {
     /// Puts an LSA that was just installed on its way: on every retransmission list it belongs on,
-    /// and out of every interface that has one. `again_at` brings the first repetition forward.
-    pub(super) fn flood(
-        &mut self,
-        now: Time,
-        db: DbId,
-        key: LsaKey,
-        from: Option<Peer>,
-        again_at: Option<Time>,
-    ) {
+    /// and out of every interface that has one. If the instance before was sent so lately that
+    /// neighbours may drop this one for MinLSArrival, it is sent again as soon as they do not,
+    /// rather than after RxmtInterval.
+    pub(super) fn flood(&mut self, now: Time, db: DbId, key: LsaKey, from: Option<Peer>) {
         let entry = self
             .databases
             .get(&db)
             .and_then(|database| database.get(&key));
-        let Some(header) = entry.map(|entry| entry.header(now)) else {
-            return;
-        };
+        let Some(entry) = entry else { return };
+        let header = entry.header(now);
+        let welcome = entry
+            .previous_sent
+            .map(|at| at + self.config.min_ls_arrival + ARRIVAL_SLACK);
+        let prompt = welcome.filter(|at| *at > now);
         for (id, interface) in &mut self.interfaces {
             if !interface.speaks() || !in_scope(db, *id, interface) {
                 continue;
             }
             let later = now + interface.config.retransmit();
-            let again_at = again_at.map_or(later, |at| at.min(later));
+            let again_at = prompt.map_or(later, |at| at.min(later));
             let mut wanted = false;
             for (router_id, neighbor) in &mut interface.neighbors {
                 // RFC 2328 13 (5c): the old instance is on no list any more.

@@ -1,7 +1,6 @@
 //! The links of our Router-LSA, RFC 5340 4.4.3.2.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use super::Speaker;
 use crate::config::Time;
@@ -11,43 +10,44 @@ use crate::neighbor::{Neighbor, NeighborState};
 use crate::spf::RootLink;
 use crate::wire::{LinkKind, LsaBody, LsaKey, LsaType, RouterLink};
 
-/// How long a Router-LSA may wait for an adjacency that is just being formed. Without this, a link
-/// that is Full a moment after the last origination would wait for MinLSInterval.
-pub(super) const ADJACENCY_HOLD: Duration = Duration::from_secs(2);
+/// An adjacency that is just being formed, and so not worth a Router-LSA without it: two
+/// originations in a row would be MinLSInterval apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forming {
+    interface: u32,
+    router_id: Ipv4Addr,
+    /// When to wait no more.
+    pub(super) until: Time,
+}
 
-/// Which adjacencies to describe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Adjacencies {
-    /// Those that are Full: the truth.
-    Full,
-    /// Also those that are likely to be Full in a moment.
-    Soon,
+impl Forming {
+    pub(super) fn is(&self, link: &RouterLink) -> bool {
+        (self.interface, self.router_id) == (link.interface_id, link.neighbor_router_id)
+    }
 }
 
 impl Speaker {
     /// Our links in an area, at their real cost.
-    pub(super) fn router_links(
-        &self,
-        now: Time,
-        area: Ipv4Addr,
-        which: Adjacencies,
-    ) -> Vec<RouterLink> {
-        let counts = |neighbor: &Neighbor| match which {
-            Adjacencies::Full => neighbor.state == NeighborState::Full,
-            Adjacencies::Soon => neighbor.state == NeighborState::Full || is_soon(neighbor, now),
-        };
-        self.adjacencies(area)
-            .filter(|(_, _, neighbor)| counts(neighbor))
-            .map(|(interface, router_id, neighbor)| link(interface, router_id, neighbor))
+    pub(super) fn router_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
+        self.root_links(area)
+            .into_iter()
+            .map(|root| root.link)
             .collect()
     }
 
-    /// Until when to wait for adjacencies that are being formed.
-    pub(super) fn forming_until(&self, now: Time, area: Ipv4Addr) -> Option<Time> {
+    /// The adjacencies that are likely to be Full in a moment.
+    pub(super) fn forming(&self, now: Time, area: Ipv4Addr) -> Vec<Forming> {
         self.adjacencies(area)
-            .filter(|(_, _, neighbor)| is_soon(neighbor, now))
-            .map(|(_, _, neighbor)| neighbor.forming_since + ADJACENCY_HOLD)
-            .min()
+            .filter_map(|(interface, router_id, neighbor)| {
+                let until = neighbor.hopeful_until.filter(|until| *until > now)?;
+                let interface = interface.config.id;
+                Some(Forming {
+                    interface,
+                    router_id,
+                    until,
+                })
+            })
+            .collect()
     }
 
     /// Our part of the shortest-path tree: as things are, even if the Router-LSA that says so has
@@ -110,10 +110,6 @@ impl Speaker {
             _ => None,
         }
     }
-}
-
-fn is_soon(neighbor: &Neighbor, now: Time) -> bool {
-    neighbor.forming() && now < neighbor.forming_since + ADJACENCY_HOLD
 }
 
 fn link(interface: &Interface, router_id: Ipv4Addr, neighbor: &Neighbor) -> RouterLink {

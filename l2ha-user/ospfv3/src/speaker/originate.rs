@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use super::Speaker;
 use super::hello::OPTIONS;
-use super::links::Adjacencies;
 use crate::config::{InterfaceConfig, StubPrefix, Time};
 use crate::interface::Interface;
-use crate::lsdb::DbId;
+use crate::lsdb::{DbId, Origin};
 use crate::wire::{
     INITIAL_SEQUENCE, IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, Lsa, LsaBody, LsaKey, LsaType,
     MAX_SEQUENCE, Options, Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
@@ -18,8 +17,6 @@ use crate::wire::{
 
 /// What no path is worth: MaxLinkMetric, RFC 6987 2.
 const MAX_LINK_METRIC: u16 = 0xffff;
-/// Slack after MinLSArrival before an instance that may have been dropped for it is sent again.
-const ARRIVAL_SLACK: Time = Time::from_millis(100);
 /// Link State IDs of the Intra-Area-Prefix-LSAs: 1 to 0xffff carry one local prefix each, multiples
 /// of 0x10000 carry all the others.
 const GROUP_STEP: u32 = 0x1_0000;
@@ -77,9 +74,9 @@ impl Speaker {
     fn originate_if_needed(&mut self, now: Time, id: DbId, key: LsaKey, body: LsaBody) {
         let database = self.databases.entry(id).or_default();
         let entry = database.get(&key);
-        let foreign = entry.is_some_and(|entry| entry.by_flooding);
+        let foreign = entry.is_some_and(|entry| entry.origin != Origin::Own);
         let alive = entry.filter(|entry| !entry.is_max_age(now));
-        if alive.is_some_and(|entry| !entry.by_flooding && *entry.lsa.body() == body) {
+        if alive.is_some_and(|entry| entry.origin == Origin::Own && *entry.lsa.body() == body) {
             return;
         }
         if let Some(until) = self.wait_for_adjacency(now, id, key, &body) {
@@ -110,7 +107,7 @@ impl Speaker {
         };
         let entry = database.get(&key);
         let in_database = entry.map(|entry| entry.lsa.header().sequence);
-        let foreign = entry.is_some_and(|entry| entry.by_flooding);
+        let foreign = entry.is_some_and(|entry| entry.origin != Origin::Own);
         let remembered = self.own.get(&(id, key)).map(|own| own.sequence);
         let last = in_database.max(remembered);
         if last == Some(MAX_SEQUENCE) {
@@ -130,8 +127,7 @@ impl Speaker {
         let changed = entry.is_none_or(|entry| {
             entry.is_max_age(now) || entry.lsa.body_bytes() != lsa.body_bytes()
         });
-        database.install(Arc::new(lsa), now, false, true);
-        let again_at = self.prompt_repetition(now, id, key);
+        database.install(Arc::new(lsa), now, Origin::Own);
         let outpaced_at = self.own.get(&(id, key)).and_then(|own| own.outpaced_at);
         let outpaced_at = if foreign { Some(now) } else { outpaced_at };
         self.own.insert(
@@ -143,7 +139,7 @@ impl Speaker {
             },
         );
         self.counters.lsas_originated += 1;
-        self.flood(now, id, key, None, again_at);
+        self.flood(now, id, key, None);
         if changed {
             self.spf.trigger(now, &self.config.spf_delay);
         }
@@ -154,7 +150,7 @@ impl Speaker {
         let entry = self.databases.get(&id).and_then(|db| db.get(&key));
         let Some(entry) = entry.filter(|entry| !entry.is_max_age(now)) else {
             // A foreign instance that has aged out before we outpaced it.
-            self.expire(now, id, key, None);
+            self.expire(now, id, key);
             self.reconcile_soon(now);
             return;
         };
@@ -164,18 +160,9 @@ impl Speaker {
     }
 
     fn flush_own(&mut self, now: Time, id: DbId, key: LsaKey) {
-        let again_at = self.prompt_repetition(now, id, key);
-        if self.expire(now, id, key, again_at) {
+        if self.expire(now, id, key) {
             self.counters.lsas_flushed += 1;
         }
-    }
-
-    /// If the instance before is so young that neighbours drop this one for MinLSArrival, it is
-    /// sent again as soon as they do not, rather than after RxmtInterval.
-    fn prompt_repetition(&self, now: Time, id: DbId, key: LsaKey) -> Option<Time> {
-        let own = self.own.get(&(id, key))?;
-        let again = own.at + self.config.min_ls_arrival + ARRIVAL_SLACK;
-        (again > now).then_some(again)
     }
 
     /// A Router-LSA whose only news is an adjacency that comes or goes for a moment waits for it.
@@ -183,15 +170,19 @@ impl Speaker {
         let (DbId::Area(area), LsaType::ROUTER) = (id, key.ty) else {
             return None;
         };
-        let until = self.forming_until(now, area)?;
+        let forming = self.forming(now, area);
+        let until = forming.iter().map(|forming| forming.until).min()?;
         let entry = self.databases.get(&id)?.get(&key);
-        let own = entry.filter(|entry| !entry.by_flooding && !entry.is_max_age(now));
+        let own = entry.filter(|entry| entry.origin == Origin::Own && !entry.is_max_age(now));
         let Some(own) = own else { return Some(until) };
-        let (LsaBody::Router(now_body), LsaBody::Router(said)) = (body, own.lsa.body()) else {
+        let (LsaBody::Router(body), LsaBody::Router(said)) = (body, own.lsa.body()) else {
             return None;
         };
-        let soon = self.advertised_links(now, area, Adjacencies::Soon);
-        let same = now_body.options == said.options && said.links == soon;
+        let lasting = said
+            .links
+            .iter()
+            .filter(|link| !forming.iter().any(|f| f.is(link)));
+        let same = body.options == said.options && lasting.eq(&body.links);
         same.then_some(until)
     }
 
@@ -226,7 +217,7 @@ impl Speaker {
             desired.insert((DbId::Link(interface.config.id), key), body);
         }
         for area in areas {
-            self.desired_router(now, area, &mut desired);
+            self.desired_router(area, &mut desired);
             self.desired_prefixes(now, area, &mut desired);
         }
         desired
@@ -241,8 +232,8 @@ impl Speaker {
     }
 
     /// RFC 5340 4.4.3.2.
-    fn desired_router(&self, now: Time, area: Ipv4Addr, desired: &mut Desired) {
-        let links = self.advertised_links(now, area, Adjacencies::Full);
+    fn desired_router(&self, area: Ipv4Addr, desired: &mut Desired) {
+        let links = self.advertised_links(area);
         let id = DbId::Area(area);
         let first = self.own_key(LsaType::ROUTER, 0);
         let unknown = self
@@ -279,8 +270,8 @@ impl Speaker {
         }
     }
 
-    fn advertised_links(&self, now: Time, area: Ipv4Addr, which: Adjacencies) -> Vec<RouterLink> {
-        let mut links = self.router_links(now, area, which);
+    fn advertised_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
+        let mut links = self.router_links(area);
         if self.drained {
             // RFC 6987 2
             for link in &mut links {

@@ -9,7 +9,7 @@ use super::receive::{Peer, Refused};
 use crate::config::Time;
 use crate::counters::Refusal;
 use crate::event::Event;
-use crate::lsdb::DbId;
+use crate::lsdb::{DbId, Origin};
 use crate::neighbor::{Neighbor, NeighborEvent};
 use crate::wire::{BadLsa, DecodeError, Lsa, LsaHeader, MAX_SEQUENCE};
 
@@ -87,6 +87,11 @@ impl Speaker {
         let requested = self
             .neighbor_mut(peer)
             .is_some_and(|n| n.requests.contains_key(&key));
+        let origin = if requested {
+            Origin::Requested
+        } else {
+            Origin::Flooded
+        };
         let database = self.databases.entry(db_id).or_default();
         let Some(old) = database.get(&key) else {
             if header.is_max_age() && !exchanging {
@@ -94,17 +99,17 @@ impl Speaker {
                 answers.acks.push(header);
                 return Ok(());
             }
-            return self.accept_lsa(now, peer, db_id, lsa);
+            return self.accept_lsa(now, peer, db_id, lsa, origin);
         };
         let old_header = old.header(now);
         match header.compare(&old_header) {
             Ordering::Greater => {
                 // RFC 2328 13 (5a)
                 let arrival = old.installed() + self.config.min_ls_arrival;
-                if old.by_flooding && now < arrival {
+                if old.origin == Origin::Flooded && now < arrival {
                     return Err(Refusal::MinLsArrival);
                 }
-                self.accept_lsa(now, peer, db_id, lsa)
+                self.accept_lsa(now, peer, db_id, lsa, origin)
             }
             // RFC 2328 13 (6)
             _ if requested => Err(Refusal::BadRequest),
@@ -133,7 +138,14 @@ impl Speaker {
     }
 
     /// RFC 2328 13 (5b) to (5f).
-    fn accept_lsa(&mut self, now: Time, peer: Peer, db_id: DbId, lsa: Lsa) -> Result<(), Refusal> {
+    fn accept_lsa(
+        &mut self,
+        now: Time,
+        peer: Peer,
+        db_id: DbId,
+        lsa: Lsa,
+        origin: Origin,
+    ) -> Result<(), Refusal> {
         let key = lsa.key();
         let header = *lsa.header();
         let ours = self.is_ours(key.adv);
@@ -144,8 +156,8 @@ impl Speaker {
         let changed = database.get(&key).is_none_or(|old| {
             old.is_max_age(now) || header.is_max_age() || old.lsa.body() != lsa.body()
         });
-        database.install(Arc::new(lsa), now, true, ours);
-        self.flood(now, db_id, key, Some(peer), None);
+        database.install(Arc::new(lsa), now, origin);
+        self.flood(now, db_id, key, Some(peer));
         self.delay_ack(now, peer.interface, header);
         if ours {
             // RFC 2328 13.4: an instance of our own that is newer than ours.

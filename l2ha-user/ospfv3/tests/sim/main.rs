@@ -2,4 +2,9 @@
 
 mod basics;
 mod convergence;
+mod failover;
+mod flooding;
+mod mismatch;
 mod net;
+mod origination;
+mod robustness;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ospfv3::{Config, Event, InterfaceConfig, InterfaceKind, Prefix, Speaker, StubPrefix, Time};
+use ospfv3::{
+    Config, Event, InterfaceConfig, InterfaceKind, Limits, Prefix, Speaker, StubPrefix, Time,
+};
 
 /// Interface ID of every node's loopback.
 pub(crate) const LOOPBACK: u32 = 1;
@@ -95,6 +97,8 @@ pub(crate) struct Net {
     serial: u64,
     /// Hello and dead interval, seconds.
     pub(crate) intervals: (u16, u16),
+    pub(crate) limits: Limits,
+    pub(crate) mtu: u16,
 }
 
 pub(crate) fn router_id(node: usize) -> Ipv4Addr {
@@ -136,6 +140,8 @@ impl Net {
             frames: BTreeMap::new(),
             serial: 0,
             intervals: (1, 4),
+            limits: Limits::default(),
+            mtu: 1500,
         }
     }
 
@@ -175,6 +181,7 @@ impl Net {
         let name = format!("n{}i{}", end.node, end.interface);
         let mut config = InterfaceConfig::new(&name, end.interface, kind, link_local(end));
         config.cost = cost;
+        config.mtu = self.mtu;
         (config.hello_interval, config.dead_interval) = self.intervals;
         config
     }
@@ -185,7 +192,9 @@ impl Net {
     }
 
     pub(crate) fn start_with(&mut self, node: usize, prefixes: Vec<StubPrefix>) {
-        let mut speaker = Speaker::new(Config::new(router_id(node)), self.now);
+        let mut config = Config::new(router_id(node));
+        config.limits = self.limits;
+        let mut speaker = Speaker::new(config, self.now);
         let loopback = End {
             node,
             interface: LOOPBACK,

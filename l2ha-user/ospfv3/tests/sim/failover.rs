@@ -1,0 +1,281 @@
+//! What the product is for: traffic moves when something falls silent, leaves, or comes back.
+
+use std::time::Duration;
+
+use ospfv3::{Event, NeighborState, Reason};
+
+use crate::net::{Net, anycast, local, own_prefix, router_id};
+
+const SOON: Duration = Duration::from_millis(60);
+
+fn metric(net: &Net, node: usize) -> Option<u32> {
+    net.node(node)
+        .routes()
+        .get(&anycast())
+        .map(|route| route.metric)
+}
+
+/// A client (0) with two servers (1 near, 2 far), each with a link of its own.
+fn client_and_servers(cost: u16) -> Net {
+    let mut net = Net::build(5, 3, &[(0, 1, 10), (0, 2, cost)]);
+    for node in [1, 2] {
+        net.set_prefixes(node, vec![local(own_prefix(node)), local(anycast())]);
+    }
+    net.run(Duration::from_secs(20));
+    net
+}
+
+#[test]
+fn silent_cut_is_noticed_within_the_dead_interval_and_heals() {
+    let mut net = client_and_servers(20);
+    assert_eq!(metric(&net, 0), Some(10));
+    net.links[0].cut = true;
+    let took = net.run_while(Duration::from_secs(5), |net| metric(net, 0) != Some(20));
+    assert!(
+        took > Duration::from_secs(3) && took <= Duration::from_secs(4) + SOON,
+        "{took:?}"
+    );
+    net.run(Duration::from_secs(60));
+    net.links[0].cut = false;
+    let took = net.run_while(Duration::from_secs(5), |net| metric(net, 0) != Some(10));
+    assert!(
+        took <= Duration::from_secs(1) + SOON,
+        "one hello interval: {took:?}"
+    );
+}
+
+#[test]
+fn equal_servers_share_and_own_address_stays_home() {
+    let net = client_and_servers(10);
+    let route = &net.node(0).routes()[&anycast()];
+    assert_eq!(route.nexthops.len(), 2);
+    assert_eq!(route.routers, [router_id(1), router_id(2)]);
+    assert_eq!(metric(&net, 1), None, "it has the address itself");
+    assert_eq!(metric(&net, 2), None);
+}
+
+#[test]
+fn withdrawing_and_announcing_take_effect_at_once() {
+    let mut net = client_and_servers(20);
+    let with = vec![local(own_prefix(1)), local(anycast())];
+    net.set_prefixes(1, vec![local(own_prefix(1))]);
+    let took = net.run_while(SOON, |net| metric(net, 0) != Some(20));
+    assert!(took <= Duration::from_millis(5), "{took:?}");
+    // Announced again well within MinLSInterval.
+    net.run_ms(300);
+    net.set_prefixes(1, with.clone());
+    let took = net.run_while(SOON * 4, |net| metric(net, 0) != Some(10));
+    assert!(took <= SOON * 3, "{took:?}");
+    // And withdrawn again while the neighbour still holds MinLSArrival against it.
+    net.run_ms(300);
+    net.set_prefixes(1, vec![local(own_prefix(1))]);
+    let took = net.run_while(Duration::from_secs(2), |net| metric(net, 0) != Some(20));
+    assert!(took <= Duration::from_millis(1200), "{took:?}");
+    // Flapping leaves nothing behind.
+    for _ in 0..50 {
+        net.run_ms(100);
+        net.set_prefixes(1, with.clone());
+        net.run_ms(100);
+        net.set_prefixes(1, vec![local(own_prefix(1))]);
+    }
+    net.run(Duration::from_secs(10));
+    assert_eq!(metric(&net, 0), Some(20));
+    net.set_prefixes(1, with);
+    net.run_ms(10);
+    assert_eq!(metric(&net, 0), Some(10));
+    net.run(Duration::from_secs(10));
+    let lsas = net.node(0).database().lsas;
+    let of_server = lsas
+        .iter()
+        .filter(|l| l.advertising_router == router_id(1))
+        .count();
+    assert_eq!(
+        of_server,
+        4,
+        "router, two prefixes, link\n{}",
+        net.describe()
+    );
+}
+
+#[test]
+fn a_second_failure_is_routed_around_as_fast_as_the_first() {
+    let links = [(0, 1, 10), (0, 2, 20), (0, 3, 30)];
+    let mut net = Net::build(5, 4, &links);
+    for node in 1..4 {
+        net.set_prefixes(node, vec![local(own_prefix(node)), local(anycast())]);
+    }
+    net.run(Duration::from_secs(20));
+    for (server, expected) in [(1, Some(20)), (2, Some(30)), (3, None)] {
+        let interface = net.links[server - 1].ends[0].interface;
+        net.links[server - 1].cut = true;
+        let now = net.now;
+        net.with(0, |client| {
+            client.neighbor_lost(now, interface, router_id(server))
+        });
+        let took = net.run_while(Duration::from_secs(1), |net| metric(net, 0) != expected);
+        assert!(
+            took <= Duration::from_millis(200),
+            "server {server}: {took:?}"
+        );
+        net.run_ms(200);
+    }
+    assert!(net.events.iter().any(|(_, node, event)| *node == 0
+        && matches!(
+            event,
+            Event::NeighborChanged {
+                reason: Reason::DeclaredDead,
+                ..
+            }
+        )));
+}
+
+#[test]
+fn restart_without_a_word_is_over_in_a_moment() {
+    let mut net = client_and_servers(20);
+    for pause in [0, 500, 2500, 10_000] {
+        net.crash(1);
+        net.run_ms(pause);
+        net.start_with(1, vec![local(own_prefix(1)), local(anycast())]);
+        let took = net.run_while(Duration::from_secs(12), |net| {
+            metric(net, 0) != Some(10) || !net.node(1).routes().contains_key(&own_prefix(0))
+        });
+        eprintln!("down for {pause} ms: back after {took:?}");
+        assert!(
+            took <= Duration::from_secs(6),
+            "down for {pause} ms: {took:?}"
+        );
+        net.run(Duration::from_secs(20));
+        assert!(net.node(1).is_settled());
+    }
+}
+
+#[test]
+fn restart_with_other_prefixes_leaves_no_stale_lsa() {
+    let mut net = client_and_servers(20);
+    net.crash(1);
+    net.run_ms(100);
+    // The same router without the anycast address: its old LSA must be flushed (RFC 2328 13.4).
+    net.start_with(1, vec![local(own_prefix(1))]);
+    net.run(Duration::from_secs(6));
+    assert_eq!(metric(&net, 0), Some(20), "{}", net.describe());
+    assert!(net.node(1).counters().self_originated_received > 0);
+    net.run(Duration::from_secs(10));
+    let lsas = net.node(2).database().lsas;
+    assert_eq!(
+        lsas.iter()
+            .filter(|l| l.advertising_router == router_id(1))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn restart_under_another_interface_id() {
+    let mut net = client_and_servers(20);
+    net.crash(1);
+    net.links[0].ends[1].interface = 99;
+    net.start_with(1, vec![local(own_prefix(1)), local(anycast())]);
+    net.run(Duration::from_secs(10));
+    assert_eq!(metric(&net, 0), Some(10), "{}", net.describe());
+    let neighbors = net.node(0).neighbors();
+    assert_eq!(neighbors[0].interface_id, 99);
+    let hop = net.node(0).routes()[&anycast()].nexthops[0];
+    assert_eq!(
+        hop.address,
+        Some(crate::net::link_local(net.links[0].ends[1]))
+    );
+    // The old Link-LSA is gone too.
+    let lsas = net.node(0).database().lsas;
+    let link_lsas = lsas.iter().filter(|l| l.ty.name() == "link");
+    assert_eq!(
+        link_lsas
+            .filter(|l| l.advertising_router == router_id(1))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn drain_moves_traffic_away_and_back() {
+    // 0 reaches 3 through 1 (cheap) or 2; 1 and 3 hold the anycast address.
+    let mut net = Net::build(5, 4, &[(0, 1, 1), (1, 3, 1), (0, 2, 10), (2, 3, 10)]);
+    for node in [1, 3] {
+        net.set_prefixes(node, vec![local(own_prefix(node)), local(anycast())]);
+    }
+    net.run(Duration::from_secs(20));
+    assert_eq!(metric(&net, 0), Some(1));
+    let to_3 = |net: &Net| net.node(0).routes()[&own_prefix(3)].metric;
+    assert_eq!(to_3(&net), 2);
+    let now = net.now;
+    net.with(1, |speaker| speaker.drain(now, true));
+    net.run_ms(100);
+    assert_eq!(to_3(&net), 20, "not through the drained router");
+    assert_eq!(metric(&net, 0), Some(20), "the other server");
+    assert!(
+        net.node(0).routes().contains_key(&own_prefix(1)),
+        "still reachable"
+    );
+    net.run(Duration::from_secs(10));
+    let now = net.now;
+    net.with(1, |speaker| speaker.drain(now, false));
+    net.run_ms(200);
+    assert_eq!((to_3(&net), metric(&net, 0)), (2, Some(1)));
+}
+
+#[test]
+fn carrier_loss_is_immediate() {
+    let mut net = client_and_servers(20);
+    let interface = net.links[0].ends[0].interface;
+    let now = net.now;
+    net.with(0, |client| client.interface_down(now, interface));
+    net.run_ms(5);
+    assert_eq!(metric(&net, 0), Some(20));
+    net.run(Duration::from_secs(20));
+    let now = net.now;
+    net.with(0, |client| client.interface_up(now, interface));
+    net.run_ms(200);
+    assert_eq!(metric(&net, 0), Some(10));
+    let now = net.now;
+    net.with(0, |client| client.remove_interface(now, interface));
+    net.run_ms(200);
+    assert_eq!(metric(&net, 0), Some(20));
+    assert_eq!(net.node(0).interfaces().len(), 2);
+}
+
+#[test]
+fn a_new_router_on_the_link_replaces_the_old() {
+    let mut net = Net::build(5, 3, &[(0, 1, 10), (0, 2, 20)]);
+    net.run(Duration::from_secs(10));
+    // Node 2's machine is plugged into node 1's place.
+    net.crash(1);
+    net.links[0].ends[1].node = 2;
+    net.crash(2);
+    net.start(2);
+    net.run_ms(1500);
+    let on_link = |net: &Net| -> Vec<_> {
+        let neighbors = net.node(0).neighbors().into_iter();
+        let interface = net.links[0].ends[0].interface;
+        neighbors
+            .filter(|n| n.interface == interface)
+            .map(|n| n.router_id)
+            .collect()
+    };
+    assert_eq!(on_link(&net), [router_id(1), router_id(2)]);
+    net.run(Duration::from_secs(10));
+    assert_eq!(on_link(&net), [router_id(2)]);
+    assert_eq!(net.node(0).routes()[&own_prefix(2)].metric, 10);
+    assert!(!net.node(0).routes().contains_key(&own_prefix(1)));
+}
+
+#[test]
+fn own_pause_is_not_the_neighbours_death() {
+    let mut net = client_and_servers(20);
+    let now = net.now + Duration::from_secs(30);
+    net.with(0, |client| {
+        client.paused(now, Duration::from_secs(2));
+        client.handle_timeout(now);
+    });
+    assert_eq!(net.node(0).neighbors().len(), 2);
+    let states = net.node(0).neighbors().into_iter().map(|n| n.state);
+    assert!(states.into_iter().all(|state| state == NeighborState::Full));
+}

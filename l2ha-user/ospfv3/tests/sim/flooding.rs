@@ -1,0 +1,450 @@
+//! The flooding procedure, packet by packet: node 1 is a real neighbour of node 0, and packets are
+//! forged in its name.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ospfv3::wire::{
+    ALL_SPF_ROUTERS, BadLsa, Header, INITIAL_SEQUENCE, Lsa, LsaBody, LsaHeader, LsaKey, LsaType,
+    MAX_AGE, MAX_SEQUENCE, Options, Packet, PacketBody, Router, RouterBits,
+};
+use ospfv3::{Limits, NeighborState, Refusal};
+
+use crate::net::{Frame, Net, link_local, own_prefix, router_id};
+
+const STRANGER: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
+
+/// 0 - 1 and 0 - 2, all Full.
+fn net() -> Net {
+    let mut net = Net::build(4, 3, &[(0, 1, 10), (0, 2, 10)]);
+    net.run(Duration::from_secs(20));
+    net.captured = Some(Vec::new());
+    net
+}
+
+fn forge(net: &mut Net, body: PacketBody) {
+    let [to, from] = net.links[0].ends;
+    let source = link_local(from);
+    let header = Header {
+        router_id: router_id(1),
+        area: Ipv4Addr::UNSPECIFIED,
+        instance_id: 0,
+    };
+    let bytes = Packet { header, body }.encode(source, ALL_SPF_ROUTERS);
+    net.deliver(&Frame {
+        to,
+        source,
+        destination: ALL_SPF_ROUTERS,
+        bytes,
+    });
+}
+
+fn update(net: &mut Net, lsa: &Lsa) {
+    forge(net, PacketBody::LinkStateUpdate(vec![Ok(lsa.clone())]));
+}
+
+fn router_lsa(adv: Ipv4Addr, sequence: i32) -> Lsa {
+    let key = LsaKey {
+        ty: LsaType::ROUTER,
+        id: 0,
+        adv,
+    };
+    let options = Options::V6.union(Options::R);
+    let body = Router {
+        bits: RouterBits::default(),
+        options,
+        links: Vec::new(),
+    };
+    Lsa::build(key, sequence, &LsaBody::Router(body)).unwrap()
+}
+
+/// What node 0 has sent to a node since the last look.
+fn sent_to(net: &mut Net, node: usize) -> Vec<PacketBody> {
+    let frames = net.captured.as_mut().unwrap();
+    let mine: Vec<Frame> = frames
+        .iter()
+        .filter(|f| f.to.node == node)
+        .cloned()
+        .collect();
+    frames.clear();
+    let of_0 = |f: &Frame| {
+        let packet = Packet::decode(&f.bytes, f.source, f.destination).unwrap();
+        (packet.header.router_id == router_id(0)).then_some(packet.body)
+    };
+    mine.iter().filter_map(of_0).collect()
+}
+
+fn updates(bodies: &[PacketBody]) -> Vec<LsaHeader> {
+    let of = |body: &PacketBody| match body {
+        PacketBody::LinkStateUpdate(lsas) => lsas
+            .iter()
+            .filter_map(|lsa: &Result<Lsa, BadLsa>| lsa.as_ref().ok())
+            .map(|lsa| *lsa.header())
+            .collect(),
+        _ => Vec::new(),
+    };
+    bodies.iter().flat_map(of).collect()
+}
+
+fn acks(bodies: &[PacketBody]) -> Vec<LsaHeader> {
+    let of = |body: &PacketBody| match body {
+        PacketBody::LinkStateAck(headers) => headers.clone(),
+        _ => Vec::new(),
+    };
+    bodies.iter().flat_map(of).collect()
+}
+
+fn has(net: &Net, node: usize, adv: Ipv4Addr) -> bool {
+    net.node(node)
+        .database()
+        .lsas
+        .iter()
+        .any(|lsa| lsa.advertising_router == adv)
+}
+
+fn refused(net: &Net, reason: Refusal) -> u64 {
+    net.node(0)
+        .counters()
+        .refused
+        .get(&reason)
+        .copied()
+        .unwrap_or(0)
+}
+
+#[test]
+fn newer_is_flooded_on_and_acknowledged_with_delay() {
+    let mut net = net();
+    let lsa = router_lsa(STRANGER, INITIAL_SEQUENCE);
+    update(&mut net, &lsa);
+    let onward = updates(&sent_to(&mut net, 2));
+    assert_eq!(onward.len(), 1);
+    assert_eq!(onward[0].age, 1, "InfTransDelay");
+    net.run_ms(10);
+    assert_eq!(acks(&sent_to(&mut net, 1)), [], "delayed");
+    net.run_ms(300);
+    let acks = acks(&sent_to(&mut net, 1));
+    assert_eq!(acks, [*lsa.header()]);
+    assert!(net.node(0).is_settled() && has(&net, 2, STRANGER));
+}
+
+#[test]
+fn duplicate_is_acknowledged_at_once() {
+    let mut net = net();
+    let lsa = router_lsa(STRANGER, INITIAL_SEQUENCE);
+    update(&mut net, &lsa);
+    net.run(Duration::from_secs(3));
+    sent_to(&mut net, 1);
+    update(&mut net, &lsa);
+    assert_eq!(acks(&sent_to(&mut net, 1)).len(), 1);
+}
+
+#[test]
+fn second_instance_within_min_ls_arrival_is_dropped() {
+    let mut net = net();
+    update(&mut net, &router_lsa(STRANGER, INITIAL_SEQUENCE));
+    net.run_ms(500);
+    sent_to(&mut net, 2);
+    update(&mut net, &router_lsa(STRANGER, INITIAL_SEQUENCE + 1));
+    assert_eq!(updates(&sent_to(&mut net, 2)), []);
+    assert_eq!(refused(&net, Refusal::MinLsArrival), 1);
+    net.run_ms(501);
+    update(&mut net, &router_lsa(STRANGER, INITIAL_SEQUENCE + 1));
+    assert_eq!(updates(&sent_to(&mut net, 2)).len(), 1);
+}
+
+#[test]
+fn older_is_answered_with_newer() {
+    let mut net = net();
+    update(&mut net, &router_lsa(STRANGER, INITIAL_SEQUENCE + 5));
+    net.run(Duration::from_secs(3));
+    sent_to(&mut net, 1);
+    update(&mut net, &router_lsa(STRANGER, INITIAL_SEQUENCE + 2));
+    let back = updates(&sent_to(&mut net, 1));
+    assert_eq!(
+        back.iter().map(|h| h.sequence).collect::<Vec<_>>(),
+        [INITIAL_SEQUENCE + 5]
+    );
+    // But not twice within MinLSArrival (RFC 2328 13 (8)).
+    update(&mut net, &router_lsa(STRANGER, INITIAL_SEQUENCE + 2));
+    assert_eq!(updates(&sent_to(&mut net, 1)), []);
+    assert_eq!(refused(&net, Refusal::LsaOlder), 2);
+}
+
+/// An LSA at MaxAge that nobody has is acknowledged and forgotten (RFC 2328 13 (4)).
+#[test]
+fn unknown_max_age_is_only_acknowledged() {
+    let mut net = net();
+    let lsa = aged(&router_lsa(STRANGER, INITIAL_SEQUENCE), MAX_AGE);
+    forge_raw_update(&mut net, &lsa);
+    assert_eq!(acks(&sent_to(&mut net, 1)).len(), 1);
+    assert!(!has(&net, 0, STRANGER));
+}
+
+#[test]
+fn max_age_flushes_everywhere() {
+    let mut net = net();
+    let lsa = router_lsa(STRANGER, INITIAL_SEQUENCE);
+    update(&mut net, &lsa);
+    net.run(Duration::from_secs(3));
+    forge_raw_update(&mut net, &aged(&lsa, MAX_AGE));
+    net.run(Duration::from_secs(1));
+    assert!(
+        !has(&net, 0, STRANGER) && !has(&net, 2, STRANGER),
+        "{}",
+        net.describe()
+    );
+}
+
+#[test]
+fn unacknowledged_is_sent_again_until_it_is() {
+    let mut net = net();
+    net.links[1].cut = true;
+    update(&mut net, &router_lsa(STRANGER, INITIAL_SEQUENCE));
+    let before = net.node(0).counters().lsas_retransmitted;
+    // RxmtInterval is 5 s, the dead interval 4 s: the neighbour must be kept alive by hand.
+    net.run_ms(3000);
+    net.links[1].cut = false;
+    net.run_ms(1500);
+    net.links[1].cut = true;
+    assert!(!has(&net, 2, STRANGER));
+    net.run_ms(2000);
+    net.links[1].cut = false;
+    net.run(Duration::from_secs(5));
+    assert!(net.node(0).counters().lsas_retransmitted > before);
+    assert!(has(&net, 2, STRANGER) && net.node(0).is_settled());
+}
+
+#[test]
+fn unknown_types_travel_by_their_bits() {
+    let mut net = net();
+    // (type, reaches node 2)
+    for (number, (ty, onward)) in [
+        (0xa0ff, true),
+        (0xc0ff, true),
+        (0x80ff, false),
+        (0x20ff, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = LsaKey {
+            ty: LsaType(ty),
+            id: number as u32,
+            adv: STRANGER,
+        };
+        let lsa = Lsa::build(key, INITIAL_SEQUENCE, &LsaBody::Unknown(vec![1, 2, 3])).unwrap();
+        update(&mut net, &lsa);
+        net.run_ms(500);
+        let with = |node: usize| {
+            net.node(node)
+                .database()
+                .lsas
+                .iter()
+                .any(|lsa| lsa.ty == LsaType(ty))
+        };
+        assert!(with(0), "{ty:#x}");
+        assert_eq!(with(2), onward, "{ty:#x}");
+    }
+    let key = LsaKey {
+        ty: LsaType(0xe0ff),
+        id: 0,
+        adv: STRANGER,
+    };
+    let lsa = Lsa::build(key, INITIAL_SEQUENCE, &LsaBody::Unknown(Vec::new())).unwrap();
+    update(&mut net, &lsa);
+    assert_eq!(refused(&net, Refusal::LsaScope), 1);
+}
+
+#[test]
+fn nonsense_under_a_right_checksum_is_refused() {
+    let mut net = net();
+    let key = LsaKey {
+        ty: LsaType::INTRA_AREA_PREFIX,
+        id: 0,
+        adv: STRANGER,
+    };
+    let lsa = Lsa::build(key, INITIAL_SEQUENCE, &LsaBody::Unknown(vec![0, 9])).unwrap();
+    update(&mut net, &lsa);
+    assert_eq!(refused(&net, Refusal::LsaBody), 1);
+    assert!(!has(&net, 0, STRANGER));
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Full);
+}
+
+#[test]
+fn a_request_for_what_we_lack_restarts_the_exchange() {
+    let mut net = net();
+    let key = LsaKey {
+        ty: LsaType::ROUTER,
+        id: 0,
+        adv: STRANGER,
+    };
+    forge(&mut net, PacketBody::LinkStateRequest(vec![key]));
+    assert_eq!(refused(&net, Refusal::BadRequest), 1);
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::ExStart);
+    net.run(Duration::from_secs(10));
+    assert_eq!(
+        net.node(0).neighbors()[0].state,
+        NeighborState::Full,
+        "and recovers"
+    );
+    assert!(net.node(0).routes().contains_key(&own_prefix(1)));
+}
+
+#[test]
+fn own_lsa_from_elsewhere_is_outpaced() {
+    let mut net = net();
+    let sequence = INITIAL_SEQUENCE + 1000;
+    update(&mut net, &router_lsa(router_id(0), sequence));
+    net.run(Duration::from_secs(1));
+    for node in 0..3 {
+        let lsas = net.node(node).database().lsas;
+        let ours = lsas
+            .iter()
+            .find(|lsa| lsa.ty == LsaType::ROUTER && lsa.advertising_router == router_id(0));
+        let ours = ours.unwrap();
+        assert_eq!(ours.sequence, (sequence + 1).cast_unsigned(), "node {node}");
+        assert!(matches!(&ours.body, LsaBody::Router(body) if body.links.len() == 2));
+    }
+    // One that we do not want at all is flushed.
+    let key = LsaKey {
+        ty: LsaType::INTRA_AREA_PREFIX,
+        id: 77,
+        adv: router_id(0),
+    };
+    let body = net
+        .node(0)
+        .database()
+        .lsas
+        .into_iter()
+        .find_map(|lsa| match lsa.body {
+            body @ LsaBody::IntraAreaPrefix(_) => Some(body),
+            _ => None,
+        });
+    update(
+        &mut net,
+        &Lsa::build(key, INITIAL_SEQUENCE, &body.unwrap()).unwrap(),
+    );
+    net.run(Duration::from_secs(2));
+    for node in 0..3 {
+        let lsas = net.node(node).database().lsas;
+        assert!(
+            lsas.iter().all(|lsa| lsa.link_state_id.to_bits() != 77),
+            "node {node}"
+        );
+    }
+}
+
+#[test]
+fn the_sequence_wraps_by_flushing_first() {
+    let mut net = net();
+    update(&mut net, &router_lsa(router_id(0), MAX_SEQUENCE));
+    net.run(Duration::from_secs(20));
+    for node in 0..3 {
+        let lsas = net.node(node).database().lsas;
+        let ours = lsas
+            .iter()
+            .find(|lsa| lsa.ty == LsaType::ROUTER && lsa.advertising_router == router_id(0));
+        assert_eq!(
+            ours.unwrap().sequence,
+            0x8000_0001,
+            "node {node}\n{}",
+            net.describe()
+        );
+    }
+    assert!(net.node(2).routes().contains_key(&own_prefix(1)));
+}
+
+#[test]
+fn wrong_addresses() {
+    let mut net = net();
+    let [to, from] = net.links[0].ends;
+    let mut frame = Frame {
+        to,
+        source: link_local(from),
+        destination: Ipv6Addr::LOCALHOST,
+        bytes: vec![3; 20],
+    };
+    net.deliver(&frame);
+    assert_eq!(refused(&net, Refusal::DestinationAddress), 1);
+    frame.source = link_local(to);
+    net.deliver(&frame);
+    assert_eq!(refused(&net, Refusal::OwnPacket), 1);
+    frame.to.interface = 12345;
+    net.deliver(&frame);
+    assert_eq!(refused(&net, Refusal::UnknownInterface), 1);
+}
+
+fn aged(lsa: &Lsa, age: u16) -> Vec<u8> {
+    let header = Header {
+        router_id: router_id(1),
+        area: Ipv4Addr::UNSPECIFIED,
+        instance_id: 0,
+    };
+    let body = PacketBody::LinkStateUpdate(vec![Ok(lsa.clone())]);
+    let packet = Packet { header, body }.encode(Ipv6Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
+    let mut bytes = packet[20..].to_vec();
+    bytes[..2].copy_from_slice(&age.to_be_bytes());
+    bytes
+}
+
+fn forge_raw_update(net: &mut Net, lsa: &[u8]) {
+    let [to, from] = net.links[0].ends;
+    let (source, destination) = (link_local(from), ALL_SPF_ROUTERS);
+    let mut bytes = vec![3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    bytes[4..8].copy_from_slice(&router_id(1).octets());
+    bytes.extend(lsa);
+    let length = bytes.len() as u16;
+    bytes[2..4].copy_from_slice(&length.to_be_bytes());
+    let checksum = ospfv3::wire::pseudo_header_checksum(source, destination, &bytes);
+    bytes[12..14].copy_from_slice(&checksum.to_be_bytes());
+    net.deliver(&Frame {
+        to,
+        source,
+        destination,
+        bytes,
+    });
+}
+
+#[test]
+fn databases_are_bounded() {
+    let mut net = Net::build(4, 2, &[(0, 1, 10)]);
+    net.limits = Limits {
+        lsas: 50,
+        events: 20,
+        ..Limits::default()
+    };
+    net.crash(0);
+    net.start(0);
+    net.run(Duration::from_secs(20));
+    let now = net.now;
+    for number in 0..200 {
+        let lsa = router_lsa(Ipv4Addr::from_bits(0x1400_0000 + number), INITIAL_SEQUENCE);
+        update(&mut net, &lsa);
+    }
+    assert_eq!(
+        net.node(0).database().lsas.len(),
+        50 + 2,
+        "the area's, and two Link-LSAs"
+    );
+    assert!(refused(&net, Refusal::DatabaseFull) > 100);
+    // Our own LSAs always find room.
+    net.with(0, |speaker| {
+        let prefixes = (2..60).map(|n| crate::net::local(own_prefix(n))).collect();
+        speaker.set_prefixes(now, crate::net::LOOPBACK, prefixes);
+    });
+    assert!(
+        net.node(0)
+            .database()
+            .lsas
+            .iter()
+            .filter(|lsa| lsa.own)
+            .count()
+            > 58
+    );
+    // Nor does the caller have to fetch anything.
+    let speaker = net.nodes[0].as_mut().unwrap();
+    for _ in 0..100 {
+        speaker.handle_packet(now, 99, Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, &[]);
+    }
+    assert!(speaker.counters().events_dropped >= 80);
+}
