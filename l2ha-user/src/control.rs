@@ -8,10 +8,7 @@ use serde_json::Value;
 
 pub use self::{
     client::ask,
-    status::{
-        CookieBytes, DataplaneStatus, EncapsulationStatus, HookStatus, OspfStatus, ServiceStatus,
-        Status, TunnelState, TunnelStatus, UnderlayStatus,
-    },
+    status::{DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus},
 };
 
 /// Version of the answers' form. Fields may be added under the same version; one that goes or
