@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,6 +18,8 @@ use crate::{
     config::NodeConfig,
     lab::{Lab, Resident, wait_for},
     process::Process,
+    routing::LsaKey,
+    trio,
 };
 
 /// How long the daemon may take to start or to end.
@@ -164,6 +167,24 @@ impl Daemon {
     /// When the daemon does not answer.
     pub fn ospf(&self, view: &str) -> Result<Value> {
         self.json(&["ospf", view, "--json"])
+    }
+
+    /// The router ids of the neighbours in state Full.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn full_neighbours(&self) -> Result<Vec<Ipv4Addr>> {
+        trio::full_neighbours(&self.ospf("neighbors")?)
+    }
+
+    /// The link state database.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn database(&self) -> Result<Vec<LsaKey>> {
+        trio::database(&self.ospf("database")?)
     }
 
     fn json(&self, words: &[&str]) -> Result<Value> {

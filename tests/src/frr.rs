@@ -25,6 +25,10 @@ use crate::{
 
 const LIBEXEC: &str = "/usr/lib/frr";
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What [`parse_neighbours`] reads the answer of.
+pub(crate) const NEIGHBOURS: &str = "show ipv6 ospf6 neighbor json";
+/// What [`parse_database`] reads the answer of.
+pub(crate) const DATABASE: &str = "show ipv6 ospf6 database internal";
 
 /// A running zebra and ospf6d.
 #[derive(Debug)]
@@ -128,16 +132,7 @@ impl Frr {
     ///
     /// When ospf6d does not answer.
     pub fn full_neighbours(&self) -> Result<Vec<Ipv4Addr>> {
-        let answer = self.ospf6d("show ipv6 ospf6 neighbor json")?;
-        let neighbours = answer["neighbors"].as_array().context("no neighbors")?;
-        neighbours
-            .iter()
-            .filter(|neighbour| neighbour["state"] == "Full")
-            .map(|neighbour| {
-                let id = neighbour["neighborId"].as_str().context("no neighborId")?;
-                Ok(id.parse()?)
-            })
-            .collect()
+        parse_neighbours(&self.ospf6d(NEIGHBOURS)?)
     }
 
     /// The link state database: of the area and the AS, and of each link.
@@ -146,11 +141,7 @@ impl Frr {
     ///
     /// When ospf6d does not answer or in an unknown form.
     pub fn database(&self) -> Result<Vec<LsaKey>> {
-        let text = vty::frr(
-            &self.socket("ospf6d"),
-            &["show ipv6 ospf6 database internal"],
-        )?;
-        parse_database(&text)
+        parse_database(&vty::frr(&self.socket("ospf6d"), &[DATABASE])?)
     }
 
     /// Ends both daemons with SIGTERM: they leave the network in order.
@@ -192,7 +183,8 @@ impl Resident for Frr {
     }
 }
 
-fn ospf6d_conf(config: &RouterConfig) -> String {
+/// The configuration file of an ospf6d.
+pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
     let RouterConfig {
         router_id,
         links,
@@ -219,8 +211,21 @@ fn ospf6d_conf(config: &RouterConfig) -> String {
     text
 }
 
+/// The router ids of the neighbours in state Full.
+pub(crate) fn parse_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
+    let neighbours = answer["neighbors"].as_array().context("no neighbors")?;
+    neighbours
+        .iter()
+        .filter(|neighbour| neighbour["state"] == "Full")
+        .map(|neighbour| {
+            let id = neighbour["neighborId"].as_str().context("no neighborId")?;
+            Ok(id.parse()?)
+        })
+        .collect()
+}
+
 /// Reads `show ipv6 ospf6 database internal`: five labelled lines for each LSA.
-fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
+pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
     let after = |line: &str, label: &str| {
         let at = line.find(label)? + label.len();
         line[at..].split_whitespace().next().map(str::to_owned)

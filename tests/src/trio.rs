@@ -239,7 +239,7 @@ impl Member {
         if let Some(bird) = &self.bird {
             return bird.full_neighbours();
         }
-        full_neighbours(&self.daemon.ospf("neighbors")?)
+        self.daemon.full_neighbours()
     }
 
     /// The link state database, by whoever speaks OSPF here.
@@ -254,7 +254,7 @@ impl Member {
         if let Some(bird) = &self.bird {
             return bird.database();
         }
-        database(&self.daemon.ospf("database")?)
+        self.daemon.database()
     }
 
     /// Who speaks OSPF here.
@@ -300,7 +300,7 @@ impl Member {
 }
 
 /// Reads `l2ha ospf neighbors --json`.
-fn full_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
+pub(crate) fn full_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
     list(answer, "neighbors")?
         .iter()
         .filter(|neighbour| {
@@ -316,7 +316,7 @@ fn full_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
 }
 
 /// Reads `l2ha ospf database --json`.
-fn database(answer: &Value) -> Result<Vec<LsaKey>> {
+pub(crate) fn database(answer: &Value) -> Result<Vec<LsaKey>> {
     let mut lsas = list(answer, "lsas")?
         .iter()
         .map(|lsa| {

@@ -36,7 +36,13 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/lib/frr/zebra", "frr"),
     ("/usr/lib/frr/ospf6d", "frr"),
     ("/usr/bin/vtysh", "frr"),
+    // vtysh asks PAM whether root may.
+    (
+        "/lib/x86_64-linux-gnu/security/pam_permit.so",
+        "libpam-modules",
+    ),
 ];
+const PAM: &str = "auth sufficient pam_permit.so\naccount sufficient pam_permit.so\n";
 /// FRR gives its privileges up to these.
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nfrr:x:101:101::/run/frr:/bin/false\n";
 const GROUP: &str = "root:x:0:\nfrr:x:101:\nfrrvty:x:102:frr,root\n";
@@ -89,10 +95,13 @@ fn contents(kernel: &Kernel) -> Result<Vec<u8>> {
     // As in Debian: programs are found under both names.
     archive.link("bin", "usr/bin")?;
     archive.link("sbin", "usr/sbin")?;
-    archive.link("var", "run")?;
+    archive.link("var/run", "/run")?;
     archive.device("dev/console", 5, 1)?;
     archive.file("etc/passwd", PASSWD.as_bytes())?;
     archive.file("etc/group", GROUP.as_bytes())?;
+    archive.file("etc/pam.d/frr", PAM.as_bytes())?;
+    // Without it vtysh complains with every answer.
+    archive.file("etc/frr/vtysh.conf", b"")?;
     archive.program("init", include_bytes!("init.sh"))?;
 
     let mut libraries = BTreeSet::new();

@@ -8,12 +8,12 @@ mount -t tmpfs -o size=512m tmpfs /tmp
 mount -t tmpfs tmpfs /run
 exec </dev/null >/dev/console 2>&1
 
-for module in $(cat /modules/order); do
-    insmod "/modules/$module" || echo "init: cannot insert $module"
-done
 # Addresses can be used at once.
 for scope in all default; do
     echo 0 >"/proc/sys/net/ipv6/conf/$scope/accept_dad"
+done
+for module in $(cat /modules/order); do
+    insmod "/modules/$module" || echo "init: cannot insert $module"
 done
 ip link set lo up
 

@@ -1,7 +1,7 @@
 //! A virtual machine on the lab's cloud.
 
 use std::{
-    fs,
+    fmt, fs,
     net::{Ipv4Addr, Ipv6Addr},
     os::unix::net::UnixStream,
     path::Path,
@@ -28,7 +28,6 @@ const BOOT: Duration = Duration::from_secs(60);
 const COMMAND: Duration = Duration::from_secs(20);
 
 /// A virtual machine with a kernel of its own, whose NIC is on a cloud like any host's.
-#[derive(Debug)]
 pub struct Vm {
     /// Its name in the lab.
     pub name: String,
@@ -38,6 +37,8 @@ pub struct Vm {
     pub v6: Ipv6Addr,
     process: Process,
     agent: Mutex<Agent>,
+    // It lives in the cloud's namespace, and is still asked for evidence after the scenario.
+    _cloud: Arc<Cloud>,
 }
 
 impl Vm {
@@ -48,7 +49,7 @@ impl Vm {
     ///
     /// When a program is missing, the kernel cannot be had, or it does not boot in time; the text
     /// has the end of its console.
-    pub fn boot(lab: &Lab, cloud: &Cloud, name: &str, number: u8) -> Result<Arc<Self>> {
+    pub fn boot(lab: &Lab, cloud: &Arc<Cloud>, name: &str, number: u8) -> Result<Arc<Self>> {
         let image = Image::make()?;
         let v4 = Ipv4Addr::new(10, 77, 0, number);
         let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number));
@@ -120,6 +121,7 @@ impl Vm {
             v6,
             agent: Mutex::new(started?),
             process,
+            _cloud: Arc::clone(cloud),
         });
         vm.run(&format!(
             "ip link set {UNDERLAY} mtu {mtu} up\n\
@@ -187,7 +189,7 @@ impl Vm {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .run(script, limit)
-            .with_context(|| format!("{} and its script {script:?}", self.name))
+            .with_context(|| format!("{} does not answer", self.name))
     }
 
     /// Writes a file in the machine.
@@ -201,6 +203,12 @@ impl Vm {
         let text = text.trim_end_matches('\n');
         self.run(&format!("cat >{path} <<'{END}'\n{text}\n{END}"))
             .map(drop)
+    }
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the machine {}", self.name)
     }
 }
 

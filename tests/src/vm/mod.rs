@@ -3,6 +3,7 @@
 
 mod agent;
 mod archive;
+mod frr;
 mod image;
 mod join;
 mod kernel;
@@ -10,6 +11,7 @@ mod machine;
 mod pseudowire;
 mod transfer;
 
+pub use frr::VmFrr;
 pub use join::join_vm;
 pub use machine::Vm;
 pub use pseudowire::Pseudowire;
