@@ -1,0 +1,74 @@
+//! `l2ha check`.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{ConfigFile, FINE, USAGE, output};
+use crate::config::Config;
+
+/// Check a configuration file, and the cookie files it names
+///
+/// Every mistake is shown, each with its line and what to write instead. Nothing is changed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  l2ha check
+  l2ha check --config new.toml && systemctl reload l2ha
+  l2ha check --json | jq .errors")]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn main(self) -> Result<u8> {
+        let path = self.config.path;
+        let result = Config::load(&path);
+        let code = if result.is_ok() { FINE } else { USAGE };
+        match result {
+            _ if self.json => {
+                let errors = result
+                    .as_ref()
+                    .err()
+                    .map_or(&[][..], |errors| errors.errors());
+                output::json(&json!({
+                    "version": 1,
+                    "file": path,
+                    "ok": result.is_ok(),
+                    "errors": errors,
+                }))?;
+            }
+            Ok(config) => {
+                let ospf = match &config.ospf {
+                    Some(ospf) => format!("OSPF router {}", ospf.router_id),
+                    None => "no OSPF".to_owned(),
+                };
+                output::line(&format!(
+                    "{}: fine: node {}, {}, {ospf}, {}",
+                    path.display(),
+                    config.node.name,
+                    count(config.tunnels.len(), "tunnel"),
+                    count(config.services.len(), "service"),
+                ))?;
+            }
+            Err(errors) => {
+                eprintln!("{errors}");
+                eprintln!(
+                    "{}: {}",
+                    path.display(),
+                    count(errors.errors().len(), "mistake")
+                );
+            }
+        }
+        Ok(code)
+    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}

@@ -1,0 +1,126 @@
+//! `l2ha genkey`.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::{FINE, output};
+
+/// Make a random cookie
+///
+/// Every direction of a tunnel has a cookie of its own. The file that one end names as
+/// receive_cookie_file is the other end's send_cookie_file: copy it there, and keep it secret.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  l2ha genkey --output /etc/l2ha/client.receive
+  l2ha genkey --bytes 4 --output /etc/l2ha/client.send
+  l2ha genkey")]
+pub(super) struct Genkey {
+    /// Length of the cookie in bytes: 4 or 8
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = ["4", "8"])]
+    bytes: String,
+    /// File to write, which must not exist yet; it gets mode 0600. Without it the cookie is printed
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Genkey {
+    pub(super) fn main(self) -> Result<u8> {
+        let length: usize = self.bytes.parse()?;
+        let mut cookie = [0; 8];
+        let cookie = &mut cookie[..length];
+        getrandom::fill(cookie)
+            .map_err(|error| anyhow!("the kernel gives no random bytes: {error}"))?;
+        let hex: String = cookie.iter().map(|byte| format!("{byte:02x}")).collect();
+        match &self.output {
+            Some(path) => {
+                write(path, &hex)?;
+                eprintln!("{}: {length} random bytes", path.display());
+            }
+            None => output::line(&hex)?,
+        }
+        Ok(FINE)
+    }
+}
+
+/// Writes a new file that only its owner can read.
+fn write(path: &Path, hex: &str) -> Result<()> {
+    let shown = path.display();
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let mut file = match file {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
+            "{shown} is there already, and a tunnel may need it; remove it first if it is to be \
+             replaced"
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            bail!(
+                "{shown} cannot be made: make its folder first with `mkdir -p {}`",
+                folder.display()
+            )
+        }
+        Err(error) => bail!("{shown} cannot be made: {error}"),
+    };
+    let written = file
+        .write_all(format!("{hex}\n").as_bytes())
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a cookie would be taken for a wrong one later.
+        let _ = fs::remove_file(path);
+    }
+    written.with_context(|| format!("{shown} cannot be written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::Cookie;
+
+    fn genkey(bytes: &str, output: &Path) -> Result<u8> {
+        Genkey {
+            bytes: bytes.to_owned(),
+            output: Some(output.to_owned()),
+        }
+        .main()
+    }
+
+    #[test]
+    fn a_key_is_a_cookie_that_only_its_owner_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut seen = Vec::new();
+        for (name, bytes, length) in [("a", "8", 8), ("b", "8", 8), ("c", "4", 4)] {
+            let path = folder.path().join(name);
+            genkey(bytes, &path).unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o600);
+            let cookie = Cookie::from_hex(&fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(cookie.bytes().len(), length);
+            assert!(!seen.contains(&cookie), "the same twice");
+            seen.push(cookie);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(&path, "00112233").unwrap();
+        let error = genkey("8", &path).unwrap_err().to_string();
+        assert!(error.contains("is there already"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "00112233");
+        let error = genkey("8", &folder.path().join("none/key")).unwrap_err();
+        assert!(error.to_string().contains("mkdir -p"), "{error}");
+    }
+}

@@ -1,0 +1,55 @@
+//! The log: lines on standard error, for a terminal or a journal.
+
+use std::io::{self, IsTerminal as _};
+
+use anyhow::{Result, anyhow};
+use tracing_subscriber::EnvFilter;
+
+/// Starts the log. `level` is one of error, warn, info, debug and trace, or a filter such as
+/// `info,l2ha::routing=debug`.
+///
+/// # Errors
+///
+/// When `level` is neither.
+pub(super) fn start(level: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(level)
+        .map_err(|error| anyhow!("--log {level}: {error}; write, as an example, --log debug"))?;
+    let terminal = io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(terminal)
+        .try_init()
+        .map_err(|error| anyhow!("cannot start the log: {error}"))
+}
+
+/// Whether `level` can be understood, for the command line's parser.
+pub(super) fn parse(level: &str) -> Result<String, String> {
+    // A lone word that is no level would be taken for a module's name, and nothing be logged.
+    let words = level.split(',').filter(|word| !word.contains('='));
+    for word in words {
+        if !["error", "warn", "info", "debug", "trace", "off"].contains(&word) {
+            return Err(
+                "write error, warn, info, debug or trace, or module=level, with commas".to_owned(),
+            );
+        }
+    }
+    EnvFilter::try_new(level)
+        .map(|_| level.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_filters_are_understood() {
+        for good in ["info", "debug", "info,l2ha::routing=debug", "l2ha=trace"] {
+            assert_eq!(parse(good).as_deref(), Ok(good));
+        }
+        for bad in ["verbose", "", "l2ha=loud", "info,netlink"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The command line: one file per subcommand.
+
+mod check;
+mod genkey;
+mod log;
+mod ospf;
+mod output;
+mod run;
+mod socket;
+mod status;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config;
+
+/// Everything went well.
+const FINE: u8 = 0;
+/// It did not.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong; clap uses it too.
+const USAGE: u8 = 2;
+
+/// High availability for servers on networks that carry only unicast: L2TPv3 pseudowires, OSPFv3
+/// over them, and anycast addresses that outlive their servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "l2ha",
+    version,
+    after_help = "Examples:
+  l2ha genkey --output /etc/l2ha/client.receive
+  l2ha check
+  l2ha run --config /etc/l2ha/l2ha.toml
+  l2ha status
+
+Exit status: 0 fine, 1 failed, 2 wrong usage or configuration."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Status(status::Status),
+    Ospf(ospf::Ospf),
+    Genkey(genkey::Genkey),
+}
+
+/// `--config` of the commands that read a file.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// Configuration file
+    #[arg(long = "config", value_name = "FILE", default_value = config::DEFAULT_FILE)]
+    path: PathBuf,
+}
+
+/// Runs the command; what `main` does.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(run) => run.main(),
+        Command::Check(check) => check.main(),
+        Command::Status(status) => status.main(),
+        Command::Ospf(ospf) => ospf.main(),
+        Command::Genkey(genkey) => genkey.main(),
+    };
+    let code = result.unwrap_or_else(|error| {
+        if output::is_closed_pipe(&error) {
+            return FINE;
+        }
+        eprintln!("l2ha: {error:#}");
+        FAILED
+    });
+    ExitCode::from(code)
+}
+
+/// The command line's description, for what is compared with it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

@@ -1,0 +1,38 @@
+//! `l2ha run`.
+
+use anyhow::Result;
+
+use super::{ConfigFile, FINE, USAGE, log};
+use crate::{config::Config, daemon};
+
+/// Run the daemon in the foreground, until SIGTERM or SIGINT
+///
+/// SIGHUP reads the configuration again; a file with mistakes changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  l2ha run
+  l2ha run --config /etc/l2ha/l2ha.toml --log debug
+  l2ha run --log info,l2ha::routing=debug")]
+pub(super) struct Run {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// What to log: error, warn, info, debug or trace, or module=level, with commas
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log::parse)]
+    log: String,
+}
+
+impl Run {
+    pub(super) fn main(self) -> Result<u8> {
+        log::start(&self.log)?;
+        match Config::load(&self.config.path) {
+            Ok(config) => {
+                daemon::run(self.config.path, config)?;
+                Ok(FINE)
+            }
+            Err(errors) => {
+                eprintln!("{errors}");
+                Ok(USAGE)
+            }
+        }
+    }
+}

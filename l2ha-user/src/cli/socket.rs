@@ -1,0 +1,102 @@
+//! Which daemon is asked.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    config::{Config, DEFAULT_RUN_DIR},
+    control::{self, Command},
+};
+
+/// How the commands that ask find the daemon.
+#[derive(Debug, clap::Args)]
+pub(super) struct Daemon {
+    /// Control socket of the daemon [default: the only one in /run/l2ha]
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// Configuration file of the daemon, which says where its socket is
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Asks it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be found, or does not answer.
+    pub(super) fn ask(&self, command: Command) -> Result<Value> {
+        control::ask(&self.path()?, command)
+    }
+
+    fn path(&self) -> Result<PathBuf> {
+        match (&self.socket, &self.config) {
+            (Some(socket), _) => Ok(socket.clone()),
+            (None, Some(config)) => Ok(Config::load(config)?.node.socket()),
+            (None, None) => only_one(Path::new(DEFAULT_RUN_DIR)),
+        }
+    }
+}
+
+/// The only socket of a folder.
+fn only_one(folder: &Path) -> Result<PathBuf> {
+    let shown = folder.display();
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    };
+    let entries = entries.with_context(|| format!("cannot look into {shown}"))?;
+    let mut sockets: Vec<PathBuf> = entries
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "sock")
+        })
+        .collect();
+    sockets.sort();
+    match &sockets[..] {
+        [] => bail!(
+            "no daemon runs here: {shown} has no socket; start one with `l2ha run --config FILE`, \
+             or say with --socket or --config where it is"
+        ),
+        [socket] => Ok(socket.clone()),
+        several => {
+            let list: Vec<String> = several
+                .iter()
+                .map(|socket| format!("  --socket {}", socket.display()))
+                .collect();
+            bail!("several daemons run here, say which:\n{}", list.join("\n"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_socket_is_taken_and_several_are_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        let error = only_one(&gone).unwrap_err().to_string();
+        assert!(error.contains("l2ha run --config FILE"), "{error}");
+
+        let (one, two) = (folder.path().join("a.sock"), folder.path().join("b.sock"));
+        fs::write(folder.path().join("a.lock"), "").unwrap();
+        fs::write(&one, "").unwrap();
+        assert_eq!(only_one(folder.path()).unwrap(), one);
+        fs::write(&two, "").unwrap();
+        let error = only_one(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("--socket {}", two.display())),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! What is wrong with a node, in order of importance.
+
+use crate::control::Status;
+
+/// One sentence for each thing that is wrong; none when the node is healthy.
+pub(super) fn problems(status: &Status) -> Vec<String> {
+    let underlay = &status.underlay;
+    let mut problems = Vec::new();
+    match (&underlay.problem, &underlay.ifindex, &underlay.hook) {
+        (Some(problem), ..) => problems.push(format!("underlay: {problem}")),
+        (None, None, _) => {
+            problems.push(format!(
+                "underlay: interface {} is not there",
+                underlay.interface
+            ));
+        }
+        (None, Some(_), None) => problems.push(format!(
+            "underlay: no decapsulation program on {}",
+            underlay.interface
+        )),
+        (None, Some(_), Some(_)) => {}
+    }
+    for tunnel in &status.tunnels {
+        match (&tunnel.problem, tunnel.up) {
+            (Some(problem), _) => problems.push(format!("tunnel {}: {problem}", tunnel.name)),
+            (None, false) => problems.push(format!("tunnel {}: is not in place", tunnel.name)),
+            (None, true) => {}
+        }
+    }
+    for service in &status.services {
+        if !service.advertised {
+            problems.push(format!(
+                "service {}: {} is not advertised",
+                service.name, service.address
+            ));
+        }
+    }
+    problems
+}
