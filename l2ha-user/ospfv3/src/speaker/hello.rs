@@ -163,10 +163,14 @@ impl Speaker {
         neighbor.options = hello.options;
         let (id, router_id) = (peer.interface, peer.router_id);
         self.neighbor_event(now, id, router_id, NeighborEvent::HelloReceived);
+        let hears_us = hello.neighbors.contains(&self.config.router_id);
+        if is_new || !hears_us {
+            // Before any Database Description, so that it knows that we hear it.
+            self.hello_soon(now, id);
+        }
         if moved {
             self.content_changed(now);
         }
-        let hears_us = hello.neighbors.contains(&self.config.router_id);
         if renumbered && was_adjacent {
             // It is not the one we shared our database with: begin anew.
             let reason = Reason::InterfaceIdChanged;
@@ -177,9 +181,6 @@ impl Speaker {
             self.neighbor_event(now, id, router_id, event);
         } else {
             self.neighbor_event(now, id, router_id, NeighborEvent::OneWay);
-        }
-        if is_new || !hears_us {
-            self.hello_soon(now, id);
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ impl Speaker {
             Ordering::Greater => {
                 // RFC 2328 13 (5a)
                 let arrival = old.installed() + self.config.min_ls_arrival;
-                if old.origin == Origin::Flooded && now < arrival {
+                if !requested && old.origin == Origin::Flooded && now < arrival {
                     return Err(Refusal::MinLsArrival);
                 }
                 self.accept_lsa(now, peer, db_id, lsa, origin)

@@ -3,6 +3,8 @@
 mod external;
 mod schedule;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
