@@ -136,7 +136,7 @@ pub(super) const OSPF: Table = Table {
         required("router_id", "\"10.0.0.1\""),
         default("area", "\"0.0.0.0\""),
         default("hello_interval", "1"),
-        default("dead_interval", "4"),
+        optional("dead_interval", "4", "four times `hello_interval`"),
         default("cost", "10"),
         default("instance_id", "0"),
         default("retransmit_interval", "5"),
