@@ -19,7 +19,7 @@ use crate::{
     lab::{Lab, Resident, wait_for},
     process::Process,
     routing::LsaKey,
-    trio,
+    views,
 };
 
 /// How long the daemon may take to start or to end.
@@ -175,7 +175,7 @@ impl Daemon {
     ///
     /// When the daemon does not answer.
     pub fn full_neighbours(&self) -> Result<Vec<Ipv4Addr>> {
-        trio::full_neighbours(&self.ospf("neighbors")?)
+        views::full_neighbours(&self.ospf("neighbors")?)
     }
 
     /// The link state database.
@@ -184,7 +184,7 @@ impl Daemon {
     ///
     /// When the daemon does not answer.
     pub fn database(&self) -> Result<Vec<LsaKey>> {
-        trio::database(&self.ospf("database")?)
+        views::database(&self.ospf("database")?)
     }
 
     fn json(&self, words: &[&str]) -> Result<Value> {

@@ -24,6 +24,7 @@ mod snapshot;
 mod sweep;
 mod trio;
 mod tshark;
+mod views;
 pub mod vm;
 mod vty;
 mod wait;

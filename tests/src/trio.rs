@@ -9,8 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     bird::Bird,
@@ -297,63 +296,4 @@ impl Member {
             .map(|other| router_id(&other.host))
             .collect()
     }
-}
-
-/// Reads `l2ha ospf neighbors --json`.
-pub(crate) fn full_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
-    list(answer, "neighbors")?
-        .iter()
-        .filter(|neighbour| {
-            neighbour["state"]
-                .as_str()
-                .is_some_and(|state| state.eq_ignore_ascii_case("full"))
-        })
-        .map(|neighbour| {
-            let id = neighbour["router_id"].as_str().context("no router_id")?;
-            Ok(id.parse()?)
-        })
-        .collect()
-}
-
-/// Reads `l2ha ospf database --json`.
-pub(crate) fn database(answer: &Value) -> Result<Vec<LsaKey>> {
-    let mut lsas = list(answer, "lsas")?
-        .iter()
-        .map(|lsa| {
-            let number = |key: &str| number(&lsa[key]).with_context(|| format!("{key} in {lsa}"));
-            let router = lsa["advertising_router"].as_str().context("no router")?;
-            Ok(LsaKey {
-                ls_type: u16::try_from(number("type")?)?,
-                id: number("link_state_id")?,
-                router: router.parse()?,
-                sequence: number("sequence")?,
-                checksum: u16::try_from(number("checksum")?)?,
-                length: Some(u16::try_from(number("length")?)?),
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    lsas.sort();
-    Ok(lsas)
-}
-
-/// The list an answer holds, alone or under a name.
-fn list<'a>(answer: &'a Value, name: &str) -> Result<&'a Vec<Value>> {
-    answer
-        .as_array()
-        .or_else(|| answer[name].as_array())
-        .with_context(|| format!("no list of {name} in {answer}"))
-}
-
-/// A number, also as text in hex or as a dotted quad.
-fn number(value: &Value) -> Result<u32> {
-    if let Some(number) = value.as_u64() {
-        return Ok(u32::try_from(number)?);
-    }
-    let Some(text) = value.as_str() else {
-        bail!("{value} is not a number");
-    };
-    if let Some(hex) = text.strip_prefix("0x") {
-        return Ok(u32::from_str_radix(hex, 16)?);
-    }
-    Ok(u32::from(text.parse::<Ipv4Addr>()?))
 }
