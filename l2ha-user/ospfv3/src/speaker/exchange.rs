@@ -1,139 +1,20 @@
-//! The database exchange: RFC 2328 10.6, 10.8, and 7.2.
-
-use std::net::Ipv4Addr;
+//! The database exchange as it is received: RFC 2328 10.6 and 10.8.
 
 use super::Speaker;
-use super::hello::OPTIONS;
 use super::receive::{Peer, Refused};
 use crate::config::Time;
 use crate::counters::Refusal;
-use crate::lsdb::DbId;
-use crate::neighbor::{NeighborEvent, NeighborState};
-use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, LsaHeader, LsaKey, PacketBody};
+use crate::neighbor::{Exchange, NeighborEvent, NeighborState};
+use crate::wire::{DatabaseDescription, DdFlags, LsaHeader, LsaKey, Options};
 
-const INITIAL: DdFlags = DdFlags {
+/// The flags of the first packet of an exchange.
+pub(super) const INITIAL: DdFlags = DdFlags {
     init: true,
     more: true,
     master: true,
 };
 
 impl Speaker {
-    /// Entering ExStart: claim to be the master (RFC 2328 10.3, 10.8).
-    pub(super) fn start_exchange(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
-        let Some(interface) = self.interfaces.get_mut(&id) else {
-            return;
-        };
-        let mtu = interface.config.mtu;
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
-            return;
-        };
-        let exchange = &mut neighbor.exchange;
-        exchange.sequence = exchange.sequence.wrapping_add(1);
-        exchange.master = true;
-        exchange.last_received = None;
-        exchange.last_sent = Some(DatabaseDescription {
-            options: OPTIONS,
-            mtu,
-            flags: INITIAL,
-            sequence: exchange.sequence,
-            headers: Vec::new(),
-        });
-        self.repeat_dd(now, id, router_id);
-    }
-
-    /// Entering Exchange: list everything the neighbour should know of (RFC 2328 10.3).
-    pub(super) fn list_database(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
-        let Some(interface) = self.interfaces.get_mut(&id) else {
-            return;
-        };
-        let again = now + interface.config.retransmit();
-        let databases = [DbId::Link(id), DbId::Area(interface.config.area), DbId::As];
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
-            return;
-        };
-        neighbor.exchange.summary.clear();
-        for (_, database) in databases
-            .iter()
-            .filter_map(|id| self.databases.get_key_value(id))
-        {
-            for (key, entry) in database.iter() {
-                if entry.is_max_age(now) {
-                    // RFC 2328 10.3: dead ones are flooded to it rather than described.
-                    neighbor.expect_ack(*key, again);
-                } else {
-                    neighbor.exchange.summary.push_back(*key);
-                }
-            }
-        }
-    }
-
-    /// Sends the last Database Description again. As master, until it is answered.
-    pub(super) fn repeat_dd(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
-        let Some(interface) = self.interfaces.get_mut(&id) else {
-            return;
-        };
-        let again = now + interface.config.retransmit();
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
-            return;
-        };
-        let Some(dd) = neighbor.exchange.last_sent.clone() else {
-            return;
-        };
-        let repeats = neighbor.exchange.master
-            && matches!(
-                neighbor.state,
-                NeighborState::ExStart | NeighborState::Exchange
-            );
-        neighbor.exchange.repeat_at = repeats.then_some(again);
-        let address = neighbor.address;
-        let destination = interface.unicast(address);
-        self.send(id, destination, PacketBody::DatabaseDescription(dd));
-    }
-
-    /// Describes the next part of the database.
-    fn send_next_dd(&mut self, now: Time, peer: Peer) {
-        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
-            return;
-        };
-        let mtu = interface.config.mtu;
-        let room = interface.body_room() - DatabaseDescription::FIXED_LEN;
-        let databases = [
-            DbId::Link(peer.interface),
-            DbId::Area(interface.config.area),
-            DbId::As,
-        ];
-        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
-            return;
-        };
-        let mut headers = Vec::new();
-        while headers.len() < room / LSA_HEADER_LEN {
-            let Some(key) = neighbor.exchange.summary.pop_front() else {
-                break;
-            };
-            let entry = databases
-                .iter()
-                .find_map(|id| self.databases.get(id).and_then(|db| db.get(&key)));
-            // One that has died since is flooded instead.
-            if let Some(entry) = entry.filter(|entry| !entry.is_max_age(now)) {
-                headers.push(entry.header(now));
-            }
-        }
-        let exchange = &mut neighbor.exchange;
-        let more = !exchange.summary.is_empty();
-        exchange.last_sent = Some(DatabaseDescription {
-            options: OPTIONS,
-            mtu,
-            flags: DdFlags {
-                init: false,
-                more,
-                master: exchange.master,
-            },
-            sequence: exchange.sequence,
-            headers,
-        });
-        self.repeat_dd(now, peer.interface, peer.router_id);
-    }
-
     /// RFC 2328 10.6.
     pub(super) fn receive_dd(
         &mut self,
@@ -357,7 +238,7 @@ impl Speaker {
         neighbor.requests.insert(key, *header);
     }
 
-    fn exchange_mut(&mut self, peer: Peer) -> Option<&mut crate::neighbor::Exchange> {
+    fn exchange_mut(&mut self, peer: Peer) -> Option<&mut Exchange> {
         let interface = self.interfaces.get_mut(&peer.interface)?;
         interface
             .neighbors
@@ -366,9 +247,6 @@ impl Speaker {
     }
 }
 
-fn is_duplicate(
-    last: Option<(DdFlags, crate::wire::Options, u32)>,
-    dd: &DatabaseDescription,
-) -> bool {
+fn is_duplicate(last: Option<(DdFlags, Options, u32)>, dd: &DatabaseDescription) -> bool {
     last == Some((dd.flags, dd.options, dd.sequence))
 }

@@ -3,6 +3,8 @@
 mod acks;
 mod adjacency;
 mod aging;
+mod describe;
+mod desired;
 mod exchange;
 mod flood;
 mod hello;
@@ -143,7 +145,8 @@ impl Speaker {
     }
 
     /// Replaces the prefixes advertised with an interface. What was withdrawn is flushed at once;
-    /// what is new and local is advertised at once. See `docs` on [`StubPrefix::local`].
+    /// what is new and local is advertised at once. See
+    /// [`StubPrefix::local`].
     pub fn set_prefixes(&mut self, now: Time, interface: u32, prefixes: Vec<StubPrefix>) {
         self.clock = now;
         let Some(interface) = self.interfaces.get_mut(&interface) else {

@@ -49,7 +49,7 @@ impl Speaker {
         let own: BTreeSet<Prefix> = areas
             .iter()
             .flat_map(|area| self.area_prefixes(*area))
-            .map(|(_, stub)| stub.prefix)
+            .map(|stub| stub.prefix)
             .collect();
         let mut routes = spf::routes(&inputs, external, &link_local, self.config.max_paths);
         // What we have ourselves is nearest here: an anycast address of ours never leads away.

@@ -4,6 +4,7 @@
 //! believes a length field without checking it; `decode(encode(x)) == x` for everything in here.
 
 mod body;
+mod body_codec;
 mod checksum;
 mod exchange;
 mod hello;

@@ -1,115 +1,16 @@
-//! The flooding procedure, packet by packet: node 1 is a real neighbour of node 0, and packets are
-//! forged in its name.
+//! The flooding procedure, packet by packet.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::wire::{
-    ALL_SPF_ROUTERS, BadLsa, Header, INITIAL_SEQUENCE, Lsa, LsaBody, LsaHeader, LsaKey, LsaType,
-    MAX_AGE, MAX_SEQUENCE, Options, Packet, PacketBody, Router, RouterBits,
+    INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE, PacketBody,
 };
 use ospfv3::{Limits, NeighborState, Refusal};
 
 use crate::net::{Frame, Net, link_local, own_prefix, router_id};
 
-const STRANGER: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
-
-/// 0 - 1 and 0 - 2, all Full.
-fn net() -> Net {
-    let mut net = Net::build(4, 3, &[(0, 1, 10), (0, 2, 10)]);
-    net.run(Duration::from_secs(20));
-    net.captured = Some(Vec::new());
-    net
-}
-
-fn forge(net: &mut Net, body: PacketBody) {
-    let [to, from] = net.links[0].ends;
-    let source = link_local(from);
-    let header = Header {
-        router_id: router_id(1),
-        area: Ipv4Addr::UNSPECIFIED,
-        instance_id: 0,
-    };
-    let bytes = Packet { header, body }.encode(source, ALL_SPF_ROUTERS);
-    net.deliver(&Frame {
-        to,
-        source,
-        destination: ALL_SPF_ROUTERS,
-        bytes,
-    });
-}
-
-fn update(net: &mut Net, lsa: &Lsa) {
-    forge(net, PacketBody::LinkStateUpdate(vec![Ok(lsa.clone())]));
-}
-
-fn router_lsa(adv: Ipv4Addr, sequence: i32) -> Lsa {
-    let key = LsaKey {
-        ty: LsaType::ROUTER,
-        id: 0,
-        adv,
-    };
-    let options = Options::V6.union(Options::R);
-    let body = Router {
-        bits: RouterBits::default(),
-        options,
-        links: Vec::new(),
-    };
-    Lsa::build(key, sequence, &LsaBody::Router(body)).unwrap()
-}
-
-/// What node 0 has sent to a node since the last look.
-fn sent_to(net: &mut Net, node: usize) -> Vec<PacketBody> {
-    let frames = net.captured.as_mut().unwrap();
-    let mine: Vec<Frame> = frames
-        .iter()
-        .filter(|f| f.to.node == node)
-        .cloned()
-        .collect();
-    frames.clear();
-    let of_0 = |f: &Frame| {
-        let packet = Packet::decode(&f.bytes, f.source, f.destination).unwrap();
-        (packet.header.router_id == router_id(0)).then_some(packet.body)
-    };
-    mine.iter().filter_map(of_0).collect()
-}
-
-fn updates(bodies: &[PacketBody]) -> Vec<LsaHeader> {
-    let of = |body: &PacketBody| match body {
-        PacketBody::LinkStateUpdate(lsas) => lsas
-            .iter()
-            .filter_map(|lsa: &Result<Lsa, BadLsa>| lsa.as_ref().ok())
-            .map(|lsa| *lsa.header())
-            .collect(),
-        _ => Vec::new(),
-    };
-    bodies.iter().flat_map(of).collect()
-}
-
-fn acks(bodies: &[PacketBody]) -> Vec<LsaHeader> {
-    let of = |body: &PacketBody| match body {
-        PacketBody::LinkStateAck(headers) => headers.clone(),
-        _ => Vec::new(),
-    };
-    bodies.iter().flat_map(of).collect()
-}
-
-fn has(net: &Net, node: usize, adv: Ipv4Addr) -> bool {
-    net.node(node)
-        .database()
-        .lsas
-        .iter()
-        .any(|lsa| lsa.advertising_router == adv)
-}
-
-fn refused(net: &Net, reason: Refusal) -> u64 {
-    net.node(0)
-        .counters()
-        .refused
-        .get(&reason)
-        .copied()
-        .unwrap_or(0)
-}
+use crate::forge::*;
 
 #[test]
 fn newer_is_flooded_on_and_acknowledged_with_delay() {
@@ -372,37 +273,6 @@ fn wrong_addresses() {
     frame.to.interface = 12345;
     net.deliver(&frame);
     assert_eq!(refused(&net, Refusal::UnknownInterface), 1);
-}
-
-fn aged(lsa: &Lsa, age: u16) -> Vec<u8> {
-    let header = Header {
-        router_id: router_id(1),
-        area: Ipv4Addr::UNSPECIFIED,
-        instance_id: 0,
-    };
-    let body = PacketBody::LinkStateUpdate(vec![Ok(lsa.clone())]);
-    let packet = Packet { header, body }.encode(Ipv6Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
-    let mut bytes = packet[20..].to_vec();
-    bytes[..2].copy_from_slice(&age.to_be_bytes());
-    bytes
-}
-
-fn forge_raw_update(net: &mut Net, lsa: &[u8]) {
-    let [to, from] = net.links[0].ends;
-    let (source, destination) = (link_local(from), ALL_SPF_ROUTERS);
-    let mut bytes = vec![3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-    bytes[4..8].copy_from_slice(&router_id(1).octets());
-    bytes.extend(lsa);
-    let length = bytes.len() as u16;
-    bytes[2..4].copy_from_slice(&length.to_be_bytes());
-    let checksum = ospfv3::wire::pseudo_header_checksum(source, destination, &bytes);
-    bytes[12..14].copy_from_slice(&checksum.to_be_bytes());
-    net.deliver(&Frame {
-        to,
-        source,
-        destination,
-        bytes,
-    });
 }
 
 #[test]

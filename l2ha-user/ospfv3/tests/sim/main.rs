@@ -4,6 +4,7 @@ mod basics;
 mod convergence;
 mod failover;
 mod flooding;
+mod forge;
 mod mismatch;
 mod net;
 mod origination;

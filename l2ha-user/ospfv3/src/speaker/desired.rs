@@ -1,0 +1,257 @@
+//! What we should say: the LSAs of RFC 5340 4.4.3 as they follow from interfaces, adjacencies and
+//! prefixes at this moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use super::Speaker;
+use super::hello::OPTIONS;
+use crate::config::{InterfaceConfig, StubPrefix, Time};
+use crate::interface::Interface;
+use crate::lsdb::DbId;
+use crate::wire::{
+    IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LsaBody, LsaKey, LsaType, Options, Prefix,
+    PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
+};
+
+/// What no path is worth: MaxLinkMetric, RFC 6987 2.
+const MAX_LINK_METRIC: u16 = 0xffff;
+/// Link State IDs of the Intra-Area-Prefix-LSAs: 1 to 0xffff carry one local prefix each, multiples
+/// of 0x10000 carry all the others.
+const GROUP_STEP: u32 = 0x1_0000;
+/// A link has one Link-LSA, which should travel unfragmented.
+const MAX_LINK_PREFIXES: usize = 50;
+
+type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
+
+impl Speaker {
+    /// Everything we should originate now.
+    pub(super) fn desired(&mut self, now: Time) -> Desired {
+        let mut desired = Desired::new();
+        if self.stopped {
+            return desired;
+        }
+        let areas: BTreeSet<Ipv4Addr> = self
+            .interfaces
+            .values()
+            .filter(|interface| interface.advertises())
+            .map(|interface| interface.config.area)
+            .collect();
+        for interface in self
+            .interfaces
+            .values()
+            .filter(|interface| interface.speaks())
+        {
+            let key = self.own_key(LsaType::LINK, interface.config.id);
+            let body = link_lsa(&interface.config);
+            desired.insert((DbId::Link(interface.config.id), key), body);
+        }
+        for area in areas {
+            self.desired_router(area, &mut desired);
+            self.desired_prefixes(now, area, &mut desired);
+        }
+        desired
+    }
+
+    fn own_key(&self, ty: LsaType, id: u32) -> LsaKey {
+        LsaKey {
+            ty,
+            id,
+            adv: self.config.router_id,
+        }
+    }
+
+    /// RFC 5340 4.4.3.2.
+    fn desired_router(&self, area: Ipv4Addr, desired: &mut Desired) {
+        let links = self.advertised_links(area);
+        let id = DbId::Area(area);
+        let first = self.own_key(LsaType::ROUTER, 0);
+        let unknown = self
+            .databases
+            .get(&id)
+            .is_none_or(|db| db.get(&first).is_none());
+        if links.is_empty() && unknown {
+            // Before the first adjacency there is nobody to tell, and an LSA without links now
+            // would only hold the one with links back for MinLSInterval.
+            return;
+        }
+        // R clear: no traffic through us (RFC 5340 4.8.1).
+        let drained = if self.drained {
+            Options::R
+        } else {
+            Options::default()
+        };
+        let room = self.lsa_room(area) - 4;
+        let most = (room / RouterLink::LEN).max(1);
+        let mut chunks: Vec<&[RouterLink]> = links.chunks(most).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
+        }
+        for (number, links) in (0u32..).zip(chunks) {
+            let body = Router {
+                bits: RouterBits::default(),
+                options: OPTIONS.without(drained),
+                links: links.to_vec(),
+            };
+            desired.insert(
+                (id, self.own_key(LsaType::ROUTER, number)),
+                LsaBody::Router(body),
+            );
+        }
+    }
+
+    fn advertised_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
+        let mut links = self.router_links(area);
+        if self.drained {
+            // RFC 6987 2
+            for link in &mut links {
+                link.metric = MAX_LINK_METRIC;
+            }
+        }
+        links
+    }
+
+    /// RFC 5340 4.4.3.9.
+    fn desired_prefixes(&mut self, now: Time, area: Ipv4Addr, desired: &mut Desired) {
+        let mut local: BTreeMap<Prefix, u16> = BTreeMap::new();
+        let mut others: BTreeMap<Prefix, u16> = BTreeMap::new();
+        for stub in self.area_prefixes(area) {
+            let set = if stub.local { &mut local } else { &mut others };
+            let metric = set.entry(stub.prefix).or_insert(stub.metric);
+            *metric = stub.metric.min(*metric);
+        }
+        others.retain(|prefix, _| !local.contains_key(prefix));
+        self.assign_prefix_ids(now, area, &local);
+        let router = self.config.router_id;
+        let body = |prefixes: Vec<PrefixEntry>| {
+            LsaBody::IntraAreaPrefix(IntraAreaPrefix {
+                referenced_type: LsaType::ROUTER,
+                referenced_id: 0,
+                referenced_router: router,
+                prefixes,
+            })
+        };
+        let id = DbId::Area(area);
+        for (prefix, metric) in local {
+            let Some(number) = self.prefix_ids.get(&(area, prefix)) else {
+                continue;
+            };
+            let metric = if self.drained {
+                MAX_LINK_METRIC
+            } else {
+                metric
+            };
+            let options = if prefix.len() == 128 {
+                PrefixOptions::LA
+            } else {
+                PrefixOptions::default()
+            };
+            let key = self.own_key(LsaType::INTRA_AREA_PREFIX, *number);
+            desired.insert(
+                (id, key),
+                body(vec![PrefixEntry {
+                    prefix,
+                    options,
+                    metric,
+                }]),
+            );
+        }
+        let room = self.lsa_room(area) - IntraAreaPrefix::FIXED_LEN;
+        let mut number = 0u32;
+        let mut chunk: Vec<PrefixEntry> = Vec::new();
+        let mut bytes = 0;
+        for (prefix, metric) in others {
+            let entry = PrefixEntry {
+                prefix,
+                options: PrefixOptions::default(),
+                metric,
+            };
+            if bytes + entry.encoded_len() > room {
+                let key = self.own_key(LsaType::INTRA_AREA_PREFIX, number);
+                desired.insert((id, key), body(std::mem::take(&mut chunk)));
+                number = number.wrapping_add(GROUP_STEP);
+                bytes = 0;
+            }
+            bytes += entry.encoded_len();
+            chunk.push(entry);
+        }
+        if !chunk.is_empty() {
+            let key = self.own_key(LsaType::INTRA_AREA_PREFIX, number);
+            desired.insert((id, key), body(chunk));
+        }
+    }
+
+    /// Prefixes of an area's interfaces that are up.
+    pub(super) fn area_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+        self.interfaces
+            .values()
+            .filter(move |interface| interface.config.area == area && interface.advertises())
+            .flat_map(|interface| &interface.config.prefixes)
+            // RFC 5340 4.4.3.9: no link-local prefixes.
+            .filter(|stub| !stub.prefix.is_link_local())
+    }
+
+    /// Gives every local prefix an LSA of its own. A prefix that comes back soon after it was
+    /// withdrawn gets a fresh one: another LSA, so MinLSInterval does not hold it back.
+    fn assign_prefix_ids(&mut self, now: Time, area: Ipv4Addr, local: &BTreeMap<Prefix, u16>) {
+        self.prefix_ids
+            .retain(|(of, prefix), _| *of != area || local.contains_key(prefix));
+        let mut taken: BTreeSet<u32> = self
+            .prefix_ids
+            .iter()
+            .filter(|((of, _), _)| *of == area)
+            .map(|(_, number)| *number)
+            .collect();
+        let id = DbId::Area(area);
+        let resting: BTreeSet<u32> = self
+            .own
+            .iter()
+            .filter(|((db, key), own)| {
+                *db == id
+                    && key.ty == LsaType::INTRA_AREA_PREFIX
+                    && now < own.at + self.config.min_ls_interval
+            })
+            .map(|((_, key), _)| key.id)
+            .collect();
+        for prefix in local.keys() {
+            if self.prefix_ids.contains_key(&(area, *prefix)) {
+                continue;
+            }
+            let free = (1..GROUP_STEP).find(|n| !taken.contains(n) && !resting.contains(n));
+            let Some(number) = free else { return };
+            taken.insert(number);
+            self.prefix_ids.insert((area, *prefix), number);
+        }
+    }
+
+    /// Bytes of body an LSA may have to travel unfragmented through the area.
+    fn lsa_room(&self, area: Ipv4Addr) -> usize {
+        let rooms = self
+            .interfaces
+            .values()
+            .filter(|interface| interface.config.area == area && interface.speaks())
+            .map(Interface::body_room);
+        rooms.min().unwrap_or(1200) - 4 - LSA_HEADER_LEN
+    }
+}
+
+/// RFC 5340 4.4.3.8.
+fn link_lsa(config: &InterfaceConfig) -> LsaBody {
+    let prefixes = config
+        .prefixes
+        .iter()
+        .filter(|stub| !stub.local && !stub.prefix.is_link_local())
+        .map(|stub| PrefixEntry {
+            prefix: stub.prefix,
+            options: PrefixOptions::default(),
+            metric: 0,
+        })
+        .take(MAX_LINK_PREFIXES)
+        .collect();
+    LsaBody::Link(LinkBody {
+        priority: config.priority,
+        options: OPTIONS,
+        link_local: config.link_local,
+        prefixes,
+    })
+}

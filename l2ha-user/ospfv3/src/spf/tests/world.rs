@@ -1,0 +1,183 @@
+//! Databases written by hand.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::{AreaInput, Nexthop, RootLink, Route, routes};
+use crate::lsdb::{Lsdb, Origin};
+use crate::wire::{
+    INITIAL_SEQUENCE, IntraAreaPrefix, LinkKind, Lsa, LsaBody, LsaKey, LsaType, Network, Options,
+    Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
+};
+
+pub(super) const NORMAL: Options = Options::V6.union(Options::R).union(Options::E);
+pub(super) const NOW: Duration = Duration::from_secs(100);
+
+pub(super) fn id(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(number)
+}
+
+pub(super) fn prefix(text: &str) -> Prefix {
+    let (addr, len) = text.split_once('/').unwrap();
+    Prefix::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
+}
+
+/// The link-local address of a router's interface.
+pub(super) fn address(router: u32, interface: u32) -> Ipv6Addr {
+    Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(router) << 32 | u128::from(interface))
+}
+
+pub(super) fn p2p(metric: u16, own: u32, neighbor: u32, its: u32) -> RouterLink {
+    RouterLink {
+        kind: LinkKind::PointToPoint,
+        metric,
+        interface_id: own,
+        neighbor_interface_id: its,
+        neighbor_router_id: id(neighbor),
+    }
+}
+
+pub(super) fn transit(metric: u16, own: u32, dr: u32, its: u32) -> RouterLink {
+    RouterLink {
+        kind: LinkKind::Transit,
+        ..p2p(metric, own, dr, its)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) area: Lsdb,
+    pub(super) external: Lsdb,
+    pub(super) links: Vec<RootLink>,
+}
+
+impl World {
+    pub(super) fn add(&mut self, ty: LsaType, lsid: u32, adv: u32, body: LsaBody) {
+        let key = LsaKey {
+            ty,
+            id: lsid,
+            adv: id(adv),
+        };
+        let lsa = Arc::new(Lsa::build(key, INITIAL_SEQUENCE, &body).unwrap());
+        let db = if ty == LsaType::AS_EXTERNAL {
+            &mut self.external
+        } else {
+            &mut self.area
+        };
+        db.install(lsa, NOW, Origin::Flooded);
+    }
+
+    pub(super) fn router(&mut self, adv: u32, links: &[RouterLink]) {
+        self.router_as(adv, 0, NORMAL, RouterBits::default(), links);
+    }
+
+    pub(super) fn router_as(
+        &mut self,
+        adv: u32,
+        lsid: u32,
+        options: Options,
+        bits: RouterBits,
+        links: &[RouterLink],
+    ) {
+        let links = links.to_vec();
+        self.add(
+            LsaType::ROUTER,
+            lsid,
+            adv,
+            LsaBody::Router(Router {
+                bits,
+                options,
+                links,
+            }),
+        );
+    }
+
+    pub(super) fn network(&mut self, dr: u32, interface: u32, attached: &[u32]) {
+        let attached = attached.iter().copied().map(id).collect();
+        let body = LsaBody::Network(Network {
+            options: NORMAL,
+            attached,
+        });
+        self.add(LsaType::NETWORK, interface, dr, body);
+    }
+
+    pub(super) fn prefixes(
+        &mut self,
+        adv: u32,
+        of: (LsaType, u32),
+        prefixes: &[(&str, u16, PrefixOptions)],
+    ) {
+        let entry = |(text, metric, options): &(&str, u16, PrefixOptions)| PrefixEntry {
+            prefix: prefix(text),
+            options: *options,
+            metric: *metric,
+        };
+        let body = IntraAreaPrefix {
+            referenced_type: of.0,
+            referenced_id: of.1,
+            referenced_router: id(adv),
+            prefixes: prefixes.iter().map(entry).collect(),
+        };
+        self.add(
+            LsaType::INTRA_AREA_PREFIX,
+            of.1,
+            adv,
+            LsaBody::IntraAreaPrefix(body),
+        );
+    }
+
+    pub(super) fn host(&mut self, adv: u32) {
+        let text = format!("2001:db8::{adv}/128");
+        self.prefixes(adv, (LsaType::ROUTER, 0), &[(&text, 0, PrefixOptions::LA)]);
+    }
+
+    /// A link of the root: over its interface to router `neighbor`'s interface.
+    pub(super) fn root(&mut self, metric: u16, own: u32, neighbor: u32, its: u32) {
+        let link = p2p(metric, own, neighbor, its);
+        let address = Some(address(neighbor, its));
+        self.links.push(RootLink {
+            interface: own,
+            link,
+            address,
+        });
+    }
+
+    pub(super) fn routes(&self) -> BTreeMap<Prefix, Route> {
+        let input = AreaInput {
+            root: id(1),
+            links: self.links.clone(),
+            database: &self.area,
+            now: NOW,
+        };
+        let link_local =
+            |_: u32, router: Ipv4Addr, interface| Some(address(router.to_bits(), interface));
+        routes(&[input], &self.external, &link_local, 8)
+    }
+
+    /// Metric and next hops.
+    pub(super) fn route(&self, text: &str) -> Option<(u32, Vec<Nexthop>)> {
+        self.routes()
+            .remove(&prefix(text))
+            .map(|route| (route.metric, route.nexthops))
+    }
+
+    /// 1 - 2 - 3 in a line, cost 10 each.
+    pub(super) fn line() -> Self {
+        let mut world = Self::default();
+        world.root(10, 10, 2, 20);
+        world.router(2, &[p2p(10, 20, 1, 10), p2p(10, 21, 3, 30)]);
+        world.router(3, &[p2p(10, 30, 2, 21)]);
+        world.host(2);
+        world.host(3);
+        world
+    }
+}
+
+pub(super) fn via(interface: u32, router: u32, its: u32) -> Nexthop {
+    Nexthop {
+        interface,
+        address: Some(address(router, its)),
+    }
+}
