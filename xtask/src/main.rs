@@ -1,6 +1,8 @@
 //! Everything that is done with l2ha's source: `cargo xtask --help`.
 
 mod cmd;
+mod deps;
+mod lint;
 mod packages;
 mod run;
 mod setup;
@@ -22,6 +24,8 @@ enum Task {
     Setup(setup::Options),
     /// Show the main job live in network namespaces; with --config, run the daemon on this host
     Run(run::Options),
+    /// Check formatting, lints, and the dependencies' licences and versions
+    Lint(lint::Options),
     /// Run every test; install what they need
     Test(test::Options),
 }
@@ -30,6 +34,7 @@ fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Setup(options) => setup::run(&options),
         Task::Run(options) => run::run(&options),
+        Task::Lint(options) => lint::lint(&options),
         Task::Test(options) => test::test(&options),
     }
 }
