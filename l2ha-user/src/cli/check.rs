@@ -38,6 +38,7 @@ impl Check {
                     "file": path,
                     "ok": result.is_ok(),
                     "errors": errors,
+                    "notes": result.as_ref().map(Config::notes).unwrap_or_default(),
                 }))?;
             }
             Ok(config) => {
@@ -52,6 +53,9 @@ impl Check {
                     count(config.tunnels.len(), "tunnel"),
                     count(config.services.len(), "service"),
                 ))?;
+                for note in config.notes() {
+                    output::line(&format!("note: {note}"))?;
+                }
             }
             Err(errors) => {
                 eprintln!("{errors}");

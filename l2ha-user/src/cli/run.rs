@@ -26,6 +26,9 @@ impl Run {
         log::start(&self.log)?;
         match Config::load(&self.config.path) {
             Ok(config) => {
+                for note in config.notes() {
+                    tracing::info!("note: {note}");
+                }
                 daemon::run(self.config.path, config)?;
                 Ok(FINE)
             }

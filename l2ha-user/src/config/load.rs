@@ -76,11 +76,8 @@ fn parse(text: &str, folder: &Path) -> Result<Config, Vec<ConfigError>> {
                 key: String::new(),
             };
             let line = text.lines().nth(place.line - 1).unwrap_or_default();
-            report.error(
-                &place,
-                format!("not TOML: {}", error.message()),
-                syntax::remedy(line, error.message()),
-            );
+            let what = syntax::what(line, error.message());
+            report.error(&place, what, syntax::remedy(line, error.message()));
         }
         return Err(report.into_errors());
     }

@@ -9,6 +9,7 @@ mod cookie_file;
 mod error;
 mod load;
 mod names;
+mod notes;
 mod ospf;
 mod report;
 mod schema;

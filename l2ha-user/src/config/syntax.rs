@@ -2,6 +2,16 @@
 
 use super::schema::{TABLES, Table};
 
+/// What is wrong with a line, which the parser has said in a message.
+pub(super) fn what(line: &str, message: &str) -> String {
+    match line.split_once('=') {
+        Some((key, _)) if message == "duplicate key" => {
+            format!("not TOML: the key `{}` is there a second time", key.trim())
+        }
+        _ => format!("not TOML: {message}"),
+    }
+}
+
 /// A corrected line, or what lines look like.
 pub(super) fn remedy(line: &str, message: &str) -> String {
     let line = line.trim();

@@ -1,0 +1,34 @@
+//! What is no mistake, but rarely meant.
+
+use super::{Config, Encapsulation};
+
+/// Azure drops packets from and to this UDP port: it uses it itself.
+const AZURE_PORT: u16 = 65330;
+
+impl Config {
+    /// A sentence for each thing that works but is rarely meant.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for tunnel in &self.tunnels {
+            let name = &tunnel.name;
+            if let Encapsulation::Udp {
+                local_port,
+                remote_port,
+            } = tunnel.encapsulation
+                && [local_port, remote_port].contains(&AZURE_PORT)
+            {
+                notes.push(format!(
+                    "tunnel {name}: Azure keeps UDP port {AZURE_PORT} for itself and drops its \
+                     packets; write another port if a peer is there"
+                ));
+            }
+            if tunnel.receive_cookie.bytes().is_empty() {
+                notes.push(format!(
+                    "tunnel {name}: without a receive_cookie_file, whoever can send with the \
+                     peer's address can inject frames"
+                ));
+            }
+        }
+        notes
+    }
+}

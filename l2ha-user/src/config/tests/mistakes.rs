@@ -1,0 +1,232 @@
+//! One mistake at a time: each is found with its line, and the remedy shows what to write.
+
+use super::*;
+
+/// One mistake: what is replaced in [`GOOD`] by what; the line, the key, a part of what is wrong
+/// and a part of the remedy.
+type Mistake<'a> = (&'a str, &'a str, usize, &'a str, &'a str, &'a str);
+
+#[rustfmt::skip]
+fn mistakes() -> Vec<Mistake<'static>> {
+    let end = "2001:db8::80\"\n";
+    let peer = "peer_session_id = 2001";
+    vec![
+        // The file as a whole.
+        ("[node]\nname = \"server-1\"", "", 18, "node", "section is missing", "add a line `[node]`, and below it `name = \"server-1\"`"),
+        ("[ospf]", "[opsf]", 14, "opsf", "no section `opsf`", "did you mean `[ospf]`?"),
+        ("[ospf]", "[weather]\n[ospf]", 14, "weather", "no section `weather`", "there are `node`, `underlay`, `tunnels`, `ospf` and `services`"),
+        ("[node]\n", "interface = \"eth1\"\n[node]\n", 1, "interface", "outside of every section", "move it below the line `[underlay]`"),
+        ("[[tunnels]]", "[tunnels]", 8, "tunnels", "is one section", "write `[[tunnels]]`, with two brackets"),
+        ("[ospf]", "[[ospf]]", 14, "ospf", "only one [ospf]", "write `[ospf]` instead of `[[ospf]]`"),
+        ("[node]\nname", "node", 1, "node", "must be a section, not a string", "write `[node]` on a line of its own"),
+        ("[node]\n", "[[node]\n", 1, "", "not TOML", "write `[node]`"),
+        ("\"server-1\"", "\"server-1", 2, "", "not TOML", "write `name = \"server-1\"`"),
+        ("name = \"client\"\n", "name = \"client\"\nname = \"again\"\n", 10, "", "the key `name` is there a second time", "keep one of the two"),
+        // Unknown keys and wrong kinds.
+        ("remote =", "remot =", 10, "tunnels[0].remot", "no key `remot`", "did you mean `remote`?"),
+        ("remote =", "session-id = 7\nremote =", 10, "tunnels[0].session-id", "no key", "did you mean `session_id`?"),
+        ("remote =", "colour = 7\nremote =", 10, "tunnels[0].colour", "no key", "remove it; [[tunnels]] has `name`, `interface`"),
+        ("remote =", "send_cookie = \"00112233\"\nremote =", 10, "tunnels[0].send_cookie", "no key", "`send_cookie_file = \"FILE\"`"),
+        ("\"server-1\"", "1", 2, "node.name", "must be a string, not a whole number", "write `name = \"1\"`"),
+        ("1001", "\"1001\"", 11, "tunnels[0].session_id", "must be a whole number, not a string", "write `session_id = 1001`"),
+        ("1001", "1.5", 11, "tunnels[0].session_id", "not a decimal number", "write `session_id = 1001`"),
+        ("[\"10.77.0.1\"]", "\"10.77.0.1\"", 6, "underlay.addresses", "must be an array of strings", "write `addresses = [\"10.77.0.1\"]`"),
+        ("[\"10.77.0.1\"]", "[\n  \"10.77.0.1\",\n  7\n]", 8, "underlay.addresses[1]", "must be a string", "write `addresses = [\"7\"]`"),
+        (peer, "peer_session_id = 2001\nospf = \"yes\"", 13, "tunnels[0].ospf", "must be `true` or `false`", "write `ospf = true`"),
+        // [node]
+        ("name = \"server-1\"", "", 1, "node.name", "is missing", "add `name = \"server-1\"` below [node]"),
+        ("server-1", "Server_1", 2, "node.name", "'S' cannot be in this name", "write `name = \"server-1\"`"),
+        ("server-1", "", 2, "node.name", "cannot be empty", "write `name = \"server-1\"`"),
+        ("server-1", "a-name-of-more-than-thirty-two-bytes", 2, "node.name", "36 bytes, at most 32", "write `name = \"a-name-of-more-than-thirty-two-b\"`"),
+        ("\"server-1\"", "\"server-1\"\nrun_dir = \"run/l2ha\"", 3, "node.run_dir", "not an absolute path", "write `run_dir = \"/run/l2ha\"`"),
+        ("\"server-1\"", "\"server-1\"\nbpffs = \"\"", 3, "node.bpffs", "not an absolute path", "write `bpffs = \"/sys/fs/bpf\"`"),
+        ("\"server-1\"", "\"server-1\"\nrun_dir = \"/run/l2ha/and/so/on/and/so/on/and/so/on/and/so/on/and/so/on/and/so/on/and/so/on/and/so/on/and/so/on\"", 3, "node.run_dir", "at most 107", "write a shorter `run_dir = \"/run/l2ha\"`"),
+        // [underlay]
+        ("eth0", "ethernet-number-0", 5, "underlay.interface", "17 bytes, the kernel takes at most 15", "write `interface = \"ethernet-number\"`"),
+        ("eth0", "eth 0", 5, "underlay.interface", "' ' cannot be", "write `interface = \"eth-0\"`"),
+        ("eth0", "lo", 5, "underlay.interface", "leads to no other host", "write `interface = \"eth0\"`"),
+        ("[\"10.77.0.1\"]", "[]", 6, "underlay.addresses", "there must be an address", "write `addresses = [\"10.77.0.1\"]`"),
+        ("\"10.77.0.1\"]", "\"10.77.0.1\", \"10.77.0.2\"]", 6, "underlay.addresses[1]", "a second address of its family", "`addresses = [\"10.77.0.1\"]`"),
+        ("10.77.0.1\"", "10.77.0.1/24\"", 6, "underlay.addresses[0]", "without prefix length", "write `addresses = [\"10.77.0.1\"]`"),
+        ("10.77.0.1\"", "10.77.0.256\"", 6, "underlay.addresses[0]", "not an IP address", "write `addresses = [\"10.77.0.1\"]`"),
+        ("10.77.0.1\"", "127.0.0.1\"", 6, "underlay.addresses[0]", "a loopback address", "write `addresses = [\"10.77.0.1\"]`"),
+        ("10.77.0.1\"", "0.0.0.0\"", 6, "underlay.addresses[0]", "the unspecified address", "write `addresses = [\"10.77.0.1\"]`"),
+        ("10.77.0.1\"", "::ffff:10.77.0.1\"", 6, "underlay.addresses[0]", "IPv4 written as IPv6", "write `addresses = [\"10.77.0.1\"]`"),
+        ("10.77.0.1\"", "fe80::1%eth0\"", 6, "underlay.addresses[0]", "with an interface", "write `addresses = [\"10.77.0.1\"]`"),
+        ("[\"10.77.0.1\"]", "[\"10.77.0.1\"]\nmode = \"xpd\"", 7, "underlay.mode", "not one of `auto`, `xdp` and `tc`", "write `mode = \"xdp\"`"),
+        // [[tunnels]]
+        ("\"client\"", "\"my client\"", 9, "tunnels[0].name", "' ' cannot be in this name", "write `name = \"my-client\"`"),
+        ("\"client\"", "\"a-long-tunnel-name\"", 9, "tunnels[0].name", "21 bytes", "add `interface = \"l2-a-long-tunne\"`"),
+        ("\"client\"", "\"client\"\ninterface = \"a/b\"", 10, "tunnels[0].interface", "'/' cannot be", "write `interface = \"a-b\"`"),
+        ("\"client\"", "\"client\"\ninterface = \"eth0\"", 10, "tunnels[0].interface", "already used on line 5", "write another, as `interface = \"client\"`"),
+        ("\"client\"", "\"client\"\ninterface = \"lo\"", 10, "tunnels[0].interface", "the loopback", "write another, as `interface = \"client\"`"),
+        ("remote = \"10.77.0.9\"", "", 8, "tunnels[0].remote", "is missing", "add `remote = \"10.77.0.9\"` below [[tunnels]]"),
+        ("10.77.0.9", "10.77.0.1", 10, "tunnels[0].remote", "this node's own address (line 6)", "write `remote = \"10.77.0.9\"`"),
+        ("10.77.0.9", "2001:db8::9", 10, "tunnels[0].remote", "[underlay] has no IPv6 address", "write `addresses = [\"10.77.0.1\", \"2001:db8:77::1\"]` below [underlay]"),
+        ("10.77.0.9", "224.0.0.5", 10, "tunnels[0].remote", "a multicast address", "write `remote = \"10.77.0.9\"`"),
+        ("10.77.0.9", "255.255.255.255", 10, "tunnels[0].remote", "the broadcast address", "write `remote = \"10.77.0.9\"`"),
+        ("10.77.0.9", "fe80::9", 10, "tunnels[0].remote", "a link-local address", "write `remote = \"10.77.0.9\"`"),
+        ("10.77.0.9", "10.77.0.9:1701", 10, "tunnels[0].remote", "without port", "write `remote = \"10.77.0.9\"`"),
+        ("10.77.0.9", "server.example.org", 10, "tunnels[0].remote", "not an IP address", "write `remote = \"10.77.0.9\"`"),
+        ("1001", "0", 11, "tunnels[0].session_id", "0 is not in 1 to 4294967295", "write `session_id = 1001`"),
+        ("= 2001", "= 4294967296", 12, "tunnels[0].peer_session_id", "is not in 1 to 4294967295", "write `peer_session_id = 4294967295`"),
+        ("= 2001\n", "= -1\n", 12, "tunnels[0].peer_session_id", "-1 is not in", "write `peer_session_id = 2001`"),
+        (peer, "peer_session_id = 2001\nencapsulation = \"gre\"", 13, "tunnels[0].encapsulation", "not one of `udp` and `ip`", "write `encapsulation = \"udp\"`"),
+        (peer, "peer_session_id = 2001\nencapsulation = \"ip\"\nlocal_port = 1701", 14, "tunnels[0].local_port", "protocol 115 has no ports", "remove it, or write `encapsulation = \"udp\"`"),
+        (peer, "peer_session_id = 2001\nremote_port = 65536", 13, "tunnels[0].remote_port", "65536 is not in 1 to 65535", "write `remote_port = 65535`"),
+        (peer, "peer_session_id = 2001\nsublayer = \"l2\"", 13, "tunnels[0].sublayer", "not one of `none` and `default`", "write `sublayer = \"none\"`"),
+        (peer, "peer_session_id = 2001\nmtu = 1279", 13, "tunnels[0].mtu", "1279 is not in 1280 to", "write `mtu = 1280`"),
+        (peer, "peer_session_id = 2001\ncost = 0", 13, "tunnels[0].cost", "0 is not in 1 to 65535", "write `cost = 10`"),
+        (peer, "peer_session_id = 2001\naddresses = [\"fd00::1\"]", 13, "tunnels[0].addresses[0]", "lacks its prefix length", "write `addresses = [\"fd00::1/64\"]`"),
+        (peer, "peer_session_id = 2001\naddresses = [\"fd00::/64\"]", 13, "tunnels[0].addresses[0]", "is the network", "write `addresses = [\"fd00::1/64\"]`"),
+        (peer, "peer_session_id = 2001\naddresses = [\"192.0.2.3/30\"]", 13, "tunnels[0].addresses[0]", "broadcast address", "write `addresses = [\"192.0.2.2/30\"]`"),
+        (peer, "peer_session_id = 2001\naddresses = [\"fe80::1/64\"]", 13, "tunnels[0].addresses[0]", "makes the link-local address itself", "remove it"),
+        (peer, "peer_session_id = 2001\naddresses = [\"ff02::1/64\"]", 13, "tunnels[0].addresses[0]", "a multicast address", "write `addresses = [\"fd00:1::1/64\"]`"),
+        (peer, "peer_session_id = 2001\naddresses = [\"10.77.0.1/24\"]", 13, "tunnels[0].addresses[0]", "already used on line 6", "write another address"),
+        (peer, "peer_session_id = 2001\naddresses = [\"fd00::1/0\"]", 13, "tunnels[0].addresses[0]", "every address is on this link", "write `addresses = [\"fd00::1/64\"]`"),
+        // [ospf]
+        ("router_id = \"10.0.0.1\"", "", 14, "ospf.router_id", "is missing", "add `router_id = \"10.0.0.1\"` below [ospf]"),
+        ("\"10.0.0.1\"", "\"0.0.0.0\"", 15, "ospf.router_id", "no router id", "write `router_id = \"10.0.0.1\"`"),
+        ("\"10.0.0.1\"", "\"server-1\"", 15, "ospf.router_id", "not four numbers", "write `router_id = \"10.0.0.1\"`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\narea = \"1\"", 16, "ospf.area", "not four numbers", "write `area = \"0.0.0.1\"`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nhello_interval = 5\ndead_interval = 5", 17, "ospf.dead_interval", "dead after 5 s, but is heard every 5 s", "write `dead_interval = 20`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nhello_interval = 65535", 16, "ospf.hello_interval", "is heard every 65535 s", "`hello_interval = 1`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nhello_interval = 0", 16, "ospf.hello_interval", "0 is not in 1 to 65535", "write `hello_interval = 1`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\ncost = 70000", 16, "ospf.cost", "70000 is not in 1 to 65535", "write `cost = 65535`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\ninstance_id = 256", 16, "ospf.instance_id", "256 is not in 0 to 255", "write `instance_id = 255`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\ntable = 255", 16, "ospf.table", "the kernel's own table", "write `table = 254`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nroute_metric = 0", 16, "ospf.route_metric", "0 is not in 1 to", "write `route_metric = 20`"),
+        // What does not go together.
+        ("[ospf]\nrouter_id = \"10.0.0.1\"", "", 16, "services[0]", "there is no [ospf]", "add a line `[ospf]`, and below it `router_id = \"10.0.0.1\"`"),
+        ("= 2001\n\n[ospf]\nrouter_id = \"10.0.0.1\"\n\n[[services]]\nname = \"web\"\naddress = \"2001:db8::80\"", "= 2001\ncost = 7", 13, "tunnels[0].cost", "there is no [ospf]", "or remove this key"),
+        (peer, "peer_session_id = 2001\nospf = false", 15, "ospf", "every tunnel has `ospf = false`", "write `ospf = true`"),
+        // [[services]]
+        ("2001:db8::80", "192.0.2.80", 19, "services[0].address", "services have IPv6 addresses", "write `address = \"2001:db8::80\"`"),
+        ("2001:db8::80", "2001:db8::80/128", 19, "services[0].address", "without prefix length", "write `address = \"2001:db8::80\"`"),
+        ("2001:db8::80", "fe80::80", 19, "services[0].address", "a link-local address", "write `address = \"2001:db8::80\"`"),
+        ("2001:db8::80", "::1", 19, "services[0].address", "a loopback address", "write `address = \"2001:db8::80\"`"),
+        (end, "2001:db8::80\"\nmetric = 65536\n", 20, "services[0].metric", "65536 is not in 0 to 65535", "write `metric = 65535`"),
+        (end, "2001:db8::80\"\n[[services]]\nname = \"web\"\naddress = \"2001:db8::81\"\n", 21, "services[1].name", "already used on line 18", "write another, as `name = \"web-2\"`"),
+        (end, "2001:db8::80\"\n[[services]]\nname = \"dns\"\naddress = \"2001:DB8:0::80\"\n", 22, "services[1].address", "already used on line 19", "write another `address = \"2001:db8::81\"`"),
+        (peer, "peer_session_id = 2001\naddresses = [\"2001:db8::80/64\"]", 20, "services[0].address", "already used on line 13", "remove one of the two"),
+    ]
+}
+
+#[test]
+fn each_mistake_is_found_alone_with_line_and_remedy() {
+    let mistakes = mistakes();
+    assert!(mistakes.len() >= 30);
+    let mut wrong = Vec::new();
+    for (old, new, line, key, what, remedy) in mistakes {
+        assert_eq!(
+            GOOD.matches(old).count(),
+            1,
+            "`{old}` must be in the good file once"
+        );
+        let result = load(&GOOD.replace(old, new));
+        wrong.extend(
+            compare(&result, line, key, what, remedy)
+                .err()
+                .map(|why| format!("`{new}`: {why}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_mistake_of_a_second_tunnel_is_found() {
+    let mut wrong = Vec::new();
+    for (old, new, line, key, what, remedy) in [
+        (
+            "name = \"server-2\"",
+            "name = \"client\"\ninterface = \"x\"",
+            22,
+            "tunnels[1].name",
+            "already used on line 9",
+            "`name = \"client-2\"`",
+        ),
+        (
+            "1002",
+            "1001",
+            24,
+            "tunnels[1].session_id",
+            "already used on line 11",
+            "write another, as `session_id = 1002`",
+        ),
+        (
+            "10.77.0.2\"\nsession_id = 1002\npeer_session_id = 3001",
+            "10.77.0.9\"\nsession_id = 1002\npeer_session_id = 2001",
+            25,
+            "tunnels[1].peer_session_id",
+            "2001 at 10.77.0.9:1701` is already used on line 12",
+            "`peer_session_id = 2002`",
+        ),
+        (
+            "\"server-2\"",
+            "\"server-2\"\ninterface = \"l2-client\"",
+            23,
+            "tunnels[1].interface",
+            "already used on line 9",
+            "`interface = \"server-2\"`",
+        ),
+        (
+            "\"server-2\"",
+            "\"server-2\"\ninterface = \"l2h-client\"",
+            23,
+            "tunnels[1].interface",
+            "(its hidden end)",
+            "`interface = \"server-2\"`",
+        ),
+        (
+            "\"server-2\"",
+            "\"server-2\"\ninterface = \"client\"",
+            23,
+            "tunnels[1].interface (its hidden end)",
+            "`l2h-client` is already used on line 9",
+            "`interface = \"server-2\"`",
+        ),
+    ] {
+        let result = load(&format!("{GOOD}{SECOND}").replace(old, new));
+        wrong.extend(
+            compare(&result, line, key, what, remedy)
+                .err()
+                .map(|why| format!("`{new}`: {why}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether the result is just this mistake.
+fn compare(
+    result: &Result<Config, ConfigErrors>,
+    line: usize,
+    key: &str,
+    what: &str,
+    remedy: &str,
+) -> Result<(), String> {
+    let errors = result.as_ref().err().ok_or("was accepted")?;
+    let [error] = errors.errors() else {
+        return Err(format!("is one mistake, not\n{errors}"));
+    };
+    let start = format!("{}:{line}:", errors.file().display());
+    let good = (error.line, error.key.as_str()) == (Some(line), key)
+        && error.what.contains(what)
+        && error.remedy.contains(remedy)
+        && errors.to_string().starts_with(&start);
+    good.then_some(()).ok_or(format!(
+        "line {line}: {key}: ..{what}..; ..{remedy}..\n is not: {errors}"
+    ))
+}
+
+pub(super) fn expect(
+    result: &Result<Config, ConfigErrors>,
+    line: usize,
+    key: &str,
+    what: &str,
+    remedy: &str,
+    of: &str,
+) {
+    if let Err(why) = compare(result, line, key, what, remedy) {
+        panic!("`{of}`: {why}");
+    }
+}
