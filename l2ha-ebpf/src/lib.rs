@@ -1,2 +1,10 @@
-//! What the kernel programs and the daemon share: map types, header views and drop reasons.
+//! What the kernel programs and the daemon share: map types, header views, drop reasons, and the
+//! decisions about a packet, which are tested on the host.
 #![no_std]
+
+pub mod abi;
+pub mod inspect;
+pub mod outer;
+pub mod packet;
+pub mod reason;
+pub mod wire;

@@ -1,13 +1,46 @@
-//! Entry points of the kernel programs.
+//! Entry points of the kernel programs, one per hook.
 #![no_std]
 #![no_main]
+#![expect(
+    missing_docs,
+    reason = "the macros make a public function of each entry point"
+)]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+mod program;
 
-/// Decapsulates L2TPv3 on the underlay.
+use aya_ebpf::{
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+
+use self::program::{decap_tc, decap_xdp, encap, hidden, verdict};
+
+/// Decapsulates on the underlay, native XDP.
 #[xdp]
-pub fn l2ha_xdp(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+fn l2ha_xdp(ctx: XdpContext) -> u32 {
+    let outcome = decap_xdp::decap(&ctx);
+    verdict::xdp(&ctx, outcome)
+}
+
+/// Decapsulates on the underlay, tc ingress.
+#[classifier]
+fn l2ha_decap(ctx: TcContext) -> i32 {
+    let outcome = decap_tc::decap(&ctx);
+    verdict::tc_underlay(&ctx, outcome)
+}
+
+/// Encapsulates, tc egress of the visible end.
+#[classifier]
+fn l2ha_encap(ctx: TcContext) -> i32 {
+    let outcome = encap::visible(&ctx);
+    verdict::tc_interface(&ctx, outcome)
+}
+
+/// Sends what came through the veth pair to the underlay, tc ingress of the hidden end.
+#[classifier]
+fn l2ha_hidden(ctx: TcContext) -> i32 {
+    let outcome = hidden::hidden(&ctx);
+    verdict::tc_interface(&ctx, outcome)
 }
 
 #[unsafe(link_section = "license")]

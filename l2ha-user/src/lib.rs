@@ -1,5 +1,11 @@
 //! The l2ha daemon as a library, so that its parts can be tested from outside.
 
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod daemon;
+pub mod dataplane;
 pub mod netlink;
+mod routing;
+mod service;
+mod sockets;

@@ -1,3 +1,7 @@
 //! The `l2ha` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    l2ha::cli::main()
+}

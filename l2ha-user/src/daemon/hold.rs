@@ -140,7 +140,10 @@ async fn drain(socket: AsyncFd<Socket>, ip_header: bool, counters: Arc<Counters>
             return;
         };
         // Longer packets are cut to the buffer; the first bytes tell what they are.
-        let Ok(read) = ready.try_io(|socket| (&*socket.get_ref()).read(&mut buffer)) else {
+        let Ok(read) = ready.try_io(|watched| {
+            let mut socket: &Socket = watched.get_ref();
+            socket.read(&mut buffer)
+        }) else {
             continue;
         };
         let Ok(length) = read else {

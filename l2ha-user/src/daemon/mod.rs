@@ -93,7 +93,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
                 node.reconcile().await;
             }
             _ = quick.tick() => {
-                if !node.still_attached().await {
+                if !node.still_attached() {
                     node.reconcile().await;
                 }
             }

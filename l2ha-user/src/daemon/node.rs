@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     config::{AttachMode, Config},
-    dataplane::{self, Attached, DataPlane, Hook},
-    netlink::{Address, Netlink, TcHook},
+    dataplane::{self, Attached, DataPlane},
+    netlink::{Address, Netlink},
     routing::{self, Routing},
     service,
 };
@@ -74,7 +74,7 @@ impl Node {
         }
         if let Some(underlay) = self.underlay {
             self.ensure_tunnels(underlay).await;
-            if let Err(error) = self.ensure_attached(underlay).await {
+            if let Err(error) = self.ensure_attached(underlay) {
                 self.underlay_problem(Some(format!("{error:#}")));
             }
         }
@@ -90,22 +90,8 @@ impl Node {
 
     /// Whether the program that was attached to the underlay still is. Cheap enough to be asked
     /// between notifications: a bpf_link can be detached without one.
-    pub(super) async fn still_attached(&self) -> bool {
-        let (Some(attached), Some(underlay)) = (&self.attached, self.underlay) else {
-            return true;
-        };
-        let found =
-            match attached.hook {
-                Hook::Xdp => self.netlink.link(underlay.index).await.map(|link| {
-                    link.is_some_and(|link| link.xdp_program == Some(attached.program_id))
-                }),
-                Hook::Tc => self
-                    .netlink
-                    .filter_programs(underlay.index, TcHook::Ingress)
-                    .await
-                    .map(|programs| programs.contains(&attached.program_id)),
-            };
-        found.unwrap_or(false)
+    pub(super) fn still_attached(&self) -> bool {
+        self.attached.is_none() || self.plane.underlay_attached().unwrap_or(false)
     }
 
     /// Finds the underlay and says what is wrong with it.
@@ -185,9 +171,9 @@ impl Node {
     }
 
     /// Endpoints and the program on the underlay: last, so that its first packet finds a session.
-    async fn ensure_attached(&mut self, underlay: Underlay) -> Result<()> {
+    fn ensure_attached(&mut self, underlay: Underlay) -> Result<()> {
         self.plane.set_endpoints(&tunnel::endpoints(&self.config))?;
-        if self.attached.is_some() && self.still_attached().await {
+        if self.attached.is_some() && self.still_attached() {
             return Ok(());
         }
         let interface = self.config.underlay.interface.clone();
@@ -284,7 +270,8 @@ impl Node {
             if let Some(session) = state.session()
                 && !(names.contains(name) && sessions.contains(&session.session_id))
             {
-                self.plane.remove_session(session)?;
+                self.plane
+                    .remove_session(session.session_id, session.visible_ifindex)?;
             }
         }
         self.tunnels.retain(|name, state| {

@@ -12,10 +12,10 @@ use super::{
     repair::Kind,
 };
 use crate::{
-    config::{self, Config, Encapsulation, Sublayer, Tunnel},
-    dataplane::{self, Endpoint, Session},
+    config::{Config, Encapsulation, Sublayer, Tunnel},
+    dataplane::{self, Endpoint, EndpointKind, Session},
     netlink::{
-        Address, Link, TcHook, VethPair,
+        Address, Link, VethPair,
         ethtool::{self, Offload},
     },
 };
@@ -63,7 +63,7 @@ impl Node {
         let link_local = identity::link_local(mac);
         self.ensure_addresses(tunnel, &visible, link_local).await?;
         let session = self.ensure_session(tunnel, underlay, &visible, &hidden)?;
-        self.ensure_programs(tunnel, &visible, &hidden).await?;
+        self.ensure_programs(tunnel, &visible, &hidden)?;
         let kernel = Kernel::read(&self.netlink).await?;
         Ok(Up {
             interface: visible.index,
@@ -226,7 +226,7 @@ impl Node {
         visible: &Link,
         hidden: &Link,
     ) -> Result<Session> {
-        let session = session(tunnel, underlay, visible, hidden)?;
+        let session = session(tunnel, underlay, visible, hidden);
         let before = match self.tunnels.get(&tunnel.name) {
             Some(State::Up(up)) => Some(up.session.clone()),
             _ => None,
@@ -235,7 +235,8 @@ impl Node {
             if let Some(before) = before
                 && before.visible_ifindex != session.visible_ifindex
             {
-                self.plane.remove_session(&before)?;
+                self.plane
+                    .remove_session(before.session_id, before.visible_ifindex)?;
             }
             self.plane.set_session(&session)?;
         }
@@ -243,22 +244,10 @@ impl Node {
     }
 
     /// The programs on both ends.
-    async fn ensure_programs(
-        &mut self,
-        tunnel: &Tunnel,
-        visible: &Link,
-        hidden: &Link,
-    ) -> Result<()> {
-        let egress = self
-            .netlink
-            .filter_programs(visible.index, TcHook::Egress)
-            .await?;
-        let ingress = self
-            .netlink
-            .filter_programs(hidden.index, TcHook::Ingress)
-            .await?;
-        if egress.contains(&self.plane.program_id("l2ha_egress")?)
-            && ingress.contains(&self.plane.program_id("l2ha_hidden")?)
+    fn ensure_programs(&mut self, tunnel: &Tunnel, visible: &Link, hidden: &Link) -> Result<()> {
+        if self
+            .plane
+            .session_interface_attached(&visible.name, &hidden.name)?
         {
             return Ok(());
         }
@@ -303,11 +292,8 @@ fn ends(kernel: &Kernel, pair: &MadePair) -> Option<(Link, Link)> {
 }
 
 /// What the data plane has to know of a tunnel.
-fn session(tunnel: &Tunnel, underlay: &Underlay, visible: &Link, hidden: &Link) -> Result<Session> {
-    let cookie = |cookie: &config::Cookie| {
-        dataplane::Cookie::new(cookie.bytes()).context("a cookie has 0, 4 or 8 bytes")
-    };
-    Ok(Session {
+fn session(tunnel: &Tunnel, underlay: &Underlay, visible: &Link, hidden: &Link) -> Session {
+    Session {
         session_id: tunnel.session_id,
         peer_session_id: tunnel.peer_session_id,
         local: tunnel.local,
@@ -322,13 +308,16 @@ fn session(tunnel: &Tunnel, underlay: &Underlay, visible: &Link, hidden: &Link) 
             },
             Encapsulation::Ip => dataplane::Encapsulation::Ip,
         },
-        send_cookie: cookie(&tunnel.send_cookie)?,
-        receive_cookie: cookie(&tunnel.receive_cookie)?,
-        sublayer: tunnel.sublayer == Sublayer::Default,
+        send_cookie: dataplane::Cookie::new(tunnel.send_cookie.bytes()),
+        receive_cookie: dataplane::Cookie::new(tunnel.receive_cookie.bytes()),
+        sublayer: match tunnel.sublayer {
+            Sublayer::None => dataplane::Sublayer::None,
+            Sublayer::Default => dataplane::Sublayer::Default,
+        },
         visible_ifindex: visible.index,
         hidden_ifindex: hidden.index,
         underlay_ifindex: underlay.index,
-    })
+    }
 }
 
 /// The local addresses, ports and protocols that are the data plane's.
@@ -338,9 +327,9 @@ pub(super) fn endpoints(config: &Config) -> Vec<Endpoint> {
         .iter()
         .map(|tunnel| Endpoint {
             address: tunnel.local,
-            port: match tunnel.encapsulation {
-                Encapsulation::Udp { local_port, .. } => Some(local_port),
-                Encapsulation::Ip => None,
+            kind: match tunnel.encapsulation {
+                Encapsulation::Udp { local_port, .. } => EndpointKind::Udp { port: local_port },
+                Encapsulation::Ip => EndpointKind::Ip,
             },
         })
         .collect()

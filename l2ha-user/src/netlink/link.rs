@@ -5,7 +5,7 @@ use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{
         AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
-        LinkMessage, LinkXdp,
+        LinkMessage,
     },
 };
 
@@ -30,8 +30,6 @@ pub struct Link {
     pub veth: bool,
     /// For a veth, the index of its other end.
     pub peer: Option<u32>,
-    /// The kernel's id of the XDP program on it.
-    pub xdp_program: Option<u32>,
 }
 
 /// A veth pair to be made.
@@ -61,28 +59,6 @@ impl Netlink {
             .await
             .asked(|| "cannot list the interfaces".into())?;
         Ok(messages.into_iter().map(Link::from_message).collect())
-    }
-
-    /// One interface, `None` when it is gone.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
-    pub async fn link(&self, index: u32) -> Result<Option<Link>, Error> {
-        let found = self
-            .handle
-            .link()
-            .get()
-            .match_index(index)
-            .execute()
-            .try_next()
-            .await
-            .asked(|| format!("cannot look at interface {index}"));
-        match found {
-            Ok(message) => Ok(message.map(Link::from_message)),
-            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Makes a veth pair, both ends down, without automatic link-local addresses.
@@ -199,7 +175,6 @@ impl Link {
             running: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
             veth: false,
             peer: None,
-            xdp_program: None,
         };
         for attribute in message.attributes {
             match attribute {
@@ -207,12 +182,6 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Link(peer) => link.peer = Some(peer),
-                LinkAttribute::Xdp(xdp) => {
-                    link.xdp_program = xdp.iter().find_map(|attribute| match attribute {
-                        LinkXdp::ProgId(id) => Some(*id),
-                        _ => None,
-                    });
-                }
                 LinkAttribute::LinkInfo(infos) => {
                     link.veth = infos
                         .iter()

@@ -2,7 +2,6 @@
 
 mod address;
 pub mod ethtool;
-mod filter;
 mod link;
 mod monitor;
 mod route;
@@ -13,7 +12,6 @@ use rtnetlink::Handle;
 
 pub use self::{
     address::Address,
-    filter::TcHook,
     link::{Link, VethPair},
     monitor::{Change, Monitor},
     route::{KernelRoute, Nexthop},

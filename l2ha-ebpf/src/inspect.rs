@@ -1,0 +1,236 @@
+//! What is to be done with a packet that arrived on the underlay.
+//!
+//! The same code decides in XDP, in tc and in the tests on the host.
+
+use crate::{
+    abi::{Address, Carrier, EndpointKey, Receive, SessionId},
+    packet::Packet,
+    reason::Reason,
+    wire::{self, ETHERNET, Ethernet, IPV6, Ipv4, Ipv6, L2tpUdp, SESSION_ID, UDP, Udp},
+};
+
+/// What the programs look up in their maps.
+pub trait Tables {
+    /// The session with this id.
+    fn session(&self, id: SessionId) -> Option<&Receive>;
+    /// Whether packets to this address and port are ours.
+    fn is_endpoint(&self, key: &EndpointKey) -> bool;
+}
+
+/// A frame to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Where the inner frame starts, in bytes from the start of the outer one.
+    pub start: usize,
+    /// Where it ends; behind that there may be padding.
+    pub end: usize,
+    /// Index of the interface to send it to.
+    pub hidden_ifindex: u32,
+    /// Index of the interface at which it arrives then.
+    pub visible_ifindex: u32,
+    /// Index into the traffic counters.
+    pub slot: u32,
+}
+
+/// Why a packet is not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not addressed to us: nobody's business, goes on untouched.
+    Foreign,
+    /// For the kernel to deal with; goes on untouched, counted.
+    Pass(Reason),
+    /// Ours and wrong: dropped, counted.
+    Drop(Reason),
+}
+
+/// An outer IP header, whatever its family.
+struct Outer {
+    v6: bool,
+    protocol: u8,
+    source: Address,
+    destination: Address,
+    fragment: bool,
+    /// Where the header ends.
+    header_end: usize,
+    /// Where the packet ends according to the header.
+    end: usize,
+}
+
+/// Decides about one packet.
+///
+/// # Errors
+///
+/// Everything but a valid data packet of a known session is a [`Refusal`].
+#[inline(always)]
+pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Refusal> {
+    let outer = outer(packet)?;
+    let udp = match outer.protocol {
+        wire::PROTOCOL_UDP => true,
+        wire::PROTOCOL_L2TP => false,
+        _ => return Err(Refusal::Foreign),
+    };
+    let carrier = Carrier::new(outer.v6, udp);
+    let mut endpoint = EndpointKey::new(outer.destination, carrier, [0; 2]);
+    // Whether it is ours is asked only once something is wrong: a good packet needs one look-up.
+    let refuse = |endpoint: EndpointKey, reason| {
+        if !tables.is_endpoint(&endpoint) {
+            return Refusal::Foreign;
+        }
+        match reason {
+            Reason::PassedControl | Reason::PassedFragment => Refusal::Pass(reason),
+            _ => Refusal::Drop(reason),
+        }
+    };
+    if outer.fragment {
+        return Err(refuse(endpoint.of_fragments(), Reason::PassedFragment));
+    }
+
+    let mut source_port = [0; 2];
+    let mut length_fits = true;
+    let l2tp = if udp {
+        let header: &Udp = packet.read(outer.header_end).ok_or(Refusal::Foreign)?;
+        endpoint = EndpointKey::new(outer.destination, carrier, header.destination);
+        source_port = header.source;
+        length_fits = outer.header_end + header.length() == outer.end;
+        outer.header_end + UDP
+    } else {
+        outer.header_end
+    };
+    if outer.end > packet.length() {
+        return Err(refuse(endpoint, Reason::BadIpLength));
+    }
+    if !length_fits {
+        return Err(refuse(endpoint, Reason::BadUdpLength));
+    }
+
+    let (id, body) = if udp {
+        let body = l2tp + size_of::<L2tpUdp>();
+        let header: Option<&L2tpUdp> = packet.read(l2tp);
+        let Some(header) = header.filter(|_| body <= outer.end) else {
+            return Err(refuse(endpoint, Reason::ShortHeader));
+        };
+        if header.is_control() {
+            return Err(refuse(endpoint, Reason::PassedControl));
+        }
+        if header.version() != wire::VERSION {
+            return Err(refuse(endpoint, Reason::BadVersion));
+        }
+        (SessionId::from_wire(header.session), body)
+    } else {
+        let body = l2tp + SESSION_ID;
+        let id: Option<&[u8; SESSION_ID]> = packet.read(l2tp);
+        let Some(id) = id.filter(|_| body <= outer.end) else {
+            return Err(refuse(endpoint, Reason::ShortHeader));
+        };
+        let id = SessionId::from_wire(*id);
+        if id.is_zero() {
+            return Err(refuse(endpoint, Reason::PassedControl));
+        }
+        (id, body)
+    };
+    let Some(session) = tables
+        .session(id)
+        .filter(|session| session.is_at(&endpoint))
+    else {
+        return Err(refuse(endpoint, Reason::UnknownSession));
+    };
+
+    if !session.remote().is(&outer.source) {
+        return Err(Refusal::Drop(Reason::WrongSourceAddress));
+    }
+    if !session.is_remote_port(source_port) {
+        return Err(Refusal::Drop(Reason::WrongSourcePort));
+    }
+    let cookie_end = check_cookie(packet, body, outer.end, session)?;
+    let start = cookie_end + session.sublayer_length();
+    if start + ETHERNET > outer.end {
+        return Err(Refusal::Drop(Reason::ShortFrame));
+    }
+    Ok(Delivery {
+        start,
+        end: outer.end,
+        hidden_ifindex: session.hidden_ifindex(),
+        visible_ifindex: session.visible_ifindex(),
+        slot: session.slot(),
+    })
+}
+
+/// Reads the outer Ethernet and IP headers; what the kernel itself would not take is foreign.
+#[inline(always)]
+fn outer(packet: Packet<'_>) -> Result<Outer, Refusal> {
+    let ethernet: &Ethernet = packet.read(0).ok_or(Refusal::Foreign)?;
+    match ethernet.ethertype() {
+        wire::ETHERTYPE_IPV4 => {
+            let header: &Ipv4 = packet.read(ETHERNET).ok_or(Refusal::Foreign)?;
+            let header_length = header.header_length();
+            let total = header.total_length();
+            if header.version() != 4 || header_length < wire::IPV4 || total < header_length {
+                return Err(Refusal::Foreign);
+            }
+            Ok(Outer {
+                v6: false,
+                protocol: header.protocol,
+                source: Address::v4(header.source),
+                destination: Address::v4(header.destination),
+                fragment: header.is_fragment(),
+                header_end: ETHERNET + header_length,
+                end: ETHERNET + total,
+            })
+        }
+        wire::ETHERTYPE_IPV6 => {
+            let header: &Ipv6 = packet.read(ETHERNET).ok_or(Refusal::Foreign)?;
+            if header.version() != 6 {
+                return Err(Refusal::Foreign);
+            }
+            let header_end = ETHERNET + IPV6;
+            let fragment = header.next_header == wire::PROTOCOL_FRAGMENT;
+            let protocol = if fragment {
+                let behind: &[u8; 8] = packet.read(header_end).ok_or(Refusal::Foreign)?;
+                behind[0]
+            } else {
+                header.next_header
+            };
+            Ok(Outer {
+                v6: true,
+                protocol,
+                source: Address::v6(header.source),
+                destination: Address::v6(header.destination),
+                fragment,
+                header_end,
+                end: header_end + header.payload_length(),
+            })
+        }
+        _ => Err(Refusal::Foreign),
+    }
+}
+
+/// Compares the cookie at `start` and returns where it ends.
+#[inline(always)]
+fn check_cookie(
+    packet: Packet<'_>,
+    start: usize,
+    packet_end: usize,
+    session: &Receive,
+) -> Result<usize, Refusal> {
+    let end = start + session.cookie_length();
+    if end > packet_end {
+        return Err(Refusal::Drop(Reason::ShortHeader));
+    }
+    let short = Refusal::Drop(Reason::ShortHeader);
+    let right = match session.cookie_length() {
+        0 => true,
+        4 => {
+            let cookie: &[u8; 4] = packet.read(start).ok_or(short)?;
+            u32::from_ne_bytes(*cookie) == session.cookie_start()
+        }
+        _ => {
+            let cookie: &[u8; 8] = packet.read(start).ok_or(short)?;
+            u64::from_ne_bytes(*cookie) == session.cookie()
+        }
+    };
+    if right {
+        Ok(end)
+    } else {
+        Err(Refusal::Drop(Reason::WrongCookie))
+    }
+}

@@ -1,0 +1,128 @@
+//! The outer headers of a session: prepared once, finished for each packet.
+
+use core::net::IpAddr;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    abi::{Carrier, SessionPlan},
+    wire::{self, ETHERNET, IPV4, IPV6, UDP},
+};
+
+/// The longest outer headers: Ethernet, IPv6, UDP, L2TPv3 flags, session id, cookie, sublayer.
+pub const OUTER_MAX: usize =
+    ETHERNET + IPV6 + UDP + wire::L2TP_FLAGS + wire::SESSION_ID + 8 + wire::SUBLAYER;
+
+/// Destination address of the outer Ethernet header while the packet is still inside this machine:
+/// the kernel's neighbour table replaces it at the underlay. Locally administered, unicast, and of
+/// a value that the hidden end recognises ("l2ha").
+pub const INTERNAL_DESTINATION: [u8; 6] = [0x02, 0x6c, 0x32, 0x68, 0x61, 0x01];
+const INTERNAL_SOURCE: [u8; 6] = [0x02, 0x6c, 0x32, 0x68, 0x61, 0x02];
+
+const TTL: u8 = 64;
+/// Don't Fragment: the virtual interface's MTU makes everything fit (and then an identification of
+/// 0 is right, RFC 6864 4.1).
+const DONT_FRAGMENT: u8 = 0x40;
+
+/// Where the IP header starts.
+const IP: usize = ETHERNET;
+
+/// Outer headers as bytes, from the outer Ethernet header to the L2-specific sublayer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Outer([u8; OUTER_MAX]);
+
+impl Outer {
+    /// Prepares the headers of a session and says how long they are; `None` when the addresses are
+    /// of different families. Lengths are 0, and the IPv4 checksum field holds the (folded, not
+    /// inverted) sum of all else.
+    pub(crate) fn new(plan: &SessionPlan<'_>, cookie: &[u8]) -> Option<(Self, u32)> {
+        let mut outer = [0; OUTER_MAX];
+        let mut length = 0;
+        let mut put = |bytes: &[u8]| {
+            outer[length..length + bytes.len()].copy_from_slice(bytes);
+            length += bytes.len();
+        };
+        put(&INTERNAL_DESTINATION);
+        put(&INTERNAL_SOURCE);
+        let protocol = match plan.ports {
+            Some(_) => wire::PROTOCOL_UDP,
+            None => wire::PROTOCOL_L2TP,
+        };
+        match (plan.local, plan.remote) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                put(&wire::ETHERTYPE_IPV4.to_be_bytes());
+                let mut header = [0; IPV4];
+                header[0] = 0x45;
+                header[6] = DONT_FRAGMENT;
+                header[8] = TTL;
+                header[9] = protocol;
+                header[12..16].copy_from_slice(&local.octets());
+                header[16..20].copy_from_slice(&remote.octets());
+                let sum = !wire::checksum_finish(wire::checksum_sum(&header));
+                header[10..12].copy_from_slice(&sum.to_be_bytes());
+                put(&header);
+            }
+            (IpAddr::V6(local), IpAddr::V6(remote)) => {
+                put(&wire::ETHERTYPE_IPV6.to_be_bytes());
+                put(&[0x60, 0, 0, 0, 0, 0, protocol, TTL]);
+                put(&local.octets());
+                put(&remote.octets());
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
+        }
+        if let Some((local, remote)) = plan.ports {
+            put(&local.to_be_bytes());
+            put(&remote.to_be_bytes());
+            put(&[0; 4]);
+            put(&[0, wire::VERSION, 0, 0]);
+        }
+        put(&plan.peer_session_id.to_be_bytes());
+        put(cookie);
+        if plan.sublayer {
+            // S bit and sequence number 0: a kernel peer that sees the S bit starts sequencing.
+            put(&[0; wire::SUBLAYER]);
+        }
+        Some((Self(outer), length as u32))
+    }
+
+    /// Writes the lengths and the IPv4 checksum. `ip_length` is what follows the outer Ethernet
+    /// header, in bytes. A super-packet may exceed what the fields can say: segmentation writes
+    /// them anew then.
+    #[inline(always)]
+    pub fn finish(&mut self, carrier: Carrier, ip_length: u32) {
+        let capped = |length: u32| -> [u8; 2] {
+            let length = if length > 0xffff { 0xffff } else { length };
+            (length as u16).to_be_bytes()
+        };
+        let bytes = &mut self.0;
+        let ip_header = if carrier.is_v6() {
+            let length = capped(ip_length - IPV6 as u32);
+            bytes[IP + 4] = length[0];
+            bytes[IP + 5] = length[1];
+            IPV6
+        } else {
+            let length = capped(ip_length);
+            bytes[IP + 2] = length[0];
+            bytes[IP + 3] = length[1];
+            let prepared = u16::from_be_bytes([bytes[IP + 10], bytes[IP + 11]]);
+            let sum = u32::from(prepared) + u32::from(u16::from_be_bytes(length));
+            let checksum = wire::checksum_finish(sum).to_be_bytes();
+            bytes[IP + 10] = checksum[0];
+            bytes[IP + 11] = checksum[1];
+            IPV4
+        };
+        if carrier.is_udp() {
+            let length = capped(ip_length - ip_header as u32);
+            bytes[IP + ip_header + 4] = length[0];
+            bytes[IP + ip_header + 5] = length[1];
+        }
+    }
+
+    /// The bytes; only as many as the session's headers are long mean something.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; OUTER_MAX] {
+        &self.0
+    }
+}

@@ -1,0 +1,84 @@
+//! Decapsulation at tc ingress, where native XDP cannot be had.
+
+use aya_ebpf::{bindings::BPF_F_INGRESS, helpers::bpf_redirect, programs::TcContext};
+use l2ha_ebpf::{
+    inspect::{Delivery, Refusal, inspect},
+    packet::Packet,
+    reason::Reason,
+    wire::{ETHERNET, IPV4, IPV6},
+};
+
+use super::{
+    maps::{Maps, count_received},
+    skb::Skb as _,
+};
+
+/// More than all headers that are looked at: Ethernet, IPv4 with options, UDP, L2TPv3, cookie,
+/// sublayer, inner Ethernet.
+const HEADERS: usize = 128;
+/// `BPF_ADJ_ROOM_MAC`: room is taken from behind the Ethernet header.
+const ROOM_MAC: u32 = 1;
+/// Shortest Ethernet frame without its FCS.
+const ETHERNET_MIN: u32 = 60;
+
+/// Strips the outer headers and hands the frame to the virtual interface.
+#[inline(always)]
+pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
+    if ctx.vlan_tag().is_some() {
+        // Belongs to a VLAN interface on top of the underlay.
+        return Err(Refusal::Foreign);
+    }
+    let length = ctx.len() as usize;
+    let wanted = if length < HEADERS { length } else { HEADERS };
+    if ctx.data_end() - ctx.data() < wanted && ctx.pull_data(wanted as u32).is_err() {
+        return Err(Refusal::Foreign);
+    }
+    // SAFETY: the context's own bounds, read after the last helper that could move them.
+    let packet = unsafe { Packet::new(ctx.data(), ctx.data_end(), length) };
+    let delivery = inspect(packet, &Maps)?;
+    strip(ctx, &delivery).map_err(|()| Refusal::Drop(Reason::DecapFailed))?;
+
+    let inner_length = (delivery.end - delivery.start) as u64;
+    count_received(delivery.slot, ctx.wire_packets(), inner_length);
+    let (ifindex, flags) = if ctx.gso_size() == 0 {
+        // Out of the hidden end: the visible one receives it with GRO.
+        (delivery.hidden_ifindex, 0)
+    } else {
+        // Already merged; a veth might have to cut it again.
+        (delivery.visible_ifindex, BPF_F_INGRESS)
+    };
+    // SAFETY: takes only numbers.
+    Ok(unsafe { bpf_redirect(ifindex, u64::from(flags)) } as i32)
+}
+
+/// Leaves only the inner frame.
+#[inline(always)]
+fn strip(ctx: &TcContext, delivery: &Delivery) -> Result<(), ()> {
+    let (start, end) = (delivery.start as u32, delivery.end as u32);
+    let ethernet: [u8; ETHERNET] = ctx.read_at(start)?;
+    if end < ctx.len() {
+        // Ethernet padding behind the outer packet.
+        ctx.set_length(end)?;
+    }
+    // The kernel refuses to leave less than an IP header behind the Ethernet header.
+    let payload = end - start - ETHERNET as u32;
+    let least = if ctx.ethertype() == l2ha_ebpf::wire::ETHERTYPE_IPV6 {
+        IPV6 as u32
+    } else {
+        IPV4 as u32
+    };
+    let is_short = payload < least;
+    if is_short {
+        ctx.set_length(start + ETHERNET_MIN)?;
+    }
+    // The inner Ethernet header goes with the outer IP, UDP and L2TPv3 headers: the outer Ethernet
+    // header stays and is overwritten with it.
+    ctx.adjust_room(-(start as i32), ROOM_MAC, 0)
+        .map_err(drop)?;
+    ctx.write_at(0, &ethernet)?;
+    if is_short && payload > 0 {
+        // A frame without payload stays padded: the kernel does not redirect one.
+        ctx.set_length(ETHERNET as u32 + payload)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Decapsulation before the kernel has made an skb.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    programs::XdpContext,
+};
+use l2ha_ebpf::{
+    inspect::{Refusal, inspect},
+    packet::Packet,
+    reason::Reason,
+};
+
+use super::maps::{Maps, count_received};
+
+/// Strips the outer headers and sends the frame to the hidden end, so that it arrives at the
+/// visible one.
+#[inline(always)]
+pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, Refusal> {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let length = end - start;
+    // SAFETY: the context's own bounds.
+    let packet = unsafe { Packet::new(start, end, length) };
+    let delivery = inspect(packet, &Maps)?;
+
+    let failed = Refusal::Drop(Reason::DecapFailed);
+    let padding = length - delivery.end;
+    if padding > 0 {
+        // A frame shorter than Ethernet's minimum was padded behind the outer packet.
+        // SAFETY: the context is the program's; no pointer into the packet is used afterwards.
+        if unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), -(padding as i32)) } != 0 {
+            return Err(failed);
+        }
+    }
+    // SAFETY: as above.
+    if unsafe { bpf_xdp_adjust_head(ctx.as_ptr().cast(), delivery.start as i32) } != 0 {
+        return Err(failed);
+    }
+    count_received(delivery.slot, 1, (delivery.end - delivery.start) as u64);
+    // SAFETY: takes only numbers.
+    Ok(unsafe { bpf_redirect(delivery.hidden_ifindex, 0) } as u32)
+}

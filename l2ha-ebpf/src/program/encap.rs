@@ -1,0 +1,153 @@
+//! Encapsulation: outer headers around a frame.
+
+use aya_ebpf::programs::TcContext;
+use l2ha_ebpf::{
+    abi::Transmit,
+    outer::OUTER_MAX,
+    reason::Reason,
+    wire::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6},
+};
+
+use super::{
+    maps::{count_sent, transmit},
+    skb::Skb as _,
+    verdict::Sent,
+};
+
+/// `BPF_ADJ_ROOM_MAC`: room is made behind the Ethernet header.
+const ROOM_MAC: u32 = 1;
+const FIXED_GSO: u64 = 1;
+const ENCAP_L3_IPV4: u64 = 1 << 1;
+const ENCAP_L3_IPV6: u64 = 1 << 2;
+const ENCAP_L4_UDP: u64 = 1 << 4;
+const ENCAP_L2_ETH: u64 = 1 << 6;
+/// Where the length of the inner Ethernet header lies in the flags.
+const ENCAP_L2_SHIFT: u32 = 56;
+/// Length of a VLAN tag in bytes.
+const VLAN_TAG: u32 = 4;
+
+/// The program at the visible end's egress.
+#[inline(always)]
+pub(crate) fn visible(ctx: &TcContext) -> Result<Sent, Reason> {
+    let session = transmit(ctx.ifindex()).ok_or(Reason::UnknownInterface)?;
+    if !is_ip(ctx) {
+        return through_hidden(ctx, session);
+    }
+    if !session.carrier().is_udp() {
+        // Large packets cannot be cut once they are encapsulated in protocol 115: the veth cuts
+        // them on the way to the hidden end, which encapsulates the pieces.
+        return Ok(Sent::Onward);
+    }
+    match around_ip(ctx, session) {
+        Ok(()) => send(ctx, session),
+        // The kernel makes no room in what is a tunnel's packet already.
+        Err(NoRoom::Untouched) => through_hidden(ctx, session),
+        Err(NoRoom::Broken) => Err(Reason::EncapFailed),
+    }
+}
+
+/// Whether the kernel knows what follows the Ethernet header (and an accelerated tag) as IP.
+#[inline(always)]
+pub(crate) fn is_ip(ctx: &TcContext) -> bool {
+    matches!(ctx.ethertype(), ETHERTYPE_IPV4 | ETHERTYPE_IPV6)
+}
+
+/// Why no headers could be put around a frame.
+pub(crate) enum NoRoom {
+    /// The frame is as it was.
+    Untouched,
+    /// The frame is spoilt.
+    Broken,
+}
+
+/// Puts the outer headers around an IP frame; a super-packet stays one.
+#[inline(always)]
+pub(crate) fn around_ip(ctx: &TcContext, session: &Transmit) -> Result<(), NoRoom> {
+    let addresses: [u8; ETHERNET] = ctx.read_at(0).map_err(|()| NoRoom::Untouched)?;
+    let carrier = session.carrier();
+    let tag = ctx.vlan_tag();
+    let inner_header = match tag {
+        Some(_) => ETHERNET as u32 + VLAN_TAG,
+        None => ETHERNET as u32,
+    };
+    if tag.is_some() {
+        ctx.vlan_pop().map_err(|()| NoRoom::Untouched)?;
+    }
+    let mut flags = FIXED_GSO | ENCAP_L2_ETH | u64::from(inner_header) << ENCAP_L2_SHIFT;
+    flags |= if carrier.is_v6() {
+        ENCAP_L3_IPV6
+    } else {
+        ENCAP_L3_IPV4
+    };
+    if carrier.is_udp() {
+        flags |= ENCAP_L4_UDP;
+    }
+    let outer_length = session.outer_length();
+    let room = outer_length - ETHERNET as u32 + inner_header;
+    if ctx.adjust_room(room as i32, ROOM_MAC, flags).is_err() {
+        return Err(match tag {
+            Some(_) => NoRoom::Broken,
+            None => NoRoom::Untouched,
+        });
+    }
+    write_outer(ctx, session).map_err(|()| NoRoom::Broken)?;
+    let written = match tag {
+        None => ctx.write_at(outer_length, &addresses),
+        Some(tag) => {
+            let mut tagged = [0; ETHERNET + VLAN_TAG as usize];
+            tagged[..12].copy_from_slice(&addresses[..12]);
+            tagged[12..16].copy_from_slice(&tag);
+            tagged[16..].copy_from_slice(&addresses[12..]);
+            ctx.write_at(outer_length, &tagged)
+        }
+    };
+    written.map_err(|()| NoRoom::Broken)
+}
+
+/// Puts the outer headers in front of a frame of any kind and lets it go on to the hidden end:
+/// there the kernel reads the outer Ethernet header and knows the packet as IP, which it must be
+/// to be sent to a neighbour.
+#[inline(always)]
+fn through_hidden(ctx: &TcContext, session: &Transmit) -> Result<Sent, Reason> {
+    if ctx.gso_size() != 0 {
+        return Err(Reason::GsoUnsupported);
+    }
+    in_front(ctx, session).map_err(|()| Reason::EncapFailed)?;
+    Ok(Sent::Onward)
+}
+
+#[inline(always)]
+fn in_front(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
+    let outer_length = session.outer_length();
+    match ctx.vlan_tag() {
+        None => ctx.grow_head(outer_length)?,
+        Some(tag) => {
+            let addresses: [u8; 12] = ctx.read_at(0)?;
+            ctx.vlan_pop()?;
+            ctx.grow_head(outer_length + VLAN_TAG)?;
+            ctx.write_at(outer_length, &addresses)?;
+            ctx.write_at(outer_length + addresses.len() as u32, &tag)?;
+        }
+    }
+    write_outer(ctx, session)
+}
+
+/// Writes the outer headers at the start of a packet that has its final length.
+#[inline(always)]
+fn write_outer(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
+    let mut outer = *session.outer();
+    outer.finish(session.carrier(), ctx.len() - ETHERNET as u32);
+    ctx.write_start_at::<OUTER_MAX>(0, outer.bytes(), session.outer_length())
+}
+
+/// Sends an encapsulated packet to the underlay and counts it.
+#[inline(always)]
+pub(crate) fn send(ctx: &TcContext, session: &Transmit) -> Result<Sent, Reason> {
+    let underlay = session.underlay_ifindex();
+    if !ctx.fits(underlay) {
+        return Err(Reason::TooBig);
+    }
+    let bytes = ctx.len() - session.outer_length();
+    count_sent(session.slot(), ctx.wire_packets(), u64::from(bytes));
+    Ok(Sent::Redirected(ctx.redirect_to_neighbor(underlay)))
+}

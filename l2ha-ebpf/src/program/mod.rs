@@ -1,0 +1,9 @@
+//! The programs: one file for each thing that is done to a packet.
+
+pub(crate) mod decap_tc;
+pub(crate) mod decap_xdp;
+pub(crate) mod encap;
+pub(crate) mod hidden;
+mod maps;
+mod skb;
+pub(crate) mod verdict;

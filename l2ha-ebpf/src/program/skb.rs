@@ -1,0 +1,160 @@
+//! What aya does not wrap of the kernel's view of an skb.
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{
+        bpf_check_mtu, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+    },
+    programs::TcContext,
+};
+
+/// Fields and helpers of an skb, with the length of what is read or written checked by type.
+pub(crate) trait Skb {
+    fn raw(&self) -> *mut __sk_buff;
+
+    /// Index of the interface the program is attached to.
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs; so below.
+        unsafe { (*self.raw()).ifindex }
+    }
+
+    /// Ethertype of what follows the Ethernet header and an accelerated VLAN tag.
+    #[inline(always)]
+    fn ethertype(&self) -> u16 {
+        // SAFETY: as above.
+        u16::from_be(unsafe { (*self.raw()).protocol } as u16)
+    }
+
+    /// Size of a segment's payload if this is a super-packet, else 0.
+    #[inline(always)]
+    fn gso_size(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.raw()).gso_size }
+    }
+
+    /// How many packets this is on the wire.
+    #[inline(always)]
+    fn wire_packets(&self) -> u64 {
+        // SAFETY: as above.
+        let segments = unsafe { (*self.raw()).gso_segs };
+        if segments == 0 {
+            1
+        } else {
+            u64::from(segments)
+        }
+    }
+
+    /// The accelerated VLAN tag, as it would be on the wire: ethertype and TCI.
+    #[inline(always)]
+    fn vlan_tag(&self) -> Option<[u8; 4]> {
+        // SAFETY: as above.
+        let (present, protocol, tci) = unsafe {
+            let skb = self.raw();
+            ((*skb).vlan_present, (*skb).vlan_proto, (*skb).vlan_tci)
+        };
+        if present == 0 {
+            return None;
+        }
+        // The kernel keeps the protocol big-endian and the tag in the machine's order.
+        let [a, b] = (protocol as u16).to_ne_bytes();
+        let [c, d] = (tci as u16).to_be_bytes();
+        Some([a, b, c, d])
+    }
+
+    /// Removes the VLAN tag.
+    #[inline(always)]
+    fn vlan_pop(&self) -> Result<(), ()> {
+        // SAFETY: as above.
+        done(unsafe { bpf_skb_vlan_pop(self.raw()) })
+    }
+
+    /// Reads bytes at an offset.
+    #[inline(always)]
+    fn read_at<const N: usize>(&self, offset: u32) -> Result<[u8; N], ()> {
+        let mut bytes = [0; N];
+        // SAFETY: the buffer has N bytes.
+        done(unsafe {
+            bpf_skb_load_bytes(
+                self.raw().cast(),
+                offset,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        })?;
+        Ok(bytes)
+    }
+
+    /// Writes bytes at an offset.
+    #[inline(always)]
+    fn write_at<const N: usize>(&self, offset: u32, bytes: &[u8; N]) -> Result<(), ()> {
+        self.write_start_at(offset, bytes, N as u32)
+    }
+
+    /// Writes the first `length` bytes of a buffer at an offset; at least one.
+    #[inline(always)]
+    fn write_start_at<const N: usize>(
+        &self,
+        offset: u32,
+        bytes: &[u8; N],
+        length: u32,
+    ) -> Result<(), ()> {
+        if length == 0 || length > N as u32 {
+            return Err(());
+        }
+        // SAFETY: the buffer has at least `length` bytes (checked above).
+        done(unsafe {
+            bpf_skb_store_bytes(self.raw().cast(), offset, bytes.as_ptr().cast(), length, 0)
+        })
+    }
+
+    /// Adds zeroed bytes in front of the Ethernet header.
+    #[inline(always)]
+    fn grow_head(&self, length: u32) -> Result<(), ()> {
+        // SAFETY: as above; no pointer into the packet is kept.
+        done(unsafe { bpf_skb_change_head(self.raw(), length, 0) })
+    }
+
+    /// Cuts or pads the frame to this length.
+    #[inline(always)]
+    fn set_length(&self, length: u32) -> Result<(), ()> {
+        // SAFETY: as above.
+        done(unsafe { bpf_skb_change_tail(self.raw(), length, 0) })
+    }
+
+    /// Whether the frame, or each segment of a super-packet, fits an interface's MTU.
+    #[inline(always)]
+    fn fits(&self, ifindex: u32) -> bool {
+        const EACH_SEGMENT: u64 = 1;
+        let mut mtu = 0;
+        let flags = if self.gso_size() == 0 {
+            0
+        } else {
+            EACH_SEGMENT
+        };
+        // SAFETY: `mtu` is 4 bytes that the helper reads and writes.
+        let answer = unsafe { bpf_check_mtu(self.raw().cast(), ifindex, &raw mut mtu, 0, flags) };
+        // Below 0: no such interface, which the redirect finds out as well.
+        answer <= 0
+    }
+
+    /// Sends the packet to an interface, with the Ethernet addresses from its neighbour table.
+    #[inline(always)]
+    fn redirect_to_neighbor(&self, ifindex: u32) -> i32 {
+        // SAFETY: no parameters are passed: the kernel routes by the packet's destination.
+        unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 }
+    }
+}
+
+impl Skb for TcContext {
+    #[inline(always)]
+    fn raw(&self) -> *mut __sk_buff {
+        self.skb.skb
+    }
+}
+
+#[inline(always)]
+fn done(answer: impl Into<i64>) -> Result<(), ()> {
+    if answer.into() == 0 { Ok(()) } else { Err(()) }
+}

@@ -1,0 +1,87 @@
+//! From what was decided about a packet to what the kernel is told, counted.
+
+use aya_ebpf::{
+    bindings::{TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    programs::{TcContext, XdpContext},
+};
+use l2ha_ebpf::{inspect::Refusal, reason::Reason};
+
+use super::maps::count;
+
+/// Set by the daemon when it loads the programs: each refused packet is to be logged. While it is
+/// 0 the verifier removes the code.
+#[unsafe(no_mangle)]
+static LOG_REFUSED: u8 = 0;
+
+#[inline(always)]
+fn is_logging() -> bool {
+    // SAFETY: a valid static; volatile because the daemon's value is not the compiler's.
+    unsafe { core::ptr::read_volatile(&raw const LOG_REFUSED) != 0 }
+}
+
+/// The end of an XDP program.
+#[inline(always)]
+pub(crate) fn xdp(ctx: &XdpContext, outcome: Result<u32, Refusal>) -> u32 {
+    match outcome {
+        Ok(action) => action,
+        Err(Refusal::Foreign) => xdp_action::XDP_PASS,
+        Err(Refusal::Pass(reason)) => {
+            count(reason);
+            xdp_action::XDP_PASS
+        }
+        Err(Refusal::Drop(reason)) => {
+            count(reason);
+            if is_logging() {
+                let length = ctx.data_end() - ctx.data();
+                aya_log_ebpf::debug!(ctx, "refused: reason {} length {}", reason.number(), length);
+            }
+            xdp_action::XDP_DROP
+        }
+    }
+}
+
+/// The end of a tc program on the underlay: what is not ours goes on to the next filter.
+#[inline(always)]
+pub(crate) fn tc_underlay(ctx: &TcContext, outcome: Result<i32, Refusal>) -> i32 {
+    match outcome {
+        Ok(action) => action,
+        Err(Refusal::Foreign) => TC_ACT_UNSPEC,
+        Err(Refusal::Pass(reason)) => {
+            count(reason);
+            TC_ACT_UNSPEC
+        }
+        Err(Refusal::Drop(reason)) => dropped(ctx, reason),
+    }
+}
+
+/// What a tc program on a virtual interface does with a frame.
+pub(crate) enum Sent {
+    /// Redirected: what the helper said.
+    Redirected(i32),
+    /// On through the veth pair to the hidden end.
+    Onward,
+}
+
+/// The end of a tc program on either end of a virtual interface.
+#[inline(always)]
+pub(crate) fn tc_interface(ctx: &TcContext, outcome: Result<Sent, Reason>) -> i32 {
+    match outcome {
+        Ok(Sent::Redirected(action)) => action,
+        Ok(Sent::Onward) => TC_ACT_OK,
+        Err(reason) => dropped(ctx, reason),
+    }
+}
+
+#[inline(always)]
+fn dropped(ctx: &TcContext, reason: Reason) -> i32 {
+    count(reason);
+    if is_logging() {
+        aya_log_ebpf::debug!(
+            ctx,
+            "refused: reason {} length {}",
+            reason.number(),
+            ctx.len()
+        );
+    }
+    TC_ACT_SHOT
+}

@@ -1,0 +1,157 @@
+//! Why a packet was refused, or passed on although it was addressed to us.
+//!
+//! One number is shared by the programs (index into the counters), the daemon and the command.
+
+/// A reason, counted each time it decides about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Reason {
+    /// L2TPv3 control message, left to the kernel (RFC 3931 4.1.1, 4.1.2).
+    PassedControl = 0,
+    /// IP fragment, left to the kernel's reassembly.
+    PassedFragment = 1,
+    /// The outer packet ends before the L2TPv3 header does.
+    ShortHeader = 2,
+    /// The version in the L2TPv3 header is not 3.
+    BadVersion = 3,
+    /// No session has this id at this local address and port.
+    UnknownSession = 4,
+    /// The outer source address is not the session's peer.
+    WrongSourceAddress = 5,
+    /// The outer source port is not the session's peer.
+    WrongSourcePort = 6,
+    /// The length in the outer IP header does not fit the frame it came in.
+    BadIpLength = 7,
+    /// The length in the outer UDP header is not the one the IP header leaves for it.
+    BadUdpLength = 8,
+    /// The cookie is not the one the session expects (RFC 3931 4.1).
+    WrongCookie = 9,
+    /// What is inside is shorter than an Ethernet header.
+    ShortFrame = 10,
+    /// The kernel could not strip the outer headers.
+    DecapFailed = 11,
+    /// No session belongs to the virtual interface.
+    UnknownInterface = 12,
+    /// The kernel could not make room for the outer headers.
+    EncapFailed = 13,
+    /// A frame that is segmented later (GSO) and cannot be inside a pseudowire.
+    GsoUnsupported = 14,
+    /// With its outer headers the frame is larger than the underlay's MTU.
+    TooBig = 15,
+    /// A frame at the hidden end that the encapsulating program did not send there.
+    StrayFrame = 16,
+}
+
+impl Reason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; 17] = [
+        Self::PassedControl,
+        Self::PassedFragment,
+        Self::ShortHeader,
+        Self::BadVersion,
+        Self::UnknownSession,
+        Self::WrongSourceAddress,
+        Self::WrongSourcePort,
+        Self::BadIpLength,
+        Self::BadUdpLength,
+        Self::WrongCookie,
+        Self::ShortFrame,
+        Self::DecapFailed,
+        Self::UnknownInterface,
+        Self::EncapFailed,
+        Self::GsoUnsupported,
+        Self::TooBig,
+        Self::StrayFrame,
+    ];
+
+    /// How many there are.
+    pub const COUNT: u32 = Self::ALL.len() as u32;
+
+    /// The number: index into the map of counters.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// The name that counters and the command show.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PassedControl => "passed_control",
+            Self::PassedFragment => "passed_fragment",
+            Self::ShortHeader => "short_header",
+            Self::BadVersion => "bad_version",
+            Self::UnknownSession => "unknown_session",
+            Self::WrongSourceAddress => "wrong_source_address",
+            Self::WrongSourcePort => "wrong_source_port",
+            Self::BadIpLength => "bad_ip_length",
+            Self::BadUdpLength => "bad_udp_length",
+            Self::WrongCookie => "wrong_cookie",
+            Self::ShortFrame => "short_frame",
+            Self::DecapFailed => "decap_failed",
+            Self::UnknownInterface => "unknown_interface",
+            Self::EncapFailed => "encap_failed",
+            Self::GsoUnsupported => "gso_unsupported",
+            Self::TooBig => "too_big",
+            Self::StrayFrame => "stray_frame",
+        }
+    }
+
+    /// One line for a person.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::PassedControl => "L2TPv3 control message, left to the kernel",
+            Self::PassedFragment => "IP fragment, left to the kernel's reassembly",
+            Self::ShortHeader => "outer packet ends before the L2TPv3 header does",
+            Self::BadVersion => "version in the L2TPv3 header is not 3",
+            Self::UnknownSession => "no session has this id at this local address and port",
+            Self::WrongSourceAddress => "outer source address is not the session's peer",
+            Self::WrongSourcePort => "outer source port is not the session's peer's",
+            Self::BadIpLength => "outer IP length does not fit the frame",
+            Self::BadUdpLength => "outer UDP length does not fit the IP length",
+            Self::WrongCookie => {
+                "cookie is not the one expected: check the cookie files of both ends"
+            }
+            Self::ShortFrame => "inner frame is shorter than an Ethernet header",
+            Self::DecapFailed => "the kernel could not strip the outer headers",
+            Self::UnknownInterface => "no session belongs to the virtual interface",
+            Self::EncapFailed => "the kernel could not make room for the outer headers",
+            Self::GsoUnsupported => {
+                "super-packet (GSO) that cannot be carried whole: switch off its sender's segmentation offload"
+            }
+            Self::TooBig => {
+                "frame does not fit the underlay's MTU: lower the virtual interface's MTU"
+            }
+            Self::StrayFrame => "frame reached the hidden end without having been encapsulated",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_positions_and_names_are_unique() {
+        for (position, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason.number() as usize, position);
+            let others = Reason::ALL.iter().filter(|other| *other != reason);
+            assert!(
+                others
+                    .into_iter()
+                    .all(|other| other.name() != reason.name())
+            );
+            assert!(!reason.text().is_empty());
+            assert!(
+                reason
+                    .name()
+                    .bytes()
+                    .all(|byte| byte == b'_' || byte.is_ascii_lowercase()),
+                "{}",
+                reason.name()
+            );
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The data plane: loads the kernel programs, attaches them, fills their maps, reads their
+//! counters.
+//!
+//! The programs are in the crate `l2ha-ebpf`; its object is embedded here. What is attached
+//! outlives this process: the underlay's XDP program hangs on a link pinned below the pin folder,
+//! tc filters hang on their interfaces. The next start loads programs and maps of its own, is told
+//! the sessions, and only then replaces what is attached, each in one step of the kernel's.
+
+mod bpffs;
+mod counters;
+mod filter;
+mod forwarder;
+
+mod object;
+mod rtnl;
+mod sessions;
+mod types;
+mod underlay;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use aya::programs::TcAttachType;
+
+pub use self::{
+    counters::{Counters, Traffic, reason_text},
+    object::LoadOptions,
+    types::{
+        AttachMode, Attached, Cookie, Encapsulation, Endpoint, EndpointKind, Hook, Session,
+        Sublayer,
+    },
+};
+use self::{object::Object, sessions::Sessions, underlay::Underlay};
+
+/// The loaded programs with their maps, and what they are attached to.
+///
+/// Dropping it leaves attached what is attached; [`DataPlane::unload`] removes it.
+pub struct DataPlane {
+    object: Object,
+    pin_dir: PathBuf,
+    sessions: Sessions,
+    underlay: Option<Underlay>,
+    /// Names of the virtual interfaces' ends that have filters: visible, hidden.
+    interfaces: Vec<(String, String)>,
+}
+
+impl DataPlane {
+    /// Loads the programs and their maps, all empty. Nothing is attached yet.
+    ///
+    /// `pin_dir` lies on a bpffs and is this node's own; it is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When there is no bpffs, or the kernel refuses the programs.
+    pub fn load(pin_dir: &Path) -> Result<Self> {
+        Self::load_with(pin_dir, LoadOptions::default())
+    }
+
+    /// As [`DataPlane::load`], with options.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn load_with(pin_dir: &Path, options: LoadOptions) -> Result<Self> {
+        bpffs::ensure_dir(pin_dir)?;
+        Ok(Self {
+            object: Object::load(options)?,
+            pin_dir: pin_dir.to_owned(),
+            sessions: Sessions::default(),
+            underlay: None,
+            interfaces: Vec::new(),
+        })
+    }
+
+    /// Attaches the encapsulating programs to both ends of a virtual interface: egress of the
+    /// visible one, ingress of the hidden one. What an earlier daemon left there is replaced in
+    /// one step; what is there already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// When an end is missing or the kernel refuses.
+    pub fn attach_session_interface(&mut self, visible: &str, hidden: &str) -> Result<()> {
+        // The hidden end first: what the visible one sends must find it ready.
+        self.object
+            .attach_filter(object::HIDDEN, hidden, TcAttachType::Ingress)?;
+        self.object
+            .attach_filter(object::ENCAP, visible, TcAttachType::Egress)?;
+        let names = (visible.to_owned(), hidden.to_owned());
+        if !self.interfaces.contains(&names) {
+            self.interfaces.push(names);
+        }
+        Ok(())
+    }
+
+    /// Whether both programs of this load are attached to both ends.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not answer.
+    pub fn session_interface_attached(&self, visible: &str, hidden: &str) -> Result<bool> {
+        Ok(self
+            .object
+            .is_filter_attached(object::ENCAP, visible, TcAttachType::Egress)?
+            && self
+                .object
+                .is_filter_attached(object::HIDDEN, hidden, TcAttachType::Ingress)?)
+    }
+
+    /// Writes a session; one with the same id is replaced.
+    ///
+    /// # Errors
+    ///
+    /// When a cookie is not 0, 4 or 8 bytes long, the addresses are of different families, the id
+    /// is 0, or there are too many sessions.
+    pub fn set_session(&mut self, session: &Session) -> Result<()> {
+        self.sessions.set(&mut self.object, session)
+    }
+
+    /// Removes a session and what belongs to its virtual interface; without effect when there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// When the maps cannot be changed.
+    pub fn remove_session(&mut self, session_id: u32, visible_ifindex: u32) -> Result<()> {
+        self.sessions
+            .remove(&mut self.object, session_id, visible_ifindex)
+    }
+
+    /// Replaces the list of local addresses and ports whose packets are the data plane's.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many.
+    pub fn set_endpoints(&mut self, endpoints: &[Endpoint]) -> Result<()> {
+        self.sessions.set_endpoints(&mut self.object, endpoints)
+    }
+
+    /// Reads the counters.
+    ///
+    /// # Errors
+    ///
+    /// When the maps cannot be read.
+    pub fn counters(&self) -> Result<Counters> {
+        counters::read(&self.object, &self.sessions)
+    }
+
+    /// Detaches everything and removes the pins.
+    ///
+    /// # Errors
+    ///
+    /// When something could not be removed; the rest is removed all the same.
+    pub fn unload(&mut self) -> Result<()> {
+        let mut result = self.detach_underlay();
+        for (visible, hidden) in std::mem::take(&mut self.interfaces) {
+            for (name, hook) in [
+                (visible, TcAttachType::Egress),
+                (hidden, TcAttachType::Ingress),
+            ] {
+                result = result.and(filter::remove_ours(&name, hook, None));
+            }
+        }
+        result.and(bpffs::remove_dir(&self.pin_dir))
+    }
+}

@@ -1,0 +1,142 @@
+//! The embedded object: loading it, and its programs and maps by name.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{HashMap, Map, MapData, PerCpuArray},
+    programs::{ProgramInfo, SchedClassifier, Xdp},
+};
+use bytemuck::AnyBitPattern;
+
+use super::forwarder::Forwarder;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2ha.bpf.o"));
+
+/// What the names of all programs begin with; tc filters are recognised by it.
+pub(super) const PREFIX: &str = "l2ha_";
+/// Decapsulation, native XDP on the underlay.
+pub(super) const XDP: &str = "l2ha_xdp";
+/// Decapsulation, tc ingress of the underlay.
+pub(super) const DECAP: &str = "l2ha_decap";
+/// Encapsulation, tc egress of the visible end.
+pub(super) const ENCAP: &str = "l2ha_encap";
+/// Sending on, tc ingress of the hidden end.
+pub(super) const HIDDEN: &str = "l2ha_hidden";
+
+/// A key or value of a map, from the crate shared with the programs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub(super) struct Shared<T>(pub(super) T);
+
+// SAFETY: transparent over a type without padding or invalid bit patterns.
+unsafe impl<T: bytemuck::Pod> Pod for Shared<T> {}
+
+/// What can be chosen when the programs are loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Log each refused packet at debug level. Costs time for each of them; otherwise the
+    /// verifier removes the code.
+    pub log_refused: bool,
+}
+
+/// The loaded object.
+pub(super) struct Object {
+    bpf: Ebpf,
+    _forwarder: Option<Forwarder>,
+}
+
+impl Object {
+    /// Loads all programs and maps.
+    pub(super) fn load(options: LoadOptions) -> Result<Self> {
+        let log_refused = u8::from(options.log_refused);
+        let mut bpf = EbpfLoader::new()
+            .override_global("LOG_REFUSED", &log_refused, true)
+            .load(OBJECT)
+            .context(
+                "cannot load the BPF object: l2ha needs Linux 5.15 or newer, and CAP_BPF, \
+                 CAP_NET_ADMIN and CAP_PERFMON (or root)",
+            )?;
+        xdp(&mut bpf)?
+            .load()
+            .with_context(|| format!("the kernel refuses the program {XDP}"))?;
+        for name in [DECAP, ENCAP, HIDDEN] {
+            classifier(&mut bpf, name)?
+                .load()
+                .with_context(|| format!("the kernel refuses the program {name}"))?;
+        }
+        let forwarder = match options.log_refused {
+            true => Some(Forwarder::start(&mut bpf)?),
+            false => None,
+        };
+        Ok(Self {
+            bpf,
+            _forwarder: forwarder,
+        })
+    }
+
+    /// The XDP program.
+    pub(super) fn xdp(&mut self) -> Result<&mut Xdp> {
+        xdp(&mut self.bpf)
+    }
+
+    /// A tc program.
+    pub(super) fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier> {
+        classifier(&mut self.bpf, name)
+    }
+
+    /// The kernel's id of a program.
+    pub(super) fn program_id(&self, name: &str) -> Result<u32> {
+        let program = self.bpf.program(name).with_context(|| missing(name))?;
+        let info: ProgramInfo = program
+            .info()
+            .with_context(|| format!("the kernel does not know the program {name} any more"))?;
+        Ok(info.id())
+    }
+
+    /// A hash map to write to.
+    pub(super) fn hash_mut<K, V>(
+        &mut self,
+        name: &str,
+    ) -> Result<HashMap<&mut MapData, Shared<K>, Shared<V>>>
+    where
+        K: bytemuck::Pod,
+        V: bytemuck::Pod,
+    {
+        let map: &mut Map = self.bpf.map_mut(name).with_context(|| missing(name))?;
+        HashMap::try_from(map).with_context(|| format!("the map {name} is not what it should be"))
+    }
+
+    /// A per-CPU array to write to.
+    pub(super) fn array_mut<V: bytemuck::Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<PerCpuArray<&mut MapData, Shared<V>>> {
+        let map: &mut Map = self.bpf.map_mut(name).with_context(|| missing(name))?;
+        PerCpuArray::try_from(map)
+            .with_context(|| format!("the map {name} is not what it should be"))
+    }
+
+    /// A per-CPU array to read.
+    pub(super) fn array<V: bytemuck::Pod + AnyBitPattern>(
+        &self,
+        name: &str,
+    ) -> Result<PerCpuArray<&MapData, Shared<V>>> {
+        let map: &Map = self.bpf.map(name).with_context(|| missing(name))?;
+        PerCpuArray::try_from(map)
+            .with_context(|| format!("the map {name} is not what it should be"))
+    }
+}
+
+fn xdp(bpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = bpf.program_mut(XDP).with_context(|| missing(XDP))?;
+    program.try_into().context("not an XDP program")
+}
+
+fn classifier<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program = bpf.program_mut(name).with_context(|| missing(name))?;
+    program.try_into().context("not a tc program")
+}
+
+fn missing(name: &str) -> String {
+    format!("the embedded BPF object has no {name}: build l2ha again")
+}

@@ -1,0 +1,221 @@
+//! Decapsulation on the underlay: native XDP, or tc ingress.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::programs::{
+    ProgramError, TcAttachType, XdpMode,
+    links::{FdLink, PinnedLink},
+    loaded_programs,
+};
+
+use super::{
+    AttachMode, Attached, DataPlane, Hook, filter,
+    object::{DECAP, XDP},
+    rtnl,
+};
+
+/// What decapsulation is attached to.
+pub(super) struct Underlay {
+    interface: String,
+    ifindex: u32,
+    hook: Hook,
+    /// Keeps the XDP program attached even when the pin is removed.
+    _link: Option<PinnedLink>,
+}
+
+impl DataPlane {
+    /// Attaches decapsulation to the underlay. An earlier daemon's attachment is taken over
+    /// without a gap; with the hook that is not used any more it is removed afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, or somebody else's XDP program is there and tc is not allowed.
+    pub fn attach_underlay(
+        &mut self,
+        ifindex: u32,
+        interface: &str,
+        mode: AttachMode,
+    ) -> Result<Attached> {
+        let (hook, link, adopted, why_not_xdp) = match mode {
+            AttachMode::Tc => (Hook::Tc, None, self.attach_tc(interface)?, None),
+            AttachMode::Xdp => {
+                let (link, adopted) = self.attach_xdp(ifindex, interface)?;
+                (Hook::Xdp, Some(link), adopted, None)
+            }
+            AttachMode::Auto => match self.attach_xdp(ifindex, interface) {
+                Ok((link, adopted)) => (Hook::Xdp, Some(link), adopted, None),
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    (Hook::Tc, None, self.attach_tc(interface)?, Some(why))
+                }
+            },
+        };
+        let before = self.underlay.replace(Underlay {
+            interface: interface.to_owned(),
+            ifindex,
+            hook,
+            _link: link,
+        });
+        if let Some(before) = before
+            && before.interface != interface
+            && before.hook == Hook::Tc
+        {
+            filter::remove_ours(&before.interface, TcAttachType::Ingress, None)?;
+        }
+        match hook {
+            Hook::Xdp => filter::remove_ours(interface, TcAttachType::Ingress, None)?,
+            Hook::Tc => remove_pin(&self.xdp_pin())?,
+        }
+        Ok(Attached {
+            hook,
+            why_not_xdp,
+            adopted,
+        })
+    }
+
+    /// Whether the program of this load is still attached where it was put.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not answer.
+    pub fn underlay_attached(&self) -> Result<bool> {
+        let Some(underlay) = &self.underlay else {
+            return Ok(false);
+        };
+        match underlay.hook {
+            Hook::Xdp => {
+                let id = self.object.program_id(XDP)?;
+                let there = rtnl::xdp_program(underlay.ifindex)?;
+                Ok(there.is_some_and(|there| there.native && there.id == id))
+            }
+            Hook::Tc => {
+                self.object
+                    .is_filter_attached(DECAP, &underlay.interface, TcAttachType::Ingress)
+            }
+        }
+    }
+
+    /// Detaches decapsulation from the underlay.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be removed.
+    pub fn detach_underlay(&mut self) -> Result<()> {
+        let pin = remove_pin(&self.xdp_pin());
+        match self.underlay.take() {
+            Some(underlay) => pin.and(filter::remove_ours(
+                &underlay.interface,
+                TcAttachType::Ingress,
+                None,
+            )),
+            None => pin,
+        }
+    }
+
+    fn xdp_pin(&self) -> PathBuf {
+        self.pin_dir.join("xdp")
+    }
+
+    fn attach_tc(&mut self, interface: &str) -> Result<bool> {
+        self.object
+            .attach_filter(DECAP, interface, TcAttachType::Ingress)
+    }
+
+    /// Attaches to native XDP and returns the link, and whether it was there before.
+    fn attach_xdp(&mut self, ifindex: u32, interface: &str) -> Result<(PinnedLink, bool)> {
+        let pin = self.xdp_pin();
+        let there = rtnl::xdp_program(ifindex)?;
+        if let Some(there) = there {
+            let Some(link) = pinned(&pin, there.id)? else {
+                return Err(not_ours(interface, there.id));
+            };
+            // The same link, pinned already: only its program changes.
+            let link = FdLink::from(link).try_into()?;
+            let context = || format!("cannot replace the XDP program of {interface}");
+            let program = self.object.xdp()?;
+            let link = program.attach_to_link(link).with_context(context)?;
+            drop(program.take_link(link)?);
+            let link = PinnedLink::from_pin(&pin).with_context(context)?;
+            return Ok((link, true));
+        }
+        let program = self.object.xdp()?;
+        let link = program
+            .attach_to_if_index(ifindex, XdpMode::Driver)
+            .map_err(|error| why_not(interface, error))?;
+        let link = FdLink::try_from(program.take_link(link)?)
+            .context("l2ha needs Linux 5.9 or newer for an XDP link that can be pinned")?;
+        // An old link may be pinned there that is attached to nothing, or to another interface.
+        remove_pin(&pin)?;
+        let link = link
+            .pin(&pin)
+            .with_context(|| format!("cannot pin the XDP link at {}", pin.display()))?;
+        Ok((link, false))
+    }
+}
+
+/// The pinned link, if its program is the one that the interface has.
+fn pinned(pin: &Path, program: u32) -> Result<Option<PinnedLink>> {
+    if !pin.exists() {
+        return Ok(None);
+    }
+    let link = PinnedLink::from_pin(pin)
+        .with_context(|| format!("{} is not a link that l2ha pinned", pin.display()))?;
+    let link = FdLink::from(link);
+    if link.info()?.program_id() != program {
+        return Ok(None);
+    }
+    drop(link);
+    Ok(Some(PinnedLink::from_pin(pin)?))
+}
+
+fn remove_pin(pin: &Path) -> Result<()> {
+    match fs::remove_file(pin) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot remove {}", pin.display())),
+    }
+}
+
+/// Somebody else's program is there.
+fn not_ours(interface: &str, id: u32) -> anyhow::Error {
+    let name = loaded_programs()
+        .flatten()
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned))
+        .unwrap_or_else(|| "without a name".to_owned());
+    anyhow!(
+        "{interface} has another XDP program, {name} (id {id}), which is left alone: remove it \
+         (`ip link set dev {interface} xdp off`, or by what attached it), or set mode = \"tc\""
+    )
+}
+
+/// Why native XDP could not be attached, with what can be done about it.
+fn why_not(interface: &str, error: ProgramError) -> anyhow::Error {
+    let code = match &error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        ProgramError::XdpError(aya::programs::XdpError::NetlinkError(error)) => {
+            error.raw_os_error()
+        }
+        _ => None,
+    };
+    let remedy = match code.map(nix::errno::Errno::from_raw) {
+        Some(nix::errno::Errno::EOPNOTSUPP) => {
+            "its driver has no native XDP, or not with the present features"
+        }
+        Some(nix::errno::Errno::EINVAL | nix::errno::Errno::ERANGE) => {
+            "its driver wants a smaller MTU or LRO and GRO_HW off for native XDP"
+        }
+        Some(nix::errno::Errno::ENOSPC | nix::errno::Errno::ENOMEM) => {
+            "its driver wants more free queues for native XDP: `ethtool -L` with half of them"
+        }
+        Some(nix::errno::Errno::EBUSY | nix::errno::Errno::EEXIST) => {
+            "somebody else's XDP program has just come there"
+        }
+        _ => "native XDP cannot be had there",
+    };
+    anyhow!(error).context(format!("cannot attach native XDP to {interface}: {remedy}"))
+}
