@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    cloud::Cloud,
     lab::{Lab, Resident, wait_for},
     ns::Namespace,
     process::Process,
@@ -28,10 +29,25 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Captures whole packets on an interface, or on `any`, and waits until that has begun.
+    /// Captures everything that enters a cloud, once each.
     ///
-    /// Best taken at the cloud's end of a host's link: a frame that native XDP takes is never seen
+    /// The cloud's end of a host's link is the place: a frame that native XDP takes is never seen
     /// by a capture on the NIC itself.
+    ///
+    /// # Errors
+    ///
+    /// When tcpdump is not installed.
+    pub fn cloud(lab: &Lab, cloud: &Cloud, filter: &str, name: &str) -> Result<Arc<Self>> {
+        Self::tcpdump(
+            lab,
+            cloud.router(),
+            &["-i", "any", "-Q", "in"],
+            filter,
+            name,
+        )
+    }
+
+    /// Captures whole packets on an interface and waits until that has begun.
     ///
     /// # Errors
     ///
@@ -43,13 +59,24 @@ impl Capture {
         filter: &str,
         name: &str,
     ) -> Result<Arc<Self>> {
+        Self::tcpdump(lab, ns, &["-i", interface], filter, name)
+    }
+
+    fn tcpdump(
+        lab: &Lab,
+        ns: &Namespace,
+        place: &[&str],
+        filter: &str,
+        name: &str,
+    ) -> Result<Arc<Self>> {
         let file = lab.dir().join(format!("{name}.pcap"));
         let said = lab.dir().join(format!("{name}.tcpdump"));
         let mut command = Command::new("tcpdump");
         command
-            .args(["-i", interface, "-n", "-U", "--immediate-mode"])
+            .args(place)
+            .args(["-n", "-U", "--immediate-mode"])
             // In KiB: enough for what arrives while the machine does something else.
-            .args(["-B", "16384", "-s", "0", "-Z", "root", "-w"])
+            .args(["-B", "65536", "-s", "0", "-Z", "root", "-w"])
             .arg(&file)
             .args(filter.split_whitespace())
             .stdin(Stdio::null())

@@ -139,6 +139,10 @@ impl Daemon {
     ///
     /// When it does not exit with 0; the text has what it said.
     pub fn l2ha<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<String> {
+        crate::command::output(&mut self.command(words)?)
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Command> {
         let config = self.config();
         let mut command = Command::new(&self.binary);
         command
@@ -147,8 +151,7 @@ impl Daemon {
             .arg(config.socket())
             .stdin(Stdio::null());
         config.host.ns.place(&mut command)?;
-        drop(config);
-        crate::command::output(&mut command)
+        Ok(command)
     }
 
     /// `l2ha status --json`.
@@ -187,9 +190,18 @@ impl Daemon {
         views::database(&self.ospf("database")?)
     }
 
+    /// What a subcommand prints as JSON; `status` does so also when it exits with 1 because
+    /// something is wrong.
     fn json(&self, words: &[&str]) -> Result<Value> {
-        let text = self.l2ha(words)?;
-        serde_json::from_str(&text).with_context(|| format!("l2ha {} says {text}", words.join(" ")))
+        let output = self.command(words)?.output()?;
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            format!(
+                "l2ha {} says {}{}",
+                words.join(" "),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })
     }
 
     /// Sends a signal to the daemon.

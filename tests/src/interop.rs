@@ -10,12 +10,19 @@ use crate::{
     cloud::Host,
     config::router_id,
     lab::{Lab, wait_for},
+    probe::ProbeOptions,
     routing::{LsaKey, differences},
     trio::{ANYCAST, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions},
     tshark::{Framing, check},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Slower than usual: every packet is dissected afterwards.
+const PACE: ProbeOptions = ProbeOptions {
+    every: Duration::from_millis(20),
+    timeout: Duration::from_millis(100),
+    scope: 0,
+};
 /// The dead interval and half a second; what our own client may take for a silent cut.
 const OUR_LIMIT: Duration = Duration::from_millis(3500);
 /// BIRD computes on a tick of 1 s and FRR may hold a computation back: what theirs may take.
@@ -34,14 +41,13 @@ pub fn interoperate(name: &str, servers: Speaker, client: Speaker) -> Result<()>
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        let router = trio.cloud.router();
-        let capture = Capture::start(lab, router, "any", "udp or proto 115", "wire")?;
+        let capture = Capture::cloud(lab, &trio.cloud, "udp or proto 115", "wire")?;
         trio.wait_full(PATIENCE)?;
         lab.say("every neighbour Full, on both sides");
         let lsas = wait_one_database(&trio.members())?;
         lab.say(format_args!("{lsas} LSAs, the same in every database"));
         wait_route(&trio.client.host, SERVER_1)?;
-        let probe = trio.probe()?;
+        let probe = trio.probe_with(PACE)?;
         lab.say(format_args!("{SERVER_1} answers over the pseudowire"));
 
         let limit = match client {
@@ -67,7 +73,7 @@ pub fn interoperate(name: &str, servers: Speaker, client: Speaker) -> Result<()>
             "tshark: {} frames, all good: {:?}",
             seen.frames, seen.protocols
         ));
-        ensure!(seen.count("ospf") > 20, "{:?}", seen.stacks);
+        ensure!(seen.ospf > 20, "{:?}", seen.stacks);
         ensure!(seen.count("http") > 20, "{:?}", seen.stacks);
         ensure!(seen.count("l2tp") == seen.frames, "{:?}", seen.stacks);
         Ok(())

@@ -47,6 +47,7 @@ pub struct Lab {
     dir: PathBuf,
     binary: Option<PathBuf>,
     born: Instant,
+    clouds: Mutex<Vec<Arc<Cloud>>>,
     hosts: Mutex<Vec<Arc<Host>>>,
     residents: Mutex<Vec<Arc<dyn Resident>>>,
 }
@@ -72,6 +73,7 @@ impl Lab {
             dir,
             binary: None,
             born: Instant::now(),
+            clouds: Mutex::default(),
             hosts: Mutex::default(),
             residents: Mutex::default(),
         })
@@ -147,7 +149,7 @@ impl Lab {
         );
     }
 
-    /// Makes a cloud with one host for each name.
+    /// Makes a cloud with one host for each name. They live as long as the lab.
     ///
     /// # Errors
     ///
@@ -158,6 +160,10 @@ impl Lab {
         names: &[&str],
     ) -> Result<(Arc<Cloud>, Vec<Arc<Host>>)> {
         let cloud = Arc::new(Cloud::new(options)?);
+        self.clouds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&cloud));
         let hosts = names
             .iter()
             .map(|name| cloud.host(name))

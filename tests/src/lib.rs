@@ -44,5 +44,5 @@ pub use probe::{Answer, Probe, ProbeOptions, fetch_once};
 pub use process::Process;
 pub use routing::{LsaKey, OspfLink, RouterConfig, differences};
 pub use snapshot::{Attached, Snapshot, attached};
-pub use trio::{ANYCAST, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
+pub use trio::{ANYCAST, CLIENT, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
 pub use tshark::{Dissection, Framing, check};

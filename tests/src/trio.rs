@@ -25,6 +25,8 @@ use crate::{
 
 /// The anycast address of both servers.
 pub const ANYCAST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
+/// The client's own address inside: what it asks from, so that answers come over a tunnel, too.
+pub const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc1);
 /// The server the client prefers; the other is [`SERVER_2`].
 pub const SERVER_1: &str = "server-1";
 /// The server that takes over.
@@ -127,9 +129,13 @@ impl Trio {
         if options.mesh {
             join(first, second, cost(10))?;
         }
-        for server in [first, second] {
-            if options.servers == Speaker::L2ha {
-                server.services.push(("web".into(), ANYCAST));
+        for (node, speaker, name, address) in [
+            (first, options.servers, "web", ANYCAST),
+            (second, options.servers, "web", ANYCAST),
+            (client, options.client, "self", CLIENT),
+        ] {
+            if speaker == Speaker::L2ha {
+                node.services.push((name.into(), address));
             }
         }
         let mut members = Vec::new();
@@ -184,8 +190,17 @@ impl Trio {
     ///
     /// When it does not.
     pub fn probe(&self) -> Result<Probe> {
+        self.probe_with(ProbeOptions::default())
+    }
+
+    /// As [`Trio::probe`], with another pace.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn probe_with(&self, options: ProbeOptions) -> Result<Probe> {
         let start = Instant::now();
-        let probe = Probe::start(&self.client.host.ns, ANYCAST, ProbeOptions::default())?;
+        let probe = Probe::start(&self.client.host.ns, ANYCAST, options)?;
         probe.wait_served_by(SERVER_1, start, 20, Duration::from_secs(15))?;
         Ok(probe)
     }
@@ -201,12 +216,11 @@ impl Member {
             cost: tunnel.cost,
         });
         let mut router = RouterConfig::new(router_id(&host), links.collect());
-        if is_server {
-            router.stubs.push(ANYCAST);
-        }
-        if is_server && speaker != Speaker::L2ha {
+        let own = if is_server { ANYCAST } else { CLIENT };
+        router.stubs.push(own);
+        if speaker != Speaker::L2ha {
             host.ns
-                .run(["ip", "addr", "add", &format!("{ANYCAST}/128"), "dev", "lo"])?;
+                .run(["ip", "addr", "add", &format!("{own}/128"), "dev", "lo"])?;
         }
         let frr = (speaker == Speaker::Frr)
             .then(|| Frr::start(lab, &host, &router))

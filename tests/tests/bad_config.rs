@@ -63,7 +63,7 @@ metric = 0
 struct Mistake {
     line: &'static str,
     becomes: &'static str,
-    /// The line that must be named, by its text; the first of `becomes` when empty.
+    /// The line that must be named, by its text; the changed one when empty.
     blamed: &'static str,
     /// What the message must contain: the key or another word that tells.
     says: &'static str,
@@ -103,7 +103,7 @@ const MISTAKES: &[Mistake] = &[
         "cost = 11",
         "cost = 11\ncost = 12 # again",
         "cost = 12 # again",
-        "cost",
+        "duplicate key",
     ),
     // Keys and sections.
     mistake(
@@ -426,20 +426,25 @@ fn must_refuse(dir: &Path, file: &Path, good: &str, mistake: &Mistake) -> Result
         .map(|other| if other == line { &becomes } else { other })
         .map(|line| format!("{line}\n"))
         .collect();
-    // `text#2` is the second line of that text.
-    let (blamed, which) = match (mistake.blamed, mistake.blamed.split_once('#')) {
-        ("", _) => (becomes.as_str(), 1),
-        (_, Some((blamed, "2"))) => (blamed, 2),
-        (blamed, _) => (blamed, 1),
+    // Where the line was changed, or, as said: `text#2` is the second line of that text.
+    let number = if mistake.blamed.is_empty() {
+        1 + good
+            .lines()
+            .position(|other| other == line)
+            .context("the line is there")?
+    } else {
+        let (blamed, which) = match mistake.blamed.split_once('#') {
+            Some((blamed, "2")) => (blamed, 2),
+            _ => (mistake.blamed, 1),
+        };
+        1 + text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| *line == blamed)
+            .nth(which - 1)
+            .with_context(|| format!("no line `{blamed}`"))?
+            .0
     };
-    let number = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| *line == blamed)
-        .nth(which - 1)
-        .with_context(|| format!("no line `{blamed}`"))?
-        .0
-        + 1;
     fs::write(file, &text)?;
     let output = check(file)?;
     let said = said(&output);

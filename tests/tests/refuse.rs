@@ -42,16 +42,26 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
-    case("wrong cookie", "bad_cookie", true, |message| {
+    case("wrong cookie", "wrong_cookie", true, |message| {
         message.cookie[7] ^= 1;
     }),
-    case("cookie of another length", "bad_cookie", true, |message| {
-        message.cookie.truncate(4);
-    }),
-    case("wrong source address", "wrong_source", true, |message| {
-        message.from_stranger = true;
-    }),
-    case("wrong source port", "wrong_port", false, |message| {
+    case(
+        "cookie of another length",
+        "wrong_cookie",
+        true,
+        |message| {
+            message.cookie.truncate(4);
+        },
+    ),
+    case(
+        "wrong source address",
+        "wrong_source_address",
+        true,
+        |message| {
+            message.from_stranger = true;
+        },
+    ),
+    case("wrong source port", "wrong_source_port", false, |message| {
         message.port += 1;
     }),
     case("wrong session", "unknown_session", true, |message| {
@@ -63,20 +73,27 @@ const CASES: &[Case] = &[
     case("version 0", "bad_version", false, |message| {
         message.flags = 0;
     }),
-    case("frame shorter than its header", "short", true, |message| {
-        message.frame.truncate(13);
+    case(
+        "frame shorter than its header",
+        "short_frame",
+        true,
+        |message| {
+            message.frame.truncate(13);
+        },
+    ),
+    case("no frame", "short_frame", true, |message| {
+        message.frame.clear()
     }),
-    case("no frame", "short", true, |message| message.frame.clear()),
-    case("end inside the cookie", "short", true, |message| {
+    case("end inside the cookie", "short_header", true, |message| {
         message.cookie.truncate(5);
         message.frame.clear();
     }),
-    case("control message", "control_passed", false, |message| {
+    case("control message", "passed_control", false, |message| {
         message.flags = 0xc803;
     }),
     case(
         "control message over IP",
-        "control_passed",
+        "passed_control",
         true,
         |message| {
             message.flags = 0xc803;
