@@ -107,6 +107,8 @@ impl Default for SpfDelay {
 pub enum InterfaceKind {
     /// One neighbour at the other end.
     PointToPoint,
+    /// Any number of neighbours, and a Designated Router to speak for them.
+    Broadcast,
     /// No packets, only prefixes of our own.
     Loopback,
 }

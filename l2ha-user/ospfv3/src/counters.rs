@@ -53,6 +53,9 @@ pub enum Refusal {
     /// The destination is neither ours nor AllSPFRouters.
     #[error("destination address")]
     DestinationAddress,
+    /// To AllDRouters, and we are neither Designated Router nor Backup.
+    #[error("not designated router")]
+    NotDesignated,
     /// Shorter than its fields.
     #[error("truncated")]
     Truncated,
@@ -176,6 +179,7 @@ impl Refusal {
         matches!(
             self,
             Self::InstanceMismatch
+                | Self::NotDesignated
                 | Self::DdDuplicate
                 | Self::LsaOlder
                 | Self::MinLsArrival

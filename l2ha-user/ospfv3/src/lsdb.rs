@@ -45,8 +45,9 @@ pub(crate) struct Entry {
     pub(crate) origin: Origin,
     /// When it was last sent in an update.
     pub(crate) last_sent: Option<Time>,
-    /// When the instance before it was last sent: within MinLSArrival of that, neighbours drop it.
-    pub(crate) previous_sent: Option<Time>,
+    /// When the instance before it was last on its way: within MinLSArrival of that, neighbours
+    /// drop this one.
+    pub(crate) previous_at: Option<Time>,
     deadline: Option<Time>,
 }
 
@@ -71,6 +72,12 @@ impl Entry {
             age: self.age(now),
             ..*self.lsa.header()
         }
+    }
+
+    /// When it last came or went.
+    fn last_moved(&self) -> Time {
+        self.last_sent
+            .map_or(self.installed, |sent| sent.max(self.installed))
     }
 
     /// When it was installed.
@@ -125,9 +132,7 @@ impl Lsdb {
     /// Puts an LSA in, with the age its header has, in place of the old instance.
     pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) {
         let key = lsa.key();
-        let previous_sent = self
-            .remove(&key)
-            .and_then(|old| old.last_sent.or(old.previous_sent));
+        let previous_at = self.remove(&key).map(|old| old.last_moved());
         self.bytes += lsa.len();
         let age = Duration::from_secs(u64::from(lsa.header().age));
         let life = if origin == Origin::Own {
@@ -149,7 +154,7 @@ impl Lsdb {
             flushed: false,
             origin,
             last_sent: None,
-            previous_sent,
+            previous_at,
             deadline,
         };
         self.entries.insert(key, entry);
@@ -166,7 +171,8 @@ impl Lsdb {
         entry.flushed = true;
         // The flush is an instance of its own, and comes from us.
         entry.origin = Origin::Own;
-        entry.previous_sent = entry.last_sent.take().or(entry.previous_sent);
+        entry.previous_at = Some(entry.last_moved());
+        entry.last_sent = None;
         entry.installed = now;
         if let Some(deadline) = entry.deadline.take() {
             self.deadlines.remove(&(deadline, *key));

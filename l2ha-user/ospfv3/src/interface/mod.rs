@@ -1,17 +1,19 @@
 //! An interface and everything remembered about it, RFC 2328 9 and RFC 5340 4.1.2.
 
+mod election;
 mod fsm;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::config::{InterfaceConfig, InterfaceKind, Time};
 use crate::lsdb::DbId;
-use crate::neighbor::{NeighborState, Neighbors};
-use crate::wire::{ALL_SPF_ROUTERS, HEADER_LEN, IPV6_HEADER_LEN, LsaHeader, LsaKey};
+use crate::neighbor::{Neighbor, NeighborState, Neighbors};
+use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, HEADER_LEN, IPV6_HEADER_LEN, LsaHeader, LsaKey};
 
+pub(crate) use election::{Candidate, Elected, elect};
 pub use fsm::InterfaceState;
-pub(crate) use fsm::{InterfaceEvent, transition};
+pub(crate) use fsm::{InterfaceEvent, Next, Role, transition};
 
 /// RFC 8200 5: every IPv6 link carries packets of this many bytes.
 const IPV6_MIN_MTU: usize = 1280;
@@ -22,6 +24,10 @@ pub(crate) struct Interface {
     pub(crate) config: InterfaceConfig,
     pub(crate) state: InterfaceState,
     pub(crate) neighbors: Neighbors,
+    /// Designated Router and Backup as we see them.
+    pub(crate) elected: Elected,
+    /// When listening for them is over.
+    pub(crate) wait_at: Option<Time>,
     /// When the next periodic Hello is due.
     pub(crate) hello_at: Option<Time>,
     /// When a Hello out of turn is due.
@@ -41,6 +47,8 @@ impl Interface {
             config,
             state: InterfaceState::Down,
             neighbors: Neighbors::new(),
+            elected: Elected::default(),
+            wait_at: None,
             hello_at: None,
             extra_hello_at: None,
             last_extra_hello: None,
@@ -69,11 +77,55 @@ impl Interface {
     pub(crate) fn unicast(&self, neighbor: Ipv6Addr) -> Ipv6Addr {
         match self.config.kind {
             // RFC 2328 8.1: on a point-to-point link everything goes to AllSPFRouters.
-            InterfaceKind::PointToPoint | InterfaceKind::Loopback => {
-                let _ = neighbor;
-                ALL_SPF_ROUTERS
-            }
+            InterfaceKind::PointToPoint | InterfaceKind::Loopback => ALL_SPF_ROUTERS,
+            InterfaceKind::Broadcast => neighbor,
         }
+    }
+
+    /// Where floods and delayed acknowledgments go, RFC 2328 13.3 (5) and 13.5.
+    pub(crate) fn multicast(&self) -> Ipv6Addr {
+        match self.state {
+            InterfaceState::DrOther | InterfaceState::Waiting => ALL_D_ROUTERS,
+            _ => ALL_SPF_ROUTERS,
+        }
+    }
+
+    /// Whether we are Designated Router or Backup.
+    pub(crate) fn holds_office(&self) -> bool {
+        matches!(self.state, InterfaceState::Dr | InterfaceState::Backup)
+    }
+
+    /// RFC 2328 10.4: whether a neighbour should become adjacent.
+    pub(crate) fn wants_adjacency(&self, router_id: Ipv4Addr) -> bool {
+        self.config.kind == InterfaceKind::PointToPoint
+            || self.holds_office()
+            || self.is_official(router_id)
+    }
+
+    /// Whether a neighbour is Designated Router or Backup.
+    pub(crate) fn is_official(&self, router_id: Ipv4Addr) -> bool {
+        self.elected.dr == Some(router_id) || self.elected.bdr == Some(router_id)
+    }
+
+    /// The neighbours that are Full.
+    pub(crate) fn full(&self) -> impl Iterator<Item = (Ipv4Addr, &Neighbor)> {
+        let full = |neighbor: &Neighbor| neighbor.state == NeighborState::Full;
+        let neighbors = self.neighbors.iter().map(|(id, neighbor)| (*id, neighbor));
+        neighbors.filter(move |(_, neighbor)| full(neighbor))
+    }
+
+    /// The transit network it attaches to, as Router ID and Interface ID of the Designated Router:
+    /// only once we are Full with that one, or are it and Full with anybody (RFC 5340 4.4.3.2).
+    pub(crate) fn transit_network(&self, own: Ipv4Addr) -> Option<(Ipv4Addr, u32)> {
+        if self.config.kind != InterfaceKind::Broadcast || self.state == InterfaceState::Waiting {
+            return None;
+        }
+        let dr = self.elected.dr?;
+        if dr == own {
+            return self.full().next().map(|_| (own, self.config.id));
+        }
+        let (_, neighbor) = self.full().find(|(router_id, _)| *router_id == dr)?;
+        Some((dr, neighbor.interface_id))
     }
 
     /// Whether any neighbour is in Exchange or Loading.
@@ -84,14 +136,16 @@ impl Interface {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let neighbors = self
-            .neighbors
-            .values()
-            .map(super::neighbor::Neighbor::next_timeout)
-            .min();
-        [self.hello_at, self.extra_hello_at, self.ack_at, neighbors]
-            .into_iter()
-            .flatten()
-            .min()
+        let neighbors = self.neighbors.values().map(Neighbor::next_timeout).min();
+        [
+            self.hello_at,
+            self.extra_hello_at,
+            self.ack_at,
+            self.wait_at,
+            neighbors,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }

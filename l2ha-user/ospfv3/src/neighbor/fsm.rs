@@ -46,10 +46,6 @@ pub(crate) enum NeighborEvent {
     /// Everything requested has come.
     LoadingDone,
     /// Look again at whether an adjacency is wanted.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the whole diagram of RFC 2328 10.3")
-    )]
     AdjOk { adjacency: bool },
     /// A Database Description that breaks the exchange.
     SeqNumberMismatch,

@@ -23,6 +23,9 @@ pub(crate) struct Neighbor {
     /// What it calls its end of the link.
     pub(crate) interface_id: u32,
     pub(crate) priority: u8,
+    /// Whom it holds for Designated Router, and for its Backup.
+    pub(crate) dr: Ipv4Addr,
+    pub(crate) bdr: Ipv4Addr,
     pub(crate) options: Options,
     /// When the state was entered.
     pub(crate) since: Time,
@@ -68,6 +71,8 @@ impl Neighbor {
             address,
             interface_id,
             priority: 0,
+            dr: Ipv4Addr::UNSPECIFIED,
+            bdr: Ipv4Addr::UNSPECIFIED,
             options: Options::default(),
             since: now,
             hopeful_until: None,

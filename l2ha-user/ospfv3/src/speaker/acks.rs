@@ -6,7 +6,8 @@ use super::Speaker;
 use super::receive::{Peer, Refused};
 use crate::config::Time;
 use crate::counters::Refusal;
-use crate::wire::{ALL_SPF_ROUTERS, LSA_HEADER_LEN, LsaHeader, PacketBody};
+use crate::interface::InterfaceState;
+use crate::wire::{LSA_HEADER_LEN, LsaHeader, PacketBody};
 
 /// How long acknowledgments wait for company. RFC 2328 13.5: shorter than RxmtInterval.
 const ACK_DELAY: Duration = Duration::from_millis(200);
@@ -37,8 +38,20 @@ impl Speaker {
         Ok(())
     }
 
+    /// RFC 2328 13.5, table 19: an LSA that was not flooded back is acknowledged with delay, except
+    /// that the Backup leaves it to the Designated Router's flood unless it comes from that one.
+    pub(super) fn acknowledge_later(&mut self, now: Time, peer: Peer, header: LsaHeader) {
+        let Some(interface) = self.interfaces.get(&peer.interface) else {
+            return;
+        };
+        let from_dr = interface.elected.dr == Some(peer.router_id);
+        if interface.state != InterfaceState::Backup || from_dr {
+            self.delay_ack(now, peer.interface, header);
+        }
+    }
+
     /// Acknowledges an LSA together with others, soon.
-    pub(super) fn delay_ack(&mut self, now: Time, id: u32, header: LsaHeader) {
+    fn delay_ack(&mut self, now: Time, id: u32, header: LsaHeader) {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -66,7 +79,7 @@ impl Speaker {
             return;
         };
         let neighbor = to.and_then(|peer| interface.neighbors.get(&peer.router_id));
-        let destination = neighbor.map_or(ALL_SPF_ROUTERS, |neighbor| {
+        let destination = neighbor.map_or(interface.multicast(), |neighbor| {
             interface.unicast(neighbor.address)
         });
         let most = (interface.body_room() / LSA_HEADER_LEN).max(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Speaker;
 use crate::config::Time;
 use crate::event::Event;
-use crate::interface::{self, InterfaceEvent};
+use crate::interface::{self, Elected, InterfaceEvent, InterfaceState, Next};
 use crate::lsdb::DbId;
 use crate::neighbor::{self, NeighborEvent, NeighborState, Reason};
 
@@ -22,13 +22,21 @@ impl Speaker {
             return false;
         };
         let from = interface.state;
-        let Some(to) = interface::transition(from, event) else {
-            return false;
+        let to = match interface::transition(from, event) {
+            None => return false,
+            Some(Next::Election) => {
+                self.run_election(now, id);
+                return true;
+            }
+            Some(Next::State(to)) => to,
         };
         if from == to {
             return false;
         }
         interface.state = to;
+        // RFC 2328 9.3: the Wait Timer is as long as the dead interval.
+        let waiting = to == InterfaceState::Waiting;
+        interface.wait_at = waiting.then(|| now + interface.config.dead());
         if interface.speaks() {
             self.databases.entry(DbId::Link(id)).or_default();
         } else {
@@ -39,6 +47,7 @@ impl Speaker {
             interface.ack_at = None;
             interface.delayed_acks.clear();
             interface.flood.clear();
+            interface.elected = Elected::default();
             let neighbors: Vec<Ipv4Addr> = interface.neighbors.keys().copied().collect();
             for router_id in neighbors {
                 self.neighbor_event(now, id, router_id, NeighborEvent::LlDown);
@@ -109,7 +118,7 @@ impl Speaker {
             interface.neighbors.remove(&router_id);
         }
         if from != to {
-            self.neighbor_changed(now, from, to);
+            self.neighbor_changed(now, id, from, to);
             let interface = id;
             self.event(Event::NeighborChanged {
                 interface,
@@ -127,7 +136,7 @@ impl Speaker {
         }
     }
 
-    fn neighbor_changed(&mut self, now: Time, from: NeighborState, to: NeighborState) {
+    fn neighbor_changed(&mut self, now: Time, id: u32, from: NeighborState, to: NeighborState) {
         let full = NeighborState::Full;
         if to == full {
             self.counters.adjacencies_formed += 1;
@@ -141,6 +150,10 @@ impl Speaker {
         } else if from >= NeighborState::ExStart || to == NeighborState::Down {
             // A Router-LSA may have been waiting for this adjacency.
             self.reconcile_soon(now);
+        }
+        if (from < NeighborState::TwoWay) != (to < NeighborState::TwoWay) {
+            // RFC 2328 9.2 NeighborChange: bidirectional communication has begun or ended.
+            self.interface_event(now, id, InterfaceEvent::NeighborChange);
         }
     }
 }

@@ -22,6 +22,9 @@ const GROUP_STEP: u32 = 0x1_0000;
 /// A link has one Link-LSA, which should travel unfragmented.
 const MAX_LINK_PREFIXES: usize = 50;
 
+/// Link State IDs of the Intra-Area-Prefix-LSAs of networks: this and our Interface ID.
+const NETWORK_IDS: u32 = 0x8000_0000;
+
 type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
 
 impl Speaker {
@@ -48,6 +51,7 @@ impl Speaker {
         }
         for area in areas {
             self.desired_router(area, &mut desired);
+            self.desired_networks(area, &mut desired);
             self.desired_prefixes(now, area, &mut desired);
         }
         desired
@@ -115,7 +119,7 @@ impl Speaker {
     fn desired_prefixes(&mut self, now: Time, area: Ipv4Addr, desired: &mut Desired) {
         let mut local: BTreeMap<Prefix, u16> = BTreeMap::new();
         let mut others: BTreeMap<Prefix, u16> = BTreeMap::new();
-        for stub in self.area_prefixes(area) {
+        for stub in self.router_prefixes(area) {
             let set = if stub.local { &mut local } else { &mut others };
             let metric = set.entry(stub.prefix).or_insert(stub.metric);
             *metric = stub.metric.min(*metric);
@@ -189,6 +193,74 @@ impl Speaker {
             .flat_map(|interface| &interface.config.prefixes)
             // RFC 5340 4.4.3.9: no link-local prefixes.
             .filter(|stub| !stub.prefix.is_link_local())
+    }
+
+    /// Those that hang off our Router-LSA: not the ones of a transit network, which its Designated
+    /// Router tells (RFC 5340 4.4.3.9).
+    fn router_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+        let own = self.config.router_id;
+        self.interfaces
+            .values()
+            .filter(move |interface| interface.config.area == area && interface.advertises())
+            .flat_map(move |interface| {
+                let transit = interface.transit_network(own).is_some();
+                let prefixes = interface.config.prefixes.iter();
+                prefixes.filter(move |stub| stub.local || !transit)
+            })
+            .filter(|stub| !stub.prefix.is_link_local())
+    }
+
+    /// RFC 5340 4.4.3.3 and 4.4.3.9: what we say as Designated Router.
+    fn desired_networks(&self, area: Ipv4Addr, desired: &mut Desired) {
+        let id = DbId::Area(area);
+        for (interface, network) in self.own_networks(area) {
+            let key = self.own_key(LsaType::NETWORK, interface);
+            desired.insert((id, key), LsaBody::Network(network));
+            let prefixes = self.network_prefixes(interface);
+            if prefixes.is_empty() {
+                continue;
+            }
+            let body = IntraAreaPrefix {
+                referenced_type: LsaType::NETWORK,
+                referenced_id: interface,
+                referenced_router: self.config.router_id,
+                prefixes,
+            };
+            let key = self.own_key(LsaType::INTRA_AREA_PREFIX, NETWORK_IDS | interface);
+            desired.insert((id, key), LsaBody::IntraAreaPrefix(body));
+        }
+    }
+
+    /// The prefixes that the Link-LSAs of a link's routers name.
+    fn network_prefixes(&self, id: u32) -> Vec<PrefixEntry> {
+        let Some(interface) = self.interfaces.get(&id) else {
+            return Vec::new();
+        };
+        let attached = interface
+            .full()
+            .map(|(router_id, neighbor)| (router_id, neighbor.interface_id))
+            .chain([(self.config.router_id, id)]);
+        let skip = PrefixOptions::NU.bits() | PrefixOptions::LA.bits();
+        let mut prefixes: BTreeMap<Prefix, u8> = BTreeMap::new();
+        for (router_id, interface_id) in attached {
+            let Some(body) = self.link_lsa(id, router_id, interface_id) else {
+                continue;
+            };
+            for entry in &body.prefixes {
+                if entry.options.bits() & skip == 0 && !entry.prefix.is_link_local() {
+                    *prefixes.entry(entry.prefix).or_default() |= entry.options.bits();
+                }
+            }
+        }
+        prefixes
+            .into_iter()
+            .take(MAX_LINK_PREFIXES)
+            .map(|(prefix, options)| PrefixEntry {
+                prefix,
+                options: PrefixOptions::from_bits(options),
+                metric: 0,
+            })
+            .collect()
     }
 
     /// Gives every local prefix an LSA of its own. A prefix that comes back soon after it was

@@ -22,11 +22,7 @@ impl Speaker {
         peer: Peer,
         dd: &DatabaseDescription,
     ) -> Result<(), Refused> {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
-        let Some(interface) = self.interfaces.get(&id) else {
+        let Some(interface) = self.interfaces.get(&peer.interface) else {
             return Ok(());
         };
         if dd.mtu > interface.config.mtu && !interface.config.mtu_ignore {
@@ -35,8 +31,7 @@ impl Speaker {
         }
         if self.neighbor_state(peer) == Some(NeighborState::Init) {
             // It hears us, or it would not describe its database to us.
-            let event = NeighborEvent::TwoWayReceived { adjacency: true };
-            self.neighbor_event(now, id, router_id, event);
+            self.two_way(now, peer);
         }
         match self.neighbor_state(peer) {
             Some(NeighborState::ExStart) => self.negotiate(now, peer, dd),

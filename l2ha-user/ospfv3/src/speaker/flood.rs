@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::Speaker;
 use super::receive::Peer;
 use crate::config::Time;
-use crate::interface::Interface;
+use crate::interface::{Interface, InterfaceState};
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
-use crate::wire::{ALL_SPF_ROUTERS, LsaKey};
+use crate::wire::LsaKey;
 
 /// Most LSAs sent again at once to one neighbour, and the pause before the next ones.
 const RETRANSMIT_BURST: usize = 512;
@@ -23,15 +23,19 @@ impl Speaker {
     /// and out of every interface that has one. If the instance before was sent so lately that
     /// neighbours may drop this one for MinLSArrival, it is sent again as soon as they do not,
     /// rather than after RxmtInterval.
-    pub(super) fn flood(&mut self, now: Time, db: DbId, key: LsaKey, from: Option<Peer>) {
+    ///
+    /// Whether it goes back out of the interface it came from, which acknowledges it (RFC 2328
+    /// 13.5).
+    pub(super) fn flood(&mut self, now: Time, db: DbId, key: LsaKey, from: Option<Peer>) -> bool {
         let entry = self
             .databases
             .get(&db)
             .and_then(|database| database.get(&key));
-        let Some(entry) = entry else { return };
+        let Some(entry) = entry else { return false };
+        let mut back = false;
         let header = entry.header(now);
         let welcome = entry
-            .previous_sent
+            .previous_at
             .map(|at| at + self.config.min_ls_arrival + ARRIVAL_SLACK);
         let prompt = welcome.filter(|at| *at > now);
         for (id, interface) in &mut self.interfaces {
@@ -74,10 +78,20 @@ impl Speaker {
                 neighbor.expect_ack(key, again_at);
                 wanted = true;
             }
-            if wanted {
+            let Some(from) = from.filter(|from| from.interface == *id) else {
+                if wanted {
+                    interface.flood.insert((db, key));
+                }
+                continue;
+            };
+            // RFC 2328 13.3 (3) and (4): on this link the Designated Router floods, or has.
+            let official = interface.is_official(from.router_id);
+            if wanted && !official && interface.state != InterfaceState::Backup {
                 interface.flood.insert((db, key));
+                back = true;
             }
         }
+        back
     }
 
     /// Sends what this call has put on its way, packed together.
@@ -93,7 +107,8 @@ impl Speaker {
                 continue;
             };
             let keys = std::mem::take(&mut interface.flood);
-            self.send_updates(now, id, ALL_SPF_ROUTERS, keys);
+            let destination = interface.multicast();
+            self.send_updates(now, id, destination, keys);
         }
     }
 

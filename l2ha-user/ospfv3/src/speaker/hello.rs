@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::Speaker;
+use super::designated::Said;
 use super::receive::{Peer, Refused};
 use crate::config::Time;
 use crate::counters::Refusal;
@@ -51,7 +52,7 @@ impl Speaker {
     }
 
     /// A Hello out of turn: the other end need not wait for our next one to hear us.
-    fn hello_soon(&mut self, now: Time, id: u32) {
+    pub(super) fn hello_soon(&mut self, now: Time, id: u32) {
         if self.stopped {
             return;
         }
@@ -78,8 +79,8 @@ impl Speaker {
             options: OPTIONS,
             hello_interval: config.hello_interval,
             dead_interval: config.dead_interval,
-            designated_router: Ipv4Addr::UNSPECIFIED,
-            backup_router: Ipv4Addr::UNSPECIFIED,
+            designated_router: interface.elected.dr.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            backup_router: interface.elected.bdr.unwrap_or(Ipv4Addr::UNSPECIFIED),
             neighbors: interface
                 .neighbors
                 .iter()
@@ -105,6 +106,20 @@ impl Speaker {
                 interface.extra_hello_at = Some(now + EXTRA_HELLO_GAP);
             }
         }
+    }
+
+    /// The neighbour hears us.
+    pub(super) fn two_way(&mut self, now: Time, peer: Peer) {
+        let Peer {
+            interface: id,
+            router_id,
+        } = peer;
+        let Some(interface) = self.interfaces.get(&id) else {
+            return;
+        };
+        let adjacency = interface.wants_adjacency(router_id);
+        let event = NeighborEvent::TwoWayReceived { adjacency };
+        self.neighbor_event(now, id, router_id, event);
     }
 
     /// RFC 2328 10.5 with RFC 5340 4.2.2.1.
@@ -159,7 +174,14 @@ impl Speaker {
         let was_adjacent = neighbor.state >= NeighborState::ExStart;
         neighbor.address = source;
         neighbor.interface_id = hello.interface_id;
+        let said = Said {
+            priority: neighbor.priority,
+            dr: neighbor.dr,
+            bdr: neighbor.bdr,
+        };
         neighbor.priority = hello.priority;
+        neighbor.dr = hello.designated_router;
+        neighbor.bdr = hello.backup_router;
         neighbor.options = hello.options;
         let (id, router_id) = (peer.interface, peer.router_id);
         self.neighbor_event(now, id, router_id, NeighborEvent::HelloReceived);
@@ -177,11 +199,11 @@ impl Speaker {
             self.neighbor_event_because(now, id, router_id, NeighborEvent::OneWay, reason);
         }
         if hears_us {
-            let event = NeighborEvent::TwoWayReceived { adjacency: true };
-            self.neighbor_event(now, id, router_id, event);
+            self.two_way(now, peer);
         } else {
             self.neighbor_event(now, id, router_id, NeighborEvent::OneWay);
         }
+        self.hear_of_offices(now, peer, said, hello);
         Ok(())
     }
 }

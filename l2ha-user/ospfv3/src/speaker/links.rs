@@ -3,19 +3,20 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Speaker;
-use crate::config::Time;
+use super::hello::OPTIONS;
+use crate::config::{InterfaceKind, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
-use crate::neighbor::{Neighbor, NeighborState};
+use crate::neighbor::Neighbor;
 use crate::spf::RootLink;
-use crate::wire::{LinkKind, LsaBody, LsaKey, LsaType, RouterLink};
+use crate::wire::{LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Network, RouterLink};
 
 /// An adjacency that is just being formed, and so not worth a Router-LSA without it: two
 /// originations in a row would be MinLSInterval apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forming {
-    interface: u32,
-    router_id: Ipv4Addr,
+    pub(super) interface: u32,
+    pub(super) router_id: Ipv4Addr,
     /// When to wait no more.
     pub(super) until: Time,
 }
@@ -53,29 +54,78 @@ impl Speaker {
     /// Our part of the shortest-path tree: as things are, even if the Router-LSA that says so has
     /// to wait for MinLSInterval. A second failure is thus routed around as fast as a first.
     pub(super) fn root_links(&self, area: Ipv4Addr) -> Vec<RootLink> {
-        self.adjacencies(area)
-            .filter(|(_, _, neighbor)| neighbor.state == NeighborState::Full)
-            .map(|(interface, router_id, neighbor)| RootLink {
+        let mut links = Vec::new();
+        for interface in self.speaking(area) {
+            if interface.config.kind == InterfaceKind::Broadcast {
+                links.extend(self.transit_link(interface));
+                continue;
+            }
+            links.extend(interface.full().map(|(router_id, neighbor)| RootLink {
                 interface: interface.config.id,
-                link: link(interface, router_id, neighbor),
+                link: link(
+                    interface,
+                    LinkKind::PointToPoint,
+                    router_id,
+                    neighbor.interface_id,
+                ),
                 address: Some(self.next_hop_address(interface, router_id, neighbor)),
+            }));
+        }
+        links
+    }
+
+    fn transit_link(&self, interface: &Interface) -> Option<RootLink> {
+        let (dr, its_id) = interface.transit_network(self.config.router_id)?;
+        Some(RootLink {
+            interface: interface.config.id,
+            link: link(interface, LinkKind::Transit, dr, its_id),
+            address: None,
+        })
+    }
+
+    /// The networks of an area that we speak for as Designated Router, by Interface ID, with the
+    /// body of the Network-LSA: as they are. RFC 5340 4.4.3.3.
+    pub(super) fn own_networks(&self, area: Ipv4Addr) -> Vec<(u32, Network)> {
+        let own = self.config.router_id;
+        self.speaking(area)
+            .filter(|interface| {
+                let network = interface.transit_network(own);
+                network == Some((own, interface.config.id))
+            })
+            .map(|interface| {
+                let mut network = Network {
+                    options: OPTIONS,
+                    attached: vec![own],
+                };
+                for (router_id, neighbor) in interface.full() {
+                    network.attached.push(router_id);
+                    let link_lsa =
+                        self.link_lsa(interface.config.id, router_id, neighbor.interface_id);
+                    if let Some(body) = link_lsa {
+                        network.options = network.options.union(body.options);
+                    }
+                }
+                (interface.config.id, network)
             })
             .collect()
+    }
+
+    fn speaking(&self, area: Ipv4Addr) -> impl Iterator<Item = &Interface> {
+        self.interfaces
+            .values()
+            .filter(move |interface| interface.config.area == area && interface.speaks())
     }
 
     fn adjacencies(
         &self,
         area: Ipv4Addr,
     ) -> impl Iterator<Item = (&Interface, Ipv4Addr, &Neighbor)> {
-        self.interfaces
-            .values()
-            .filter(move |interface| interface.config.area == area && interface.speaks())
-            .flat_map(|interface| {
-                interface
-                    .neighbors
-                    .iter()
-                    .map(move |(id, neighbor)| (interface, *id, neighbor))
-            })
+        self.speaking(area).flat_map(|interface| {
+            interface
+                .neighbors
+                .iter()
+                .map(move |(id, neighbor)| (interface, *id, neighbor))
+        })
     }
 
     /// RFC 5340 4.8.2: the link-local address in the neighbour's Link-LSA; where it originates none
@@ -96,6 +146,24 @@ impl Speaker {
         router_id: Ipv4Addr,
         interface_id: u32,
     ) -> Option<Ipv6Addr> {
+        let told = self
+            .link_lsa(interface, router_id, interface_id)
+            .map(|body| body.link_local)
+            .filter(Ipv6Addr::is_unicast_link_local);
+        let heard = || {
+            let neighbors = &self.interfaces.get(&interface)?.neighbors;
+            neighbors.get(&router_id).map(|neighbor| neighbor.address)
+        };
+        told.or_else(heard)
+    }
+
+    /// A router's Link-LSA.
+    pub(super) fn link_lsa(
+        &self,
+        interface: u32,
+        router_id: Ipv4Addr,
+        interface_id: u32,
+    ) -> Option<&LinkBody> {
         let key = LsaKey {
             ty: LsaType::LINK,
             id: interface_id,
@@ -103,21 +171,18 @@ impl Speaker {
         };
         let entry = self.databases.get(&DbId::Link(interface))?.get(&key)?;
         match entry.lsa.body() {
-            LsaBody::Link(body) if !entry.is_max_age(self.clock) => body
-                .link_local
-                .is_unicast_link_local()
-                .then_some(body.link_local),
+            LsaBody::Link(body) if !entry.is_max_age(self.clock) => Some(body),
             _ => None,
         }
     }
 }
 
-fn link(interface: &Interface, router_id: Ipv4Addr, neighbor: &Neighbor) -> RouterLink {
+fn link(interface: &Interface, kind: LinkKind, router_id: Ipv4Addr, its_id: u32) -> RouterLink {
     RouterLink {
-        kind: LinkKind::PointToPoint,
+        kind,
         metric: interface.config.cost,
         interface_id: interface.config.id,
-        neighbor_interface_id: neighbor.interface_id,
+        neighbor_interface_id: its_id,
         neighbor_router_id: router_id,
     }
 }

@@ -4,6 +4,7 @@ mod acks;
 mod adjacency;
 mod aging;
 mod describe;
+mod designated;
 mod desired;
 mod exchange;
 mod flood;
@@ -274,7 +275,10 @@ impl Speaker {
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };
-        let up = InterfaceEvent::Up(interface.config.kind);
+        let up = InterfaceEvent::Up {
+            kind: interface.config.kind,
+            eligible: interface.config.priority > 0,
+        };
         if !self.stopped && self.interface_event(now, id, up) {
             self.start_hellos(now, id);
         }

@@ -1,12 +1,13 @@
 //! Our own LSAs. What we should say is computed anew after every change and compared with what the
 //! database has; the difference is originated or flushed. RFC 5340 4.4.3, RFC 2328 12.4.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::Speaker;
 use crate::config::Time;
 use crate::lsdb::{DbId, Origin};
-use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey, LsaType, MAX_SEQUENCE};
+use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey, LsaType, MAX_SEQUENCE, RouterLink};
 
 /// What we remember of an LSA we originated, even after it is gone from the database.
 #[derive(Clone, Copy, Debug)]
@@ -150,24 +151,31 @@ impl Speaker {
         }
     }
 
-    /// A Router-LSA whose only news is an adjacency that comes or goes for a moment waits for it.
+    /// A Router-LSA or Network-LSA whose only news is an adjacency that comes or goes for a moment
+    /// waits for it.
     fn wait_for_adjacency(&self, now: Time, id: DbId, key: LsaKey, body: &LsaBody) -> Option<Time> {
-        let (DbId::Area(area), LsaType::ROUTER) = (id, key.ty) else {
-            return None;
-        };
-        let forming = self.forming(now, area);
+        let DbId::Area(area) = id else { return None };
+        let mut forming = self.forming(now, area);
+        match key.ty {
+            LsaType::ROUTER => {}
+            LsaType::NETWORK => forming.retain(|forming| forming.interface == key.id),
+            _ => return None,
+        }
         let until = forming.iter().map(|forming| forming.until).min()?;
         let entry = self.databases.get(&id)?.get(&key);
         let own = entry.filter(|entry| entry.origin == Origin::Own && !entry.is_max_age(now));
         let Some(own) = own else { return Some(until) };
-        let (LsaBody::Router(body), LsaBody::Router(said)) = (body, own.lsa.body()) else {
-            return None;
+        let same = match (body, own.lsa.body()) {
+            (LsaBody::Router(body), LsaBody::Router(said)) => {
+                let lasting = |link: &&RouterLink| !forming.iter().any(|f| f.is(link));
+                body.options == said.options && said.links.iter().filter(lasting).eq(&body.links)
+            }
+            (LsaBody::Network(body), LsaBody::Network(said)) => {
+                let lasting = |id: &&Ipv4Addr| !forming.iter().any(|f| f.router_id == **id);
+                said.attached.iter().filter(lasting).eq(&body.attached)
+            }
+            _ => false,
         };
-        let lasting = said
-            .links
-            .iter()
-            .filter(|link| !forming.iter().any(|f| f.is(link)));
-        let same = body.options == said.options && lasting.eq(&body.links);
         same.then_some(until)
     }
 

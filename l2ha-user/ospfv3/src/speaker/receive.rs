@@ -7,7 +7,7 @@ use crate::config::Time;
 use crate::counters::Refusal;
 use crate::event::Mismatch;
 use crate::neighbor::NeighborState;
-use crate::wire::{ALL_SPF_ROUTERS, Packet, PacketBody};
+use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, Packet, PacketBody};
 
 /// A refusal with the two sides of the disagreement, if there are two.
 pub(super) struct Refused(pub(super) Refusal, pub(super) Option<Mismatch>);
@@ -74,7 +74,11 @@ impl Speaker {
             return Err(Refusal::SourceAddress.into());
         }
         // RFC 5340 4.2.2: AllDRouters is only for Designated Routers and their Backups.
-        if destination != ALL_SPF_ROUTERS && destination != config.link_local {
+        if destination == ALL_D_ROUTERS && !interface.holds_office() {
+            return Err(Refusal::NotDesignated.into());
+        }
+        let for_us = [ALL_SPF_ROUTERS, ALL_D_ROUTERS, config.link_local];
+        if !for_us.contains(&destination) {
             return Err(Refusal::DestinationAddress.into());
         }
         let packet = Packet::decode(bytes, source, destination).map_err(Refusal::from)?;

@@ -38,6 +38,7 @@ impl Speaker {
             .map(|area| AreaInput {
                 root: self.config.router_id,
                 links: self.root_links(*area),
+                networks: self.own_networks(*area),
                 database: self.databases.get(&DbId::Area(*area)).unwrap_or(&empty),
                 now,
             })

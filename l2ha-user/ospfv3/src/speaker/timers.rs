@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::Speaker;
 use crate::config::Time;
+use crate::interface::InterfaceEvent;
 use crate::lsdb::Lsdb;
 use crate::neighbor::NeighborEvent;
 
@@ -36,8 +37,12 @@ impl Speaker {
             let Some(interface) = self.interfaces.get(&id) else {
                 continue;
             };
+            let waited = interface.wait_at.is_some_and(|at| at <= now);
             if interface.ack_at.is_some_and(|at| at <= now) {
                 self.send_delayed_acks(id);
+            }
+            if waited {
+                self.interface_event(now, id, InterfaceEvent::WaitTimer);
             }
             self.run_neighbor_timers(now, id);
         }

@@ -9,9 +9,10 @@ use super::receive::{Peer, Refused};
 use crate::config::Time;
 use crate::counters::Refusal;
 use crate::event::Event;
+use crate::interface::InterfaceState;
 use crate::lsdb::{DbId, Origin};
 use crate::neighbor::{Neighbor, NeighborEvent};
-use crate::wire::{BadLsa, DecodeError, Lsa, LsaHeader, MAX_SEQUENCE};
+use crate::wire::{BadLsa, DecodeError, Lsa, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
 
 /// What is left to do once every LSA of an update has been looked at.
 #[derive(Default)]
@@ -19,7 +20,7 @@ struct Answers {
     /// Headers to acknowledge at once.
     acks: Vec<LsaHeader>,
     /// LSAs of which the neighbour has an older instance.
-    newer: Vec<(DbId, crate::wire::LsaKey)>,
+    newer: Vec<(DbId, LsaKey)>,
 }
 
 impl Speaker {
@@ -120,6 +121,8 @@ impl Speaker {
                     .is_some_and(|n| n.acknowledged(&key));
                 if !implied {
                     answers.acks.push(header);
+                } else if self.is_backup(peer.interface) {
+                    self.acknowledge_later(now, peer, header);
                 }
                 Ok(())
             }
@@ -157,8 +160,13 @@ impl Speaker {
             old.is_max_age(now) || header.is_max_age() || old.lsa.body() != lsa.body()
         });
         database.install(Arc::new(lsa), now, origin);
-        self.flood(now, db_id, key, Some(peer));
-        self.delay_ack(now, peer.interface, header);
+        if !self.flood(now, db_id, key, Some(peer)) {
+            self.acknowledge_later(now, peer, header);
+        }
+        if key.ty == LsaType::LINK {
+            // As Designated Router we gather its prefixes and options.
+            self.reconcile_soon(now);
+        }
         if ours {
             // RFC 2328 13.4: an instance of our own that is newer than ours.
             self.counters.self_originated_received += 1;
@@ -174,6 +182,11 @@ impl Speaker {
             self.spf.trigger(now, &self.config.spf_delay);
         }
         Ok(())
+    }
+
+    fn is_backup(&self, id: u32) -> bool {
+        let state = self.interfaces.get(&id).map(|interface| interface.state);
+        state == Some(InterfaceState::Backup)
     }
 
     pub(super) fn neighbor_mut(&mut self, peer: Peer) -> Option<&mut Neighbor> {

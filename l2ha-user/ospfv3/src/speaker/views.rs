@@ -36,6 +36,10 @@ pub struct InterfaceView {
     pub dead_interval: u16,
     /// Instance ID.
     pub instance_id: u8,
+    /// Designated Router, where there is such an office.
+    pub designated_router: Option<Ipv4Addr>,
+    /// Its Backup.
+    pub backup_router: Option<Ipv4Addr>,
     /// Prefixes advertised with it.
     pub prefixes: Vec<StubPrefix>,
     /// How many neighbours it has.
@@ -125,6 +129,8 @@ impl Speaker {
                 hello_interval: interface.config.hello_interval,
                 dead_interval: interface.config.dead_interval,
                 instance_id: interface.config.instance_id,
+                designated_router: interface.elected.dr,
+                backup_router: interface.elected.bdr,
                 prefixes: interface.config.prefixes.clone(),
                 neighbors: interface.neighbors.len(),
                 adjacent: interface

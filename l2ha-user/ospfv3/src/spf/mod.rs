@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::config::Time;
 use crate::lsdb::Lsdb;
-use crate::wire::RouterLink;
+use crate::wire::{Network, RouterLink};
 
 pub(crate) use schedule::Schedule;
 pub(crate) use table::routes;
@@ -66,6 +66,8 @@ pub(crate) struct RootLink {
 pub(crate) struct AreaInput<'a> {
     pub(crate) root: Ipv4Addr,
     pub(crate) links: Vec<RootLink>,
+    /// Networks we are Designated Router of, by our Interface ID.
+    pub(crate) networks: Vec<(u32, Network)>,
     pub(crate) database: &'a Lsdb,
     pub(crate) now: Time,
 }

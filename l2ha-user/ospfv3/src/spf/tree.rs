@@ -38,7 +38,7 @@ pub(super) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn compute(input: &AreaInput<'a>, link_local: LinkLocal<'_>) -> Self {
+    pub(super) fn compute(input: &'a AreaInput<'a>, link_local: LinkLocal<'_>) -> Self {
         let mut tree = Self {
             routers: BTreeMap::new(),
             networks: BTreeMap::new(),
@@ -49,7 +49,7 @@ impl<'a> Tree<'a> {
         tree
     }
 
-    fn read(&mut self, input: &AreaInput<'a>) {
+    fn read(&mut self, input: &'a AreaInput<'a>) {
         let alive = |ty| {
             let entries = input.database.of_type(ty);
             entries.filter(|entry| !entry.is_max_age(input.now))
@@ -72,10 +72,17 @@ impl<'a> Tree<'a> {
             }
         }
         for entry in alive(LsaType::NETWORK) {
+            // Our own come from how things are, below.
+            if entry.lsa.key().adv == input.root {
+                continue;
+            }
             if let LsaBody::Network(network) = entry.lsa.body() {
                 self.networks
                     .insert((entry.lsa.key().adv, entry.lsa.key().id), network);
             }
+        }
+        for (interface_id, network) in &input.networks {
+            self.networks.insert((input.root, *interface_id), network);
         }
         // Ourselves as we are, not as we last managed to say.
         let root = self.routers.entry(input.root).or_default();

@@ -1,6 +1,7 @@
 //! Whole networks of speakers in virtual time.
 
 mod basics;
+mod broadcast;
 mod convergence;
 mod failover;
 mod flooding;

@@ -50,6 +50,14 @@ pub(crate) struct Link {
     pub(crate) cut: bool,
 }
 
+/// An Ethernet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lan {
+    pub(crate) ends: Vec<End>,
+    /// Nodes whose cable is pulled at the far end.
+    pub(crate) cut: Vec<usize>,
+}
+
 /// How bad the links are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weather {
@@ -88,6 +96,7 @@ pub(crate) struct Net {
     pub(crate) now: Time,
     pub(crate) nodes: Vec<Option<Speaker>>,
     pub(crate) links: Vec<Link>,
+    pub(crate) lans: Vec<Lan>,
     pub(crate) weather: Weather,
     pub(crate) rng: Rng,
     /// Everything that was sent, if wanted.
@@ -133,6 +142,7 @@ impl Net {
             now: Duration::from_secs(1000),
             nodes: Vec::new(),
             links: Vec::new(),
+            lans: Vec::new(),
             weather: Weather::FAIR,
             rng: Rng(seed),
             captured: None,
@@ -208,6 +218,20 @@ impl Net {
                 speaker.add_interface(self.now, self.interface_config(*end, link.cost));
             }
         }
+        for lan in &self.lans {
+            for end in lan.ends.iter().filter(|end| end.node == node) {
+                let mut config = self.interface_config(*end, 10);
+                config.kind = InterfaceKind::Broadcast;
+                let addr = Ipv6Addr::from_bits(0x2001_0db8_00ff << 80);
+                let prefix = Prefix::new(addr, 64).unwrap();
+                config.prefixes = vec![StubPrefix {
+                    prefix,
+                    metric: 10,
+                    local: false,
+                }];
+                speaker.add_interface(self.now, config);
+            }
+        }
         self.nodes[node] = Some(speaker);
         self.collect(node);
     }
@@ -258,34 +282,51 @@ impl Net {
                 node,
                 interface: packet.interface,
             };
-            let Some(link) = self.links.iter().find(|link| link.ends.contains(&from)) else {
-                continue;
-            };
-            let to = if link.ends[0] == from {
-                link.ends[1]
-            } else {
-                link.ends[0]
-            };
-            let cut = link.cut;
-            let frame = Frame {
-                to,
-                source: packet.source,
-                destination: packet.destination,
-                bytes: packet.bytes,
-            };
-            if let Some(captured) = &mut self.captured {
-                captured.push(frame.clone());
+            for (to, cut) in self.receivers(from, packet.destination) {
+                let frame = Frame {
+                    to,
+                    source: packet.source,
+                    destination: packet.destination,
+                    bytes: packet.bytes.clone(),
+                };
+                self.carry(frame, cut);
             }
-            if cut || self.rng.percent(self.weather.loss_percent) {
-                continue;
-            }
-            let copies = 1 + u64::from(self.rng.percent(self.weather.duplicate_percent));
-            for _ in 0..copies {
-                let jitter = self.rng.below(self.weather.jitter.as_micros() as u64 + 1);
-                let at = self.now + self.weather.delay + Duration::from_micros(jitter);
-                self.serial += 1;
-                self.frames.insert((at, self.serial), frame.clone());
-            }
+        }
+    }
+
+    /// Who would get a packet, and whether the way there is cut.
+    fn receivers(&self, from: End, destination: Ipv6Addr) -> Vec<(End, bool)> {
+        if let Some(link) = self.links.iter().find(|link| link.ends.contains(&from)) {
+            let [a, b] = link.ends;
+            return vec![(if a == from { b } else { a }, link.cut)];
+        }
+        let Some(lan) = self.lans.iter().find(|lan| lan.ends.contains(&from)) else {
+            return Vec::new();
+        };
+        let cut = |end: &End| lan.cut.contains(&end.node) || lan.cut.contains(&from.node);
+        let hears = |end: &&End| {
+            **end != from && (destination.is_multicast() || destination == link_local(**end))
+        };
+        lan.ends
+            .iter()
+            .filter(hears)
+            .map(|end| (*end, cut(end)))
+            .collect()
+    }
+
+    fn carry(&mut self, frame: Frame, cut: bool) {
+        if let Some(captured) = &mut self.captured {
+            captured.push(frame.clone());
+        }
+        if cut || self.rng.percent(self.weather.loss_percent) {
+            return;
+        }
+        let copies = 1 + u64::from(self.rng.percent(self.weather.duplicate_percent));
+        for _ in 0..copies {
+            let jitter = self.rng.below(self.weather.jitter.as_micros() as u64 + 1);
+            let at = self.now + self.weather.delay + Duration::from_micros(jitter);
+            self.serial += 1;
+            self.frames.insert((at, self.serial), frame.clone());
         }
     }
 

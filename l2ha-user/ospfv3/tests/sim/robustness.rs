@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ospfv3::Limits;
 use ospfv3::wire::{fletcher, pseudo_header_checksum};
 
-use crate::net::{Frame, Net, Rng, Weather, anycast, local, own_prefix};
+use crate::net::{End, Frame, Lan, Net, Rng, Weather, anycast, local, own_prefix};
 
 const LIMITS: Limits = Limits {
     lsas: 300,
@@ -15,6 +15,23 @@ const LIMITS: Limits = Limits {
     packets: 2000,
 };
 
+/// Puts all nodes on one Ethernet besides their links.
+fn join_ethernet(net: &mut Net) {
+    let nodes = 0..net.nodes.len();
+    let ends = nodes.clone().map(|node| End {
+        node,
+        interface: 50 + node as u32,
+    });
+    net.lans.push(Lan {
+        ends: ends.collect(),
+        cut: Vec::new(),
+    });
+    for node in nodes {
+        net.crash(node);
+        net.start(node);
+    }
+}
+
 /// Real traffic of every kind towards node 0.
 fn corpus() -> Vec<Frame> {
     let mut net = Net::build(
@@ -22,6 +39,7 @@ fn corpus() -> Vec<Frame> {
         4,
         &[(0, 1, 10), (0, 2, 10), (1, 3, 10), (2, 3, 10), (1, 2, 5)],
     );
+    join_ethernet(&mut net);
     net.captured = Some(Vec::new());
     net.weather = Weather::STORM;
     for round in 0..6 {
@@ -93,10 +111,7 @@ fn bombard(packets: u64, seed: u64) {
     assert!(corpus.len() > 300, "{}", corpus.len());
     let mut net = Net::build(seed, 3, &[(0, 1, 10), (0, 2, 10)]);
     net.limits = LIMITS;
-    for node in 0..3 {
-        net.crash(node);
-        net.start(node);
-    }
+    join_ethernet(&mut net);
     net.run(Duration::from_secs(5));
     let mut rng = Rng(seed);
     let begun = Instant::now();

@@ -148,6 +148,7 @@ impl World {
         let input = AreaInput {
             root: id(1),
             links: self.links.clone(),
+            networks: Vec::new(),
             database: &self.area,
             now: NOW,
         };

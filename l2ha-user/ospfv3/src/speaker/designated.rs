@@ -1,0 +1,94 @@
+//! Life on a link with a Designated Router: RFC 2328 9.4 and 10.4.
+
+use std::net::Ipv4Addr;
+
+use super::Speaker;
+use super::receive::Peer;
+use crate::config::{InterfaceKind, Time};
+use crate::interface::{Candidate, InterfaceEvent, InterfaceState, elect};
+use crate::neighbor::{NeighborEvent, NeighborState};
+use crate::wire::Hello;
+
+/// What a neighbour's Hello said before the one that has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Said {
+    pub(super) priority: u8,
+    pub(super) dr: Ipv4Addr,
+    pub(super) bdr: Ipv4Addr,
+}
+
+impl Speaker {
+    /// RFC 2328 9.4 (1) to (7).
+    pub(super) fn run_election(&mut self, now: Time, id: u32) {
+        let own_id = self.config.router_id;
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let nobody = Ipv4Addr::UNSPECIFIED;
+        let own = Candidate {
+            router_id: own_id,
+            priority: interface.config.priority,
+            dr: interface.elected.dr.unwrap_or(nobody),
+            bdr: interface.elected.bdr.unwrap_or(nobody),
+        };
+        let others: Vec<Candidate> = interface
+            .neighbors
+            .iter()
+            .filter(|(_, neighbor)| neighbor.state >= NeighborState::TwoWay)
+            .map(|(router_id, neighbor)| Candidate {
+                router_id: *router_id,
+                priority: neighbor.priority,
+                dr: neighbor.dr,
+                bdr: neighbor.bdr,
+            })
+            .collect();
+        let elected = elect(own, &others);
+        let changed = interface.elected != elected;
+        interface.elected = elected;
+        self.interface_event(now, id, InterfaceEvent::Elected(elected.role_of(own_id)));
+        if !changed {
+            return;
+        }
+        // The others need not wait for our next Hello to know.
+        self.hello_soon(now, id);
+        // RFC 2328 9.4 (7): who should be adjacent may have changed.
+        for other in others {
+            self.look_again(now, id, other.router_id);
+        }
+        self.content_changed(now);
+    }
+
+    fn look_again(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+        let Some(interface) = self.interfaces.get(&id) else {
+            return;
+        };
+        let adjacency = interface.wants_adjacency(router_id);
+        self.neighbor_event(now, id, router_id, NeighborEvent::AdjOk { adjacency });
+    }
+
+    /// RFC 2328 10.5: what a Hello says about the offices.
+    pub(super) fn hear_of_offices(&mut self, now: Time, peer: Peer, said: Said, hello: &Hello) {
+        let Some(interface) = self.interfaces.get(&peer.interface) else {
+            return;
+        };
+        if interface.config.kind != InterfaceKind::Broadcast {
+            return;
+        }
+        let them = peer.router_id;
+        let is_dr = hello.designated_router == them;
+        let is_bdr = hello.backup_router == them;
+        let alone = is_dr && hello.backup_router.is_unspecified();
+        let moved = (said.dr == them) != is_dr
+            || (said.bdr == them) != is_bdr
+            || said.priority != hello.priority;
+        if interface.state == InterfaceState::Waiting {
+            // RFC 2328 9.2: only from one that hears us.
+            let hears_us = self.neighbor_state(peer) >= Some(NeighborState::TwoWay);
+            if hears_us && (alone || is_bdr) {
+                self.interface_event(now, peer.interface, InterfaceEvent::BackupSeen);
+            }
+        } else if moved {
+            self.interface_event(now, peer.interface, InterfaceEvent::NeighborChange);
+        }
+    }
+}
