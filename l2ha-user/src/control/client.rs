@@ -25,7 +25,7 @@ const LONGEST: u64 = 256 << 20;
 /// When no daemon is there, it does not answer in time, or it says why it cannot answer.
 pub fn ask(socket: &Path, command: Command) -> Result<Value> {
     let mut stream = UnixStream::connect(socket).map_err(|error| unreachable(socket, &error))?;
-    let line = converse(&mut stream, command)
+    let line = converse(&mut stream, command, PATIENCE)
         .with_context(|| format!("the daemon at {} does not answer", socket.display()))?;
     let answer: Answer = serde_json::from_str(&line)
         .with_context(|| format!("{} does not answer as l2ha does", socket.display()))?;
@@ -44,9 +44,9 @@ pub fn ask(socket: &Path, command: Command) -> Result<Value> {
     }
 }
 
-fn converse(stream: &mut UnixStream, command: Command) -> io::Result<String> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn converse(stream: &mut UnixStream, command: Command, patience: Duration) -> io::Result<String> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut question = serde_json::to_vec(&Request { command })?;
     question.push(b'\n');
     stream.write_all(&question)?;
@@ -56,7 +56,7 @@ fn converse(stream: &mut UnixStream, command: Command) -> io::Result<String> {
         .map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("nothing came within {} seconds", PATIENCE.as_secs()),
+                format!("nothing came within {patience:?}"),
             ),
             _ => error,
         })?;
@@ -87,3 +87,6 @@ fn unreachable(socket: &Path, error: &io::Error) -> anyhow::Error {
         _ => anyhow::anyhow!("cannot connect to {path}: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
