@@ -9,10 +9,12 @@ use crate::event::Event;
 use crate::interface::{self, Elected, InterfaceEvent, InterfaceState, Next};
 use crate::lsdb::DbId;
 use crate::neighbor::{self, NeighborEvent, NeighborState, Reason};
+use crate::wire::{LsaKey, LsaType};
 
 /// How long our Router-LSA waits for an adjacency that is being formed.
 const FORMING_HOLD: Duration = Duration::from_secs(2);
-/// How long it waits for a neighbour that was Full and has restarted, or is leaving.
+/// How long it waits for a neighbour that was Full and has restarted, or is leaving. If that one
+/// left in order, as long as a second origination would have to wait: MinLSInterval.
 const RETURN_HOLD: Duration = Duration::from_millis(500);
 
 impl Speaker {
@@ -89,6 +91,14 @@ impl Speaker {
         let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
             return;
         };
+        let router_lsa = LsaKey {
+            ty: LsaType::ROUTER,
+            id: 0,
+            adv: router_id,
+        };
+        let area = self.databases.get(&DbId::Area(interface.config.area));
+        let told = area.and_then(|database| database.get(&router_lsa));
+        let withdrawn = told.is_none_or(|entry| entry.is_max_age(now));
         let from = neighbor.state;
         let Ok((to, actions)) = neighbor::transition(from, event) else {
             self.counters.unexpected_neighbor_events += 1;
@@ -106,6 +116,10 @@ impl Speaker {
         }
         neighbor.hopeful_until = match (from, to) {
             (_, NeighborState::Full) => None,
+            // It has flushed its Router-LSA: nobody gets to it whatever ours says.
+            (NeighborState::Full, NeighborState::Init) if withdrawn => {
+                Some(now + self.config.min_ls_interval)
+            }
             (NeighborState::Full, NeighborState::Init) => Some(now + RETURN_HOLD),
             (NeighborState::Full | NeighborState::Init | NeighborState::TwoWay, _)
                 if to == NeighborState::ExStart =>

@@ -40,7 +40,6 @@ impl Speaker {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
-        let again = now + interface.config.retransmit();
         let databases = [DbId::Link(id), DbId::Area(interface.config.area), DbId::As];
         let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
             return;
@@ -52,8 +51,9 @@ impl Speaker {
         {
             for (key, entry) in database.iter() {
                 if entry.is_max_age(now) {
-                    // RFC 2328 10.3: dead ones are flooded to it rather than described.
-                    neighbor.expect_ack(*key, again);
+                    // RFC 2328 10.3: dead ones are flooded to it rather than described. At once: a
+                    // router that has just restarted must learn what it has to outpace.
+                    neighbor.expect_ack(*key, now);
                 } else {
                     neighbor.exchange.summary.push_back(*key);
                 }

@@ -111,6 +111,7 @@ impl Speaker {
         match self.interfaces.get_mut(&id) {
             Some(interface) if interface.config.adjacency_survives(&config) => {
                 interface.config = config;
+                self.interface_event(now, id, InterfaceEvent::NeighborChange);
                 self.content_changed(now);
             }
             old => {
