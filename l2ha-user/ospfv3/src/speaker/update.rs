@@ -95,9 +95,13 @@ impl Speaker {
         };
         let database = self.databases.entry(db_id).or_default();
         let Some(old) = database.get(&key) else {
-            if header.is_max_age() && !exchanging {
-                // RFC 2328 13 (4): nobody needs it.
+            let room = database.has_room(&lsa, &self.config.limits);
+            if header.is_max_age() && (!exchanging || !room) {
+                // RFC 2328 13 (4): nobody needs it, or there is no way to keep it.
                 answers.acks.push(header);
+                if let Some(neighbor) = self.neighbor_mut(peer) {
+                    neighbor.satisfied(&key);
+                }
                 return Ok(());
             }
             return self.accept_lsa(now, peer, db_id, lsa, origin);
@@ -154,6 +158,11 @@ impl Speaker {
         let ours = self.is_ours(key.adv);
         let database = self.databases.entry(db_id).or_default();
         if !ours && !database.has_room(&lsa, &self.config.limits) {
+            // Not acknowledged, so it is offered again, and there may be room then. But an adjacency
+            // that waits for it would never become Full, and a dead LSA never leave while it waits.
+            if let Some(neighbor) = self.neighbor_mut(peer) {
+                neighbor.satisfied(&key);
+            }
             return Err(Refusal::DatabaseFull);
         }
         let changed = database.get(&key).is_none_or(|old| {

@@ -318,3 +318,32 @@ fn databases_are_bounded() {
     }
     assert!(speaker.counters().events_dropped >= 80);
 }
+
+/// A database that is full must not keep an adjacency from becoming Full: what is dead in it only
+/// leaves once nobody is in Exchange or Loading.
+#[test]
+fn a_full_database_does_not_stop_an_adjacency() {
+    let mut net = Net::build(4, 3, &[(0, 1, 10), (0, 2, 10)]);
+    for node in [1, 2] {
+        let prefixes = (node * 100..node * 100 + 60).map(own_prefix);
+        net.set_prefixes(node, prefixes.map(crate::net::local).collect());
+    }
+    net.limits = Limits {
+        lsas: 50,
+        ..Limits::default()
+    };
+    net.crash(0);
+    net.start(0);
+    net.run(Duration::from_secs(30));
+    let neighbors = net.node(0).neighbors();
+    let full = |n: &ospfv3::NeighborView| n.state == NeighborState::Full;
+    assert!(neighbors.iter().all(full), "{}", net.describe());
+    assert!(refused(&net, Refusal::DatabaseFull) > 0);
+    // With room again, everything comes.
+    for node in [1, 2] {
+        net.set_prefixes(node, vec![crate::net::local(own_prefix(node))]);
+    }
+    net.run(Duration::from_secs(30));
+    assert_eq!(net.node(0).routes().len(), 2, "{}", net.describe());
+    assert!((0..3).all(|node| net.node(node).is_settled()));
+}
