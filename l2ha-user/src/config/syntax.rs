@@ -6,7 +6,7 @@ use super::schema::{TABLES, Table};
 pub(super) fn what(line: &str, message: &str) -> String {
     match line.split_once('=') {
         Some((key, _)) if message == "duplicate key" => {
-            format!("not TOML: the key `{}` is there a second time", key.trim())
+            format!("not TOML: duplicate key `{}`", key.trim())
         }
         _ => format!("not TOML: {message}"),
     }

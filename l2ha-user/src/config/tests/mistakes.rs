@@ -21,7 +21,7 @@ fn mistakes() -> Vec<Mistake<'static>> {
         ("[node]\nname", "node", 1, "node", "must be a section, not a string", "write `[node]` on a line of its own"),
         ("[node]\n", "[[node]\n", 1, "", "not TOML", "write `[node]`"),
         ("\"server-1\"", "\"server-1", 2, "", "not TOML", "write `name = \"server-1\"`"),
-        ("name = \"client\"\n", "name = \"client\"\nname = \"again\"\n", 10, "", "the key `name` is there a second time", "keep one of the two"),
+        ("name = \"client\"\n", "name = \"client\"\nname = \"again\"\n", 10, "", "duplicate key `name`", "keep one of the two"),
         // Unknown keys and wrong kinds.
         ("remote =", "remot =", 10, "tunnels[0].remot", "no key `remot`", "did you mean `remote`?"),
         ("remote =", "session-id = 7\nremote =", 10, "tunnels[0].session-id", "no key", "did you mean `session_id`?"),
