@@ -58,12 +58,8 @@ impl Check {
                 }
             }
             Err(errors) => {
-                eprintln!("{errors}");
-                eprintln!(
-                    "{}: {}",
-                    path.display(),
-                    count(errors.errors().len(), "mistake")
-                );
+                let mistakes = count(errors.errors().len(), "mistake");
+                output::error(&format!("{errors}\n{}: {mistakes}", path.display()));
             }
         }
         Ok(code)

@@ -40,7 +40,7 @@ impl Genkey {
         match &self.output {
             Some(path) => {
                 write(path, &hex)?;
-                eprintln!("{}: {length} random bytes", path.display());
+                output::error(&format!("{}: {length} random bytes", path.display()));
             }
             None => output::line(&hex)?,
         }

@@ -19,6 +19,9 @@ pub(super) fn start(level: &str) -> Result<()> {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(terminal)
+        // A log that nobody reads any more, as after a restart of the journal, is no reason to
+        // stop: the subscriber would report it with `eprintln!`, which panics then.
+        .log_internal_errors(false)
         .try_init()
         .map_err(|error| anyhow!("cannot start the log: {error}"))
 }

@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
         if output::is_closed_pipe(&error) {
             return FINE;
         }
-        eprintln!("l2ha: {error:#}");
+        output::error(&format!("l2ha: {error:#}"));
         FAILED
     });
     ExitCode::from(code)

@@ -1,16 +1,17 @@
 //! `l2ha ospf`.
 
-use anyhow::Result;
-use serde_json::Value;
+mod views;
 
-use super::{FINE, output, socket::Daemon, table};
+use anyhow::Result;
+
+use super::{FINE, output, socket::Daemon};
 use crate::control;
 
 /// Show OSPF's neighbours, database or routes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   l2ha ospf neighbors
-  l2ha ospf database --json | jq '.[].age'
+  l2ha ospf database --json | jq '.[] | select(.own) | .type'
   l2ha ospf routes --config /etc/l2ha/l2ha.toml")]
 pub(super) struct Ospf {
     #[command(subcommand)]
@@ -20,10 +21,19 @@ pub(super) struct Ospf {
 #[derive(Debug, clap::Subcommand)]
 enum View {
     /// Show the neighbours and how far the adjacency with each is
+    #[command(after_help = "Examples:
+  l2ha ospf neighbors
+  l2ha ospf neighbors --json | jq '.[].state'")]
     Neighbors(Show),
     /// Show the link-state database
+    #[command(after_help = "Examples:
+  l2ha ospf database
+  l2ha ospf database --json | jq '.[] | select(.own) | .body'")]
     Database(Show),
     /// Show the routes that OSPF has computed
+    #[command(after_help = "Examples:
+  l2ha ospf routes
+  l2ha ospf routes --json | jq '.[].nexthops'")]
     Routes(Show),
 }
 
@@ -38,29 +48,17 @@ struct Show {
 
 impl Ospf {
     pub(super) fn main(self) -> Result<u8> {
-        let (show, command, none) = match self.view {
-            View::Neighbors(show) => (show, control::Command::OspfNeighbors, "no neighbours"),
-            View::Database(show) => (
-                show,
-                control::Command::OspfDatabase,
-                "the database is empty",
-            ),
-            View::Routes(show) => (show, control::Command::OspfRoutes, "no routes"),
+        let (show, command, view) = match self.view {
+            View::Neighbors(show) => (show, control::Command::OspfNeighbors, &views::NEIGHBORS),
+            View::Database(show) => (show, control::Command::OspfDatabase, &views::DATABASE),
+            View::Routes(show) => (show, control::Command::OspfRoutes, &views::ROUTES),
         };
         let answer = show.daemon.ask(command)?;
         if show.json {
             output::json(&answer)?;
         } else {
-            output::line(&text(&answer, none)?)?;
+            output::line(&view.text(&answer)?)?;
         }
         Ok(FINE)
     }
-}
-
-fn text(answer: &Value, none: &str) -> Result<String> {
-    Ok(match answer {
-        Value::Array(rows) if rows.is_empty() => none.to_owned(),
-        Value::Array(rows) => table::of_objects(rows),
-        other => serde_json::to_string_pretty(other)?,
-    })
 }

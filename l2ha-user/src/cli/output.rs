@@ -27,6 +27,14 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
 
+/// Prints text and a line end to standard error, for people only: when nobody reads it any more,
+/// that is no reason to stop (`eprintln!` would panic).
+pub(super) fn error(text: &str) {
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{text}\n").as_bytes());
+}
+
 /// Whether the reader went away, which is no failure: it has seen what it wanted.
 pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{ConfigFile, FINE, USAGE, log};
+use super::{ConfigFile, FINE, USAGE, log, output};
 use crate::{config::Config, daemon};
 
 /// Run the daemon in the foreground, until SIGTERM or SIGINT
@@ -33,7 +33,7 @@ impl Run {
                 Ok(FINE)
             }
             Err(errors) => {
-                eprintln!("{errors}");
+                output::error(&errors.to_string());
                 Ok(USAGE)
             }
         }
