@@ -36,10 +36,11 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
     // SAFETY: the context's own bounds, read after the last helper that could move them.
     let packet = unsafe { Packet::new(ctx.data(), ctx.data_end(), length) };
     let delivery = inspect(packet, &Maps)?;
+    let packets = ctx.wire_packets();
     strip(ctx, &delivery).map_err(|()| Refusal::Drop(Reason::DecapFailed))?;
 
     let inner_length = (delivery.end - delivery.start) as u64;
-    count_received(delivery.slot, ctx.wire_packets(), inner_length);
+    count_received(delivery.slot, packets, inner_length);
     let (ifindex, flags) = if ctx.gso_size() == 0 {
         // Out of the hidden end: the visible one receives it with GRO.
         (delivery.hidden_ifindex, 0)

@@ -38,8 +38,9 @@ pub(crate) fn visible(ctx: &TcContext) -> Result<Sent, Reason> {
         // them on the way to the hidden end, which encapsulates the pieces.
         return Ok(Sent::Onward);
     }
+    let packets = ctx.wire_packets();
     match around_ip(ctx, session) {
-        Ok(()) => send(ctx, session),
+        Ok(()) => send(ctx, session, packets),
         // The kernel makes no room in what is a tunnel's packet already.
         Err(NoRoom::Untouched) => through_hidden(ctx, session),
         Err(NoRoom::Broken) => Err(Reason::EncapFailed),
@@ -140,14 +141,15 @@ fn write_outer(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
     ctx.write_start_at::<OUTER_MAX>(0, outer.bytes(), session.outer_length())
 }
 
-/// Sends an encapsulated packet to the underlay and counts it.
+/// Sends an encapsulated packet to the underlay and counts it. `packets` is how many it is on the
+/// wire, asked before it was encapsulated: the kernel forgets it then.
 #[inline(always)]
-pub(crate) fn send(ctx: &TcContext, session: &Transmit) -> Result<Sent, Reason> {
+pub(crate) fn send(ctx: &TcContext, session: &Transmit, packets: u64) -> Result<Sent, Reason> {
     let underlay = session.underlay_ifindex();
     if !ctx.fits(underlay) {
         return Err(Reason::TooBig);
     }
     let bytes = ctx.len() - session.outer_length();
-    count_sent(session.slot(), ctx.wire_packets(), u64::from(bytes));
+    count_sent(session.slot(), packets, u64::from(bytes));
     Ok(Sent::Redirected(ctx.redirect_to_neighbor(underlay)))
 }

@@ -16,7 +16,7 @@ pub(crate) fn hidden(ctx: &TcContext) -> Result<Sent, Reason> {
     let session = transmit(ctx.ifindex()).ok_or(Reason::UnknownInterface)?;
     let destination: [u8; 6] = ctx.read_at(0).map_err(|()| Reason::StrayFrame)?;
     if destination == INTERNAL_DESTINATION {
-        return send(ctx, session);
+        return send(ctx, session, 1);
     }
     if session.carrier().is_udp() || !is_ip(ctx) {
         return Err(Reason::StrayFrame);
@@ -25,7 +25,7 @@ pub(crate) fn hidden(ctx: &TcContext) -> Result<Sent, Reason> {
         return Err(Reason::GsoUnsupported);
     }
     match around_ip(ctx, session) {
-        Ok(()) => send(ctx, session),
+        Ok(()) => send(ctx, session, 1),
         Err(NoRoom::Untouched | NoRoom::Broken) => Err(Reason::EncapFailed),
     }
 }

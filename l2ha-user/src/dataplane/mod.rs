@@ -14,6 +14,7 @@ mod forwarder;
 mod object;
 mod rtnl;
 mod sessions;
+pub mod trial;
 mod types;
 mod underlay;
 

@@ -1,7 +1,9 @@
 //! What the tests of the data plane share.
 #![expect(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod bench;
 pub(crate) mod net;
+pub(crate) mod outer;
 
 use std::{
     fs,
