@@ -89,7 +89,7 @@ pub fn check(file: &Path, framing: Framing, filter: &str) -> Result<Dissection> 
         }
         if let Some((_, inner)) = stack.split_once(":l2tp") {
             ensure!(
-                inner.starts_with(":ethertype:") && !inner.contains(":data"),
+                inner.starts_with(":ethertype:") && !inner.split(':').any(|name| name == "data"),
                 "{}: an L2TPv3 message is not understood: {stack}",
                 file.display()
             );

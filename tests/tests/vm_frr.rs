@@ -75,9 +75,11 @@ fn frr_over_the_kernels_own_pseudowire() -> Result<()> {
         agree(lab, &daemon, &frr)?;
 
         // Its interface goes and comes, with all its addresses.
-        vm.run(&format!(
-            "ip link set {interface} down; ip link set {interface} up"
-        ))?;
+        vm.run(&format!("ip link set {interface} down"))?;
+        wait_for("the end of the neighbour in FRR", PATIENCE, || {
+            Ok(frr.full_neighbours()?.is_empty().then_some(()))
+        })?;
+        vm.run(&format!("ip link set {interface} up"))?;
         for address in end.addresses.iter().filter(|address| address.contains(':')) {
             vm.run(&format!("ip addr replace {address} dev {interface}"))?;
         }
