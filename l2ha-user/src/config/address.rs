@@ -64,6 +64,8 @@ pub(super) struct Shown<'a> {
     pub(super) array: bool,
     /// A good value, for want of one that can be derived.
     pub(super) example: &'a str,
+    /// Whose address it is.
+    pub(super) of: &'a str,
 }
 
 impl Shown<'_> {
@@ -120,7 +122,11 @@ pub(super) fn host(
         report.error(
             &found.place,
             format!("`{address}` is {kind}; no host can be reached at it"),
-            format!("{}, with the host's own address", shown.write_example()),
+            format!(
+                "{}, with the address of {}",
+                shown.write_example(),
+                shown.of
+            ),
         );
         return None;
     }
@@ -133,6 +139,7 @@ pub(super) fn service(report: &Report, found: &Found<&str>) -> Option<Found<Ipv6
         key: "address",
         array: false,
         example: "2001:db8::80",
+        of: "the service",
     };
     match host(report, found, &shown)?.value {
         IpAddr::V6(address) => Some(found.with(address)),
@@ -152,6 +159,7 @@ pub(super) fn interface(report: &Report, found: &Found<&str>) -> Option<Found<Ip
         key: "addresses",
         array: true,
         example: "fd00:1::1/64",
+        of: "the interface",
     };
     let Ok(network) = found.value.trim().parse::<IpNet>() else {
         let (what, remedy) = match found.value.trim().parse::<IpAddr>() {

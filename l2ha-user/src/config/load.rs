@@ -65,7 +65,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// Reads the text of a file that lies in `folder`.
-fn parse(text: &str, folder: &Path) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn parse(text: &str, folder: &Path) -> Result<Config, Vec<ConfigError>> {
     let report = Report::new(text);
     let (root, broken) = DeTable::parse_recoverable(text);
     if !broken.is_empty() {

@@ -3,6 +3,7 @@
 mod cookies;
 mod documentation;
 mod mistakes;
+mod mutations;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -255,6 +256,24 @@ fn files_that_cannot_be_read() {
         .map(|error| error.key.as_str())
         .collect();
     assert_eq!(keys, ["node", "underlay"]);
+}
+
+/// TOML has several ways to say the same.
+#[test]
+fn inline_tables_and_dotted_keys_say_the_same() {
+    let text = r#"
+node.name = "server-1"
+underlay = { interface = "eth0", addresses = ["10.77.0.1"] }
+ospf.router_id = "10.0.0.1"
+services = [{ name = "web", address = "2001:db8::80" }]
+tunnels = [
+    { name = "client", remote = "10.77.0.9", session_id = 1001, peer_session_id = 2001 },
+]
+"#;
+    assert_eq!(load(text).unwrap(), load(GOOD).unwrap());
+    let errors = load(&text.replace("remote = \"10.77.0.9\", ", ""));
+    let key = "tunnels[0].remote";
+    mistakes::expect(&errors, 7, key, "is missing", "add `remote", "inline");
 }
 
 #[test]

@@ -198,6 +198,7 @@ fn remote(context: &Context<'_>, section: &Section<'_>) -> Option<(IpAddr, IpAdd
         key: "remote",
         array: false,
         example: "10.77.0.9",
+        of: "the peer",
     };
     let text = section.string("remote")?;
     let found = address::host(section.report, &text, &shown)?;
@@ -232,7 +233,10 @@ fn remote(context: &Context<'_>, section: &Section<'_>) -> Option<(IpAddr, IpAdd
                 "`{remote}` is this node's own address (line {})",
                 local.place.line
             ),
-            format!("{}, with the peer's address", shown.write(shown.example)),
+            format!(
+                "{}, with the address of the peer",
+                shown.write(shown.example)
+            ),
         );
         return None;
     }

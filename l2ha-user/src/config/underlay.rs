@@ -156,6 +156,7 @@ fn addresses(section: &Section<'_>) -> Vec<Found<IpAddr>> {
         key,
         array: true,
         example: "10.77.0.1",
+        of: "this host",
     };
     if written.empty {
         section.report.error(
