@@ -39,6 +39,8 @@ pub(crate) struct Neighbor {
     /// Those of `requests` asked for in the packet that is on its way.
     pub(crate) requested: BTreeSet<LsaKey>,
     pub(crate) request_at: Option<Time>,
+    /// How often that packet was repeated without bringing anything.
+    pub(crate) futile_requests: u8,
     /// Link state retransmission list: what it has not acknowledged and when to send it again. The
     /// LSAs themselves are in the database.
     pub(crate) unacknowledged: BTreeMap<LsaKey, Time>,
@@ -85,6 +87,7 @@ impl Neighbor {
             requests: BTreeMap::new(),
             requested: BTreeSet::new(),
             request_at: None,
+            futile_requests: 0,
             unacknowledged: BTreeMap::new(),
             retransmit_at: None,
         }
@@ -99,6 +102,7 @@ impl Neighbor {
         self.requests.clear();
         self.requested.clear();
         self.request_at = None;
+        self.futile_requests = 0;
         self.unacknowledged.clear();
         self.retransmit_at = None;
     }
@@ -121,6 +125,7 @@ impl Neighbor {
     /// Takes an LSA off the request list; whether it was there.
     pub(crate) fn satisfied(&mut self, key: &LsaKey) -> bool {
         self.requested.remove(key);
+        self.futile_requests = 0;
         self.requests.remove(key).is_some()
     }
 

@@ -8,6 +8,9 @@ use crate::interface::InterfaceEvent;
 use crate::lsdb::Lsdb;
 use crate::neighbor::NeighborEvent;
 
+/// How often a request is repeated before the exchange begins anew.
+const MAX_FUTILE_REQUESTS: u8 = 8;
+
 impl Speaker {
     pub(super) fn next_timeout(&self) -> Option<Time> {
         let interfaces = self
@@ -77,11 +80,18 @@ impl Speaker {
             }
             let repeat = is_due(neighbor.exchange.repeat_at);
             let request = is_due(neighbor.request_at);
+            let futile = neighbor.futile_requests >= MAX_FUTILE_REQUESTS;
+            if request {
+                neighbor.futile_requests += 1;
+            }
             let retransmit = is_due(neighbor.retransmit_at);
             if repeat {
                 self.repeat_dd(now, id, router_id);
             }
-            if request {
+            if request && futile {
+                // It described what it does not deliver; whatever the reason, begin anew.
+                self.neighbor_event(now, id, router_id, NeighborEvent::BadLsReq);
+            } else if request {
                 self.send_request(now, id, router_id);
             }
             if retransmit {

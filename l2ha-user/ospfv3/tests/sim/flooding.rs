@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::wire::{
-    INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE, PacketBody,
+    DatabaseDescription, DdFlags, INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey, LsaType, MAX_AGE,
+    MAX_SEQUENCE, Options, PacketBody,
 };
 use ospfv3::{Limits, NeighborState, Refusal};
 
@@ -346,4 +347,44 @@ fn a_full_database_does_not_stop_an_adjacency() {
     net.run(Duration::from_secs(30));
     assert_eq!(net.node(0).routes().len(), 2, "{}", net.describe());
     assert!((0..3).all(|node| net.node(node).is_settled()));
+}
+
+/// A neighbour that describes an LSA and never delivers it is not waited for without end.
+#[test]
+fn what_is_never_delivered_restarts_the_exchange() {
+    let mut net = net();
+    let phantom = *router_lsa(STRANGER, INITIAL_SEQUENCE).header();
+    forge(
+        &mut net,
+        PacketBody::LinkStateRequest(vec![LsaKey {
+            id: 7,
+            ..phantom.key
+        }]),
+    );
+    let dd = |flags, sequence, headers| {
+        PacketBody::DatabaseDescription(DatabaseDescription {
+            options: Options::V6.union(Options::E).union(Options::R),
+            mtu: 1500,
+            flags,
+            sequence,
+            headers,
+        })
+    };
+    // As the router with the higher Router ID, node 1 is master.
+    let flags = |init, more| DdFlags {
+        init,
+        more,
+        master: true,
+    };
+    net.links[0].cut = true;
+    forge(&mut net, dd(flags(true, true), 5000, Vec::new()));
+    forge(&mut net, dd(flags(false, false), 5001, vec![phantom]));
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Loading);
+    let mut restarted = false;
+    for _ in 0..60 {
+        forge(&mut net, hello());
+        net.run(Duration::from_secs(1));
+        restarted |= net.node(0).neighbors()[0].state == NeighborState::ExStart;
+    }
+    assert!(restarted);
 }

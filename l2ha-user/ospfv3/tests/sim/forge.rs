@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ospfv3::Refusal;
 use ospfv3::wire::{
-    ALL_SPF_ROUTERS, BadLsa, Header, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, Options, Packet,
-    PacketBody, Router, RouterBits,
+    ALL_SPF_ROUTERS, BadLsa, Header, Hello, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, Options,
+    Packet, PacketBody, Router, RouterBits,
 };
 
 use crate::net::{Frame, Net, link_local, router_id};
@@ -139,4 +139,18 @@ pub(crate) fn forge_raw_update(net: &mut Net, lsa: &[u8]) {
         destination,
         bytes,
     });
+}
+
+/// A Hello of node 1 that names node 0.
+pub(crate) fn hello() -> PacketBody {
+    PacketBody::Hello(Hello {
+        interface_id: 11,
+        priority: 1,
+        options: Options::V6.union(Options::E).union(Options::R),
+        hello_interval: 1,
+        dead_interval: 4,
+        designated_router: Ipv4Addr::UNSPECIFIED,
+        backup_router: Ipv4Addr::UNSPECIFIED,
+        neighbors: vec![router_id(0)],
+    })
 }
