@@ -122,8 +122,10 @@ mod tests {
         };
 
         let mut made = Made::load(path.clone()).unwrap();
-        made.update(|list| drop(list.pairs.insert(pair.clone())))
-            .unwrap();
+        made.update(|list| {
+            list.pairs.insert(pair.clone());
+        })
+        .unwrap();
         let again = Made::load(path.clone()).unwrap();
         assert!(again.list.pairs.contains(&pair));
 
