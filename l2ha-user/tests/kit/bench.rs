@@ -30,8 +30,8 @@ pub(crate) struct Bench {
     pub(crate) ns: Namespace,
     pub(crate) plane: DataPlane,
     pub(crate) forms: Vec<Form>,
-    visible: u32,
-    hidden: u32,
+    pub(crate) visible: u32,
+    pub(crate) hidden: u32,
     _pins: Pins,
 }
 
@@ -41,8 +41,8 @@ impl Bench {
         let pins = Pins::new()?;
         let ns = Namespace::new("bench")?;
         ns.ip_batch(
-            "link add eth0 mtu 9000 type veth peer name far\n\
-             link add l2-a mtu 8000 type veth peer name l2h-a\n",
+            "link add eth0 mtu 1500 type veth peer name far\n\
+             link add l2-a mtu 1400 type veth peer name l2h-a\n",
         )?;
         let index =
             |name: &str| -> Result<u32> { ns.ifindex(name)?.with_context(|| format!("no {name}")) };
@@ -269,6 +269,16 @@ impl Form {
 
     pub(crate) fn is_udp(&self) -> bool {
         self.session.encapsulation != Encapsulation::Ip
+    }
+}
+
+/// Whether the kernel runs a tc program on this frame: it wants a whole IP header behind the
+/// ethertype of one.
+pub(crate) fn runs_in_tc(frame: &[u8]) -> bool {
+    match frame[12..14] {
+        [0x08, 0x00] => frame.len() >= 34,
+        [0x86, 0xdd] => frame.len() >= 54,
+        _ => true,
     }
 }
 

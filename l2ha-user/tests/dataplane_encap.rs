@@ -1,0 +1,216 @@
+//! Encapsulation packet by packet, and that decapsulation undoes it.
+
+mod kit;
+
+use anyhow::{Context as _, ensure};
+use kit::{
+    Result,
+    bench::{Bench, DECAPS, Form, frame, runs_in_tc},
+    net::endpoint,
+    outer::Random,
+};
+use l2ha::dataplane::{
+    Session,
+    trial::{Program, Verdict},
+};
+
+/// What the packet is after the outer Ethernet addresses, which the neighbour table provides.
+fn behind_addresses(packet: &[u8]) -> &[u8] {
+    &packet[12..]
+}
+
+/// Sends a frame through the programs that it passes on its way out, and returns the packet.
+fn encapsulate(bench: &mut Bench, frame: &[u8]) -> Result<Vec<u8>> {
+    let (outcome, counted, sent) = bench.run_counted(Program::Encap, frame)?;
+    ensure!(counted.is_none(), "refused: {counted:?}");
+    match outcome.verdict {
+        Verdict::Redirect => {
+            ensure!(sent, "not counted");
+            return Ok(outcome.packet);
+        }
+        Verdict::Pass => ensure!(!sent, "counted before it is sent"),
+        other => anyhow::bail!("{other:?}"),
+    }
+    let (outcome, counted, sent) = bench.run_counted(Program::Hidden, &outcome.packet)?;
+    ensure!(
+        outcome.verdict == Verdict::Redirect && counted.is_none() && sent,
+        "at the hidden end: {:?}, counted {counted:?}, session's {sent}",
+        outcome.verdict
+    );
+    Ok(outcome.packet)
+}
+
+/// The session at the other end.
+fn mirrored(form: &Form) -> Session {
+    let session = form.session.clone();
+    let encapsulation = match session.encapsulation {
+        l2ha::dataplane::Encapsulation::Udp {
+            local_port,
+            remote_port,
+        } => l2ha::dataplane::Encapsulation::Udp {
+            local_port: remote_port,
+            remote_port: local_port,
+        },
+        ip @ l2ha::dataplane::Encapsulation::Ip => ip,
+    };
+    Session {
+        session_id: session.peer_session_id,
+        peer_session_id: session.session_id,
+        local: session.remote,
+        remote: session.local,
+        encapsulation,
+        send_cookie: session.receive_cookie,
+        receive_cookie: session.send_cookie,
+        visible_ifindex: session.visible_ifindex + 1000,
+        hidden_ifindex: session.hidden_ifindex + 1000,
+        ..session
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn every_form_is_as_it_should_be_on_the_wire() -> Result {
+    let mut bench = Bench::new()?;
+    for form in bench.forms.clone() {
+        bench.plane.set_session(&form.session)?;
+        let cases = [
+            (0x0800, 1390),
+            (0x0800, 61),
+            (0x86dd, 98),
+            (0x0806, 42),
+            (0x8100, 64),
+            (0x88cc, 1000),
+            (0x8847, 14),
+        ];
+        for (ethertype, length) in cases {
+            let frame = frame(ethertype, length);
+            let context = || format!("{length} bytes of {ethertype:04x}, {form:?}");
+            let packet = encapsulate(&mut bench, &frame).with_context(context)?;
+            let wanted = form.sent(&frame).bytes();
+            ensure!(
+                behind_addresses(&packet) == behind_addresses(&wanted),
+                "{}: {packet:02x?} instead of {wanted:02x?}",
+                context()
+            );
+            ensure!(packet[0] & 1 == 0, "outer destination is multicast");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frames_of_protocol_115_stay_as_they_are_until_the_hidden_end() -> Result {
+    let mut bench = Bench::new()?;
+    for form in bench.forms.clone().iter().filter(|form| !form.is_udp()) {
+        bench.plane.set_session(&form.session)?;
+        let frame = frame(0x0800, 200);
+        bench.passes(Program::Encap, &frame, None)?;
+        // A super-packet as well: the veth cuts it.
+        let outcome = bench.run_gso(Program::Encap, &frame, Some((50, 4)))?;
+        ensure!(outcome.verdict == Verdict::Pass && outcome.packet == frame);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn decapsulation_undoes_encapsulation() -> Result {
+    const FRAMES: usize = 60;
+    let mut bench = Bench::new()?;
+    let mut random = Random(115);
+    let mirrors: Vec<_> = bench.forms.iter().map(mirrored).collect();
+    let endpoints: Vec<_> = mirrors.iter().map(endpoint).collect();
+    bench.plane.set_endpoints(&endpoints)?;
+    for mirror in &mirrors {
+        bench.plane.set_session(mirror)?;
+    }
+    for form in bench.forms.clone() {
+        bench.plane.set_session(&form.session)?;
+        for _ in 0..FRAMES {
+            let length = 15 + random.below(1370);
+            let mut frame = random.bytes(length);
+            let types = [
+                0x0800_u16,
+                0x86dd,
+                0x0806,
+                0x8100,
+                0x88a8,
+                0x88cc,
+                random.next() as u16,
+            ];
+            frame[12..14].copy_from_slice(&types[random.below(types.len())].to_be_bytes());
+            if !runs_in_tc(&frame) {
+                continue;
+            }
+            let packet = encapsulate(&mut bench, &frame)
+                .with_context(|| format!("{form:?}: {frame:02x?}"))?;
+            for program in DECAPS {
+                bench
+                    .delivers(program, &packet, &frame)
+                    .with_context(|| format!("{form:?}: {frame:02x?}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn what_cannot_be_sent_is_refused_and_counted() -> Result {
+    let mut bench = Bench::new()?;
+    for form in bench.forms.clone() {
+        bench.plane.set_session(&form.session)?;
+        // The outer packet may be as large as the underlay's MTU of 1500, and no larger.
+        for ethertype in [0x0800, 0x88cc] {
+            let overhead = form.sent(&[]).bytes().len() - 14;
+            let fits = frame(ethertype, 1500 - overhead);
+            encapsulate(&mut bench, &fits)?;
+            let large = frame(ethertype, 1500 - overhead + 1);
+            let first = bench.run(Program::Encap, &large)?;
+            if first.verdict == Verdict::Pass {
+                bench.refuses(Program::Hidden, &first.packet, "too_big")?;
+            } else {
+                bench.refuses(Program::Encap, &large, "too_big")?;
+            }
+        }
+        // What is at the hidden end without having been encapsulated.
+        bench.refuses(Program::Hidden, &frame(0x0806, 42), "stray_frame")?;
+        if form.is_udp() {
+            bench.refuses(Program::Hidden, &frame(0x0800, 100), "stray_frame")?;
+        }
+        // A super-packet of no kind that the kernel can cut inside a pseudowire.
+        for (program, ethertype) in [
+            (Program::Encap, 0x8100),
+            (
+                if form.is_udp() {
+                    Program::Encap
+                } else {
+                    Program::Hidden
+                },
+                0x0800,
+            ),
+        ] {
+            let before = bench.plane.counters()?;
+            let outcome = bench.run_gso(program, &frame(ethertype, 500), Some((100, 5)))?;
+            let after = bench.plane.counters()?;
+            ensure!(
+                outcome.verdict == Verdict::Drop,
+                "{form:?}: {:?}",
+                outcome.verdict
+            );
+            ensure!(after.reasons["gso_unsupported"] == before.reasons["gso_unsupported"] + 1);
+            ensure!(after.sessions == before.sessions);
+        }
+    }
+    // An interface without a session.
+    for form in bench.forms.clone() {
+        bench
+            .plane
+            .remove_session(form.session.session_id, form.session.visible_ifindex)?;
+    }
+    for program in [Program::Encap, Program::Hidden] {
+        bench.refuses(program, &frame(0x0800, 100), "unknown_interface")?;
+    }
+    Ok(())
+}
