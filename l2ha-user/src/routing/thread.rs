@@ -36,6 +36,10 @@ const STOP_GRACE: Duration = Duration::from_millis(1500);
 const ROUTE_SETTLE: Duration = Duration::from_millis(50);
 /// Beyond the dead interval, how long the routes of an earlier daemon are kept.
 const KEEP_EXTRA: Duration = Duration::from_secs(2);
+/// Least time between two originations of one LSA, in place of MinLSInterval (5 s, RFC 2328 B): a
+/// second change, such as the adjacency that comes up again after a cut, shall not wait that long.
+/// It must stay above MinLSArrival (1 s), below which neighbours drop what they receive.
+const LSA_THROTTLE: Duration = Duration::from_millis(1200);
 /// Packets read and not yet handled, per interface; more stay in the socket.
 const QUEUE: usize = 64;
 
@@ -126,7 +130,11 @@ async fn until(moment: Option<Instant>) {
 }
 
 fn speaker(config: &Ospf) -> Speaker {
-    let mut speaker = Speaker::new(ospfv3::Config::new(config.router_id), Duration::ZERO);
+    let speaker_config = ospfv3::Config {
+        min_ls_interval: LSA_THROTTLE,
+        ..ospfv3::Config::new(config.router_id)
+    };
+    let mut speaker = Speaker::new(speaker_config, Duration::ZERO);
     speaker.add_interface(
         Duration::ZERO,
         InterfaceConfig {
