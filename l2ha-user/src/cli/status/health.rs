@@ -1,5 +1,7 @@
 //! What is wrong with a node, in order of importance.
 
+use serde_json::Value;
+
 use crate::control::Status;
 
 /// One sentence for each thing that is wrong; none when the node is healthy.
@@ -35,5 +37,15 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
             ));
         }
     }
+    problems.extend(status.ospf.as_ref().and_then(ospf));
     problems
+}
+
+/// A tunnel has one peer, so every interface should have its neighbour.
+fn ospf(summary: &Value) -> Option<String> {
+    let number = |name: &str| summary.get(name).and_then(Value::as_u64);
+    let (interfaces, full) = (number("interfaces")?, number("neighbors_full")?);
+    (full < interfaces).then(|| {
+        format!("ospf: {full} of {interfaces} neighbours are full; see `l2ha ospf neighbors`")
+    })
 }

@@ -134,14 +134,14 @@ fn services(status: &Status) -> String {
     table::text(&mut table)
 }
 
-/// OSPF's summary: whatever it has, one name a line, numbers that are 0 left out.
+/// OSPF's summary: whatever it has, one name a line, counters that are 0 left out.
 fn ospf(summary: &Value) -> String {
     let mut lines = Vec::new();
-    flatten(summary, "", &mut lines);
+    flatten(summary, "", 0, &mut lines);
     aligned(&lines)
 }
 
-fn flatten(value: &Value, name: &str, lines: &mut Vec<(String, String)>) {
+fn flatten(value: &Value, name: &str, depth: usize, lines: &mut Vec<(String, String)>) {
     let below = |key: &str| match name {
         "" => key.to_owned(),
         _ => format!("{name} {key}"),
@@ -149,16 +149,17 @@ fn flatten(value: &Value, name: &str, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                flatten(value, &below(&key.replace('_', " ")), lines);
+                flatten(value, &below(&key.replace('_', " ")), depth + 1, lines);
             }
         }
         Value::Array(list) => {
             for (index, value) in list.iter().enumerate() {
-                flatten(value, &below(&index.to_string()), lines);
+                flatten(value, &below(&index.to_string()), depth + 1, lines);
             }
         }
         Value::Null => {}
-        Value::Number(number) if number.as_f64() == Some(0.0) => {}
+        // The counters are below the top: what is there says how things are, even if it is 0.
+        Value::Number(number) if depth > 1 && number.as_u64() == Some(0) => {}
         Value::String(text) => lines.push((name.to_owned(), text.clone())),
         other => lines.push((name.to_owned(), other.to_string())),
     }

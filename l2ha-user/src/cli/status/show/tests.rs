@@ -42,7 +42,12 @@ fn healthy() -> Status {
         }],
         "services": [{"name": "web", "address": "2001:db8::80", "advertised": true}],
         "dataplane": {"reasons": {"wrong_cookie": 3, "too_short": 0}},
-        "ospf": {"counters": {"bad_checksum": 2, "bad_area": 0}},
+        "ospf": {
+            "interfaces": 1,
+            "neighbors_full": 1,
+            "routes": 0,
+            "counters": {"bad_checksum": 2, "bad_area": 0},
+        },
         "repairs": {"interface": 1},
         "socket": {"data_dropped": 0},
     }))
@@ -74,6 +79,7 @@ fn a_healthy_node_says_so_first() {
     );
     assert!(all.contains("wrong cookie  3"), "{all}");
     assert!(all.contains("counters bad checksum  2"), "{all}");
+    assert!(all.contains("routes                 0"), "{all}");
     for zero in ["too short", "bad area", "data dropped", "at the sockets"] {
         assert!(!all.contains(zero), "{zero} in {all}");
     }
@@ -116,6 +122,11 @@ fn what_is_missing_is_wrong() {
         problems(&status),
         ["underlay: no decapsulation program on eth0"]
     );
+    status.underlay.hook = Some("xdp".to_owned());
+    status.ospf = Some(json!({"interfaces": 2, "neighbors_full": 1}));
+    let ospf = "ospf: 1 of 2 neighbours are full; see `l2ha ospf neighbors`";
+    assert_eq!(problems(&status), [ospf]);
+    status.ospf = None;
     status.underlay.ifindex = None;
     assert_eq!(problems(&status), ["underlay: interface eth0 is not there"]);
 }
