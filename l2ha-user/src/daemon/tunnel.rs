@@ -23,6 +23,8 @@ use crate::{
 /// How much larger the hidden end's MTU is: frames that are not IP pass it with their outer
 /// headers on (IPv6 40, UDP 8, L2TPv3 8, cookie 8, sublayer 4, Ethernet 14 bytes, and VLAN tags).
 const HIDDEN_EXTRA: u32 = 128;
+/// Largest MTU a veth takes (`ETH_MAX_MTU`, linux/if_ether.h).
+const LARGEST_MTU: u32 = 65535;
 
 /// What the daemon knows of a tunnel that is in place.
 #[derive(Clone, Debug)]
@@ -141,8 +143,9 @@ impl Node {
             self.setting(tunnel, name, "MTU");
             self.netlink.set_mtu(visible, mtu).await?;
         }
-        if hidden.mtu != mtu + HIDDEN_EXTRA {
-            self.netlink.set_mtu(hidden, mtu + HIDDEN_EXTRA).await?;
+        let hidden_mtu = (mtu + HIDDEN_EXTRA).min(LARGEST_MTU);
+        if hidden.mtu != hidden_mtu {
+            self.netlink.set_mtu(hidden, hidden_mtu).await?;
         }
         // Frames of protocol 115 cannot be segmented after encapsulation: the kernel has no
         // segmentation for that protocol, so large ones must be cut before they are sent.
