@@ -288,11 +288,16 @@ impl Resident for Daemon {
         Ok(())
     }
 
+    fn ask_to_end(&self) {
+        // One that has ended already needs no asking.
+        let _ = self.signal(Signal::SIGTERM);
+    }
+
     fn end(&self) {
         if let Some(process) = self.process().take() {
-            // What it leaves when it is killed is removed here; whether it cleans up is for the
-            // scenarios to find out.
-            if process.is_running() && process.terminate(PATIENCE).is_err() {
+            // It has been asked. What it leaves when it is killed is removed here; whether it
+            // cleans up by itself is for the scenarios to find out.
+            if process.wait(PATIENCE).is_err() {
                 process.kill();
             }
         }

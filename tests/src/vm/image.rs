@@ -29,8 +29,9 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Programs, and the Debian packages they come from.
 const PROGRAMS: &[(&str, &str)] = &[
     (BUSYBOX, "busybox-static"),
-    // Busybox's own shell prefers busybox's `ip`, which knows no L2TP.
-    ("/bin/dash", "dash"),
+    // Busybox's own shell prefers busybox's `ip`, which knows no L2TP; and busybox's `nc` sends in
+    // small pieces, where bash has `/dev/tcp`.
+    ("/bin/bash", "bash"),
     ("/sbin/ip", "iproute2"),
     ("/sbin/ethtool", "ethtool"),
     ("/usr/lib/frr/zebra", "frr"),
@@ -115,9 +116,9 @@ fn contents(kernel: &Kernel) -> Result<Vec<u8>> {
         let content = fs::read(&library).with_context(|| format!("no library {library}"))?;
         archive.program(library.trim_start_matches('/'), &content)?;
     }
-    archive.link("usr/bin/sh", "dash")?;
+    archive.link("usr/bin/sh", "bash")?;
     for applet in output(Command::new(BUSYBOX).arg("--list"))?.lines() {
-        if !["busybox", "sh", "ash", "ip"].contains(&applet) {
+        if !["busybox", "bash", "sh", "ash", "ip"].contains(&applet) {
             archive.link(&format!("usr/bin/{applet}"), "busybox")?;
         }
     }

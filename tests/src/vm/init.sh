@@ -31,7 +31,7 @@ exec 3<>"$port"
 echo ready >&3
 while read -r id seconds length <&3; do
     head -c "$length" <&3 >/tmp/.request
-    timeout "$seconds" /usr/bin/dash /tmp/.request </dev/null >/tmp/.output 2>&1
+    timeout "$seconds" /usr/bin/bash /tmp/.request </dev/null >/tmp/.output 2>&1
     status=$?
     echo "$id $status $(stat -c %s /tmp/.output)" >&3
     cat /tmp/.output >&3

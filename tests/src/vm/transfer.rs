@@ -111,7 +111,7 @@ impl Data {
         let listener = ns.enter(|| TcpListener::bind(SocketAddr::new(at, PORT)))??;
         listener.set_nonblocking(true)?;
         thread::scope(|scope| {
-            let script = format!("nc {at} {PORT} </tmp/data");
+            let script = format!("cat /tmp/data >/dev/tcp/{at}/{PORT}");
             let sender = scope.spawn(move || vm.run_for(&script, limit));
             let received = read(&listener);
             // Without this a machine that still connects would wait for its time to end.
