@@ -144,7 +144,14 @@ fn nightly(home: &Path) -> Result<PathBuf> {
         let sysroot = PathBuf::from(sysroot.trim());
         if !has_rust_src(&sysroot) {
             say(format!("adding rust-src to {name}"));
-            let add = ["component", "add", "rust-src", "clippy", "--toolchain", name];
+            let add = [
+                "component",
+                "add",
+                "rust-src",
+                "clippy",
+                "--toolchain",
+                name,
+            ];
             if let Err(error) = cmd::run(Command::new("rustup").args(add)) {
                 say(format!("{error:#}"));
                 continue;
