@@ -1,6 +1,10 @@
 //! Decapsulation at tc ingress, where native XDP cannot be had.
 
-use aya_ebpf::{bindings::BPF_F_INGRESS, helpers::bpf_redirect, programs::TcContext};
+use aya_ebpf::{
+    bindings::{BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_INGRESS, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC},
+    helpers::bpf_redirect,
+    programs::TcContext,
+};
 use l2ha_ebpf::{
     inspect::{Delivery, Refusal, inspect},
     packet::Packet,
@@ -16,8 +20,6 @@ use super::{
 /// More than all headers that are looked at: Ethernet, IPv4 with options, UDP, L2TPv3, cookie,
 /// sublayer, inner Ethernet.
 const HEADERS: usize = 128;
-/// `BPF_ADJ_ROOM_MAC`: room is taken from behind the Ethernet header.
-const ROOM_MAC: u32 = 1;
 /// Shortest Ethernet frame without its FCS.
 const ETHERNET_MIN: u32 = 60;
 
@@ -69,17 +71,23 @@ fn strip(ctx: &TcContext, delivery: &Delivery) -> Result<(), ()> {
         IPV4 as u32
     };
     let is_short = payload < least;
-    if is_short {
-        ctx.set_length(start + ETHERNET_MIN)?;
+    let mut flags = 0;
+    if is_short && ctx.set_length(start + ETHERNET_MIN).is_err() {
+        // The kernel does not change the length of what it knows as a tunnel's packet, which it
+        // does when the sender is on the same machine. It can be told to leave less
+        // (Linux 6.3; refused before).
+        flags = u64::from(BPF_F_ADJ_ROOM_DECAP_L3_IPV4);
     }
     // The inner Ethernet header goes with the outer IP, UDP and L2TPv3 headers: the outer Ethernet
     // header stays and is overwritten with it.
-    ctx.adjust_room(-(start as i32), ROOM_MAC, 0)
+    ctx.adjust_room(-(start as i32), BPF_ADJ_ROOM_MAC, flags)
         .map_err(drop)?;
     ctx.write_at(0, &ethernet)?;
-    if is_short && payload > 0 {
-        // A frame without payload stays padded: the kernel does not redirect one.
-        ctx.set_length(ETHERNET as u32 + payload)?;
+    if is_short && payload > 0 && flags == 0 {
+        // A frame without payload stays padded: the kernel does not redirect one. So does one that
+        // the kernel does not want to cut because it knows a transport header behind the end.
+        // Padding does no harm.
+        let _ = ctx.set_length(ETHERNET as u32 + payload);
     }
     Ok(())
 }

@@ -1,6 +1,12 @@
 //! Encapsulation: outer headers around a frame.
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::{
+    bindings::{
+        BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
+        BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+    },
+    programs::TcContext,
+};
 use l2ha_ebpf::{
     abi::Transmit,
     outer::OUTER_MAX,
@@ -14,14 +20,7 @@ use super::{
     verdict::Sent,
 };
 
-/// `BPF_ADJ_ROOM_MAC`: room is made behind the Ethernet header.
-const ROOM_MAC: u32 = 1;
-const FIXED_GSO: u64 = 1;
-const ENCAP_L3_IPV4: u64 = 1 << 1;
-const ENCAP_L3_IPV6: u64 = 1 << 2;
-const ENCAP_L4_UDP: u64 = 1 << 4;
-const ENCAP_L2_ETH: u64 = 1 << 6;
-/// Where the length of the inner Ethernet header lies in the flags.
+/// Where the length of the inner Ethernet header lies in the flags (`BPF_F_ADJ_ROOM_ENCAP_L2`).
 const ENCAP_L2_SHIFT: u32 = 56;
 /// Length of a VLAN tag in bytes.
 const VLAN_TAG: u32 = 4;
@@ -74,18 +73,24 @@ pub(crate) fn around_ip(ctx: &TcContext, session: &Transmit) -> Result<(), NoRoo
     if tag.is_some() {
         ctx.vlan_pop().map_err(|()| NoRoom::Untouched)?;
     }
-    let mut flags = FIXED_GSO | ENCAP_L2_ETH | u64::from(inner_header) << ENCAP_L2_SHIFT;
+    let mut flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
     flags |= if carrier.is_v6() {
-        ENCAP_L3_IPV6
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
     } else {
-        ENCAP_L3_IPV4
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
     };
     if carrier.is_udp() {
-        flags |= ENCAP_L4_UDP;
+        flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
     }
+    // Segmentation takes everything between the outer IP header and the inner Ethernet header for
+    // one header to repeat, if the length given here is that of the inner Ethernet header alone.
+    let flags = u64::from(flags) | u64::from(inner_header) << ENCAP_L2_SHIFT;
     let outer_length = session.outer_length();
     let room = outer_length - ETHERNET as u32 + inner_header;
-    if ctx.adjust_room(room as i32, ROOM_MAC, flags).is_err() {
+    if ctx
+        .adjust_room(room as i32, BPF_ADJ_ROOM_MAC, flags)
+        .is_err()
+    {
         return Err(match tag {
             Some(_) => NoRoom::Broken,
             None => NoRoom::Untouched,

@@ -4,6 +4,8 @@
 pub(crate) mod bench;
 pub(crate) mod net;
 pub(crate) mod outer;
+pub(crate) mod raw;
+pub(crate) mod vlan;
 
 use std::{
     fs,

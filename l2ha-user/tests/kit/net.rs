@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use l2ha::dataplane::{
     AttachMode, Attached, Cookie, DataPlane, Encapsulation, Endpoint, EndpointKind, Session,
     Sublayer, Traffic,
@@ -118,6 +118,28 @@ impl Pair {
         let a = Side::new(a, &pins, "a", &wire, 1)?;
         let b = Side::new(b, &pins, "b", &wire, 2)?;
         Ok(Self { a, b, wire, pins })
+    }
+
+    /// What both hosts have counted, for an error.
+    pub(crate) fn state(&self) -> Result<String> {
+        Ok(format!(
+            "{:?}\na: {:?} {:?}\nb: {:?} {:?}",
+            self.wire,
+            self.a.reasons()?,
+            self.a.traffic()?,
+            self.b.reasons()?,
+            self.b.traffic()?,
+        ))
+    }
+
+    /// Insists that neither host has counted a reason.
+    pub(crate) fn nothing_refused(&self) -> Result {
+        ensure!(
+            self.a.reasons()?.is_empty() && self.b.reasons()?.is_empty(),
+            "{}",
+            self.state()?
+        );
+        Ok(())
     }
 }
 
