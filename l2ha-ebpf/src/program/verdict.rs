@@ -1,6 +1,7 @@
 //! From what was decided about a packet to what the kernel is told, counted.
 
 use aya_ebpf::{
+    Global,
     bindings::{TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     programs::{TcContext, XdpContext},
 };
@@ -9,14 +10,14 @@ use l2ha_ebpf::{inspect::Refusal, reason::Reason};
 use super::maps::count;
 
 /// Set by the daemon when it loads the programs: each refused packet is to be logged. While it is
-/// 0 the verifier removes the code.
+/// 0 the verifier removes the code. The daemon reads the records: `refused`, the reason's number, the
+/// packet's length.
 #[unsafe(no_mangle)]
-static LOG_REFUSED: u8 = 0;
+static LOG_REFUSED: Global<u8> = Global::new(0);
 
 #[inline(always)]
 fn is_logging() -> bool {
-    // SAFETY: a valid static; volatile because the daemon's value is not the compiler's.
-    unsafe { core::ptr::read_volatile(&raw const LOG_REFUSED) != 0 }
+    LOG_REFUSED.load() != 0
 }
 
 /// The end of an XDP program.
@@ -33,7 +34,7 @@ pub(crate) fn xdp(ctx: &XdpContext, outcome: Result<u32, Refusal>) -> u32 {
             count(reason);
             if is_logging() {
                 let length = ctx.data_end() - ctx.data();
-                aya_log_ebpf::debug!(ctx, "refused: reason {} length {}", reason.number(), length);
+                aya_log_ebpf::debug!(ctx, "refused {} {}", reason.number(), length);
             }
             xdp_action::XDP_DROP
         }
@@ -76,12 +77,7 @@ pub(crate) fn tc_interface(ctx: &TcContext, outcome: Result<Sent, Reason>) -> i3
 fn dropped(ctx: &TcContext, reason: Reason) -> i32 {
     count(reason);
     if is_logging() {
-        aya_log_ebpf::debug!(
-            ctx,
-            "refused: reason {} length {}",
-            reason.number(),
-            ctx.len()
-        );
+        aya_log_ebpf::debug!(ctx, "refused {} {}", reason.number(), ctx.len());
     }
     TC_ACT_SHOT
 }

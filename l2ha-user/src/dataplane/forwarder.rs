@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya_log::EbpfLogger;
+use l2ha_ebpf::reason::Reason;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// How long the thread may take to notice that it shall end, in milliseconds.
@@ -38,6 +39,8 @@ impl Forwarder {
                     let _ = poll(&mut fds, PollTimeout::from(PATIENCE_MS));
                     logger.flush();
                 }
+                // What came while it was told to end.
+                logger.flush();
             })
             .context("cannot start a thread")?;
         Ok(Self {
@@ -66,8 +69,32 @@ impl log::Log for ToTracing {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        tracing::debug!(program = record.target(), "{}", record.args());
+        let text = record.args().to_string();
+        match refused(&text) {
+            Some((reason, length)) => tracing::debug!(reason = reason.name(), length, "refused"),
+            None => tracing::debug!("{text}"),
+        }
     }
 
     fn flush(&self) {}
+}
+
+/// Reads the record of a refused packet: the reason and the length of the packet in bytes.
+fn refused(text: &str) -> Option<(Reason, u32)> {
+    let mut words = text.strip_prefix("refused ")?.split(' ');
+    let number: usize = words.next()?.parse().ok()?;
+    let length = words.next()?.parse().ok()?;
+    Some((*Reason::ALL.get(number)?, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_understood() {
+        assert_eq!(refused("refused 3 60"), Some((Reason::BadVersion, 60)));
+        assert_eq!(refused("refused 300 60"), None);
+        assert_eq!(refused("something else"), None);
+    }
 }

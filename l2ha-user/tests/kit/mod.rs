@@ -2,6 +2,7 @@
 #![expect(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod bench;
+pub(crate) mod log;
 pub(crate) mod net;
 pub(crate) mod outer;
 pub(crate) mod raw;
