@@ -92,6 +92,7 @@ fn every_form_carries_everything() -> Result<()> {
 
         let large = Data::random(LARGE)?;
         let small = Data::random(LARGE / 20)?;
+        let mut faults = Vec::new();
         for (((name, link), tunnel), end) in forms().iter().zip(&tunnels).zip(&ends) {
             let wire = Wire {
                 host,
@@ -100,12 +101,18 @@ fn every_form_carries_everything() -> Result<()> {
                 end,
             };
             let plain = !link.v6 && link.cookies.0 == link.cookies.1;
-            wire.frames(*link).with_context(|| name.clone())?;
-            let text = wire
-                .data(if plain { &large } else { &small }, &small)
-                .with_context(|| name.clone())?;
-            lab.say(format_args!("{name}: {text}"));
+            let verdict = wire
+                .frames(*link)
+                .and_then(|()| wire.data(if plain { &large } else { &small }, &small));
+            match verdict {
+                Ok(text) => lab.say(format_args!("{name}: {text}")),
+                Err(error) => {
+                    lab.say(format_args!("{name}: {error:#}"));
+                    faults.push(name.clone());
+                }
+            }
         }
+        ensure!(faults.is_empty(), "not everything crosses: {faults:#?}");
         nothing_refused(&daemon, &vm, &ends)?;
         daemon.stop()
     })
@@ -136,7 +143,11 @@ impl Wire<'_> {
         );
         // Headers of IP and ICMP.
         let full = mine - 28;
-        for size in [56, full, 4000] {
+        // Of an inner IPv4 fragment, the kernel's l2tp_ip6 makes two outer fragments of at most 1280
+        // bytes, whatever the MTU: it reads what IPv4 noted about the inner packet as IPv6's own.
+        // Outer fragments are not ours to put together.
+        let sizes = [Some(56), Some(full), (!link.v6).then_some(4000)];
+        for size in sizes.into_iter().flatten() {
             self.ping(&v4(&self.end.addresses), size)?;
             self.vm_ping(&v4(&self.tunnel.addresses), size)?;
         }
@@ -150,7 +161,7 @@ impl Wire<'_> {
         self.host
             .ns
             .run([
-                "busybox", "ping", "-c", "2", "-W", "5", "-s", &size, "-I", interface, address,
+                "busybox", "ping", "-c", "1", "-W", "5", "-s", &size, "-I", interface, address,
             ])
             .with_context(|| format!("{size} bytes from the node"))
             .map(drop)
@@ -160,7 +171,7 @@ impl Wire<'_> {
         let interface = &self.end.interface;
         self.vm
             .run(&format!(
-                "ping -c 2 -W 5 -s {size} -I {interface} {address}"
+                "ping -c 1 -W 5 -s {size} -I {interface} {address}"
             ))
             .with_context(|| format!("{size} bytes from the machine"))
             .map(drop)
@@ -233,16 +244,10 @@ fn inner(addresses: &[String], v6: bool) -> String {
 fn nothing_refused(daemon: &Daemon, vm: &Vm, ends: &[Pseudowire]) -> Result<()> {
     let status = daemon.status()?;
     let reasons = &status["dataplane"]["reasons"];
-    for reason in [
-        "bad_cookie",
-        "unknown_session",
-        "bad_version",
-        "wrong_source",
-        "wrong_port",
-    ] {
-        let count = &reasons[reason];
-        ensure!(count.as_u64() == Some(0), "{reason}: {count} of {reasons}");
-    }
+    let reasons = reasons.as_object().context("no dataplane.reasons")?;
+    ensure!(reasons.contains_key("wrong_cookie"), "{reasons:?}");
+    let counted: Vec<_> = reasons.iter().filter(|(_, count)| **count != 0).collect();
+    ensure!(counted.is_empty(), "{counted:?}");
     for end in ends {
         let interface = &end.interface;
         let errors = vm.run(&format!(
