@@ -99,6 +99,9 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
     if outer.end > packet.length() {
         return Err(refuse(endpoint, Reason::BadIpLength));
     }
+    if !outer.v6 && !is_ipv4_checksum_right(packet, outer.header_end) {
+        return Err(refuse(endpoint, Reason::BadIpChecksum));
+    }
     if !length_fits {
         return Err(refuse(endpoint, Reason::BadUdpLength));
     }
@@ -202,6 +205,33 @@ fn outer(packet: Packet<'_>) -> Result<Outer, Refusal> {
         }
         _ => Err(Refusal::Foreign),
     }
+}
+
+/// Sums the IPv4 header up to `header_end`, as the kernel would if it saw the packet (RFC 791 3.1).
+#[inline(always)]
+fn is_ipv4_checksum_right(packet: Packet<'_>, header_end: usize) -> bool {
+    const OPTIONS: usize = ETHERNET + wire::IPV4;
+    const WORD: usize = 4;
+    let Some(fixed) = packet.read::<[[u8; 2]; wire::IPV4 / 2]>(ETHERNET) else {
+        return false;
+    };
+    let word = |bytes: [u8; 2]| u32::from(u16::from_ne_bytes(bytes));
+    let mut sum = 0;
+    for bytes in fixed {
+        sum += word(*bytes);
+    }
+    let mut at = OPTIONS;
+    while at < OPTIONS + 10 * WORD {
+        if at >= header_end {
+            break;
+        }
+        let Some([one, two]) = packet.read::<[[u8; 2]; 2]>(at) else {
+            return false;
+        };
+        sum += word(*one) + word(*two);
+        at += WORD;
+    }
+    wire::checksum_finish(sum) == 0
 }
 
 /// Compares the cookie at `start` and returns where it ends.

@@ -22,29 +22,31 @@ pub enum Reason {
     WrongSourcePort = 6,
     /// The length in the outer IP header does not fit the frame it came in.
     BadIpLength = 7,
+    /// The checksum of the outer IPv4 header is wrong.
+    BadIpChecksum = 8,
     /// The length in the outer UDP header is not the one the IP header leaves for it.
-    BadUdpLength = 8,
+    BadUdpLength = 9,
     /// The cookie is not the one the session expects (RFC 3931 4.1).
-    WrongCookie = 9,
+    WrongCookie = 10,
     /// What is inside is shorter than an Ethernet header.
-    ShortFrame = 10,
+    ShortFrame = 11,
     /// The kernel could not strip the outer headers.
-    DecapFailed = 11,
+    DecapFailed = 12,
     /// No session belongs to the virtual interface.
-    UnknownInterface = 12,
+    UnknownInterface = 13,
     /// The kernel could not make room for the outer headers.
-    EncapFailed = 13,
+    EncapFailed = 14,
     /// A frame that is segmented later (GSO) and cannot be inside a pseudowire.
-    GsoUnsupported = 14,
+    GsoUnsupported = 15,
     /// With its outer headers the frame is larger than the underlay's MTU.
-    TooBig = 15,
+    TooBig = 16,
     /// A frame at the hidden end that the encapsulating program did not send there.
-    StrayFrame = 16,
+    StrayFrame = 17,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::PassedControl,
         Self::PassedFragment,
         Self::ShortHeader,
@@ -53,6 +55,7 @@ impl Reason {
         Self::WrongSourceAddress,
         Self::WrongSourcePort,
         Self::BadIpLength,
+        Self::BadIpChecksum,
         Self::BadUdpLength,
         Self::WrongCookie,
         Self::ShortFrame,
@@ -86,6 +89,7 @@ impl Reason {
             Self::WrongSourceAddress => "wrong_source_address",
             Self::WrongSourcePort => "wrong_source_port",
             Self::BadIpLength => "bad_ip_length",
+            Self::BadIpChecksum => "bad_ip_checksum",
             Self::BadUdpLength => "bad_udp_length",
             Self::WrongCookie => "wrong_cookie",
             Self::ShortFrame => "short_frame",
@@ -110,6 +114,7 @@ impl Reason {
             Self::WrongSourceAddress => "outer source address is not the session's peer",
             Self::WrongSourcePort => "outer source port is not the session's peer's",
             Self::BadIpLength => "outer IP length does not fit the frame",
+            Self::BadIpChecksum => "checksum of the outer IPv4 header is wrong",
             Self::BadUdpLength => "outer UDP length does not fit the IP length",
             Self::WrongCookie => {
                 "cookie is not the one expected: check the cookie files of both ends"

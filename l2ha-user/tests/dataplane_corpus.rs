@@ -7,7 +7,7 @@ use anyhow::ensure;
 use kit::{
     Result,
     bench::{Bench, Form, frame, runs_in_tc},
-    outer::{Outer, Random},
+    outer::{Outer, Random, ip_checksum},
 };
 use l2ha::dataplane::{
     Counters,
@@ -30,6 +30,9 @@ fn right(forms: &[Form], packet: &[u8]) -> Option<Vec<u8>> {
                 return None;
             }
             let rest = ip.get(..total)?.get(header..)?;
+            if ip_checksum(&ip[..header]) != 0 {
+                return None;
+            }
             (ip[9], ip.get(12..16)?, ip.get(16..20)?, rest)
         }
         [0x86, 0xdd] => {

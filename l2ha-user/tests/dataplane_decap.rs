@@ -169,6 +169,19 @@ fn wrong(form: &Form) -> Vec<(&'static str, Vec<u8>)> {
         }
         add("bad_udp_length", &|packet| packet.ip_length_lie = -1);
     }
+    if !v6 {
+        for at in [15, 18, 22, 24, 25] {
+            // TOS, identification, TTL, the checksum itself.
+            let mut packet = good.bytes();
+            packet[at] ^= 0x04;
+            wrong.push(("bad_ip_checksum", packet));
+        }
+        let mut packet = good.clone();
+        packet.options = vec![1; 40];
+        let mut packet = packet.bytes();
+        packet[73] ^= 0x80;
+        wrong.push(("bad_ip_checksum", packet));
+    }
     wrong
 }
 

@@ -233,3 +233,21 @@ fn tagged_super_packets_are_cut_right() -> Result {
     }
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn super_packets_whose_segments_do_not_fit_are_counted() -> Result {
+    let pair = Pair::new(Wire::default())?;
+    for side in [&pair.a, &pair.b] {
+        side.ns.run(["ip", "link", "set", VISIBLE, "mtu", "1500"])?;
+    }
+    let listener = pair.b.ns.enter(|| TcpListener::bind("192.0.2.2:4000"))??;
+    let mut stream = pair.a.ns.enter(|| TcpStream::connect("192.0.2.2:4000"))??;
+    let (mut server, _) = listener.accept()?;
+    // Into the send buffer; it cannot leave.
+    stream.write_all(&[0; 30_000])?;
+    server.set_read_timeout(Some(Duration::from_millis(500)))?;
+    ensure!(server.read(&mut [0; 10]).is_err(), "it cannot have fitted");
+    ensure!(pair.a.reason("too_big")? > 0, "{}", pair.state()?);
+    Ok(())
+}
