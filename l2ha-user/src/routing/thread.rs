@@ -71,6 +71,8 @@ struct Thread {
     desired: Desired,
     routes: Routes,
     packets: mpsc::Sender<Packet>,
+    /// Whether this node forwards, as it was last seen.
+    transit: Option<bool>,
     /// Sends that the kernel refused, by interface name.
     send_errors: BTreeMap<String, u64>,
 }
@@ -90,6 +92,7 @@ pub(super) async fn run(config: Ospf, mut inbox: mpsc::UnboundedReceiver<Request
         desired: Desired::default(),
         routes,
         packets,
+        transit: None,
         send_errors: BTreeMap::new(),
     };
     let mut check_due: Option<Instant> = None;
@@ -127,6 +130,12 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether the kernel forwards IPv6 packets in this network namespace.
+fn forwards() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding")
+        .is_ok_and(|value| value.trim() != "0")
 }
 
 fn speaker(config: &Ospf) -> Speaker {
@@ -210,6 +219,7 @@ impl Thread {
     /// Brings the speaker's interfaces and prefixes to what is wanted.
     fn sync(&mut self, desired: Desired) {
         let now = self.now();
+        self.set_transit(forwards());
         let stale: Vec<u32> = self
             .ports
             .iter()
@@ -233,6 +243,20 @@ impl Thread {
             self.speaker.set_prefixes(now, LOOPBACK, prefixes.collect());
         }
         self.desired = desired;
+    }
+
+    /// Keeps others from routing through a node that forwards nothing.
+    fn set_transit(&mut self, on: bool) {
+        if self.transit != Some(on) {
+            self.transit = Some(on);
+            tracing::info!(
+                forwarding = on,
+                "sysctl net.ipv6.conf.all.forwarding: others {} route through this node",
+                if on { "may" } else { "do not" }
+            );
+        }
+        let now = self.now();
+        self.speaker.set_transit(now, on);
     }
 
     /// Opens an interface; when that fails the next sync tries again.

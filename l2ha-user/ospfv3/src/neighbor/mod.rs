@@ -46,6 +46,21 @@ pub(crate) struct Neighbor {
     pub(crate) unacknowledged: BTreeMap<LsaKey, Time>,
     /// When to look through `unacknowledged`; never later than its earliest entry.
     pub(crate) retransmit_at: Option<Time>,
+    pub(crate) confirmation: Confirmation,
+}
+
+/// Whether a Full neighbour knows that we are adjacent, and so can send back what we send it.
+///
+/// Until it does, it may lack the way back: our new Router-LSA can be dropped for MinLSArrival. So
+/// traffic that has another way keeps it for that long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// It has not acknowledged a Router-LSA of ours with the link to it.
+    Awaited,
+    /// It has; its routes should be in place at this time.
+    Settling(Time),
+    /// Done.
+    Given,
 }
 
 /// The database exchange with a neighbour, RFC 2328 10.6 to 10.8.
@@ -90,6 +105,7 @@ impl Neighbor {
             futile_requests: 0,
             unacknowledged: BTreeMap::new(),
             retransmit_at: None,
+            confirmation: Confirmation::Awaited,
         }
     }
 
@@ -105,6 +121,7 @@ impl Neighbor {
         self.futile_requests = 0;
         self.unacknowledged.clear();
         self.retransmit_at = None;
+        self.confirmation = Confirmation::Awaited;
     }
 
     /// Puts an LSA on the retransmission list.
@@ -130,7 +147,12 @@ impl Neighbor {
     }
 
     pub(crate) fn next_timeout(&self) -> Time {
+        let settled_at = match self.confirmation {
+            Confirmation::Settling(at) => Some(at),
+            Confirmation::Awaited | Confirmation::Given => None,
+        };
         [
+            settled_at,
             self.exchange.repeat_at,
             self.exchange.keep_until,
             self.request_at,

@@ -80,7 +80,7 @@ impl Speaker {
             return;
         }
         // R clear: no traffic through us (RFC 5340 4.8.1).
-        let drained = if self.drained {
+        let absent = if self.drained || !self.transit {
             Options::R
         } else {
             Options::default()
@@ -94,7 +94,7 @@ impl Speaker {
         for (number, links) in (0u32..).zip(chunks) {
             let body = Router {
                 bits: RouterBits::default(),
-                options: OPTIONS.without(drained),
+                options: OPTIONS.without(absent),
                 links: links.to_vec(),
             };
             desired.insert(

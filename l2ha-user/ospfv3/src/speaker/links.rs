@@ -7,7 +7,7 @@ use super::hello::OPTIONS;
 use crate::config::{InterfaceKind, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
-use crate::neighbor::Neighbor;
+use crate::neighbor::{Confirmation, Neighbor};
 use crate::spf::RootLink;
 use crate::wire::{LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Network, RouterLink};
 
@@ -54,13 +54,25 @@ impl Speaker {
     /// Our part of the shortest-path tree: as things are, even if the Router-LSA that says so has
     /// to wait for MinLSInterval. A second failure is thus routed around as fast as a first.
     pub(super) fn root_links(&self, area: Ipv4Addr) -> Vec<RootLink> {
+        self.root_links_if(area, |_| true)
+    }
+
+    /// Those of [`Self::root_links`] whose neighbour can surely send back.
+    pub(super) fn confirmed_links(&self, area: Ipv4Addr) -> Vec<RootLink> {
+        self.root_links_if(area, |neighbor| {
+            neighbor.confirmation == Confirmation::Given
+        })
+    }
+
+    fn root_links_if(&self, area: Ipv4Addr, wanted: impl Fn(&Neighbor) -> bool) -> Vec<RootLink> {
         let mut links = Vec::new();
         for interface in self.speaking(area) {
             if interface.config.kind == InterfaceKind::Broadcast {
                 links.extend(self.transit_link(interface));
                 continue;
             }
-            links.extend(interface.full().map(|(router_id, neighbor)| RootLink {
+            let full = interface.full().filter(|(_, neighbor)| wanted(neighbor));
+            links.extend(full.map(|(router_id, neighbor)| RootLink {
                 interface: interface.config.id,
                 link: link(
                     interface,

@@ -3,6 +3,7 @@
 mod acks;
 mod adjacency;
 mod aging;
+mod confirm;
 mod describe;
 mod designated;
 mod desired;
@@ -71,6 +72,7 @@ pub struct Speaker {
     events: VecDeque<Event>,
     counters: Counters,
     drained: bool,
+    transit: bool,
     stopped: bool,
 }
 
@@ -91,6 +93,7 @@ impl Speaker {
             events: VecDeque::new(),
             counters: Counters::default(),
             drained: false,
+            transit: true,
             stopped: false,
         }
     }
@@ -272,6 +275,17 @@ impl Speaker {
         self.settle(now);
     }
 
+    /// Whether this router forwards packets of others. If not, it clears the R bit (RFC 5340 4.8.1),
+    /// and nobody computes a way through it; what it advertises itself stays as near as it is.
+    pub fn set_transit(&mut self, now: Time, on: bool) {
+        self.clock = now;
+        if self.transit != on {
+            self.transit = on;
+            self.content_changed(now);
+        }
+        self.settle(now);
+    }
+
     fn bring_up(&mut self, now: Time, id: u32) {
         let Some(interface) = self.interfaces.get(&id) else {
             return;
@@ -319,5 +333,6 @@ impl Speaker {
             }
         }
         self.send_floods(now);
+        self.confirm_adjacencies(now);
     }
 }

@@ -7,7 +7,7 @@ use super::Speaker;
 use crate::config::Time;
 use crate::event::Event;
 use crate::lsdb::{DbId, Lsdb};
-use crate::spf::{self, AreaInput};
+use crate::spf::{self, AreaInput, RootLink};
 use crate::wire::Prefix;
 
 impl Speaker {
@@ -33,16 +33,18 @@ impl Speaker {
             .map(|interface| interface.config.area)
             .collect();
         let empty = Lsdb::default();
-        let inputs: Vec<AreaInput<'_>> = areas
-            .iter()
-            .map(|area| AreaInput {
-                root: self.config.router_id,
-                links: self.root_links(*area),
-                networks: self.own_networks(*area),
-                database: self.databases.get(&DbId::Area(*area)).unwrap_or(&empty),
-                now,
-            })
-            .collect();
+        let inputs = |links: &dyn Fn(Ipv4Addr) -> Vec<RootLink>| -> Vec<AreaInput<'_>> {
+            areas
+                .iter()
+                .map(|area| AreaInput {
+                    root: self.config.router_id,
+                    links: links(*area),
+                    networks: self.own_networks(*area),
+                    database: self.databases.get(&DbId::Area(*area)).unwrap_or(&empty),
+                    now,
+                })
+                .collect()
+        };
         let external = self.databases.get(&DbId::As).unwrap_or(&empty);
         let link_local = |interface, router_id, interface_id| {
             self.link_lsa_address(interface, router_id, interface_id)
@@ -52,7 +54,15 @@ impl Speaker {
             .flat_map(|area| self.area_prefixes(*area))
             .map(|stub| stub.prefix)
             .collect();
-        let mut routes = spf::routes(&inputs, external, &link_local, self.config.max_paths);
+        let compute = |inputs: &[AreaInput<'_>]| {
+            spf::routes(inputs, external, &link_local, self.config.max_paths)
+        };
+        let mut routes = compute(&inputs(&|area| self.root_links(area)));
+        if !self.all_confirmed() {
+            // What can be reached without the adjacencies that are too new still is, until the
+            // neighbour knows the way back; the rest has nothing to lose.
+            routes.append(&mut compute(&inputs(&|area| self.confirmed_links(area))));
+        }
         // What we have ourselves is nearest here: an anycast address of ours never leads away.
         routes.retain(|prefix, _| !own.contains(prefix));
         routes

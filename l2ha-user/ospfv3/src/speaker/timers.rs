@@ -6,7 +6,7 @@ use super::Speaker;
 use crate::config::Time;
 use crate::interface::InterfaceEvent;
 use crate::lsdb::Lsdb;
-use crate::neighbor::NeighborEvent;
+use crate::neighbor::{Confirmation, NeighborEvent};
 
 /// How often a request is repeated before the exchange begins anew.
 const MAX_FUTILE_REQUESTS: u8 = 8;
@@ -77,6 +77,12 @@ impl Speaker {
             if is_due(neighbor.exchange.keep_until) {
                 neighbor.exchange.keep_until = None;
                 neighbor.exchange.last_sent = None;
+            }
+            if let Confirmation::Settling(at) = neighbor.confirmation
+                && at <= now
+            {
+                neighbor.confirmation = Confirmation::Given;
+                self.spf.trigger(now, &self.config.spf_delay);
             }
             let repeat = is_due(neighbor.exchange.repeat_at);
             let request = is_due(neighbor.request_at);
