@@ -3,15 +3,15 @@
 mod kit;
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use kit::{
     Result,
     net::{Pair, UNDERLAY, VISIBLE, Wire},
@@ -21,7 +21,7 @@ use kit::{
 use l2ha::dataplane::{AttachMode, Sublayer};
 
 /// Longest wait for anything, with room for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends so many random bytes from one host to the other over an inner address, and insists that
 /// the same bytes arrive.
@@ -40,22 +40,44 @@ fn transfer(pair: &Pair, address: &str, bytes: usize) -> Result {
             )
         })?;
     let (mut server, _) = listener.accept()?;
-    server.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    server.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let end = stream.try_clone()?;
     let received = thread::scope(|scope| -> Result<Vec<u8>> {
         let sender = scope.spawn(|| {
             stream.write_all(&sent)?;
-            stream.shutdown(std::net::Shutdown::Write)
+            stream.shutdown(Shutdown::Write)
         });
-        let mut received = Vec::with_capacity(bytes);
-        server
-            .read_to_end(&mut received)
-            .with_context(|| pair.state().unwrap_or_default())?;
-        sender.join().expect("the sender does not panic")?;
+        let received = receive(&mut server, bytes);
+        // Wakes a sender that cannot get rid of the rest.
+        let _ = end.shutdown(Shutdown::Both);
+        let sender = sender.join().expect("the sender does not panic");
+        let received = received.with_context(|| pair.state().unwrap_or_default())?;
+        sender?;
         Ok(received)
     })?;
     ensure!(received == sent, "{:?}: other bytes arrived", pair.wire);
     Ok(())
+}
+
+/// Reads until so many bytes are there; a stream that only trickles does not get more time.
+fn receive(stream: &mut TcpStream, bytes: usize) -> Result<Vec<u8>> {
+    let begin = Instant::now();
+    let mut received = Vec::with_capacity(bytes);
+    let mut buffer = vec![0; 1 << 16];
+    while received.len() < bytes {
+        ensure!(
+            begin.elapsed() < PATIENCE,
+            "only {} of {bytes} bytes within {PATIENCE:?}",
+            received.len()
+        );
+        match stream.read(&mut buffer) {
+            Ok(0) => bail!("the stream ends after {} of {bytes} bytes", received.len()),
+            Ok(length) => received.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(received)
 }
 
 /// Every carrier and hook, with cookies of equal length so that tshark can be told.

@@ -10,8 +10,11 @@ pub(crate) mod vlan;
 
 use std::{
     fs,
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    path::{Path, PathBuf},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use anyhow::Context as _;
@@ -19,6 +22,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 /// What every test returns.
 pub(crate) type Result<T = ()> = anyhow::Result<T>;
+
+/// What the mount points of these tests begin with; the pid of their maker follows.
+const PREFIX: &str = "l2ha-pins-";
 
 /// A bpffs of its own; dropping it unmounts it, and with it all pins are gone.
 pub(crate) struct Pins {
@@ -29,8 +35,10 @@ impl Pins {
     /// Mounts it.
     pub(crate) fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let root = std::env::temp_dir().join(format!("l2ha-pins-{}-{number}", std::process::id()));
+        let root = std::env::temp_dir().join(format!("{PREFIX}{}-{number}", std::process::id()));
         fs::create_dir_all(&root)?;
         mount(
             Some("bpf"),
@@ -51,9 +59,31 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        let unmounted = umount2(&self.root, MntFlags::MNT_DETACH).is_ok();
-        if !unmounted || fs::remove_dir(&self.root).is_err() {
-            eprintln!("cannot remove {}", self.root.display());
+        remove(&self.root);
+    }
+}
+
+fn remove(root: &Path) {
+    let unmounted = umount2(root, MntFlags::MNT_DETACH).is_ok();
+    if !unmounted || fs::remove_dir(root).is_err() {
+        eprintln!("cannot remove {}", root.display());
+    }
+}
+
+/// Removes what tests left that were killed before they could: their maker is gone.
+fn sweep() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let maker = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX))
+            .and_then(|rest| rest.split('-').next())
+            .and_then(|pid| pid.parse::<u32>().ok());
+        if maker.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            remove(&entry.path());
         }
     }
 }
