@@ -100,9 +100,14 @@ fn every_form_is_as_it_should_be_on_the_wire() -> Result {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn frames_of_protocol_115_stay_as_they_are_until_the_hidden_end() -> Result {
+fn frames_to_be_cut_stay_as_they_are_until_the_hidden_end() -> Result {
     let mut bench = Bench::new()?;
-    for form in bench.forms.clone().iter().filter(|form| !form.is_udp()) {
+    for form in bench
+        .forms
+        .clone()
+        .iter()
+        .filter(|form| form.wants_cut_packets())
+    {
         bench.plane.set_session(&form.session)?;
         let frame = frame(0x0800, 200);
         bench.passes(Program::Encap, &frame, None)?;
@@ -176,17 +181,17 @@ fn what_cannot_be_sent_is_refused_and_counted() -> Result {
         }
         // What is at the hidden end without having been encapsulated.
         bench.refuses(Program::Hidden, &frame(0x0806, 42), "stray_frame")?;
-        if form.is_udp() {
+        if !form.wants_cut_packets() {
             bench.refuses(Program::Hidden, &frame(0x0800, 100), "stray_frame")?;
         }
         // A super-packet of no kind that the kernel can cut inside a pseudowire.
         for (program, ethertype) in [
             (Program::Encap, 0x8100),
             (
-                if form.is_udp() {
-                    Program::Encap
-                } else {
+                if form.wants_cut_packets() {
                     Program::Hidden
+                } else {
+                    Program::Encap
                 },
                 0x0800,
             ),

@@ -15,6 +15,7 @@ use l2ha_ebpf::{
 };
 
 use super::{
+    checksum,
     maps::{count_sent, transmit},
     skb::Skb as _,
     verdict::Sent,
@@ -32,9 +33,8 @@ pub(crate) fn visible(ctx: &TcContext) -> Result<Sent, Reason> {
     if !is_ip(ctx) {
         return through_hidden(ctx, session);
     }
-    if !session.carrier().is_udp() {
-        // Large packets cannot be cut once they are encapsulated in protocol 115: the veth cuts
-        // them on the way to the hidden end, which encapsulates the pieces.
+    if session.carrier().wants_cut_packets() {
+        // The veth cuts large packets on the way to the hidden end, which encapsulates the pieces.
         return Ok(Sent::Onward);
     }
     let packets = ctx.wire_packets();
@@ -153,6 +153,10 @@ pub(crate) fn send(ctx: &TcContext, session: &Transmit, packets: u64) -> Result<
     let underlay = session.underlay_ifindex();
     if !ctx.fits(underlay) {
         return Err(Reason::TooBig);
+    }
+    let carrier = session.carrier();
+    if carrier.is_udp() && carrier.is_v6() {
+        checksum::write(ctx).map_err(|()| Reason::EncapFailed)?;
     }
     let bytes = ctx.len() - session.outer_length();
     count_sent(session.slot(), packets, u64::from(bytes));

@@ -1,5 +1,6 @@
 //! The programs: one file for each thing that is done to a packet.
 
+pub(crate) mod checksum;
 pub(crate) mod decap_tc;
 pub(crate) mod decap_xdp;
 pub(crate) mod encap;

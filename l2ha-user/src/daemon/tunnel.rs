@@ -147,12 +147,17 @@ impl Node {
         if hidden.mtu != hidden_mtu {
             self.netlink.set_mtu(hidden, hidden_mtu).await?;
         }
-        // Frames of protocol 115 cannot be segmented after encapsulation: the kernel has no
-        // segmentation for that protocol, so large ones must be cut before they are sent.
-        let segmentation = tunnel.encapsulation != Encapsulation::Ip;
+        // Behind protocol 115 the kernel cannot segment, and behind UDP over IPv6 it would not write
+        // the checksum: there frames must be cut before they are encapsulated. For the checksum
+        // over a whole packet the inner ones must be complete as well.
+        let over_ipv6 = tunnel.remote.is_ipv6();
+        let is_udp = tunnel.encapsulation != Encapsulation::Ip;
+        let segmentation = is_udp && !over_ipv6;
         // Redirected frames are only taken by a veth whose receiving NAPI is on; GRO does that.
         let offloads = [
             (Offload::Gro, true),
+            // Before TSO, which the kernel switches with it.
+            (Offload::TxChecksum, !(is_udp && over_ipv6)),
             (Offload::Tso, segmentation),
             (Offload::Gso, segmentation),
         ];

@@ -16,6 +16,8 @@ pub enum Offload {
     Tso,
     /// Generic segmentation offload.
     Gso,
+    /// Checksums of what is sent.
+    TxChecksum,
 }
 
 impl Offload {
@@ -25,6 +27,7 @@ impl Offload {
             Self::Gro => (0x2b, 0x2c),
             Self::Tso => (0x1e, 0x1f),
             Self::Gso => (0x23, 0x24),
+            Self::TxChecksum => (0x16, 0x17),
         }
     }
 }

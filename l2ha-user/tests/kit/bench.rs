@@ -270,6 +270,12 @@ impl Form {
     pub(crate) fn is_udp(&self) -> bool {
         self.session.encapsulation != Encapsulation::Ip
     }
+
+    /// Whether packets are cut before they are encapsulated, at the hidden end: behind protocol
+    /// 115, and behind UDP over IPv6 with its checksum.
+    pub(crate) fn wants_cut_packets(&self) -> bool {
+        !self.is_udp() || self.session.local.is_ipv6()
+    }
 }
 
 /// Whether the kernel runs a tc program on this frame: it wants a whole IP header behind the

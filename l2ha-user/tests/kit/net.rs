@@ -113,6 +113,9 @@ impl Pair {
             ns.run(["ethtool", "-K", HIDDEN, "tso", "off"])?;
             if !wire.udp {
                 ns.run(["ethtool", "-K", VISIBLE, "tso", "off", "gso", "off"])?;
+            } else if wire.v6 {
+                // As the daemon sets it where the outer checksum is written.
+                ns.run(["ethtool", "-K", VISIBLE, "tx", "off", "gso", "off"])?;
             }
         }
         let a = Side::new(a, &pins, "a", &wire, 1)?;

@@ -54,13 +54,34 @@ impl Outer {
             }
             _ => panic!("outer addresses of different families"),
         }
-        packet.extend(transport);
+        packet.extend(self.with_checksum(transport));
         packet.resize(packet.len() + self.padding, 0);
         packet
     }
 
     fn protocol(&self) -> u8 {
         if self.ports.is_some() { 17 } else { 115 }
+    }
+
+    /// The UDP checksum, where the packet is IPv6 and its lengths are true.
+    fn with_checksum(&self, mut transport: Vec<u8>) -> Vec<u8> {
+        if let (IpAddr::V6(source), IpAddr::V6(destination), Some(_), 0) = (
+            self.source,
+            self.destination,
+            self.ports,
+            self.udp_length_lie,
+        ) {
+            let mut summed = [source.octets(), destination.octets()].concat();
+            summed.extend((transport.len() as u32).to_be_bytes());
+            summed.extend([0, 0, 0, 17]);
+            summed.extend(&transport);
+            let checksum = match ip_checksum(&summed) {
+                0 => 0xffff,
+                other => other,
+            };
+            transport[6..8].copy_from_slice(&checksum.to_be_bytes());
+        }
+        transport
     }
 
     fn transport(&self) -> Vec<u8> {
