@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Whatever makes a packet suspect, as a display filter.
 const SUSPECT: &str = "_ws.malformed || _ws.short || ip.checksum.status == 0 \
-    || udp.checksum.status == 0 || tcp.checksum.status == 0 || icmpv6.checksum.status == 0 \
+    || udp.checksum.status == 0 || icmpv6.checksum.status == 0 \
+    || (tcp.checksum.status == 0 && tcp.checksum != 0xffff) \
     || icmp.checksum.status == 0 || _ws.expert.group == \"Malformed\" \
     || _ws.expert.group == \"Checksum\" || _ws.expert.group == \"Undecoded\"";
 

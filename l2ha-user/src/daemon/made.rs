@@ -48,6 +48,9 @@ pub(super) struct List {
     pub(super) pairs: BTreeSet<MadePair>,
     pub(super) addresses: BTreeSet<MadeAddress>,
     pub(super) routes: BTreeSet<MadeRoutes>,
+    /// Interfaces that got a clsact.
+    #[serde(default)]
+    pub(super) clsact: BTreeSet<String>,
 }
 
 impl Made {

@@ -74,7 +74,7 @@ impl Node {
         }
         if let Some(underlay) = self.underlay {
             self.ensure_tunnels(underlay).await;
-            if let Err(error) = self.ensure_attached(underlay) {
+            if let Err(error) = self.ensure_attached(underlay).await {
                 self.underlay_problem(Some(format!("{error:#}")));
             }
         }
@@ -125,6 +125,9 @@ impl Node {
             index: link.index,
             mtu: link.mtu,
         });
+        if problem.is_none() && self.underlay_problem.is_some() {
+            self.netlink.forget_silent_neighbours(link.index).await?;
+        }
         self.underlay_problem(problem);
         Ok(())
     }
@@ -171,7 +174,7 @@ impl Node {
     }
 
     /// Endpoints and the program on the underlay: last, so that its first packet finds a session.
-    fn ensure_attached(&mut self, underlay: Underlay) -> Result<()> {
+    async fn ensure_attached(&mut self, underlay: Underlay) -> Result<()> {
         self.plane.set_endpoints(&tunnel::endpoints(&self.config))?;
         if self.attached.is_some() && self.still_attached() {
             return Ok(());
@@ -187,6 +190,12 @@ impl Node {
             &interface,
             "no decapsulation program on the underlay, attaching it",
         );
+        if !self.netlink.has_clsact(underlay.index).await? {
+            let name = interface.clone();
+            self.made.update(|list| {
+                list.clsact.insert(name);
+            })?;
+        }
         let attached = self
             .plane
             .attach_underlay(underlay.index, &interface, mode)
@@ -412,6 +421,10 @@ impl Node {
             self.remove_address(address).await?;
         }
         self.plane.unload().context("cannot remove the programs")?;
+        let kernel = Kernel::read(&self.netlink).await?;
+        for link in list.clsact.iter().filter_map(|name| kernel.link(name)) {
+            self.netlink.remove_unused_clsact(link.index).await?;
+        }
         for pair in &list.pairs {
             self.remove_pair(pair).await?;
         }

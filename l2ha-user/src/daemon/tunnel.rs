@@ -17,6 +17,7 @@ use crate::{
     netlink::{
         Address, Link, VethPair,
         ethtool::{self, Offload},
+        sysctl,
     },
 };
 
@@ -168,6 +169,8 @@ impl Node {
                 ethtool::set(name, offload, on).with_context(context)?;
             }
         }
+        sysctl::ask_neighbours_often(visible)
+            .with_context(|| format!("cannot set how often neighbours are asked on {name}"))?;
         for end in [hidden, visible] {
             if !end.up {
                 self.setting(tunnel, &end.name, "state `up`");

@@ -1,10 +1,13 @@
 //! What l2ha asks of the kernel's routing netlink: links, addresses, routes, and news of them.
 
 mod address;
+mod clsact;
 pub mod ethtool;
 mod link;
 mod monitor;
+mod neighbour;
 mod route;
+pub mod sysctl;
 
 use std::io;
 
