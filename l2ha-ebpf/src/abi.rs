@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::outer::Outer;
+use crate::outer::{Outer, OuterLength};
 
 /// How many sessions a node can have.
 pub const MAX_SESSIONS: u32 = 4096;
@@ -330,8 +330,7 @@ impl Receive {
 pub struct Transmit {
     outer: Outer,
     carrier: Carrier,
-    reserved: u8,
-    outer_length: u32,
+    outer_length: OuterLength,
     underlay_ifindex: u32,
     slot: u32,
 }
@@ -345,7 +344,6 @@ impl Transmit {
         Some(Self {
             outer,
             carrier: plan.carrier(),
-            reserved: 0,
             outer_length,
             underlay_ifindex: plan.underlay_ifindex,
             slot: plan.slot,
@@ -363,7 +361,7 @@ impl Transmit {
     #[inline(always)]
     #[must_use]
     pub const fn outer_length(&self) -> u32 {
-        self.outer_length
+        self.outer_length.bytes()
     }
 
     /// What carries the session.

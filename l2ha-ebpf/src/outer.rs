@@ -6,12 +6,37 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     abi::{Carrier, SessionPlan},
-    wire::{self, ETHERNET, IPV4, IPV6, UDP},
+    wire::{self, ETHERNET, IPV4, IPV6},
 };
 
-/// The longest outer headers: Ethernet, IPv6, UDP, L2TPv3 flags, session id, cookie, sublayer.
-pub const OUTER_MAX: usize =
-    ETHERNET + IPV6 + UDP + wire::L2TP_FLAGS + wire::SESSION_ID + 8 + wire::SUBLAYER;
+/// The shortest outer headers: Ethernet, IPv4, session id. Every other length is more by a multiple
+/// of 4.
+pub const OUTER_MIN: usize = ETHERNET + IPV4 + wire::SESSION_ID;
+/// No outer headers are longer: with Ethernet, IPv6, UDP, L2TPv3 flags, session id, a cookie of 8
+/// bytes and the sublayer they are 82 bytes. What is more is what [`OuterLength`] could say.
+pub const OUTER_MAX: usize = OUTER_MIN + 4 * OuterLength::MOST_WORDS as usize;
+
+/// Length of outer headers, in a form in which every verifier sees that it is neither 0 nor more
+/// than [`OUTER_MAX`] (before Linux 6.4 a comparison with 0 taught it nothing).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct OuterLength(u8);
+
+impl OuterLength {
+    const MOST_WORDS: u8 = 15;
+
+    /// From the length in bytes.
+    const fn new(length: usize) -> Self {
+        Self(((length - OUTER_MIN) / 4) as u8)
+    }
+
+    /// The length in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        OUTER_MIN as u32 + 4 * (self.0 & Self::MOST_WORDS) as u32
+    }
+}
 
 /// Destination address of the outer Ethernet header while the packet is still inside this machine:
 /// the kernel's neighbour table replaces it at the underlay. Locally administered, unicast, and of
@@ -36,7 +61,7 @@ impl Outer {
     /// Prepares the headers of a session and says how long they are; `None` when the addresses are
     /// of different families. Lengths are 0, and the IPv4 checksum field holds the (folded, not
     /// inverted) sum of all else.
-    pub(crate) fn new(plan: &SessionPlan<'_>, cookie: &[u8]) -> Option<(Self, u32)> {
+    pub(crate) fn new(plan: &SessionPlan<'_>, cookie: &[u8]) -> Option<(Self, OuterLength)> {
         let mut outer = [0; OUTER_MAX];
         let mut length = 0;
         let mut put = |bytes: &[u8]| {
@@ -83,7 +108,7 @@ impl Outer {
             // S bit and sequence number 0: a kernel peer that sees the S bit starts sequencing.
             put(&[0; wire::SUBLAYER]);
         }
-        Some((Self(outer), length as u32))
+        Some((Self(outer), OuterLength::new(length)))
     }
 
     /// Writes the lengths and the IPv4 checksum. `ip_length` is what follows the outer Ethernet

@@ -9,7 +9,6 @@ use aya_ebpf::{
 };
 use l2ha_ebpf::{
     abi::Transmit,
-    outer::OUTER_MAX,
     reason::Reason,
     wire::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6},
 };
@@ -143,7 +142,7 @@ fn in_front(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
 fn write_outer(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
     let mut outer = *session.outer();
     outer.finish(session.carrier(), ctx.len() - ETHERNET as u32);
-    ctx.write_start_at::<OUTER_MAX>(0, outer.bytes(), session.outer_length())
+    ctx.write_outer(&outer, session.outer_length())
 }
 
 /// Sends an encapsulated packet to the underlay and counts it. `packets` is how many it is on the

@@ -8,6 +8,7 @@ use aya_ebpf::{
     },
     programs::TcContext,
 };
+use l2ha_ebpf::outer::Outer;
 
 /// Fields and helpers of an skb, with the length of what is read or written checked by type.
 pub(crate) trait Skb {
@@ -89,24 +90,27 @@ pub(crate) trait Skb {
     /// Writes bytes at an offset.
     #[inline(always)]
     fn write_at<const N: usize>(&self, offset: u32, bytes: &[u8; N]) -> Result<(), ()> {
-        self.write_start_at(offset, bytes, N as u32)
+        // SAFETY: the buffer has N bytes.
+        done(unsafe {
+            bpf_skb_store_bytes(
+                self.raw().cast(),
+                offset,
+                bytes.as_ptr().cast(),
+                N as u32,
+                0,
+            )
+        })
     }
 
-    /// Writes the first `length` bytes of a buffer at an offset; at least one.
+    /// Writes outer headers at the start of the packet.
     #[inline(always)]
-    fn write_start_at<const N: usize>(
-        &self,
-        offset: u32,
-        bytes: &[u8; N],
-        length: u32,
-    ) -> Result<(), ()> {
-        if length == 0 || length > N as u32 {
+    fn write_outer(&self, outer: &Outer, length: u32) -> Result<(), ()> {
+        let bytes = outer.bytes();
+        if length > bytes.len() as u32 {
             return Err(());
         }
         // SAFETY: the buffer has at least `length` bytes (checked above).
-        done(unsafe {
-            bpf_skb_store_bytes(self.raw().cast(), offset, bytes.as_ptr().cast(), length, 0)
-        })
+        done(unsafe { bpf_skb_store_bytes(self.raw().cast(), 0, bytes.as_ptr().cast(), length, 0) })
     }
 
     /// Adds zeroed bytes in front of the Ethernet header.
