@@ -1,0 +1,267 @@
+//! Values: what a session's packets must be, and what is written around its frames.
+
+use core::net::IpAddr;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Address, Carrier, EndpointKey};
+use crate::outer::{Outer, OuterLength};
+
+/// What the daemon knows of a session when it fills [`Receive`] and [`Transmit`].
+#[derive(Clone, Copy, Debug)]
+pub struct SessionPlan<'a> {
+    /// Local outer address; of the same family as `remote`.
+    pub local: IpAddr,
+    /// The peer's outer address.
+    pub remote: IpAddr,
+    /// Local and remote port, or `None` for IP protocol 115.
+    pub ports: Option<(u16, u16)>,
+    /// The session id the peer expects.
+    pub peer_session_id: u32,
+    /// What the peer expects: 0, 4 or 8 bytes.
+    pub send_cookie: &'a [u8],
+    /// What this node expects: 0, 4 or 8 bytes.
+    pub receive_cookie: &'a [u8],
+    /// Whether the default L2-specific sublayer is there.
+    pub sublayer: bool,
+    /// Index of the end that the user sees.
+    pub visible_ifindex: u32,
+    /// Index of the end that is the data plane's.
+    pub hidden_ifindex: u32,
+    /// Index of the interface that carries the outer packets.
+    pub underlay_ifindex: u32,
+    /// Index into the traffic counters.
+    pub slot: u32,
+}
+
+impl SessionPlan<'_> {
+    /// What carries the session.
+    #[must_use]
+    pub const fn carrier(&self) -> Carrier {
+        Carrier::new(self.remote.is_ipv6(), self.ports.is_some())
+    }
+}
+
+/// Value of the sessions: what a packet of this session must be, and where its frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Receive {
+    local: Address,
+    remote: Address,
+    cookie: [u8; 8],
+    local_port: [u8; 2],
+    remote_port: [u8; 2],
+    cookie_length: u8,
+    sublayer_length: u8,
+    carrier: Carrier,
+    reserved: u8,
+    hidden_ifindex: u32,
+    visible_ifindex: u32,
+    slot: u32,
+    reserved_end: u32,
+}
+
+impl Receive {
+    /// Fills the value; `None` when a cookie is not 0, 4 or 8 bytes long or the addresses are of
+    /// different families.
+    #[must_use]
+    pub fn new(plan: &SessionPlan<'_>) -> Option<Self> {
+        if plan.local.is_ipv4() != plan.remote.is_ipv4() {
+            return None;
+        }
+        let (local_port, remote_port) = plan.ports.unwrap_or_default();
+        let (cookie, cookie_length) = cookie(plan.receive_cookie)?;
+        Some(Self {
+            local: plan.local.into(),
+            remote: plan.remote.into(),
+            cookie,
+            local_port: local_port.to_be_bytes(),
+            remote_port: remote_port.to_be_bytes(),
+            cookie_length,
+            sublayer_length: if plan.sublayer { 4 } else { 0 },
+            carrier: plan.carrier(),
+            reserved: 0,
+            hidden_ifindex: plan.hidden_ifindex,
+            visible_ifindex: plan.visible_ifindex,
+            slot: plan.slot,
+            reserved_end: 0,
+        })
+    }
+
+    /// Whether a packet that came to this endpoint can be of this session.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_at(&self, endpoint: &EndpointKey) -> bool {
+        self.carrier == endpoint.carrier()
+            && u16::from_ne_bytes(self.local_port) == u16::from_ne_bytes(endpoint.port())
+            && self.local.is(endpoint.address())
+    }
+
+    /// The peer's address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn remote(&self) -> &Address {
+        &self.remote
+    }
+
+    /// Whether this is the peer's port, big-endian.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_remote_port(&self, port: [u8; 2]) -> bool {
+        u16::from_ne_bytes(self.remote_port) == u16::from_ne_bytes(port)
+    }
+
+    /// The cookie's length in bytes: 0, 4 or 8.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cookie_length(&self) -> usize {
+        self.cookie_length as usize
+    }
+
+    /// The cookie's first half.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cookie_start(&self) -> u32 {
+        let [a, b, c, d, ..] = self.cookie;
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// The whole cookie of 8 bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cookie(&self) -> u64 {
+        u64::from_ne_bytes(self.cookie)
+    }
+
+    /// Length of the L2-specific sublayer in bytes: 0 or 4.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sublayer_length(&self) -> usize {
+        self.sublayer_length as usize
+    }
+
+    /// Index of the hidden end: what is sent there arrives at the visible one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hidden_ifindex(&self) -> u32 {
+        self.hidden_ifindex
+    }
+
+    /// Index of the visible end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn visible_ifindex(&self) -> u32 {
+        self.visible_ifindex
+    }
+
+    /// Index into the traffic counters.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(&self) -> u32 {
+        self.slot
+    }
+}
+
+/// Value of the interfaces: what is written around a frame, and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Transmit {
+    outer: Outer,
+    carrier: Carrier,
+    outer_length: OuterLength,
+    underlay_ifindex: u32,
+    slot: u32,
+}
+
+impl Transmit {
+    /// Fills the value; `None` under the conditions of [`Receive::new`].
+    #[must_use]
+    pub fn new(plan: &SessionPlan<'_>) -> Option<Self> {
+        let (cookie, cookie_length) = cookie(plan.send_cookie)?;
+        let (outer, outer_length) = Outer::new(plan, &cookie[..usize::from(cookie_length)])?;
+        Some(Self {
+            outer,
+            carrier: plan.carrier(),
+            outer_length,
+            underlay_ifindex: plan.underlay_ifindex,
+            slot: plan.slot,
+        })
+    }
+
+    /// The outer headers, without lengths and checksum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn outer(&self) -> &Outer {
+        &self.outer
+    }
+
+    /// Length of the outer headers in bytes, their Ethernet header included.
+    #[inline(always)]
+    #[must_use]
+    pub const fn outer_length(&self) -> u32 {
+        self.outer_length.bytes()
+    }
+
+    /// What carries the session.
+    #[inline(always)]
+    #[must_use]
+    pub const fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    /// Index of the interface that carries the outer packets.
+    #[inline(always)]
+    #[must_use]
+    pub const fn underlay_ifindex(&self) -> u32 {
+        self.underlay_ifindex
+    }
+
+    /// Index into the traffic counters.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(&self) -> u32 {
+        self.slot
+    }
+}
+
+fn cookie(bytes: &[u8]) -> Option<([u8; 8], u8)> {
+    let mut cookie = [0; 8];
+    match bytes.len() {
+        length @ (0 | 4 | 8) => {
+            cookie[..length].copy_from_slice(bytes);
+            Some((cookie, length as u8))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_of_another_length_is_refused() {
+        let plan = SessionPlan {
+            local: "10.0.0.1".parse().unwrap(),
+            remote: "10.0.0.2".parse().unwrap(),
+            ports: Some((1701, 1701)),
+            peer_session_id: 1,
+            send_cookie: &[],
+            receive_cookie: &[1, 2, 3],
+            sublayer: false,
+            visible_ifindex: 1,
+            hidden_ifindex: 2,
+            underlay_ifindex: 3,
+            slot: 0,
+        };
+        assert!(Receive::new(&plan).is_none());
+        assert!(Transmit::new(&plan).is_some());
+        let mixed = SessionPlan {
+            remote: "::1".parse().unwrap(),
+            receive_cookie: &[],
+            ..plan
+        };
+        assert!(Receive::new(&mixed).is_none());
+        assert!(Transmit::new(&mixed).is_none());
+    }
+}
