@@ -42,5 +42,5 @@ pub const PACKAGES: &[Package] = &[
         "busybox-static",
         "the virtual machine's small tools; ping on both sides",
     ),
-    package("cpio", "packing the virtual machine's file system"),
+    package("iputils-ping", "pings through the data plane's own tests"),
 ];

@@ -53,7 +53,7 @@ impl Object {
             .override_global("LOG_REFUSED", &log_refused, true)
             .load(OBJECT)
             .context(
-                "cannot load the BPF object: l2ha needs Linux 5.15 or newer, and CAP_BPF, \
+                "cannot load the BPF object: l2ha needs Linux 6.1 or newer, and CAP_BPF, \
                  CAP_NET_ADMIN and CAP_PERFMON (or root)",
             )?;
         xdp(&mut bpf)?
