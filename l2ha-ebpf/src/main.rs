@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 
-use self::program::{decap_tc, decap_xdp, encap, hidden, verdict};
+use self::program::{decap_tc, decap_xdp, encap, hand_on, hidden, verdict};
 
 /// Decapsulates on the underlay, native XDP.
 #[xdp]
@@ -23,6 +23,12 @@ fn l2ha_xdp(ctx: XdpContext) -> u32 {
 fn l2ha_decap(ctx: TcContext) -> i32 {
     let outcome = decap_tc::decap(&ctx);
     verdict::tc_underlay(&ctx, outcome)
+}
+
+/// Takes what the XDP program has stripped and GRO has merged, tc ingress of the underlay.
+#[classifier]
+fn l2ha_merged(ctx: TcContext) -> i32 {
+    hand_on::merged(&ctx)
 }
 
 /// Encapsulates, tc egress of the visible end.

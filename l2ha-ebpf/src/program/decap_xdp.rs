@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
     programs::XdpContext,
 };
 use l2ha_ebpf::{
@@ -11,10 +11,12 @@ use l2ha_ebpf::{
     reason::Reason,
 };
 
-use super::maps::{Maps, count_received};
+use super::{
+    hand_on,
+    maps::{Maps, count_received},
+};
 
-/// Strips the outer headers and sends the frame to the hidden end, so that it arrives at the
-/// visible one.
+/// Strips the outer headers and hands the frame on to the virtual interface.
 #[inline(always)]
 pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, Refusal> {
     let (start, end) = (ctx.data(), ctx.data_end());
@@ -37,6 +39,5 @@ pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, Refusal> {
         return Err(failed);
     }
     count_received(delivery.slot, 1, (delivery.end - delivery.start) as u64);
-    // SAFETY: takes only numbers.
-    Ok(unsafe { bpf_redirect(delivery.hidden_ifindex, 0) } as u32)
+    Ok(hand_on::from_xdp(ctx, delivery.hidden_ifindex))
 }

@@ -4,6 +4,7 @@ pub(crate) mod checksum;
 pub(crate) mod decap_tc;
 pub(crate) mod decap_xdp;
 pub(crate) mod encap;
+pub(crate) mod hand_on;
 pub(crate) mod hidden;
 mod maps;
 mod skb;

@@ -18,8 +18,11 @@ use super::{
 };
 use crate::{
     config::{AttachMode, Config},
-    dataplane::{self, Attached, DataPlane},
-    netlink::{Address, Netlink},
+    dataplane::{self, Attached, DataPlane, Hook},
+    netlink::{
+        Address, Netlink,
+        ethtool::{self, Offload},
+    },
     routing::{self, Routing},
     service,
 };
@@ -176,9 +179,30 @@ impl Node {
     /// Endpoints and the program on the underlay: last, so that its first packet finds a session.
     async fn ensure_attached(&mut self, underlay: Underlay) -> Result<()> {
         self.plane.set_endpoints(&tunnel::endpoints(&self.config))?;
-        if self.attached.is_some() && self.still_attached() {
-            return Ok(());
+        if self.attached.is_none() || !self.still_attached() {
+            self.attach(underlay).await?;
         }
+        self.ensure_merging()
+    }
+
+    /// A veth gives what it receives to GRO only when the sending end would not have kept it
+    /// whole; received frames are sent into the hidden end. With XDP they were merged before.
+    fn ensure_merging(&self) -> Result<()> {
+        let merged = self
+            .attached
+            .as_ref()
+            .is_some_and(|it| it.hook == Hook::Xdp);
+        for tunnel in &self.config.tunnels {
+            let hidden = &tunnel.hidden;
+            if ethtool::is_on(hidden, Offload::Tso)? != merged {
+                ethtool::set(hidden, Offload::Tso, merged)
+                    .with_context(|| format!("cannot switch TSO of {hidden}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn attach(&mut self, underlay: Underlay) -> Result<()> {
         let interface = self.config.underlay.interface.clone();
         let mode = match self.config.underlay.mode {
             AttachMode::Auto => dataplane::AttachMode::Auto,

@@ -169,12 +169,6 @@ impl Node {
                 ethtool::set(name, offload, on).with_context(context)?;
             }
         }
-        // A veth gives what it receives to GRO only when the sending end would not have kept it
-        // whole; received frames are sent into the hidden end.
-        if ethtool::is_on(&hidden.name, Offload::Tso)? {
-            ethtool::set(&hidden.name, Offload::Tso, false)
-                .with_context(|| format!("cannot switch TSO of {} off", hidden.name))?;
-        }
         sysctl::ask_neighbours_often(visible)
             .with_context(|| format!("cannot set how often neighbours are asked on {name}"))?;
         for end in [hidden, visible] {

@@ -18,6 +18,8 @@ pub(super) const PREFIX: &str = "l2ha_";
 pub(super) const XDP: &str = "l2ha_xdp";
 /// Decapsulation, tc ingress of the underlay.
 pub(super) const DECAP: &str = "l2ha_decap";
+/// Sending on what XDP has stripped and GRO merged, tc ingress of the underlay.
+pub(super) const MERGED: &str = "l2ha_merged";
 /// Encapsulation, tc egress of the visible end.
 pub(super) const ENCAP: &str = "l2ha_encap";
 /// Sending on, tc ingress of the hidden end.
@@ -59,7 +61,7 @@ impl Object {
         xdp(&mut bpf)?
             .load()
             .with_context(|| format!("the kernel refuses the program {XDP}"))?;
-        for name in [DECAP, ENCAP, HIDDEN] {
+        for name in [DECAP, MERGED, ENCAP, HIDDEN] {
             classifier(&mut bpf, name)?
                 .load()
                 .with_context(|| format!("the kernel refuses the program {name}"))?;

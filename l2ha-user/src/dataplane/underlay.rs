@@ -14,7 +14,7 @@ use aya::programs::{
 
 use super::{
     AttachMode, Attached, DataPlane, Hook, filter,
-    object::{DECAP, XDP},
+    object::{DECAP, MERGED, XDP},
     rtnl,
 };
 
@@ -62,13 +62,11 @@ impl DataPlane {
         });
         if let Some(before) = before
             && before.interface != interface
-            && before.hook == Hook::Tc
         {
             filter::remove_ours(&before.interface, TcAttachType::Ingress, None)?;
         }
-        match hook {
-            Hook::Xdp => filter::remove_ours(interface, TcAttachType::Ingress, None)?,
-            Hook::Tc => remove_pin(&self.xdp_pin())?,
+        if hook == Hook::Tc {
+            remove_pin(&self.xdp_pin())?;
         }
         Ok(Attached {
             hook,
@@ -90,12 +88,10 @@ impl DataPlane {
             Hook::Xdp => {
                 let id = self.object.program_id(XDP)?;
                 let there = rtnl::xdp_program(underlay.ifindex)?;
-                Ok(there.is_some_and(|there| there.native && there.id == id))
+                Ok(there.is_some_and(|there| there.native && there.id == id)
+                    && self.is_on_ingress(MERGED, &underlay.interface)?)
             }
-            Hook::Tc => {
-                self.object
-                    .is_filter_attached(DECAP, &underlay.interface, TcAttachType::Ingress)
-            }
+            Hook::Tc => self.is_on_ingress(DECAP, &underlay.interface),
         }
     }
 
@@ -120,9 +116,19 @@ impl DataPlane {
         self.pin_dir.join("xdp")
     }
 
+    fn is_on_ingress(&self, program: &str, interface: &str) -> Result<bool> {
+        self.object
+            .is_filter_attached(program, interface, TcAttachType::Ingress)
+    }
+
     fn attach_tc(&mut self, interface: &str) -> Result<bool> {
         self.object
             .attach_filter(DECAP, interface, TcAttachType::Ingress)
+    }
+
+    fn attach_merged(&mut self, interface: &str) -> Result<bool> {
+        self.object
+            .attach_filter(MERGED, interface, TcAttachType::Ingress)
     }
 
     /// Attaches to native XDP and returns the link, and whether it was there before.
@@ -133,6 +139,7 @@ impl DataPlane {
             let Some(link) = pinned(&pin, there.id)? else {
                 return Err(not_ours(interface, there.id));
             };
+            self.attach_merged(interface)?;
             // The same link, pinned already: only its program changes.
             let link = FdLink::from(link).try_into()?;
             let context = || format!("cannot replace the XDP program of {interface}");
@@ -142,10 +149,19 @@ impl DataPlane {
             let link = PinnedLink::from_pin(&pin).with_context(context)?;
             return Ok((link, true));
         }
+        // First, so that no frame is handed on to nobody.
+        self.attach_merged(interface)?;
         let program = self.object.xdp()?;
         let link = program
             .attach_to_if_index(ifindex, XdpMode::Driver)
-            .map_err(|error| why_not(interface, error))?;
+            .map_err(|error| why_not(interface, error));
+        let link = match link {
+            Ok(link) => link,
+            Err(error) => {
+                filter::remove_ours(interface, TcAttachType::Ingress, None)?;
+                return Err(error);
+            }
+        };
         let link = FdLink::try_from(program.take_link(link)?)
             .context("l2ha needs Linux 5.9 or newer for an XDP link that can be pinned")?;
         // An old link may be pinned there that is attached to nothing, or to another interface.
