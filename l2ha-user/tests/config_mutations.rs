@@ -21,6 +21,9 @@ fn sample(folder: &Path) -> String {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
     }
+    let key = folder.join("ospf.key");
+    fs::write(&key, "a001122-secret").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     sample.replace("/etc/l2ha/", "")
 }
 

@@ -149,11 +149,17 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         stubs,
         hello,
         dead,
+        key,
     } = config;
+    let key = key.as_ref().map_or_else(String::new, |(id, secret)| {
+        format!(
+            " authentication cryptographic; password \"{secret}\" {{ id {id}; algorithm hmac sha256; }};"
+        )
+    });
     let mut area = String::new();
     for link in links {
         area.push_str(&format!(
-            "    interface \"{}\" {{ type ptp; hello {hello}; dead {dead}; cost {}; }};\n",
+            "    interface \"{}\" {{ type ptp; hello {hello}; dead {dead}; cost {};{key} }};\n",
             link.interface, link.cost
         ));
     }

@@ -113,6 +113,10 @@ pub struct NodeConfig {
     pub ospf: Option<OspfConfig>,
     /// `[[services]]`: name and address.
     pub services: Vec<(String, Ipv6Addr)>,
+    /// Id and secret of the key that OSPF packets are signed with, by HMAC-SHA-256.
+    pub key: Option<(u16, String)>,
+    /// Whether digests are made with that key as FRR makes them.
+    pub key_as_frr: bool,
     /// Folder of the cookies' files.
     pub(crate) cookies: PathBuf,
 }
@@ -141,6 +145,8 @@ impl NodeConfig {
                 dead: 3,
             }),
             services: Vec::new(),
+            key: None,
+            key_as_frr: false,
             cookies,
         })
     }
@@ -165,6 +171,11 @@ impl NodeConfig {
     /// The folder the daemon pins its programs and maps in.
     pub fn pins(&self) -> PathBuf {
         Path::new(PINS).join(&self.name)
+    }
+
+    /// The file with the secret of [`NodeConfig::key`].
+    pub fn key_file(&self) -> PathBuf {
+        self.cookies.join(format!("{}.ospf-key", self.host.name))
     }
 
     /// The tunnel to a host.
@@ -240,6 +251,14 @@ impl NodeConfig {
             writeln!(to, "router_id = \"{}\"", ospf.router_id)?;
             writeln!(to, "hello_interval = {}", ospf.hello)?;
             writeln!(to, "dead_interval = {}", ospf.dead)?;
+        }
+        if let (Some((id, _)), Some(_)) = (&self.key, &self.ospf) {
+            writeln!(to, "\n[[ospf_keys]]")?;
+            writeln!(to, "id = {id}")?;
+            writeln!(to, "secret_file = {:?}", self.key_file())?;
+            if self.key_as_frr {
+                writeln!(to, "protocol_id = \"little-endian\"")?;
+            }
         }
         for (name, address) in &self.services {
             writeln!(to, "\n[[services]]")?;
@@ -319,6 +338,12 @@ pub(crate) fn cookie_file(path: &Path, length: usize) -> Result<Option<PathBuf>>
     for byte in bytes {
         let _ = write!(hex, "{byte:02x}");
     }
+    secret_file(path, &hex)?;
+    Ok(Some(path.to_owned()))
+}
+
+/// Writes a file for its owner only.
+pub(crate) fn secret_file(path: &Path, text: &str) -> Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -326,6 +351,5 @@ pub(crate) fn cookie_file(path: &Path, length: usize) -> Result<Option<PathBuf>>
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    writeln!(file, "{hex}")?;
-    Ok(Some(path.to_owned()))
+    Ok(writeln!(file, "{text}")?)
 }

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    config::NodeConfig,
+    config::{NodeConfig, secret_file},
     lab::{Lab, Resident, wait_for},
     process::Process,
     routing::LsaKey,
@@ -63,7 +63,7 @@ impl Daemon {
             process: Mutex::new(None),
             config: Mutex::new(config),
         };
-        fs::write(&daemon.file, daemon.config().toml())?;
+        write(&daemon.file, &daemon.config())?;
         Ok(lab.adopt(daemon))
     }
 
@@ -254,8 +254,7 @@ impl Daemon {
     pub fn reconfigure(&self, change: impl FnOnce(&mut NodeConfig)) -> Result<()> {
         let mut config = self.config();
         change(&mut config);
-        fs::write(&self.file, config.toml())?;
-        Ok(())
+        write(&self.file, &config)
     }
 
     /// Where the log ends now, for [`Daemon::log_since`].
@@ -339,4 +338,13 @@ pub fn binary() -> Result<PathBuf> {
 fn tail(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(15)..].join("\n")
+}
+
+/// Writes a configuration and the secret it names.
+fn write(file: &Path, config: &NodeConfig) -> Result<()> {
+    fs::write(file, config.toml())?;
+    match &config.key {
+        Some((_, secret)) => secret_file(&config.key_file(), secret),
+        None => Ok(()),
+    }
 }

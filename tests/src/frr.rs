@@ -191,8 +191,14 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         stubs,
         hello,
         dead,
+        key,
     } = config;
     let mut text = "debug ospf6 neighbor state\n".to_owned();
+    if let Some((id, secret)) = key {
+        text.push_str(&format!(
+            "key chain lab\n key {id}\n  key-string {secret}\n  cryptographic-algorithm hmac-sha-256\n"
+        ));
+    }
     for link in links {
         text.push_str(&format!(
             "interface {}\n ipv6 ospf6 area 0.0.0.0\n ipv6 ospf6 network point-to-point\n \
@@ -200,6 +206,9 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
              ipv6 ospf6 cost {}\n",
             link.interface, link.cost
         ));
+        if key.is_some() {
+            text.push_str(" ipv6 ospf6 authentication keychain lab\n");
+        }
     }
     if !stubs.is_empty() {
         text.push_str("interface lo\n ipv6 ospf6 area 0.0.0.0\n ipv6 ospf6 passive\n");

@@ -24,6 +24,8 @@ pub struct RouterConfig {
     pub hello: u16,
     /// Seconds until a silent neighbour is dead.
     pub dead: u16,
+    /// Id and secret of a key that packets are signed with, by HMAC-SHA-256.
+    pub key: Option<(u16, String)>,
 }
 
 impl RouterConfig {
@@ -35,6 +37,7 @@ impl RouterConfig {
             stubs: Vec::new(),
             hello: 1,
             dead: 3,
+            key: None,
         }
     }
 }

@@ -32,6 +32,11 @@ pub const SERVER_1: &str = "server-1";
 /// The server that takes over.
 pub const SERVER_2: &str = "server-2";
 
+/// Id of the key with which packets are signed.
+const KEY_ID: u16 = 7;
+/// Its secret.
+const KEY: &str = "a-key-for-the-lab";
+
 /// Who speaks OSPF on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
@@ -54,6 +59,8 @@ pub struct TrioOptions {
     pub link: Link,
     /// Whether the servers are joined by a tunnel, too.
     pub mesh: bool,
+    /// Whether OSPF packets are signed.
+    pub signed: bool,
 }
 
 impl Default for TrioOptions {
@@ -63,6 +70,7 @@ impl Default for TrioOptions {
             client: Speaker::L2ha,
             link: Link::default(),
             mesh: true,
+            signed: false,
         }
     }
 }
@@ -136,6 +144,12 @@ impl Trio {
         ] {
             if speaker == Speaker::L2ha {
                 node.services.push((name.into(), address));
+            }
+        }
+        if options.signed {
+            for node in &mut configs {
+                node.key = Some((KEY_ID, KEY.into()));
+                node.key_as_frr = [options.servers, options.client].contains(&Speaker::Frr);
             }
         }
         let mut members = Vec::new();
@@ -218,6 +232,7 @@ impl Member {
         let mut router = RouterConfig::new(router_id(&host), links.collect());
         let own = if is_server { ANYCAST } else { CLIENT };
         router.stubs.push(own);
+        router.key.clone_from(&config.key);
         if speaker != Speaker::L2ha {
             host.ns
                 .run(["ip", "addr", "add", &format!("{own}/128"), "dev", "lo"])?;

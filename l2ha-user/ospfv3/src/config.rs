@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::auth::KeyChain;
 use crate::wire::Prefix;
 
 /// Monotonic time since an arbitrary epoch. The crate never reads a clock: it is told.
@@ -33,6 +34,10 @@ pub struct Config {
     pub min_ls_arrival: Duration,
     /// Most next hops of one route.
     pub max_paths: usize,
+    /// High half of the sequence numbers of authenticated packets (RFC 7166 4.1). Greater in each
+    /// life of this router than in the one before, such as a boot count or the seconds since 1970,
+    /// or neighbours take what we send for replays.
+    pub authentication_epoch: u32,
     /// Bounds on what peers can make us remember.
     pub limits: Limits,
 }
@@ -46,6 +51,7 @@ impl Config {
             min_ls_interval: MIN_LS_INTERVAL,
             min_ls_arrival: MIN_LS_ARRIVAL,
             max_paths: 16,
+            authentication_epoch: 0,
             limits: Limits::default(),
         }
     }
@@ -167,6 +173,9 @@ pub struct InterfaceConfig {
     pub priority: u8,
     /// Do not compare MTUs during database exchange.
     pub mtu_ignore: bool,
+    /// Keys that packets are signed with (RFC 7166); none for no authentication. Keys can be changed
+    /// without the adjacencies falling, as long as both ends accept what the other sends.
+    pub authentication: Option<KeyChain>,
     /// Prefixes to advertise with it.
     pub prefixes: Vec<StubPrefix>,
 }
@@ -190,6 +199,7 @@ impl InterfaceConfig {
             instance_id: 0,
             priority: 1,
             mtu_ignore: false,
+            authentication: None,
             prefixes: Vec::new(),
         }
     }

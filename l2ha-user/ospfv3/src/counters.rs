@@ -71,6 +71,30 @@ pub enum Refusal {
     /// Bytes after the end.
     #[error("trailing bytes")]
     TrailingBytes,
+    /// Keys are configured, and the packet has no authentication trailer (RFC 7166 4.6).
+    #[error("authentication trailer missing")]
+    AuthMissing,
+    /// The packet has an authentication trailer, and no keys are configured.
+    #[error("authentication trailer unexpected")]
+    AuthUnexpected,
+    /// The authentication trailer is malformed or of an unknown type.
+    #[error("authentication trailer malformed")]
+    AuthTrailer,
+    /// Signed with a key of an SA ID that we do not have.
+    #[error("authentication key unknown")]
+    AuthUnknownKey,
+    /// Signed with a key whose time is over or has not come.
+    #[error("authentication key expired or not yet valid")]
+    AuthKeyExpired,
+    /// The digest is wrong: another secret, another algorithm, or a forgery.
+    #[error("authentication digest wrong")]
+    AuthDigest,
+    /// A sequence number that is not greater than the last: repeated on the way, or by an attacker.
+    #[error("authentication sequence number replayed")]
+    AuthReplay,
+    /// Not sent: the time of no key to sign with has come.
+    #[error("no authentication key to send with")]
+    AuthNoKey,
     /// Packet checksum.
     #[error("packet checksum")]
     Checksum,
@@ -162,6 +186,7 @@ impl From<DecodeError> for Refusal {
             DecodeError::PacketType(_) => Self::PacketType,
             DecodeError::Length { .. } => Self::Length,
             DecodeError::TrailingBytes(_) => Self::TrailingBytes,
+            DecodeError::AuthenticationType(_) => Self::AuthTrailer,
             DecodeError::Checksum => Self::Checksum,
             DecodeError::LsaLength(_) => Self::LsaLength,
             DecodeError::LsaChecksum => Self::LsaChecksum,

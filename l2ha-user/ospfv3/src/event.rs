@@ -48,6 +48,14 @@ pub enum Event {
         /// For a mismatch, what we have and what the packet has.
         mismatch: Option<Mismatch>,
     },
+    /// The time of the last key of an interface is over, and it goes on being used (RFC 7166 3): the
+    /// neighbours may not accept it for long.
+    LastKeyExpired {
+        /// Where.
+        interface: u32,
+        /// Which key.
+        sa_id: u16,
+    },
     /// Our own LSA came back newer than we knew it, and was outpaced or flushed (RFC 2328 13.4).
     /// Once after a restart is normal; again and again means two routers with one Router ID.
     SelfOriginatedReceived {

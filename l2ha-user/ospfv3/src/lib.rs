@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod auth;
 mod config;
 mod counters;
 mod event;
@@ -32,6 +33,7 @@ mod speaker;
 mod spf;
 pub mod wire;
 
+pub use auth::{Algorithm, AuthKey, KeyChain, Lifetime, ProtocolId, WallTime};
 pub use config::{
     BACKBONE, Config, InterfaceConfig, InterfaceKind, LS_REFRESH_TIME, Limits, MIN_LS_ARRIVAL,
     MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
@@ -41,6 +43,8 @@ pub use event::{Event, Mismatch};
 pub use interface::InterfaceState;
 pub use lsdb::DbId;
 pub use neighbor::{NeighborState, Reason};
-pub use speaker::{DatabaseView, InterfaceView, LsaView, NeighborView, Routes, Speaker, Transmit};
+pub use speaker::{
+    AuthView, DatabaseView, InterfaceView, LsaView, NeighborView, Routes, Speaker, Transmit,
+};
 pub use spf::{Nexthop, PathKind, Route};
 pub use wire::Prefix;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{FINE, output};
 
-/// Make a random cookie
+/// Make a random cookie, or a secret for OSPF
 ///
 /// Every direction of a tunnel has a cookie of its own. The file that one end names as
 /// receive_cookie_file is the other end's send_cookie_file: copy it there, and keep it secret.
@@ -19,10 +19,11 @@ use super::{FINE, output};
 #[command(after_help = "Examples:
   l2ha genkey --output /etc/l2ha/client.receive
   l2ha genkey --bytes 4 --output /etc/l2ha/client.send
+  l2ha genkey --bytes 32 --output /etc/l2ha/ospf.key
   l2ha genkey")]
 pub(super) struct Genkey {
-    /// Length of the cookie in bytes: 4 or 8
-    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = ["4", "8"])]
+    /// Length in bytes: 4 or 8 for a cookie, 32 for a key of OSPF
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = ["4", "8", "32"])]
     bytes: String,
     /// File to write, which must not exist yet; it gets mode 0600. Without it the cookie is printed
     #[arg(long, value_name = "FILE")]
@@ -32,7 +33,7 @@ pub(super) struct Genkey {
 impl Genkey {
     pub(super) fn main(self) -> Result<u8> {
         let length: usize = self.bytes.parse()?;
-        let mut cookie = [0; 8];
+        let mut cookie = [0; 32];
         let cookie = &mut cookie[..length];
         getrandom::fill(cookie)
             .map_err(|error| anyhow!("the kernel gives no random bytes: {error}"))?;

@@ -13,6 +13,10 @@ use super::{Cookie, report::Found, section::Section};
 
 /// More than a cookie's digits and some white space.
 const LONGEST: u64 = 64;
+/// Characters of a secret: fewer are too easily guessed.
+const SHORTEST_SECRET: usize = 8;
+/// Characters of a secret: FRR and BIRD take no more.
+const LONGEST_SECRET: usize = 128;
 /// Permission bits of group and others.
 const OTHERS: u32 = 0o077;
 
@@ -51,7 +55,65 @@ pub(super) fn read(section: &Section<'_>, key: &str, folder: &Path) -> Option<Fo
     }
 }
 
+/// Reads the text of a secret that `key` names a file of, white space around it removed.
+pub(super) fn secret(section: &Section<'_>, key: &str, folder: &Path) -> Option<Vec<u8>> {
+    let found = section.string(key)?;
+    let read = match found.value {
+        "" => Err(Problem {
+            what: "there is no file name".to_owned(),
+            remedy: format!("write `{key} = \"/etc/l2ha/ospf.key\"`"),
+        }),
+        path => secret_text(&folder.join(path)),
+    };
+    read.map_err(|problem| {
+        section
+            .report
+            .error(&found.place, problem.what, problem.remedy);
+    })
+    .ok()
+}
+
+fn secret_text(path: &Path) -> Result<Vec<u8>, Problem> {
+    let shown = path.display();
+    let bytes = text(path, LONGEST_SECRET as u64 + 2)?;
+    let secret = bytes.trim_ascii();
+    let problem = match secret.len() {
+        0..SHORTEST_SECRET => format!("has {} characters; that can be guessed", secret.len()),
+        SHORTEST_SECRET..=LONGEST_SECRET => match secret.iter().all(u8::is_ascii_graphic) {
+            true => return Ok(secret.to_vec()),
+            false => "has characters that other routers do not take for a key".to_owned(),
+        },
+        _ => format!("is longer than the {LONGEST_SECRET} characters a key can have"),
+    };
+    Err(Problem {
+        what: format!("{shown} {problem}"),
+        remedy: format!(
+            "make a new one with `rm {shown}` and `l2ha genkey --bytes 32 --output {shown}`, and \
+             give it to all neighbours"
+        ),
+    })
+}
+
 fn cookie(path: &Path) -> Result<Cookie, Problem> {
+    let shown = path.display();
+    let text = text(path, LONGEST)?;
+    let text = String::from_utf8_lossy(&text);
+    Cookie::from_hex(&text).ok_or_else(|| Problem {
+        what: format!(
+            "{shown} has {} characters; a cookie is 8 or 16 hexadecimal digits",
+            match text.trim().chars().count() {
+                count @ ..LONGEST_SHOWN => count.to_string(),
+                _ => format!("{LONGEST_SHOWN} or more"),
+            }
+        ),
+        remedy: format!(
+            "make a new one with `rm {shown}` and `l2ha genkey --output {shown}`, for both ends"
+        ),
+    })
+}
+
+/// The beginning of a file that nobody but its owner can use.
+fn text(path: &Path, longest: u64) -> Result<Vec<u8>, Problem> {
     let shown = path.display();
     let file = open(path)?;
     let unreadable = |error: io::Error| Problem {
@@ -83,22 +145,10 @@ fn cookie(path: &Path) -> Result<Cookie, Problem> {
         });
     }
     let mut text = Vec::new();
-    file.take(LONGEST)
+    file.take(longest)
         .read_to_end(&mut text)
         .map_err(unreadable)?;
-    let text = String::from_utf8_lossy(&text);
-    Cookie::from_hex(&text).ok_or_else(|| Problem {
-        what: format!(
-            "{shown} has {} characters; a cookie is 8 or 16 hexadecimal digits",
-            match text.trim().chars().count() {
-                count @ ..LONGEST_SHOWN => count.to_string(),
-                _ => format!("{LONGEST_SHOWN} or more"),
-            }
-        ),
-        remedy: format!(
-            "make a new one with `rm {shown}` and `l2ha genkey --output {shown}`, for both ends"
-        ),
-    })
+    Ok(text)
 }
 
 /// How many characters are counted for an error.

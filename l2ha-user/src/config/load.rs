@@ -11,9 +11,9 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, ConfigErrors, ospf,
+    Config, ConfigError, ConfigErrors, ospf, ospf_key,
     report::{Place, Report},
-    schema::{self, NODE, OSPF, SERVICES, TABLES, TUNNELS, Table, UNDERLAY},
+    schema::{self, NODE, OSPF, OSPF_KEYS, SERVICES, TABLES, TUNNELS, Table, UNDERLAY},
     section::Section,
     service, syntax, tunnel, underlay,
     words::{closest, kind, list},
@@ -99,6 +99,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
     let ospf = single(report, root, &OSPF, None);
     let tunnels = several(report, root, &TUNNELS);
     let services = several(report, root, &SERVICES);
+    let ospf_keys = several(report, root, &OSPF_KEYS);
 
     let node = node.map(|section| underlay::node(&section));
     let underlay = underlay.map(|section| underlay::underlay(&section));
@@ -118,6 +119,12 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
         tunnel::ospf_has_interfaces(section, &read_tunnels);
     }
     let services = service::services(&services, is_there(&OSPF), &read_tunnels, underlay.as_ref());
+    let with_ospf = read_tunnels.iter().filter_map(|read| read.tunnel.as_ref());
+    let with_ospf: Vec<String> = with_ospf
+        .filter(|tunnel| tunnel.ospf.is_some())
+        .map(|tunnel| tunnel.name.clone())
+        .collect();
+    let ospf_keys = ospf_key::keys(&ospf_keys, folder, is_there(&OSPF), &with_ospf);
     if report.count() > 0 {
         return None;
     }
@@ -132,6 +139,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
             Some((ospf, _)) => Some(ospf.value()?),
             None => None,
         },
+        ospf_keys,
         services,
     })
 }

@@ -11,6 +11,7 @@ mod load;
 mod names;
 mod notes;
 mod ospf;
+mod ospf_key;
 mod report;
 mod schema;
 mod section;
@@ -28,6 +29,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use ospfv3::{AuthKey, KeyChain};
 
 pub use self::{
     cookie::Cookie,
@@ -55,6 +57,8 @@ pub struct Config {
     pub tunnels: Vec<Tunnel>,
     /// OSPFv3, if it shall run.
     pub ospf: Option<Ospf>,
+    /// Keys that OSPF packets are signed with; empty without [`Config::ospf`].
+    pub ospf_keys: Vec<OspfKey>,
     /// Anycast addresses, in the order of the file; empty without [`Config::ospf`].
     pub services: Vec<Service>,
 }
@@ -181,6 +185,15 @@ pub struct Ospf {
     pub route_metric: u32,
 }
 
+/// A key that OSPF packets are signed with (RFC 7166).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OspfKey {
+    /// The key; its secret is never shown.
+    pub key: AuthKey,
+    /// Names of the tunnels it is for; all if empty.
+    pub tunnels: Vec<String>,
+}
+
 /// An anycast address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -196,6 +209,22 @@ impl Node {
     /// Path of the control socket.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join(format!("{}.sock", self.name))
+    }
+}
+
+impl Config {
+    /// The keys for OSPF over a tunnel, if there are any.
+    pub fn key_chain(&self, tunnel: &str) -> Option<KeyChain> {
+        let mine = |key: &&OspfKey| {
+            key.tunnels.is_empty() || key.tunnels.iter().any(|name| name == tunnel)
+        };
+        let keys: Vec<AuthKey> = self
+            .ospf_keys
+            .iter()
+            .filter(mine)
+            .map(|key| key.key.clone())
+            .collect();
+        (!keys.is_empty()).then_some(KeyChain { keys })
     }
 }
 

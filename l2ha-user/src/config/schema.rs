@@ -77,7 +77,7 @@ const fn optional(name: &'static str, example: &'static str, means: &'static str
 }
 
 /// Every table of the file.
-pub const TABLES: &[Table] = &[NODE, UNDERLAY, TUNNELS, OSPF, SERVICES];
+pub const TABLES: &[Table] = &[NODE, UNDERLAY, TUNNELS, OSPF, OSPF_KEYS, SERVICES];
 
 /// `[node]`.
 pub(super) const NODE: Table = Table {
@@ -142,6 +142,23 @@ pub(super) const OSPF: Table = Table {
         default("retransmit_interval", "5"),
         default("table", "254"),
         default("route_metric", "20"),
+    ],
+};
+
+/// `[[ospf_keys]]`.
+pub(super) const OSPF_KEYS: Table = Table {
+    name: "ospf_keys",
+    several: true,
+    keys: &[
+        required("id", "1"),
+        default("algorithm", "\"hmac-sha-256\""),
+        required("secret_file", "\"/etc/l2ha/ospf.key\""),
+        default("protocol_id", "\"network-order\""),
+        default("tunnels", "[]"),
+        optional("send_from", "\"2027-01-31T12:00:00Z\"", "always"),
+        optional("send_until", "\"2028-01-31T12:00:00Z\"", "for ever"),
+        optional("accept_from", "\"2027-01-31T11:00:00Z\"", "always"),
+        optional("accept_until", "\"2028-01-31T13:00:00Z\"", "for ever"),
     ],
 };
 

@@ -133,7 +133,7 @@ impl<'a> Section<'a> {
         good: Option<String>,
     ) {
         // A cookie in place of its file's name must not come to light.
-        let good = good.filter(|_| !name.ends_with("_cookie_file"));
+        let good = good.filter(|_| !name.ends_with("_file"));
         let good = good.unwrap_or_else(|| self.example(name).to_owned());
         let what = format!("must be {wanted}, not {}", kind(value));
         self.report

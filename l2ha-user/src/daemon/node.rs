@@ -382,6 +382,7 @@ impl Node {
                     link_local: up.link_local,
                     mtu: u16::try_from(up.mtu).unwrap_or(u16::MAX),
                     cost,
+                    keys: self.config.key_chain(&tunnel.name),
                     prefixes: up.prefixes.clone(),
                 }),
                 State::Failed(_) => None,
@@ -405,7 +406,11 @@ impl Node {
     /// Starts the routing thread if the configuration wants one.
     pub(super) fn start_routing(&mut self) -> Result<()> {
         self.routing = match &self.config.ospf {
-            Some(ospf) => Some(Routing::start(ospf.clone()).context("cannot start OSPF")?),
+            Some(ospf) => {
+                let node = &self.config.node;
+                let memory = node.run_dir.join(format!("{}.ospf.json", node.name));
+                Some(Routing::start(ospf.clone(), memory).context("cannot start OSPF")?)
+            }
             None => None,
         };
         Ok(())

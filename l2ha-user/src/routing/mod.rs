@@ -1,12 +1,14 @@
 //! The I/O around the OSPFv3 crate: a thread of its own with sockets, timers and kernel routes.
 
+mod epoch;
 mod kernel;
 mod socket;
 mod thread;
 
-use std::{net::Ipv6Addr, thread::JoinHandle};
+use std::{net::Ipv6Addr, path::PathBuf, thread::JoinHandle};
 
 use anyhow::{Context as _, Result};
+use ospfv3::KeyChain;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::kernel::remove_routes;
@@ -25,8 +27,21 @@ pub(crate) struct Interface {
     pub(crate) mtu: u16,
     /// Output cost.
     pub(crate) cost: u16,
+    /// Keys that packets are signed with.
+    pub(crate) keys: Option<KeyChain>,
     /// Global prefixes on the interface, advertised with its cost.
     pub(crate) prefixes: Vec<(Ipv6Addr, u8)>,
+}
+
+impl Interface {
+    /// Whether this can take the place of `other` without its adjacencies falling.
+    fn is_like(&self, other: &Self) -> bool {
+        let same_keys = Self {
+            keys: other.keys.clone(),
+            ..self.clone()
+        };
+        same_keys == *other
+    }
 }
 
 /// A host address to advertise, with the LA bit.
@@ -75,12 +90,13 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    /// Starts the thread.
+    /// Starts the thread; `memory` is the file that keeps what must outlive a crash.
     ///
     /// # Errors
     ///
     /// When its rtnetlink connection or the thread cannot be had.
-    pub(crate) fn start(config: Ospf) -> Result<Self> {
+    pub(crate) fn start(config: Ospf, memory: PathBuf) -> Result<Self> {
+        let epoch = epoch::next(&memory, epoch::wall_clock())?;
         let (requests, inbox) = mpsc::unbounded_channel();
         let (finish, finished) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -89,7 +105,7 @@ impl Routing {
         let thread = std::thread::Builder::new()
             .name("routing".into())
             .spawn(move || {
-                if let Err(error) = runtime.block_on(thread::run(config, inbox)) {
+                if let Err(error) = runtime.block_on(thread::run(config, epoch, inbox)) {
                     tracing::error!(error = format!("{error:#}"), "OSPF has stopped");
                 }
                 let _ = finish.send(());

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Desired, Interface, Request, View,
+    Desired, Interface, Request, View, epoch,
     kernel::Routes,
     socket::{OspfSocket, Received},
 };
@@ -87,14 +87,19 @@ struct Thread {
 }
 
 /// Runs until asked to stop.
-pub(super) async fn run(config: Ospf, mut inbox: mpsc::UnboundedReceiver<Request>) -> Result<()> {
+pub(super) async fn run(
+    config: Ospf,
+    epoch: u32,
+    mut inbox: mpsc::UnboundedReceiver<Request>,
+) -> Result<()> {
     let netlink = Netlink::open().context("cannot open rtnetlink")?;
     let keep = Duration::from_secs(u64::from(config.dead_interval)) + KEEP_EXTRA;
     let routes = Routes::adopt(netlink, config.table, config.route_metric, keep).await?;
+    let authentication_epoch = epoch;
     let epoch = Instant::now();
     let (packets, mut arrived) = mpsc::channel(QUEUE);
     let mut thread = Thread {
-        speaker: speaker(&config),
+        speaker: speaker(&config, authentication_epoch),
         config,
         epoch,
         ports: BTreeMap::new(),
@@ -147,10 +152,11 @@ fn forwards() -> bool {
         .is_ok_and(|value| value.trim() != "0")
 }
 
-fn speaker(config: &Ospf) -> Speaker {
+fn speaker(config: &Ospf, authentication_epoch: u32) -> Speaker {
     let speaker_config = ospfv3::Config {
         min_ls_interval: LSA_THROTTLE,
         spf_delay: SPF_DELAY,
+        authentication_epoch,
         ..ospfv3::Config::new(config.router_id)
     };
     let mut speaker = Speaker::new(speaker_config, Duration::ZERO);
@@ -230,10 +236,17 @@ impl Thread {
     fn sync(&mut self, desired: Desired) {
         let now = self.now();
         self.set_transit(forwards());
+        // Somebody may have set the clock.
+        self.speaker.set_wall_clock(now, epoch::wall_clock());
         let stale: Vec<u32> = self
             .ports
             .iter()
-            .filter(|(_, port)| !desired.interfaces.contains(&port.interface))
+            .filter(|(_, port)| {
+                !desired
+                    .interfaces
+                    .iter()
+                    .any(|new| new.is_like(&port.interface))
+            })
             .map(|(index, _)| *index)
             .collect();
         for index in stale {
@@ -241,8 +254,15 @@ impl Thread {
             self.speaker.remove_interface(now, index);
         }
         for interface in &desired.interfaces {
-            if !self.ports.contains_key(&interface.index) {
-                self.open(interface);
+            match self.ports.get_mut(&interface.index) {
+                None => self.open(interface),
+                Some(port) if port.interface.keys != interface.keys => {
+                    port.interface.keys.clone_from(&interface.keys);
+                    tracing::info!(interface = interface.name, "OSPF has new keys here");
+                    let config = self.interface_config(interface);
+                    self.speaker.add_interface(now, config);
+                }
+                Some(_) => {}
             }
         }
         if desired.services != self.desired.services {
@@ -290,35 +310,38 @@ impl Thread {
         };
         self.ports.insert(interface.index, port);
         let now = self.now();
-        self.speaker.add_interface(
-            now,
-            InterfaceConfig {
-                area: self.config.area,
-                mtu: interface.mtu,
-                cost: interface.cost,
-                hello_interval: self.config.hello_interval,
-                dead_interval: self.config.dead_interval,
-                retransmit_interval: self.config.retransmit_interval,
-                instance_id: self.config.instance_id,
-                prefixes: interface
-                    .prefixes
-                    .iter()
-                    .filter_map(|(address, length)| {
-                        Some(StubPrefix {
-                            prefix: Prefix::new(*address, *length)?,
-                            metric: interface.cost,
-                            local: false,
-                        })
+        let config = self.interface_config(interface);
+        self.speaker.add_interface(now, config);
+    }
+
+    fn interface_config(&self, interface: &Interface) -> InterfaceConfig {
+        InterfaceConfig {
+            area: self.config.area,
+            authentication: interface.keys.clone(),
+            mtu: interface.mtu,
+            cost: interface.cost,
+            hello_interval: self.config.hello_interval,
+            dead_interval: self.config.dead_interval,
+            retransmit_interval: self.config.retransmit_interval,
+            instance_id: self.config.instance_id,
+            prefixes: interface
+                .prefixes
+                .iter()
+                .filter_map(|(address, length)| {
+                    Some(StubPrefix {
+                        prefix: Prefix::new(*address, *length)?,
+                        metric: interface.cost,
+                        local: false,
                     })
-                    .collect(),
-                ..InterfaceConfig::new(
-                    &interface.name,
-                    interface.index,
-                    InterfaceKind::PointToPoint,
-                    interface.link_local,
-                )
-            },
-        );
+                })
+                .collect(),
+            ..InterfaceConfig::new(
+                &interface.name,
+                interface.index,
+                InterfaceKind::PointToPoint,
+                interface.link_local,
+            )
+        }
     }
 
     fn show(&mut self, view: View) -> serde_json::Value {
@@ -458,6 +481,14 @@ fn log(event: &Event) {
             mismatch,
         } => {
             tracing::debug!(interface, %source, ?reason, ?mismatch, "OSPF packet refused");
+        }
+        Event::LastKeyExpired { interface, sa_id } => {
+            tracing::warn!(
+                interface,
+                sa_id,
+                "the time of the last OSPF key is over; it is used on, because no key would be \
+                 worse. Add a key to [[ospf_keys]] here and at the neighbours"
+            );
         }
         Event::SelfOriginatedReceived { lsa, sequence } => {
             tracing::info!(

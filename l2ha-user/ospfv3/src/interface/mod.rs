@@ -6,6 +6,7 @@ mod fsm;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::auth::KeyChain;
 use crate::config::{InterfaceConfig, InterfaceKind, Time};
 use crate::lsdb::DbId;
 use crate::neighbor::{Neighbor, NeighborState, Neighbors};
@@ -39,6 +40,8 @@ pub(crate) struct Interface {
     pub(crate) ack_at: Option<Time>,
     /// LSAs to be flooded out of it when the present call ends.
     pub(crate) flood: BTreeSet<(DbId, LsaKey)>,
+    /// Whether packets are signed with a key whose time is over.
+    pub(crate) key_expired: bool,
 }
 
 impl Interface {
@@ -55,6 +58,7 @@ impl Interface {
             delayed_acks: BTreeMap::new(),
             ack_at: None,
             flood: BTreeSet::new(),
+            key_expired: false,
         }
     }
 
@@ -70,7 +74,9 @@ impl Interface {
 
     /// Bytes an OSPF body may have to go unfragmented.
     pub(crate) fn body_room(&self) -> usize {
-        usize::from(self.config.mtu).max(IPV6_MIN_MTU) - IPV6_HEADER_LEN - HEADER_LEN
+        let keys = self.config.authentication.as_ref();
+        let trailer = keys.map_or(0, KeyChain::overhead);
+        usize::from(self.config.mtu).max(IPV6_MIN_MTU) - IPV6_HEADER_LEN - HEADER_LEN - trailer
     }
 
     /// Where packets for one neighbour go.

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::config::Time;
-use crate::wire::{DatabaseDescription, DdFlags, LsaHeader, LsaKey, Options};
+use crate::wire::{DatabaseDescription, DdFlags, LsaHeader, LsaKey, Options, PacketType};
 
 pub(crate) use fsm::{NeighborEvent, transition};
 pub use fsm::{NeighborState, Reason};
@@ -47,6 +47,8 @@ pub(crate) struct Neighbor {
     /// When to look through `unacknowledged`; never later than its earliest entry.
     pub(crate) retransmit_at: Option<Time>,
     pub(crate) confirmation: Confirmation,
+    /// Last sequence number of authenticated packets of each type (RFC 7166 4.6).
+    pub(crate) sequences: BTreeMap<PacketType, u64>,
 }
 
 /// Whether a Full neighbour knows that we are adjacent, and so can send back what we send it.
@@ -106,6 +108,7 @@ impl Neighbor {
             unacknowledged: BTreeMap::new(),
             retransmit_at: None,
             confirmation: Confirmation::Awaited,
+            sequences: BTreeMap::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod acks;
 mod adjacency;
 mod aging;
+mod authenticate;
 mod confirm;
 mod describe;
 mod designated;
@@ -34,7 +35,7 @@ use crate::spf::{Route, Schedule};
 use crate::wire::{LsaKey, Prefix};
 
 use originate::Own;
-pub use views::{DatabaseView, InterfaceView, LsaView, NeighborView};
+pub use views::{AuthView, DatabaseView, InterfaceView, LsaView, NeighborView};
 
 /// A packet to send, hop limit 1 (RFC 5340 A.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,10 @@ pub struct Speaker {
     outbox: VecDeque<Transmit>,
     events: VecDeque<Event>,
     counters: Counters,
+    /// When we were told the time of day, and what it was.
+    wall: (Time, Duration),
+    /// Sequence number of the last packet signed.
+    sequence: u64,
     drained: bool,
     transit: bool,
     stopped: bool,
@@ -79,6 +84,7 @@ pub struct Speaker {
 impl Speaker {
     /// A router without interfaces.
     pub fn new(config: Config, now: Time) -> Self {
+        let sequence = u64::from(config.authentication_epoch) << 32;
         Self {
             config,
             clock: now,
@@ -92,6 +98,8 @@ impl Speaker {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
+            wall: (now, Duration::ZERO),
+            sequence,
             drained: false,
             transit: true,
             stopped: false,

@@ -23,7 +23,7 @@ impl Speaker {
     }
 
     /// Queues a packet.
-    pub(super) fn send(&mut self, id: u32, destination: Ipv6Addr, body: PacketBody) {
+    pub(super) fn send(&mut self, id: u32, destination: Ipv6Addr, mut body: PacketBody) {
         let Some(header) = self.packet_header(id) else {
             return;
         };
@@ -32,6 +32,7 @@ impl Speaker {
         };
         let source = interface.config.link_local;
         let packet_type = body.packet_type();
+        self.announce_trailer(id, &mut body);
         let bytes = Packet { header, body }.encode(source, destination);
         self.enqueue(id, source, destination, packet_type, bytes);
     }
@@ -42,10 +43,13 @@ impl Speaker {
         source: Ipv6Addr,
         destination: Ipv6Addr,
         packet_type: PacketType,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
     ) {
         if self.outbox.len() >= self.config.limits.packets {
             self.count(Refusal::OutputFull);
+            return;
+        }
+        if !self.sign(id, source, &mut bytes) {
             return;
         }
         self.counters.sent.add(packet_type);

@@ -46,9 +46,20 @@ impl Speaker {
         destination: Ipv6Addr,
         bytes: &[u8],
     ) {
-        let outcome = self
-            .check_packet(id, source, destination, bytes)
-            .and_then(|packet| self.dispatch(now, id, source, packet));
+        let outcome =
+            self.check_packet(id, source, destination, bytes)
+                .and_then(|(packet, sequence)| {
+                    let peer = Peer {
+                        interface: id,
+                        router_id: packet.header.router_id,
+                    };
+                    let kind = packet.body.packet_type();
+                    let outcome = self.dispatch(now, id, source, packet);
+                    if let Some(sequence) = sequence {
+                        self.remember_sequence(peer, kind, sequence);
+                    }
+                    outcome
+                });
         if let Err(Refused(reason, mismatch)) = outcome {
             self.refuse(id, source, reason, mismatch);
         }
@@ -60,7 +71,7 @@ impl Speaker {
         source: Ipv6Addr,
         destination: Ipv6Addr,
         bytes: &[u8],
-    ) -> Result<Packet, Refused> {
+    ) -> Result<(Packet, Option<u64>), Refused> {
         let interface = self.interfaces.get(&id).ok_or(Refusal::UnknownInterface)?;
         if !interface.speaks() {
             return Err(Refusal::InterfaceDown.into());
@@ -81,7 +92,7 @@ impl Speaker {
         if !for_us.contains(&destination) {
             return Err(Refusal::DestinationAddress.into());
         }
-        let packet = Packet::decode(bytes, source, destination).map_err(Refusal::from)?;
+        let (packet, sequence) = self.authenticate(id, source, destination, bytes)?;
         let header = packet.header;
         if header.area != config.area {
             let (ours, theirs) = (config.area.to_bits(), header.area.to_bits());
@@ -97,7 +108,7 @@ impl Speaker {
         if self.is_ours(header.router_id) {
             return Err(Refusal::DuplicateRouterId.into());
         }
-        Ok(packet)
+        Ok((packet, sequence))
     }
 
     fn dispatch(

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::Speaker;
+use crate::auth::{KeyChain, WallTime};
 use crate::config::{InterfaceKind, StubPrefix};
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
@@ -40,12 +41,25 @@ pub struct InterfaceView {
     pub designated_router: Option<Ipv4Addr>,
     /// Its Backup.
     pub backup_router: Option<Ipv4Addr>,
+    /// How its packets are signed, if they are.
+    pub authentication: Option<AuthView>,
     /// Prefixes advertised with it.
     pub prefixes: Vec<StubPrefix>,
     /// How many neighbours it has.
     pub neighbors: usize,
     /// How many of them are Full.
     pub adjacent: usize,
+}
+
+/// The keys of an interface, without their secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuthView {
+    /// SA ID of the key that signs; none if the time of no key has come.
+    pub send: Option<u16>,
+    /// Whether that key's time is over, and it is used for want of another.
+    pub expired: bool,
+    /// SA IDs of the keys that are accepted.
+    pub accept: Vec<u16>,
 }
 
 /// A neighbour.
@@ -110,6 +124,18 @@ pub struct DatabaseView {
     pub lsas: Vec<LsaView>,
 }
 
+impl AuthView {
+    fn new(chain: &KeyChain, wall: WallTime) -> Self {
+        let signer = chain.signer(wall);
+        let accepted = chain.keys.iter().filter(|key| chain.accepts(key, wall));
+        Self {
+            send: signer.map(|signer| signer.key.sa_id),
+            expired: signer.is_some_and(|signer| signer.expired),
+            accept: accepted.map(|key| key.sa_id).collect(),
+        }
+    }
+}
+
 /// Views are as of the latest `now` this speaker was told; call
 /// [`handle_timeout`](Speaker::handle_timeout) first for ages as of this moment.
 impl Speaker {
@@ -131,6 +157,11 @@ impl Speaker {
                 instance_id: interface.config.instance_id,
                 designated_router: interface.elected.dr,
                 backup_router: interface.elected.bdr,
+                authentication: interface
+                    .config
+                    .authentication
+                    .as_ref()
+                    .map(|chain| AuthView::new(chain, self.wall(self.clock))),
                 prefixes: interface.config.prefixes.clone(),
                 neighbors: interface.neighbors.len(),
                 adjacent: interface

@@ -14,6 +14,7 @@ mod packet;
 mod prefix;
 #[cfg(test)]
 mod proptests;
+mod trailer;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -31,6 +32,7 @@ pub use lsa::{
 pub use options::{Options, PrefixOptions};
 pub use packet::{HEADER_LEN, Header, Packet, PacketBody, PacketType};
 pub use prefix::{Prefix, PrefixEntry};
+pub use trailer::{Sections, TRAILER_FIXED_LEN, Trailer};
 
 /// AllSPFRouters, RFC 5340 A.1.
 pub const ALL_SPF_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 5);
@@ -64,6 +66,9 @@ pub enum DecodeError {
     /// Bytes after the end of what the packet describes.
     #[error("{0} trailing bytes")]
     TrailingBytes(usize),
+    /// An authentication type that does not exist (RFC 7166 4.1).
+    #[error("authentication type {0}")]
+    AuthenticationType(u16),
     /// The packet checksum over the pseudo-header is wrong.
     #[error("packet checksum")]
     Checksum,

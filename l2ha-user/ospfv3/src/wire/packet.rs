@@ -40,7 +40,7 @@ impl PacketType {
         }
     }
 
-    const fn from_code(code: u8) -> Decoded<Self> {
+    pub(crate) const fn from_code(code: u8) -> Decoded<Self> {
         Ok(match code {
             1 => Self::Hello,
             2 => Self::DatabaseDescription,
@@ -131,6 +131,16 @@ impl Packet {
 
     /// Reads the packet that came from `source` to `destination`.
     pub fn decode(bytes: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Decoded<Self> {
+        Self::decode_checked(bytes, Some((source, destination)))
+    }
+
+    /// Reads a packet whose authentication trailer has been verified and cut off. RFC 7166 4.2: its
+    /// checksum is not looked at.
+    pub fn decode_authenticated(bytes: &[u8]) -> Decoded<Self> {
+        Self::decode_checked(bytes, None)
+    }
+
+    fn decode_checked(bytes: &[u8], addresses: Option<(Ipv6Addr, Ipv6Addr)>) -> Decoded<Self> {
         let mut r = Reader::new(bytes);
         let version = r.u8()?;
         if version != 3 {
@@ -147,7 +157,9 @@ impl Packet {
         }
         let packet = bytes.get(..length).ok_or(wrong_length)?;
         // RFC 5340 A.3.1: the pseudo-header's length is that of the OSPF header.
-        if pseudo_header_checksum(source, destination, packet) != 0 {
+        if let Some((source, destination)) = addresses
+            && pseudo_header_checksum(source, destination, packet) != 0
+        {
             return Err(DecodeError::Checksum);
         }
         let header = Header {

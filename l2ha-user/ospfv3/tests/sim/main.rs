@@ -1,5 +1,6 @@
 //! Whole networks of speakers in virtual time.
 
+mod authentication;
 mod basics;
 mod broadcast;
 mod convergence;
