@@ -14,7 +14,7 @@ pub use self::{
 };
 
 /// How many sessions a node can have.
-pub const MAX_SESSIONS: u32 = 4096;
+pub const MAX_SESSIONS: u32 = 16384;
 /// How many virtual interface ends: two for each session.
 pub const MAX_INTERFACES: u32 = 2 * MAX_SESSIONS;
 /// How many endpoints: each session's own, and one without a port for its fragments.
