@@ -52,6 +52,8 @@ pub(super) struct Node {
     pub(super) underlay_problem: Option<String>,
     pub(super) attached: Option<Attached>,
     pub(super) tunnels: BTreeMap<String, State>,
+    /// The session ids to which the maps were last cut down.
+    pub(super) kept: Option<HashSet<u32>>,
     /// Names of the services whose address is on the loopback.
     pub(super) services: BTreeSet<String>,
 }
@@ -86,8 +88,9 @@ impl Node {
         }
         if let Some(underlay) = self.underlay {
             self.ensure_tunnels(underlay, &mut kernel).await;
-            if let Err(error) = self.ensure_attached(underlay).await {
-                self.underlay_problem(Some(format!("{error:#}")));
+            match self.ensure_attached(underlay).await {
+                Ok(()) => self.end_takeover(),
+                Err(error) => self.underlay_problem(Some(format!("{error:#}"))),
             }
         }
         if let Err(error) = self.ensure_services(&kernel).await {
@@ -249,6 +252,32 @@ impl Node {
         Ok(())
     }
 
+    /// Removes from the maps what an earlier daemon or configuration left there: after everything
+    /// else, when no packet needs it any more.
+    fn end_takeover(&mut self) {
+        let ids: HashSet<u32> = self
+            .config
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.session_id)
+            .collect();
+        if self.kept.as_ref() == Some(&ids) {
+            return;
+        }
+        match self.plane.keep_only(&ids) {
+            Ok(removed) => {
+                if removed > 0 {
+                    tracing::info!(removed, "sessions removed that are no longer configured");
+                }
+                self.kept = Some(ids);
+            }
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "cannot remove what is left of an earlier configuration"
+            ),
+        }
+    }
+
     /// Puts the services' addresses on the loopback.
     async fn ensure_services(&mut self, kernel: &Kernel) -> Result<()> {
         if self.config.services.is_empty() {
@@ -300,32 +329,14 @@ impl Node {
             .filter(|pair| !interfaces.contains(pair.visible.as_str()))
             .cloned()
             .collect();
-        let sessions: HashSet<u32> = self
+        // Sessions go at the end of the pass: one that moves to another id shall lose nothing.
+        let names: HashSet<&str> = self
             .config
             .tunnels
             .iter()
-            .map(|tunnel| tunnel.session_id)
+            .map(|tunnel| tunnel.name.as_str())
             .collect();
-        let names: HashSet<String> = self
-            .config
-            .tunnels
-            .iter()
-            .map(|tunnel| tunnel.name.clone())
-            .collect();
-        for (name, state) in &self.tunnels {
-            if let Some(session) = state.session()
-                && !(names.contains(name) && sessions.contains(&session.session_id))
-            {
-                self.plane
-                    .remove_session(session.session_id, session.visible_ifindex)?;
-            }
-        }
-        self.tunnels.retain(|name, state| {
-            names.contains(name)
-                && state
-                    .session()
-                    .is_none_or(|session| sessions.contains(&session.session_id))
-        });
+        self.tunnels.retain(|name, _| names.contains(name.as_str()));
         for pair in &pairs {
             self.repairs.found(
                 Kind::Leftover,

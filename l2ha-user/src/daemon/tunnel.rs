@@ -325,16 +325,6 @@ impl Node {
     }
 }
 
-impl State {
-    /// The session that the data plane has for the tunnel.
-    pub(super) fn session(&self) -> Option<&Session> {
-        match self {
-            Self::Up(up) => Some(&up.session),
-            Self::Failed(_) => None,
-        }
-    }
-}
-
 /// The names of a tunnel's veth pair.
 fn pair(tunnel: &Tunnel) -> MadePair {
     MadePair {
@@ -379,6 +369,10 @@ fn session(tunnel: &Tunnel, underlay: &Underlay, visible: &Link, hidden: &Link) 
         },
         send_cookie: dataplane::Cookie::new(tunnel.send_cookie.bytes()),
         receive_cookie: dataplane::Cookie::new(tunnel.receive_cookie.bytes()),
+        previous_cookie: tunnel
+            .previous_cookie
+            .as_ref()
+            .map(|cookie| dataplane::Cookie::new(cookie.bytes())),
         sublayer: match tunnel.sublayer {
             Sublayer::None => dataplane::Sublayer::None,
             Sublayer::Default => dataplane::Sublayer::Default,
