@@ -42,5 +42,6 @@ pub const PACKAGES: &[Package] = &[
         "busybox-static",
         "the virtual machine's small tools; ping on both sides",
     ),
+    package("iperf3", "TCP throughput in cargo xtask bench"),
     package("iputils-ping", "pings through the data plane's own tests"),
 ];

@@ -17,7 +17,7 @@ extern "C" fn interrupted(_signal: nix::libc::c_int) {
 /// # Errors
 ///
 /// When the kernel refuses, which it does not for these signals.
-pub(crate) fn catch() -> Result<()> {
+pub fn catch() -> Result<()> {
     let action = SigAction::new(
         SigHandler::Handler(interrupted),
         SaFlags::empty(),
@@ -31,6 +31,6 @@ pub(crate) fn catch() -> Result<()> {
 }
 
 /// Whether one of them has come.
-pub(crate) fn came() -> bool {
+pub fn came() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }

@@ -1,5 +1,6 @@
 //! Everything that is done with l2ha's source: `cargo xtask --help`.
 
+mod bench;
 mod cmd;
 mod deps;
 mod lint;
@@ -24,6 +25,8 @@ enum Task {
     Setup(setup::Options),
     /// Show the main job live in network namespaces; with --config, run the daemon on this host
     Run(run::Options),
+    /// Measure l2ha side by side with plain, VXLAN and the kernel's l2tp
+    Bench(bench::Options),
     /// Check formatting, lints, and the dependencies' licences and versions
     Lint(lint::Options),
     /// Run every test; install what they need
@@ -34,6 +37,7 @@ fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Setup(options) => setup::run(&options),
         Task::Run(options) => run::run(&options),
+        Task::Bench(options) => bench::bench(&options),
         Task::Lint(options) => lint::lint(&options),
         Task::Test(options) => test::test(&options),
     }

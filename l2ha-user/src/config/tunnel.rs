@@ -121,7 +121,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
 
     let whole = || {
         let (local, remote) = remote?;
-        let (send_cookie, receive_cookie, previous_cookie) = cookies?;
+        let (send_cookie, receive_cookie) = cookies?;
         let interface = interface?;
         Some(Tunnel {
             name: name?,
@@ -134,7 +134,6 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
             peer_session_id: peer_session_id?.value,
             send_cookie,
             receive_cookie,
-            previous_cookie,
             sublayer,
             mtu,
             addresses: addresses.iter().map(|found| found.value).collect(),
@@ -315,25 +314,13 @@ fn one_session_per_peer(
 }
 
 /// The cookies, the one to send first.
-fn cookies(
-    context: &Context<'_>,
-    section: &Section<'_>,
-) -> Option<(Cookie, Cookie, Option<Cookie>)> {
+fn cookies(context: &Context<'_>, section: &Section<'_>) -> Option<(Cookie, Cookie)> {
     let read = |key| match section.place_of(key) {
         Some(_) => cookie_file::read(section, key, context.folder).map(Some),
         None => Some(None),
     };
     let (send, receive) = (read("send_cookie_file"), read("receive_cookie_file"));
-    let previous = read("receive_cookie_previous_file");
-    let (send, receive, previous) = (send?, receive?, previous?);
-    if let (None, Some(previous)) = (&receive, &previous) {
-        section.report.error(
-            &previous.place,
-            "there is a former cookie but no present one".to_owned(),
-            "add `receive_cookie_file = \"FILE\"`, or remove this",
-        );
-        return None;
-    }
+    let (send, receive) = (send?, receive?);
     if let (Some(send), Some(receive)) = (&send, &receive)
         && send.value == receive.value
     {
@@ -351,8 +338,7 @@ fn cookies(
     }
     let cookie =
         |found: Option<Found<Cookie>>| found.map_or_else(Cookie::default, |found| found.value);
-    let previous = previous.map(|found| found.value);
-    Some((cookie(send), cookie(receive), previous))
+    Some((cookie(send), cookie(receive)))
 }
 
 fn addresses(section: &Section<'_>, taken: &mut Taken) -> Vec<Found<IpNet>> {

@@ -1,82 +1,46 @@
 //! One look at the kernel: interfaces and addresses at the same moment.
-//!
-//! A pass looks once and keeps what it changes up to date in here: asking the kernel for all it has
-//! once for each tunnel would take hours with thousands of them.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::netlink::{Address, Error, Link, Netlink};
 
-/// What the kernel had when it was asked, and what the pass has changed since.
+/// What the kernel had when it was asked.
 pub(super) struct Kernel {
-    links: HashMap<String, Link>,
-    addresses: HashMap<u32, Vec<Address>>,
+    links: Vec<Link>,
+    addresses: Vec<Address>,
 }
 
 impl Kernel {
     /// Asks the kernel.
     pub(super) async fn read(netlink: &Netlink) -> Result<Self, Error> {
-        let mut kernel = Self {
-            links: HashMap::new(),
-            addresses: HashMap::new(),
-        };
-        for link in netlink.links().await? {
-            kernel.links.insert(link.name.clone(), link);
-        }
-        for address in netlink.addresses().await? {
-            kernel.add_address(address);
-        }
-        Ok(kernel)
-    }
-
-    /// Asks again for these interfaces, which have just been made, changed or removed.
-    pub(super) async fn refresh(&mut self, netlink: &Netlink, names: &[&str]) -> Result<(), Error> {
-        for name in names {
-            if let Some(before) = self.links.remove(*name) {
-                let now = netlink.link(name).await?;
-                if now.as_ref().map(|now| now.index) != Some(before.index) {
-                    self.addresses.remove(&before.index);
-                }
-                self.links.extend(now.map(|now| (now.name.clone(), now)));
-            } else if let Some(now) = netlink.link(name).await? {
-                self.links.insert(now.name.clone(), now);
-            }
-        }
-        Ok(())
-    }
-
-    /// Records an address that has been put on an interface.
-    pub(super) fn add_address(&mut self, address: Address) {
-        self.addresses
-            .entry(address.interface)
-            .or_default()
-            .push(address);
+        Ok(Self {
+            links: netlink.links().await?,
+            addresses: netlink.addresses().await?,
+        })
     }
 
     /// The interface of this name.
     pub(super) fn link(&self, name: &str) -> Option<&Link> {
-        self.links.get(name)
+        self.links.iter().find(|link| link.name == name)
     }
 
     /// Whether an interface has an address.
     pub(super) fn has(&self, wanted: &Address) -> bool {
-        self.on(wanted.interface).contains(wanted)
+        self.addresses.contains(wanted)
     }
 
     /// Whether an interface has an address, whatever the length of its prefix.
     pub(super) fn holds(&self, interface: u32, address: IpAddr) -> bool {
-        self.on(interface)
+        self.addresses
             .iter()
-            .any(|held| held.address == address)
+            .any(|held| held.interface == interface && held.address == address)
     }
 
     /// The global IPv6 addresses of an interface, with their prefix lengths.
     pub(super) fn global_ipv6(&self, interface: u32) -> Vec<(Ipv6Addr, u8)> {
-        self.on(interface)
+        self.addresses
             .iter()
+            .filter(|held| held.interface == interface)
             .filter_map(|held| match held.address {
                 IpAddr::V6(address) if !address.is_unicast_link_local() => {
                     Some((address, held.prefix_len))
@@ -84,12 +48,5 @@ impl Kernel {
                 _ => None,
             })
             .collect()
-    }
-
-    fn on(&self, interface: u32) -> &[Address] {
-        self.addresses
-            .get(&interface)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
     }
 }

@@ -1,0 +1,319 @@
+//! Frames injected as a driver would: `BPF_PROG_TEST_RUN` with live frames runs a small XDP program
+//! that writes a frame and redirects it to an interface (kernel: net/bpf/test_run.c). And further
+//! entries for the map of a daemon under test.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::libc;
+
+/// Commands of bpf(2) (linux/bpf.h).
+const MAP_LOOKUP: u32 = 1;
+const MAP_UPDATE: u32 = 2;
+const PROG_LOAD: u32 = 5;
+const PROG_TEST_RUN: u32 = 10;
+const MAP_GET_NEXT_ID: u32 = 12;
+const MAP_GET_FD_BY_ID: u32 = 14;
+const OBJ_GET_INFO_BY_FD: u32 = 15;
+/// `BPF_PROG_TYPE_XDP`, and `BPF_F_TEST_XDP_LIVE_FRAMES`.
+const PROG_TYPE_XDP: u64 = 6;
+const LIVE_FRAMES: u64 = 1 << 1;
+/// Helpers `bpf_get_prandom_u32` and `bpf_redirect`.
+const PRANDOM: i32 = 7;
+const REDIRECT: i32 = 23;
+/// `struct bpf_map_info` up to its name, in bytes.
+const MAP_INFO: usize = 80;
+
+/// Which session ids the frames have: `count` of them from `base` on, at random.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    /// Where the id lies in the frame, in bytes.
+    pub offset: usize,
+    /// The first id.
+    pub base: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// One frame, ready to be sent again and again through an interface.
+#[derive(Debug)]
+pub struct Injector {
+    program: OwnedFd,
+    length: usize,
+}
+
+impl Injector {
+    /// Makes the program. The whole frame is written each time, because the kernel gives a page
+    /// back as the receiver has left it.
+    ///
+    /// # Errors
+    ///
+    /// When not root, or the kernel refuses the program.
+    pub fn new(frame: &[u8], ifindex: u32, spread: Option<Spread>) -> Result<Self> {
+        let code = program(frame, ifindex, spread)?;
+        let license = c"GPL";
+        let mut log = vec![0_u8; 64 * 1024];
+        let mut attributes = [0_u64; 16];
+        attributes[0] = PROG_TYPE_XDP | (u64::try_from(code.len())? << 32);
+        attributes[1] = code.as_ptr() as u64;
+        attributes[2] = license.as_ptr() as u64;
+        attributes[3] = 1 | (u64::try_from(log.len())? << 32);
+        attributes[4] = log.as_mut_ptr() as u64;
+        let program = bpf(PROG_LOAD, &mut attributes).with_context(|| {
+            let end = log.iter().position(|byte| *byte == 0).unwrap_or(0);
+            format!(
+                "the kernel refuses the injecting program: {}",
+                String::from_utf8_lossy(&log[..end])
+            )
+        })?;
+        // SAFETY: the kernel has just given this descriptor to us alone.
+        let program = unsafe { OwnedFd::from_raw_fd(program) };
+        Ok(Self {
+            program,
+            length: frame.len(),
+        })
+    }
+
+    /// Injects `count` frames on this CPU, in batches of 64 as a driver's NAPI would, and handles
+    /// each batch before the next. To be called in the namespace of the interface.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no live frames (before 5.18), or a signal came.
+    pub fn run(&self, count: u32) -> Result<()> {
+        let data = vec![0_u8; self.length];
+        let descriptor = u64::try_from(self.program.as_raw_fd())?;
+        let mut attributes = [0_u64; 16];
+        attributes[0] = descriptor;
+        attributes[1] = u64::try_from(data.len())?;
+        attributes[2] = data.as_ptr() as u64;
+        attributes[4] = u64::from(count);
+        attributes[8] = LIVE_FRAMES;
+        bpf(PROG_TEST_RUN, &mut attributes)
+            .map(drop)
+            .context("cannot inject live frames (they need Linux 5.18)")
+    }
+}
+
+/// Lets the kernel's own threads go before the calling thread from now on: where packets are left
+/// to `ksoftirqd`, injecting more of them must not keep it from its work.
+///
+/// # Errors
+///
+/// When the kernel refuses, which it does not.
+pub fn stand_back() -> Result<()> {
+    // SAFETY: no memory is involved; 0 is the calling thread.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+    ensure!(result == 0, "{}", io::Error::last_os_error());
+    Ok(())
+}
+
+/// One instruction (linux/bpf.h, `struct bpf_insn`).
+fn instruction(code: u8, registers: (u8, u8), offset: i16, value: i32) -> u64 {
+    let (to, from) = registers;
+    let mut bytes = [0; 8];
+    bytes[0] = code;
+    bytes[1] = to | (from << 4);
+    bytes[2..4].copy_from_slice(&offset.to_ne_bytes());
+    bytes[4..].copy_from_slice(&value.to_ne_bytes());
+    u64::from_ne_bytes(bytes)
+}
+
+fn program(frame: &[u8], ifindex: u32, spread: Option<Spread>) -> Result<Vec<u64>> {
+    ensure!(
+        (14..=256).contains(&frame.len()),
+        "a frame of {} bytes cannot be injected: 14 to 256",
+        frame.len()
+    );
+    let length = i32::try_from(frame.len())?;
+    // r6 = data, r3 = data_end: unless all of the frame is there, abort.
+    let mut code = vec![
+        instruction(0x61, (6, 1), 0, 0),
+        instruction(0x61, (3, 1), 4, 0),
+        instruction(0xbf, (4, 6), 0, 0),
+        instruction(0x07, (4, 0), 0, length),
+        instruction(0xb7, (0, 0), 0, 0),
+        instruction(0xbd, (4, 3), 1, 0),
+        instruction(0x95, (0, 0), 0, 0),
+    ];
+    let mut at = 0;
+    while at < frame.len() {
+        let rest = frame.len() - at;
+        let (size, store) = match rest {
+            8.. => (8, 0x7b),
+            4.. => (4, 0x63),
+            2.. => (2, 0x6b),
+            _ => (1, 0x73),
+        };
+        let mut bytes = [0; 8];
+        bytes[..size].copy_from_slice(&frame[at..at + size]);
+        let low = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let high = i32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        code.push(instruction(0x18, (5, 0), 0, low));
+        code.push(instruction(0, (0, 0), 0, high));
+        code.push(instruction(store, (6, 5), i16::try_from(at)?, 0));
+        at += size;
+    }
+    if let Some(spread) = spread {
+        ensure!(spread.offset + 4 <= frame.len() && spread.count > 0);
+        let base = i32::from_ne_bytes(spread.base.to_ne_bytes());
+        code.extend([
+            instruction(0x85, (0, 0), 0, PRANDOM),
+            // r0 %= count; r0 += base; as big-endian.
+            instruction(0x94, (0, 0), 0, i32::try_from(spread.count)?),
+            instruction(0x04, (0, 0), 0, base),
+            instruction(0xdc, (0, 0), 0, 32),
+            instruction(0x63, (6, 0), i16::try_from(spread.offset)?, 0),
+        ]);
+    }
+    code.extend([
+        instruction(0xb7, (1, 0), 0, i32::try_from(ifindex)?),
+        instruction(0xb7, (2, 0), 0, 0),
+        instruction(0x85, (0, 0), 0, REDIRECT),
+        instruction(0x95, (0, 0), 0, 0),
+    ]);
+    Ok(code)
+}
+
+/// Gives the entry of session `id` in the map `name` of a daemon to `count - 1` ids after it as
+/// well. The map is found by having that id, which must be unlike any other on the machine.
+///
+/// # Errors
+///
+/// When there is no such map, or it has not so much room.
+pub fn multiply_session(name: &str, id: u32, count: u32) -> Result<()> {
+    let (map, value_length) =
+        find_map(name, id)?.with_context(|| format!("no map {name} has session {id}"))?;
+    let mut value = vec![0_u8; value_length];
+    lookup(&map, id, &mut value)?
+        .then_some(())
+        .context("gone")?;
+    for number in 1..count {
+        let key = (id + number).to_be_bytes();
+        let mut attributes = [0_u64; 16];
+        attributes[0] = u64::try_from(map.as_raw_fd())?;
+        attributes[1] = key.as_ptr() as u64;
+        attributes[2] = value.as_ptr() as u64;
+        bpf(MAP_UPDATE, &mut attributes)
+            .with_context(|| format!("the map {name} takes {number} sessions, not {count}"))?;
+    }
+    Ok(())
+}
+
+/// The map of this name that has an entry for the session, and the length of its values.
+fn find_map(name: &str, id: u32) -> Result<Option<(OwnedFd, usize)>> {
+    let mut number = 0_u32;
+    loop {
+        let mut attributes = [0_u64; 16];
+        attributes[0] = u64::from(number);
+        match bpf(MAP_GET_NEXT_ID, &mut attributes) {
+            Ok(_) => number = u32::try_from(attributes[0] >> 32)?,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            Err(error) => return Err(error).context("cannot list the BPF maps"),
+        }
+        let mut attributes = [0_u64; 16];
+        attributes[0] = u64::from(number);
+        // It may have gone since.
+        let Ok(descriptor) = bpf(MAP_GET_FD_BY_ID, &mut attributes) else {
+            continue;
+        };
+        // SAFETY: the kernel has just given this descriptor to us alone.
+        let map = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let mut info = [0_u8; MAP_INFO];
+        let mut attributes = [0_u64; 16];
+        attributes[0] = u64::try_from(map.as_raw_fd())? | ((MAP_INFO as u64) << 32);
+        attributes[1] = info.as_mut_ptr() as u64;
+        bpf(OBJ_GET_INFO_BY_FD, &mut attributes).context("cannot look at a BPF map")?;
+        let word =
+            |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+        let named = &info[24..40];
+        let end = named.iter().position(|byte| *byte == 0).unwrap_or(16);
+        let (key, value) = (word(8), usize::try_from(word(12))?);
+        if named[..end] != *name.as_bytes() || key != 4 {
+            continue;
+        }
+        if lookup(&map, id, &mut vec![0; value])? {
+            return Ok(Some((map, value)));
+        }
+    }
+}
+
+/// Reads the entry of a session; false when there is none.
+fn lookup(map: &OwnedFd, id: u32, value: &mut [u8]) -> Result<bool> {
+    let key = id.to_be_bytes();
+    let mut attributes = [0_u64; 16];
+    attributes[0] = u64::try_from(map.as_raw_fd())?;
+    attributes[1] = key.as_ptr() as u64;
+    attributes[2] = value.as_mut_ptr() as u64;
+    match bpf(MAP_LOOKUP, &mut attributes) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => bail!("cannot read a BPF map: {error}"),
+    }
+}
+
+/// bpf(2). What the attributes point at must live through the call and be as long as they say.
+fn bpf(command: u32, attributes: &mut [u64; 16]) -> io::Result<i32> {
+    // SAFETY: every caller above lets the attributes point only at buffers it owns, with their true
+    // lengths, and the kernel keeps none of the pointers.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            attributes.as_mut_ptr(),
+            size_of_val(attributes),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(result).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_a_frame_is_written_once() -> Result<()> {
+        let frame: Vec<u8> = (1..=63).collect();
+        let code = program(&frame, 3, None)?;
+        let mut written = vec![0_u8; 63];
+        for pair in code[7..].windows(3) {
+            let [low, high, store] = pair else {
+                continue;
+            };
+            let (low, high, store) = (low.to_ne_bytes(), high.to_ne_bytes(), store.to_ne_bytes());
+            let size = match (low[0], store[0]) {
+                (0x18, 0x7b) => 8,
+                (0x18, 0x63) => 4,
+                (0x18, 0x6b) => 2,
+                (0x18, 0x73) => 1,
+                _ => continue,
+            };
+            let at = usize::from(u16::from_ne_bytes([store[2], store[3]]));
+            let value = [&low[4..], &high[4..]].concat();
+            for (to, from) in written[at..at + size].iter_mut().zip(value) {
+                assert_eq!(*to, 0);
+                *to = from;
+            }
+        }
+        assert_eq!(written, frame);
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_injected_is_refused() {
+        assert!(program(&[0; 13], 1, None).is_err());
+        assert!(program(&[0; 257], 1, None).is_err());
+        let spread = Spread {
+            offset: 11,
+            base: 1,
+            count: 1,
+        };
+        assert!(program(&[0; 14], 1, Some(spread)).is_err());
+    }
+}
