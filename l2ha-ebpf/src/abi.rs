@@ -4,6 +4,7 @@
 //! indices are in the machine's. No type has padding (`Pod` refuses to be derived otherwise).
 
 mod key;
+pub mod layout;
 mod session;
 
 use bytemuck::{Pod, Zeroable};
@@ -14,11 +15,14 @@ pub use self::{
 };
 
 /// How many sessions a node can have.
-pub const MAX_SESSIONS: u32 = 4096;
+pub const MAX_SESSIONS: u32 = 16384;
 /// How many virtual interface ends: two for each session.
 pub const MAX_INTERFACES: u32 = 2 * MAX_SESSIONS;
 /// How many endpoints: each session's own, and one without a port for its fragments.
 pub const MAX_ENDPOINTS: u32 = 2 * MAX_SESSIONS;
+
+/// How many reasons can be counted; more than there are, so that a new one changes no map.
+pub const MAX_REASONS: u32 = 128;
 
 /// What went through one session on one CPU. Bytes are those of the inner frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -32,4 +36,14 @@ pub struct Traffic {
     pub tx_packets: u64,
     /// Their bytes; headers that segmentation repeats are counted once.
     pub tx_bytes: u64,
+    /// The session's id, written by the daemon: the next one finds the counters by it.
+    pub session: u64,
 }
+
+layout::layout!(Traffic {
+    rx_packets,
+    rx_bytes,
+    tx_packets,
+    tx_bytes,
+    session,
+});

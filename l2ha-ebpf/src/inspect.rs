@@ -30,6 +30,8 @@ pub struct Delivery {
     pub visible_ifindex: u32,
     /// Index into the traffic counters.
     pub slot: u32,
+    /// Whether it carried the session's former cookie.
+    pub previous_cookie: bool,
 }
 
 /// Why a packet is not delivered.
@@ -144,7 +146,7 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
     if !session.is_remote_port(source_port) {
         return Err(Refusal::Drop(Reason::WrongSourcePort));
     }
-    let cookie_end = check_cookie(packet, body, outer.end, session)?;
+    let (cookie_end, previous_cookie) = check_cookie(packet, body, outer.end, session)?;
     let start = cookie_end + session.sublayer_length();
     if start + ETHERNET > outer.end {
         return Err(Refusal::Drop(Reason::ShortFrame));
@@ -155,6 +157,7 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
         hidden_ifindex: session.hidden_ifindex(),
         visible_ifindex: session.visible_ifindex(),
         slot: session.slot(),
+        previous_cookie,
     })
 }
 
@@ -234,33 +237,57 @@ fn is_ipv4_checksum_right(packet: Packet<'_>, header_end: usize) -> bool {
     wire::checksum_finish(sum) == 0
 }
 
-/// Compares the cookie at `start` and returns where it ends.
+/// Compares the cookie at `start`; returns where it ends, and whether it is the former one.
 #[inline(always)]
 fn check_cookie(
     packet: Packet<'_>,
     start: usize,
     packet_end: usize,
     session: &Receive,
-) -> Result<usize, Refusal> {
-    let end = start + session.cookie_length();
-    if end > packet_end {
-        return Err(Refusal::Drop(Reason::ShortHeader));
+) -> Result<(usize, bool), Refusal> {
+    let length = session.cookie_length();
+    let present = is_cookie(packet, start, packet_end, session.cookie(), length);
+    // No cookie is always there: a packet that carries the former one is told by that.
+    if length > 0 && present == Ok(true) {
+        return Ok((start + length, false));
     }
-    let short = Refusal::Drop(Reason::ShortHeader);
-    let right = match session.cookie_length() {
-        0 => true,
+    if let Some((previous, length)) = session.previous_cookie()
+        && is_cookie(packet, start, packet_end, previous, length) == Ok(true)
+    {
+        return Ok((start + length, true));
+    }
+    match present {
+        Ok(true) => Ok((start + length, false)),
+        Ok(false) => Err(Refusal::Drop(Reason::WrongCookie)),
+        Err(TooShort) => Err(Refusal::Drop(Reason::ShortHeader)),
+    }
+}
+
+/// The packet ends before the cookie does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TooShort;
+
+#[inline(always)]
+fn is_cookie(
+    packet: Packet<'_>,
+    start: usize,
+    packet_end: usize,
+    cookie: [u8; 8],
+    length: usize,
+) -> Result<bool, TooShort> {
+    if start + length > packet_end {
+        return Err(TooShort);
+    }
+    match length {
+        0 => Ok(true),
         4 => {
-            let cookie: &[u8; 4] = packet.read(start).ok_or(short)?;
-            u32::from_ne_bytes(*cookie) == session.cookie_start()
+            let there: &[u8; 4] = packet.read(start).ok_or(TooShort)?;
+            let [a, b, c, d, ..] = cookie;
+            Ok(u32::from_ne_bytes(*there) == u32::from_ne_bytes([a, b, c, d]))
         }
         _ => {
-            let cookie: &[u8; 8] = packet.read(start).ok_or(short)?;
-            u64::from_ne_bytes(*cookie) == session.cookie()
+            let there: &[u8; 8] = packet.read(start).ok_or(TooShort)?;
+            Ok(u64::from_ne_bytes(*there) == u64::from_ne_bytes(cookie))
         }
-    };
-    if right {
-        Ok(end)
-    } else {
-        Err(Refusal::Drop(Reason::WrongCookie))
     }
 }

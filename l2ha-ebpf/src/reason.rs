@@ -42,11 +42,13 @@ pub enum Reason {
     TooBig = 16,
     /// A frame at the hidden end that the encapsulating program did not send there.
     StrayFrame = 17,
+    /// Delivered although it carried the former cookie: the peer has not changed over yet.
+    PreviousCookieUsed = 18,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::PassedControl,
         Self::PassedFragment,
         Self::ShortHeader,
@@ -65,6 +67,7 @@ impl Reason {
         Self::GsoUnsupported,
         Self::TooBig,
         Self::StrayFrame,
+        Self::PreviousCookieUsed,
     ];
 
     /// How many there are.
@@ -99,6 +102,7 @@ impl Reason {
             Self::GsoUnsupported => "gso_unsupported",
             Self::TooBig => "too_big",
             Self::StrayFrame => "stray_frame",
+            Self::PreviousCookieUsed => "previous_cookie_used",
         }
     }
 
@@ -130,6 +134,9 @@ impl Reason {
                 "frame does not fit the underlay's MTU: lower the virtual interface's MTU"
             }
             Self::StrayFrame => "frame reached the hidden end without having been encapsulated",
+            Self::PreviousCookieUsed => {
+                "delivered, with the former cookie: the peer has not changed over yet"
+            }
         }
     }
 }
@@ -137,6 +144,35 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_only_appended() {
+        // The counters outlive the daemon: a number keeps its meaning from version to version.
+        let first = [
+            "passed_control",
+            "passed_fragment",
+            "short_header",
+            "bad_version",
+            "unknown_session",
+            "wrong_source_address",
+            "wrong_source_port",
+            "bad_ip_length",
+            "bad_ip_checksum",
+            "bad_udp_length",
+            "wrong_cookie",
+            "short_frame",
+            "decap_failed",
+            "unknown_interface",
+            "encap_failed",
+            "gso_unsupported",
+            "too_big",
+            "stray_frame",
+        ];
+        for (reason, name) in Reason::ALL.iter().zip(first) {
+            assert_eq!(reason.name(), name, "append new reasons at the end");
+        }
+        const { assert!(Reason::COUNT <= crate::abi::MAX_REASONS) };
+    }
 
     #[test]
     fn numbers_are_positions_and_names_are_unique() {

@@ -42,6 +42,7 @@ fn plan(v6: bool, udp: bool, sublayer: bool, cookie: &[u8], first: bool) -> Sess
         peer_session_id: 77,
         send_cookie: cookie,
         receive_cookie: cookie,
+        previous_cookie: None,
         sublayer,
         visible_ifindex: 3,
         hidden_ifindex: 4,
@@ -105,6 +106,7 @@ proptest! {
             hidden_ifindex: 4,
             visible_ifindex: 3,
             slot: 5,
+            previous_cookie: false,
         }));
     }
 

@@ -15,7 +15,7 @@ fn sample(folder: &Path) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let sample = fs::read_to_string(root.join("docs/l2ha.toml")).unwrap();
     for (index, name) in ["client", "server-2"].into_iter().enumerate() {
-        for (direction, digit) in [("receive", 1), ("send", 2)] {
+        for (direction, digit) in [("receive", 1), ("receive.old", 3), ("send", 2)] {
             let path: PathBuf = folder.join(format!("{name}.{direction}"));
             fs::write(&path, format!("{index}{digit}001122")).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

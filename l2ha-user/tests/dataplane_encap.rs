@@ -61,6 +61,7 @@ fn mirrored(form: &Form) -> Session {
         encapsulation,
         send_cookie: session.receive_cookie,
         receive_cookie: session.send_cookie,
+        previous_cookie: None,
         visible_ifindex: session.visible_ifindex + 1000,
         hidden_ifindex: session.hidden_ifindex + 1000,
         ..session

@@ -75,6 +75,8 @@ pub struct TunnelConfig {
     pub peer_session_id: u32,
     /// File of the cookie I expect.
     pub receive_cookie: Option<PathBuf>,
+    /// File of the cookie I expected before.
+    pub previous_cookie: Option<PathBuf>,
     /// File of the cookie I send.
     pub send_cookie: Option<PathBuf>,
     /// Whether the default L2-specific sublayer is used.
@@ -233,6 +235,9 @@ impl NodeConfig {
             if let Some(file) = &tunnel.receive_cookie {
                 writeln!(to, "receive_cookie_file = {file:?}")?;
             }
+            if let Some(file) = &tunnel.previous_cookie {
+                writeln!(to, "receive_cookie_previous_file = {file:?}")?;
+            }
             if let Some(file) = &tunnel.send_cookie {
                 writeln!(to, "send_cookie_file = {file:?}")?;
             }
@@ -308,6 +313,7 @@ pub fn join(a: &mut NodeConfig, b: &mut NodeConfig, link: Link) -> Result<()> {
             session_id,
             peer_session_id,
             receive_cookie: receive,
+            previous_cookie: None,
             send_cookie: send,
             sublayer: link.sublayer,
             addresses: Vec::new(),

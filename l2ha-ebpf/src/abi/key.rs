@@ -4,6 +4,8 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use bytemuck::{Pod, Zeroable};
 
+use super::layout::layout;
+
 /// An IPv4 address as the IPv6 address that stands for it (RFC 4291 2.5.5.2), or an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
@@ -102,6 +104,15 @@ impl Carrier {
 pub struct SessionId([u8; 4]);
 
 impl SessionId {
+    /// The number of its layout.
+    pub(crate) const LAYOUT: u32 = size_of::<Self>() as u32;
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        u32::from_be_bytes(self.0)
+    }
+
     /// From the bytes of a packet.
     #[inline(always)]
     #[must_use]
@@ -132,6 +143,13 @@ pub struct EndpointKey {
     carrier: Carrier,
     reserved: u8,
 }
+
+layout!(EndpointKey {
+    address,
+    port,
+    carrier,
+    reserved,
+});
 
 impl EndpointKey {
     /// An address with a port (big-endian; 0 over IP, and for fragments, which do not show it).

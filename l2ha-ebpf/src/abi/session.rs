@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Address, Carrier, EndpointKey};
+use super::{Address, Carrier, EndpointKey, layout::layout};
 use crate::outer::{Outer, OuterLength};
 
 /// What the daemon knows of a session when it fills [`Receive`] and [`Transmit`].
@@ -22,6 +22,9 @@ pub struct SessionPlan<'a> {
     pub send_cookie: &'a [u8],
     /// What this node expects: 0, 4 or 8 bytes.
     pub receive_cookie: &'a [u8],
+    /// What this node expected before and still accepts: 0, 4 or 8 bytes; `None` when it accepts
+    /// only the present one.
+    pub previous_cookie: Option<&'a [u8]>,
     /// Whether the default L2-specific sublayer is there.
     pub sublayer: bool,
     /// Index of the end that the user sees.
@@ -54,12 +57,33 @@ pub struct Receive {
     cookie_length: u8,
     sublayer_length: u8,
     carrier: Carrier,
-    reserved: u8,
+    previous_length: u8,
     hidden_ifindex: u32,
     visible_ifindex: u32,
     slot: u32,
     reserved_end: u32,
+    previous_cookie: [u8; 8],
 }
+
+layout!(Receive {
+    local,
+    remote,
+    cookie,
+    local_port,
+    remote_port,
+    cookie_length,
+    sublayer_length,
+    carrier,
+    previous_length,
+    hidden_ifindex,
+    visible_ifindex,
+    slot,
+    reserved_end,
+    previous_cookie,
+});
+
+/// A `previous_length` that says: there is no former cookie.
+const NO_PREVIOUS: u8 = u8::MAX;
 
 impl Receive {
     /// Fills the value; `None` when a cookie is not 0, 4 or 8 bytes long or the addresses are of
@@ -70,6 +94,10 @@ impl Receive {
             return None;
         }
         let (local_port, remote_port) = plan.ports.unwrap_or_default();
+        let (previous_cookie, previous_length) = match plan.previous_cookie {
+            Some(bytes) => cookie(bytes)?,
+            None => ([0; 8], NO_PREVIOUS),
+        };
         let (cookie, cookie_length) = cookie(plan.receive_cookie)?;
         Some(Self {
             local: plan.local.into(),
@@ -80,11 +108,12 @@ impl Receive {
             cookie_length,
             sublayer_length: if plan.sublayer { 4 } else { 0 },
             carrier: plan.carrier(),
-            reserved: 0,
+            previous_length,
             hidden_ifindex: plan.hidden_ifindex,
             visible_ifindex: plan.visible_ifindex,
             slot: plan.slot,
             reserved_end: 0,
+            previous_cookie,
         })
     }
 
@@ -118,19 +147,21 @@ impl Receive {
         self.cookie_length as usize
     }
 
-    /// The cookie's first half.
+    /// The cookie; of its 8 bytes, as many as it is long count.
     #[inline(always)]
     #[must_use]
-    pub const fn cookie_start(&self) -> u32 {
-        let [a, b, c, d, ..] = self.cookie;
-        u32::from_ne_bytes([a, b, c, d])
+    pub const fn cookie(&self) -> [u8; 8] {
+        self.cookie
     }
 
-    /// The whole cookie of 8 bytes.
+    /// The former cookie that is still accepted, with its length in bytes.
     #[inline(always)]
     #[must_use]
-    pub const fn cookie(&self) -> u64 {
-        u64::from_ne_bytes(self.cookie)
+    pub const fn previous_cookie(&self) -> Option<([u8; 8], usize)> {
+        if self.previous_length == NO_PREVIOUS {
+            return None;
+        }
+        Some((self.previous_cookie, self.previous_length as usize))
     }
 
     /// Length of the L2-specific sublayer in bytes: 0 or 4.
@@ -172,6 +203,14 @@ pub struct Transmit {
     underlay_ifindex: u32,
     slot: u32,
 }
+
+layout!(Transmit {
+    outer,
+    carrier,
+    outer_length,
+    underlay_ifindex,
+    slot,
+});
 
 impl Transmit {
     /// Fills the value; `None` under the conditions of [`Receive::new`].
@@ -248,6 +287,7 @@ mod tests {
             peer_session_id: 1,
             send_cookie: &[],
             receive_cookie: &[1, 2, 3],
+            previous_cookie: None,
             sublayer: false,
             visible_ifindex: 1,
             hidden_ifindex: 2,

@@ -13,7 +13,7 @@ use l2ha_ebpf::{
 };
 
 use super::{
-    maps::{Maps, count_received},
+    maps::{Maps, count, count_received},
     skb::Skb as _,
 };
 
@@ -38,6 +38,9 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
     // SAFETY: the context's own bounds, read after the last helper that could move them.
     let packet = unsafe { Packet::new(ctx.data(), ctx.data_end(), length) };
     let delivery = inspect(packet, &Maps)?;
+    if delivery.previous_cookie {
+        count(Reason::PreviousCookieUsed);
+    }
     let packets = ctx.wire_packets();
     strip(ctx, &delivery).map_err(|()| Refusal::Drop(Reason::DecapFailed))?;
 

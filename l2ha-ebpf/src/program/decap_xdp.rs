@@ -13,7 +13,7 @@ use l2ha_ebpf::{
 
 use super::{
     hand_on,
-    maps::{Maps, count_received},
+    maps::{Maps, count, count_received},
 };
 
 /// Strips the outer headers and hands the frame on to the virtual interface.
@@ -24,6 +24,9 @@ pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, Refusal> {
     // SAFETY: the context's own bounds.
     let packet = unsafe { Packet::new(start, end, length) };
     let delivery = inspect(packet, &Maps)?;
+    if delivery.previous_cookie {
+        count(Reason::PreviousCookieUsed);
+    }
 
     let failed = Refusal::Drop(Reason::DecapFailed);
     let padding = length - delivery.end;

@@ -6,8 +6,8 @@ use aya_ebpf::{
 };
 use l2ha_ebpf::{
     abi::{
-        EndpointKey, MAX_ENDPOINTS, MAX_INTERFACES, MAX_SESSIONS, Receive, SessionId, Traffic,
-        Transmit,
+        EndpointKey, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS, MAX_SESSIONS, Receive, SessionId,
+        Traffic, Transmit,
     },
     inspect::Tables,
     reason::Reason,
@@ -27,7 +27,7 @@ static INTERFACES: HashMap<u32, Transmit> = HashMap::with_max_entries(MAX_INTERF
 
 /// Packets by [`Reason`].
 #[map]
-static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNT, 0);
+static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_REASONS, 0);
 
 /// Traffic by the session's slot.
 #[map]

@@ -121,6 +121,8 @@ pub struct Tunnel {
     pub send_cookie: Cookie,
     /// Cookie expected in packets from the peer.
     pub receive_cookie: Cookie,
+    /// Former cookie of the peer's packets that is accepted as well, while cookies are rotated.
+    pub previous_cookie: Option<Cookie>,
     /// L2-specific sublayer, in both directions.
     pub sublayer: Sublayer,
     /// MTU of the virtual interface in bytes; computed from the underlay's when absent.

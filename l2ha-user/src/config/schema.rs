@@ -119,6 +119,11 @@ pub(super) const TUNNELS: Table = Table {
             "\"/etc/l2ha/client.receive\"",
             "no cookie",
         ),
+        optional(
+            "receive_cookie_previous_file",
+            "\"/etc/l2ha/client.receive.old\"",
+            "only the present cookie",
+        ),
         optional("send_cookie_file", "\"/etc/l2ha/client.send\"", "no cookie"),
         default("sublayer", "\"none\""),
         optional("mtu", "1442", "what the underlay's MTU leaves"),

@@ -121,7 +121,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
 
     let whole = || {
         let (local, remote) = remote?;
-        let (send_cookie, receive_cookie) = cookies?;
+        let (send_cookie, receive_cookie, previous_cookie) = cookies?;
         let interface = interface?;
         Some(Tunnel {
             name: name?,
@@ -134,6 +134,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
             peer_session_id: peer_session_id?.value,
             send_cookie,
             receive_cookie,
+            previous_cookie,
             sublayer,
             mtu,
             addresses: addresses.iter().map(|found| found.value).collect(),
@@ -314,13 +315,25 @@ fn one_session_per_peer(
 }
 
 /// The cookies, the one to send first.
-fn cookies(context: &Context<'_>, section: &Section<'_>) -> Option<(Cookie, Cookie)> {
+fn cookies(
+    context: &Context<'_>,
+    section: &Section<'_>,
+) -> Option<(Cookie, Cookie, Option<Cookie>)> {
     let read = |key| match section.place_of(key) {
         Some(_) => cookie_file::read(section, key, context.folder).map(Some),
         None => Some(None),
     };
     let (send, receive) = (read("send_cookie_file"), read("receive_cookie_file"));
-    let (send, receive) = (send?, receive?);
+    let previous = read("receive_cookie_previous_file");
+    let (send, receive, previous) = (send?, receive?, previous?);
+    if let (None, Some(previous)) = (&receive, &previous) {
+        section.report.error(
+            &previous.place,
+            "there is a former cookie but no present one".to_owned(),
+            "add `receive_cookie_file = \"FILE\"`, or remove this",
+        );
+        return None;
+    }
     if let (Some(send), Some(receive)) = (&send, &receive)
         && send.value == receive.value
     {
@@ -338,7 +351,8 @@ fn cookies(context: &Context<'_>, section: &Section<'_>) -> Option<(Cookie, Cook
     }
     let cookie =
         |found: Option<Found<Cookie>>| found.map_or_else(Cookie::default, |found| found.value);
-    Some((cookie(send), cookie(receive)))
+    let previous = previous.map(|found| found.value);
+    Some((cookie(send), cookie(receive), previous))
 }
 
 fn addresses(section: &Section<'_>, taken: &mut Taken) -> Vec<Found<IpNet>> {

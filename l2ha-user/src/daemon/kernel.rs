@@ -1,46 +1,82 @@
 //! One look at the kernel: interfaces and addresses at the same moment.
+//!
+//! A pass looks once and keeps what it changes up to date in here: asking the kernel for all it has
+//! once for each tunnel would take hours with thousands of them.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use crate::netlink::{Address, Error, Link, Netlink};
 
-/// What the kernel had when it was asked.
+/// What the kernel had when it was asked, and what the pass has changed since.
 pub(super) struct Kernel {
-    links: Vec<Link>,
-    addresses: Vec<Address>,
+    links: HashMap<String, Link>,
+    addresses: HashMap<u32, Vec<Address>>,
 }
 
 impl Kernel {
     /// Asks the kernel.
     pub(super) async fn read(netlink: &Netlink) -> Result<Self, Error> {
-        Ok(Self {
-            links: netlink.links().await?,
-            addresses: netlink.addresses().await?,
-        })
+        let mut kernel = Self {
+            links: HashMap::new(),
+            addresses: HashMap::new(),
+        };
+        for link in netlink.links().await? {
+            kernel.links.insert(link.name.clone(), link);
+        }
+        for address in netlink.addresses().await? {
+            kernel.add_address(address);
+        }
+        Ok(kernel)
+    }
+
+    /// Asks again for these interfaces, which have just been made, changed or removed.
+    pub(super) async fn refresh(&mut self, netlink: &Netlink, names: &[&str]) -> Result<(), Error> {
+        for name in names {
+            if let Some(before) = self.links.remove(*name) {
+                let now = netlink.link(name).await?;
+                if now.as_ref().map(|now| now.index) != Some(before.index) {
+                    self.addresses.remove(&before.index);
+                }
+                self.links.extend(now.map(|now| (now.name.clone(), now)));
+            } else if let Some(now) = netlink.link(name).await? {
+                self.links.insert(now.name.clone(), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records an address that has been put on an interface.
+    pub(super) fn add_address(&mut self, address: Address) {
+        self.addresses
+            .entry(address.interface)
+            .or_default()
+            .push(address);
     }
 
     /// The interface of this name.
     pub(super) fn link(&self, name: &str) -> Option<&Link> {
-        self.links.iter().find(|link| link.name == name)
+        self.links.get(name)
     }
 
     /// Whether an interface has an address.
     pub(super) fn has(&self, wanted: &Address) -> bool {
-        self.addresses.contains(wanted)
+        self.on(wanted.interface).contains(wanted)
     }
 
     /// Whether an interface has an address, whatever the length of its prefix.
     pub(super) fn holds(&self, interface: u32, address: IpAddr) -> bool {
-        self.addresses
+        self.on(interface)
             .iter()
-            .any(|held| held.interface == interface && held.address == address)
+            .any(|held| held.address == address)
     }
 
     /// The global IPv6 addresses of an interface, with their prefix lengths.
     pub(super) fn global_ipv6(&self, interface: u32) -> Vec<(Ipv6Addr, u8)> {
-        self.addresses
+        self.on(interface)
             .iter()
-            .filter(|held| held.interface == interface)
             .filter_map(|held| match held.address {
                 IpAddr::V6(address) if !address.is_unicast_link_local() => {
                     Some((address, held.prefix_len))
@@ -48,5 +84,12 @@ impl Kernel {
                 _ => None,
             })
             .collect()
+    }
+
+    fn on(&self, interface: u32) -> &[Address] {
+        self.addresses
+            .get(&interface)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 }

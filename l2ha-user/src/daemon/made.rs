@@ -92,6 +92,26 @@ impl Made {
         Ok(())
     }
 
+    /// Writes pairs and addresses down that are about to be made, all of a pass at once: writing the
+    /// whole list for each of them would take hours with thousands.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub(super) fn add(&mut self, pairs: Vec<MadePair>, addresses: Vec<MadeAddress>) -> Result<()> {
+        let known = pairs.iter().all(|pair| self.list.pairs.contains(pair))
+            && addresses
+                .iter()
+                .all(|address| self.list.addresses.contains(address));
+        if known {
+            return Ok(());
+        }
+        self.update(|list| {
+            list.pairs.extend(pairs);
+            list.addresses.extend(addresses);
+        })
+    }
+
     /// Removes the file: nothing is left.
     pub(super) fn forget(self) {
         if let Err(error) = fs::remove_file(&self.path)
@@ -105,7 +125,7 @@ impl Made {
 /// Replaces the file in one step, so that a crash leaves the old or the new one.
 fn write(path: &Path, list: &List) -> Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec_pretty(list)?)?;
+    fs::write(&new, serde_json::to_vec(list)?)?;
     fs::rename(&new, path)?;
     Ok(())
 }

@@ -134,6 +134,7 @@ async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<N
         underlay_problem: None,
         attached: None,
         tunnels: BTreeMap::new(),
+        kept: None,
         services: BTreeSet::new(),
     };
     node.start_routing()?;

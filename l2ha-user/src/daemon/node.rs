@@ -1,7 +1,7 @@
 //! The node as a whole: brings the kernel to what the configuration says, and keeps it there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
     path::PathBuf,
     time::Instant,
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use super::{
     hold::{Held, Holder},
     kernel::Kernel,
-    made::{Made, MadeRoutes},
+    made::{Made, MadeAddress, MadePair, MadeRoutes},
     repair::{Kind, Repairs},
     tunnel::{self, State},
 };
@@ -52,6 +52,8 @@ pub(super) struct Node {
     pub(super) underlay_problem: Option<String>,
     pub(super) attached: Option<Attached>,
     pub(super) tunnels: BTreeMap<String, State>,
+    /// The session ids to which the maps were last cut down.
+    pub(super) kept: Option<HashSet<u32>>,
     /// Names of the services whose address is on the loopback.
     pub(super) services: BTreeSet<String>,
 }
@@ -71,24 +73,32 @@ impl Node {
                 "cannot hold the underlay's ports"
             );
         }
-        match self.look_at_underlay().await {
-            Ok(()) => {}
-            Err(error) => self.underlay_problem(Some(format!("{error:#}"))),
+        match Kernel::read(&self.netlink).await {
+            Ok(kernel) => self.put_right(kernel).await,
+            Err(error) => tracing::error!(%error, "cannot look at the kernel; trying again"),
+        }
+        self.tell_routing();
+        self.repairs.start();
+    }
+
+    /// The part of a pass that works from one look at the kernel.
+    async fn put_right(&mut self, mut kernel: Kernel) {
+        if let Err(error) = self.look_at_underlay(&kernel).await {
+            self.underlay_problem(Some(format!("{error:#}")));
         }
         if let Some(underlay) = self.underlay {
-            self.ensure_tunnels(underlay).await;
-            if let Err(error) = self.ensure_attached(underlay).await {
-                self.underlay_problem(Some(format!("{error:#}")));
+            self.ensure_tunnels(underlay, &mut kernel).await;
+            match self.ensure_attached(underlay).await {
+                Ok(()) => self.end_takeover(),
+                Err(error) => self.underlay_problem(Some(format!("{error:#}"))),
             }
         }
-        if let Err(error) = self.ensure_services().await {
+        if let Err(error) = self.ensure_services(&kernel).await {
             tracing::error!(
                 error = format!("{error:#}"),
                 "cannot put the services' addresses in place"
             );
         }
-        self.tell_routing();
-        self.repairs.start();
     }
 
     /// Whether the program that was attached to the underlay still is. Cheap enough to be asked
@@ -98,8 +108,7 @@ impl Node {
     }
 
     /// Finds the underlay and says what is wrong with it.
-    async fn look_at_underlay(&mut self) -> Result<()> {
-        let kernel = Kernel::read(&self.netlink).await?;
+    async fn look_at_underlay(&mut self, kernel: &Kernel) -> Result<()> {
         let wanted = &self.config.underlay;
         let Some(link) = kernel.link(&wanted.interface) else {
             self.underlay = None;
@@ -151,9 +160,16 @@ impl Node {
         self.underlay_problem = problem;
     }
 
-    async fn ensure_tunnels(&mut self, underlay: Underlay) {
+    async fn ensure_tunnels(&mut self, underlay: Underlay, kernel: &mut Kernel) {
+        if let Err(error) = self.write_down(kernel) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot write down what is about to be made"
+            );
+            return;
+        }
         for tunnel in self.config.tunnels.clone() {
-            let state = match self.ensure_tunnel(&tunnel, &underlay).await {
+            let state = match self.ensure_tunnel(&tunnel, &underlay, kernel).await {
                 Ok(up) => State::Up(Box::new(up)),
                 Err(error) => State::Failed(format!("{error:#}")),
             };
@@ -236,13 +252,38 @@ impl Node {
         Ok(())
     }
 
+    /// Removes from the maps what an earlier daemon or configuration left there: after everything
+    /// else, when no packet needs it any more.
+    fn end_takeover(&mut self) {
+        let ids: HashSet<u32> = self
+            .config
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.session_id)
+            .collect();
+        if self.kept.as_ref() == Some(&ids) {
+            return;
+        }
+        match self.plane.keep_only(&ids) {
+            Ok(removed) => {
+                if removed > 0 {
+                    tracing::info!(removed, "sessions removed that are no longer configured");
+                }
+                self.kept = Some(ids);
+            }
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "cannot remove what is left of an earlier configuration"
+            ),
+        }
+    }
+
     /// Puts the services' addresses on the loopback.
-    async fn ensure_services(&mut self) -> Result<()> {
+    async fn ensure_services(&mut self, kernel: &Kernel) -> Result<()> {
         if self.config.services.is_empty() {
             self.services.clear();
             return Ok(());
         }
-        let kernel = Kernel::read(&self.netlink).await?;
         let loopback = kernel
             .link("lo")
             .context("this namespace has no interface lo")?;
@@ -276,61 +317,51 @@ impl Node {
     /// Removes what was made for an earlier configuration.
     async fn remove_leftovers(&mut self) -> Result<()> {
         let list = self.made.list.clone();
-        let wanted = |name: &str| {
-            self.config
-                .tunnels
-                .iter()
-                .any(|tunnel| tunnel.interface == name)
-        };
-        let pairs: Vec<_> = list
+        let interfaces: HashSet<&str> = self
+            .config
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.interface.as_str())
+            .collect();
+        let pairs: Vec<MadePair> = list
             .pairs
             .iter()
-            .filter(|pair| !wanted(&pair.visible))
+            .filter(|pair| !interfaces.contains(pair.visible.as_str()))
+            .cloned()
             .collect();
-        let sessions: Vec<u32> = self
+        // Sessions go at the end of the pass: one that moves to another id shall lose nothing.
+        let names: HashSet<&str> = self
             .config
             .tunnels
             .iter()
-            .map(|tunnel| tunnel.session_id)
+            .map(|tunnel| tunnel.name.as_str())
             .collect();
-        let names: Vec<String> = self
-            .config
-            .tunnels
-            .iter()
-            .map(|tunnel| tunnel.name.clone())
-            .collect();
-        for (name, state) in &self.tunnels {
-            if let Some(session) = state.session()
-                && !(names.contains(name) && sessions.contains(&session.session_id))
-            {
-                self.plane
-                    .remove_session(session.session_id, session.visible_ifindex)?;
-            }
-        }
-        self.tunnels.retain(|name, state| {
-            names.contains(name)
-                && state
-                    .session()
-                    .is_none_or(|session| sessions.contains(&session.session_id))
-        });
-        for pair in pairs {
+        self.tunnels.retain(|name, _| names.contains(name.as_str()));
+        for pair in &pairs {
             self.repairs.found(
                 Kind::Leftover,
                 &pair.visible,
                 "virtual interface is no longer configured, removing it",
             );
-            self.remove_pair(pair).await?;
         }
-        for address in list.addresses {
-            if !service::is_wanted(&self.config, &address) {
-                self.repairs.found(
-                    Kind::Leftover,
-                    &address.interface,
-                    &format!("{} is no longer configured, removing it", address.address),
-                );
-                self.remove_address(&address).await?;
-            }
+        self.remove_pairs(&pairs).await?;
+        let wanted = service::Wanted::of(&self.config);
+        let addresses: Vec<MadeAddress> = self
+            .made
+            .list
+            .addresses
+            .iter()
+            .filter(|address| !wanted.has(address))
+            .cloned()
+            .collect();
+        for address in &addresses {
+            self.repairs.found(
+                Kind::Leftover,
+                &address.interface,
+                &format!("{} is no longer configured, removing it", address.address),
+            );
         }
+        self.remove_addresses(&addresses).await?;
         let routes = self.config.ospf.as_ref().map(|ospf| MadeRoutes {
             table: ospf.table,
             priority: ospf.route_metric,
@@ -351,20 +382,27 @@ impl Node {
         Ok(())
     }
 
-    /// Takes an address away that the daemon had put on an interface.
-    async fn remove_address(&mut self, made: &super::made::MadeAddress) -> Result<()> {
+    /// Takes addresses away that the daemon had put on interfaces.
+    async fn remove_addresses(&mut self, addresses: &[MadeAddress]) -> Result<()> {
+        if addresses.is_empty() {
+            return Ok(());
+        }
         let kernel = Kernel::read(&self.netlink).await?;
-        if let Some(link) = kernel.link(&made.interface) {
-            self.netlink
-                .delete_address(&Address {
-                    interface: link.index,
-                    address: made.address,
-                    prefix_len: made.prefix_len,
-                })
-                .await?;
+        for made in addresses {
+            if let Some(link) = kernel.link(&made.interface) {
+                self.netlink
+                    .delete_address(&Address {
+                        interface: link.index,
+                        address: made.address,
+                        prefix_len: made.prefix_len,
+                    })
+                    .await?;
+            }
         }
         self.made.update(|list| {
-            list.addresses.remove(made);
+            for made in addresses {
+                list.addresses.remove(made);
+            }
         })
     }
 
@@ -446,17 +484,15 @@ impl Node {
             routing.stop().await;
         }
         let list = self.made.list.clone();
-        for address in &list.addresses {
-            self.remove_address(address).await?;
-        }
+        let addresses: Vec<MadeAddress> = list.addresses.iter().cloned().collect();
+        self.remove_addresses(&addresses).await?;
         self.plane.unload().context("cannot remove the programs")?;
         let kernel = Kernel::read(&self.netlink).await?;
         for link in list.clsact.iter().filter_map(|name| kernel.link(name)) {
             self.netlink.remove_unused_clsact(link.index).await?;
         }
-        for pair in &list.pairs {
-            self.remove_pair(pair).await?;
-        }
+        let pairs: Vec<MadePair> = list.pairs.iter().cloned().collect();
+        self.remove_pairs(&pairs).await?;
         self.made.forget();
         Ok(())
     }

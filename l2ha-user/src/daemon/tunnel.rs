@@ -1,6 +1,9 @@
 //! One tunnel: its veth pair, its addresses and offloads, its session and its tc programs.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -57,17 +60,18 @@ impl Node {
         &mut self,
         tunnel: &Tunnel,
         underlay: &Underlay,
+        kernel: &mut Kernel,
     ) -> Result<Up> {
         let mac = identity::mac(&self.config.node.name, &tunnel.name);
-        let (visible, hidden) = self.ensure_pair(tunnel, mac).await?;
+        let (visible, hidden) = self.ensure_pair(tunnel, mac, kernel).await?;
         let mtu = u32::from(tunnel.mtu_for(u16::try_from(underlay.mtu).unwrap_or(u16::MAX)));
         self.ensure_settings(tunnel, &visible, &hidden, mac, mtu)
             .await?;
         let link_local = identity::link_local(mac);
-        self.ensure_addresses(tunnel, &visible, link_local).await?;
+        self.ensure_addresses(tunnel, &visible, link_local, kernel)
+            .await?;
         let session = self.ensure_session(tunnel, underlay, &visible, &hidden)?;
         self.ensure_programs(tunnel, &visible, &hidden)?;
-        let kernel = Kernel::read(&self.netlink).await?;
         Ok(Up {
             interface: visible.index,
             mtu,
@@ -78,16 +82,15 @@ impl Node {
     }
 
     /// Finds the veth pair, or makes it.
-    async fn ensure_pair(&mut self, tunnel: &Tunnel, mac: [u8; 6]) -> Result<(Link, Link)> {
-        let pair = MadePair {
-            visible: tunnel.interface.clone(),
-            hidden: tunnel.hidden.clone(),
-        };
-        let kernel = Kernel::read(&self.netlink).await?;
-        if let Some(ends) = ends(&kernel, &pair) {
-            self.made.update(|list| {
-                list.pairs.insert(pair);
-            })?;
+    async fn ensure_pair(
+        &mut self,
+        tunnel: &Tunnel,
+        mac: [u8; 6],
+        kernel: &mut Kernel,
+    ) -> Result<(Link, Link)> {
+        let pair = pair(tunnel);
+        if let Some(ends) = ends(kernel, &pair) {
+            self.made.add(vec![pair], Vec::new())?;
             return Ok(ends);
         }
         let half = [&pair.visible, &pair.hidden]
@@ -108,9 +111,7 @@ impl Node {
             &tunnel.name,
             &format!("virtual interface {} is missing, making it", pair.visible),
         );
-        self.made.update(|list| {
-            list.pairs.insert(pair.clone());
-        })?;
+        self.made.add(vec![pair.clone()], Vec::new())?;
         self.netlink
             .add_veth(&VethPair {
                 visible: &pair.visible,
@@ -118,8 +119,10 @@ impl Node {
                 mac,
             })
             .await?;
-        let kernel = Kernel::read(&self.netlink).await?;
-        let (visible, hidden) = ends(&kernel, &pair)
+        kernel
+            .refresh(&self.netlink, &[&pair.visible, &pair.hidden])
+            .await?;
+        let (visible, hidden) = ends(kernel, &pair)
             .with_context(|| format!("{} vanished as soon as it was made", pair.visible))?;
         self.netlink.no_automatic_link_local(&visible).await?;
         self.netlink.no_automatic_link_local(&hidden).await?;
@@ -194,20 +197,13 @@ impl Node {
         tunnel: &Tunnel,
         visible: &Link,
         link_local: Ipv6Addr,
+        kernel: &mut Kernel,
     ) -> Result<()> {
-        let configured = tunnel
-            .addresses
-            .iter()
-            .map(|net| (net.addr(), net.prefix_len()));
-        let wanted: Vec<_> = std::iter::once((IpAddr::V6(link_local), 64))
-            .chain(configured)
-            .collect();
-        let kernel = Kernel::read(&self.netlink).await?;
-        for (address, prefix_len) in &wanted {
+        for (address, prefix_len) in addresses(tunnel, link_local) {
             let wanted = Address {
                 interface: visible.index,
-                address: *address,
-                prefix_len: *prefix_len,
+                address,
+                prefix_len,
             };
             if kernel.has(&wanted) {
                 continue;
@@ -217,14 +213,14 @@ impl Node {
                 visible.name
             );
             self.repairs.found(Kind::Address, &tunnel.name, &what);
-            self.made.update(|list| {
-                list.addresses.insert(MadeAddress {
-                    interface: visible.name.clone(),
-                    address: *address,
-                    prefix_len: *prefix_len,
-                });
-            })?;
+            let made = MadeAddress {
+                interface: visible.name.clone(),
+                address,
+                prefix_len,
+            };
+            self.made.add(Vec::new(), vec![made])?;
             self.netlink.add_address(&wanted).await?;
+            kernel.add_address(wanted);
         }
         Ok(())
     }
@@ -271,27 +267,79 @@ impl Node {
             .attach_session_interface(&visible.name, &hidden.name)
     }
 
-    /// Takes a tunnel away that the configuration no longer has.
-    pub(super) async fn remove_pair(&mut self, pair: &MadePair) -> Result<()> {
-        let kernel = Kernel::read(&self.netlink).await?;
-        if let Some((visible, _)) = ends(&kernel, pair) {
-            self.netlink.delete_link(visible.index).await?;
+    /// Writes down what the pass is about to make for its tunnels.
+    pub(super) fn write_down(&mut self, kernel: &Kernel) -> Result<()> {
+        let (mut pairs, mut made) = (Vec::new(), Vec::new());
+        for tunnel in &self.config.tunnels {
+            let pair = pair(tunnel);
+            let index = match (kernel.link(&pair.visible), kernel.link(&pair.hidden)) {
+                (None, None) => None,
+                (Some(_), Some(_)) => match ends(kernel, &pair) {
+                    Some((visible, _)) => Some(visible.index),
+                    // Interfaces of somebody else, perhaps.
+                    None => continue,
+                },
+                (Some(_), None) | (None, Some(_)) => continue,
+            };
+            let mac = identity::mac(&self.config.node.name, &tunnel.name);
+            for (address, prefix_len) in addresses(tunnel, identity::link_local(mac)) {
+                let there = index.is_some_and(|interface| {
+                    kernel.has(&Address {
+                        interface,
+                        address,
+                        prefix_len,
+                    })
+                });
+                if !there {
+                    made.push(MadeAddress {
+                        interface: pair.visible.clone(),
+                        address,
+                        prefix_len,
+                    });
+                }
+            }
+            pairs.push(pair);
         }
+        self.made.add(pairs, made)
+    }
+
+    /// Takes interfaces away that the configuration no longer has.
+    pub(super) async fn remove_pairs(&mut self, pairs: &[MadePair]) -> Result<()> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let kernel = Kernel::read(&self.netlink).await?;
+        for pair in pairs {
+            if let Some((visible, _)) = ends(&kernel, pair) {
+                self.netlink.delete_link(visible.index).await?;
+            }
+        }
+        let gone: HashSet<&str> = pairs.iter().map(|pair| pair.visible.as_str()).collect();
         self.made.update(|list| {
-            list.pairs.remove(pair);
-            list.addresses.retain(|made| made.interface != pair.visible);
+            for pair in pairs {
+                list.pairs.remove(pair);
+            }
+            list.addresses
+                .retain(|made| !gone.contains(made.interface.as_str()));
         })
     }
 }
 
-impl State {
-    /// The session that the data plane has for the tunnel.
-    pub(super) fn session(&self) -> Option<&Session> {
-        match self {
-            Self::Up(up) => Some(&up.session),
-            Self::Failed(_) => None,
-        }
+/// The names of a tunnel's veth pair.
+fn pair(tunnel: &Tunnel) -> MadePair {
+    MadePair {
+        visible: tunnel.interface.clone(),
+        hidden: tunnel.hidden.clone(),
     }
+}
+
+/// The addresses a virtual interface shall have, with their prefix lengths.
+fn addresses(tunnel: &Tunnel, link_local: Ipv6Addr) -> impl Iterator<Item = (IpAddr, u8)> {
+    let configured = tunnel
+        .addresses
+        .iter()
+        .map(|net| (net.addr(), net.prefix_len()));
+    std::iter::once((IpAddr::V6(link_local), 64)).chain(configured)
 }
 
 /// Both ends of a pair, if they are there and belong together.
@@ -321,6 +369,10 @@ fn session(tunnel: &Tunnel, underlay: &Underlay, visible: &Link, hidden: &Link) 
         },
         send_cookie: dataplane::Cookie::new(tunnel.send_cookie.bytes()),
         receive_cookie: dataplane::Cookie::new(tunnel.receive_cookie.bytes()),
+        previous_cookie: tunnel
+            .previous_cookie
+            .as_ref()
+            .map(|cookie| dataplane::Cookie::new(cookie.bytes())),
         sublayer: match tunnel.sublayer {
             Sublayer::None => dataplane::Sublayer::None,
             Sublayer::Default => dataplane::Sublayer::Default,

@@ -3,8 +3,10 @@
 //!
 //! The programs are in the crate `l2ha-ebpf`; its object is embedded here. What is attached
 //! outlives this process: the underlay's XDP program hangs on a link pinned below the pin folder,
-//! tc filters hang on their interfaces. The next start loads programs and maps of its own, is told
-//! the sessions, and only then replaces what is attached, each in one step of the kernel's.
+//! tc filters hang on their interfaces, and the maps are pinned in a folder named after their
+//! layout. The next start takes over the maps of its own layout with all that is in them, makes the
+//! others anew, is told the sessions, only then replaces the programs, each in one step of the
+//! kernel's, and last removes what is left of an earlier configuration or layout.
 
 mod bpffs;
 mod counters;
@@ -12,13 +14,17 @@ mod filter;
 mod forwarder;
 
 mod object;
+mod pins;
 mod rtnl;
 mod sessions;
 pub mod trial;
 mod types;
 mod underlay;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use aya::programs::TcAttachType;
@@ -46,7 +52,8 @@ pub struct DataPlane {
 }
 
 impl DataPlane {
-    /// Loads the programs and their maps, all empty. Nothing is attached yet.
+    /// Loads the programs, with the maps that an earlier daemon left if they have this layout, and
+    /// empty ones otherwise. Nothing is attached yet, and what is attached goes on.
     ///
     /// `pin_dir` lies on a bpffs and is this node's own; it is made if it is missing.
     ///
@@ -63,11 +70,20 @@ impl DataPlane {
     ///
     /// As there.
     pub fn load_with(pin_dir: &Path, options: LoadOptions) -> Result<Self> {
-        bpffs::ensure_dir(pin_dir)?;
+        let maps = pins::folder(pin_dir);
+        bpffs::ensure_dir(&maps)?;
+        let taken_over = pins::take_over(pin_dir, &maps)?;
+        let object = Object::load(options, &maps)?;
+        let sessions = Sessions::adopt(&object)?;
+        tracing::info!(
+            maps = taken_over,
+            sessions = sessions.count(),
+            "maps taken over from an earlier daemon"
+        );
         Ok(Self {
-            object: Object::load(options)?,
+            object,
             pin_dir: pin_dir.to_owned(),
-            sessions: Sessions::default(),
+            sessions,
             underlay: None,
             interfaces: Vec::new(),
         })
@@ -128,6 +144,19 @@ impl DataPlane {
             .remove(&mut self.object, session_id, visible_ifindex)
     }
 
+    /// Ends a takeover: removes every session but these from the maps, and the maps of other
+    /// layouts that an earlier daemon used. To be called once everything is attached. Returns how
+    /// many sessions were removed.
+    ///
+    /// # Errors
+    ///
+    /// When the maps or pins cannot be changed.
+    pub fn keep_only(&mut self, session_ids: &HashSet<u32>) -> Result<usize> {
+        let removed = self.sessions.keep_only(&mut self.object, session_ids)?;
+        pins::remove_others(&self.pin_dir)?;
+        Ok(removed)
+    }
+
     /// Replaces the list of local addresses and ports whose packets are the data plane's.
     ///
     /// # Errors
@@ -161,6 +190,8 @@ impl DataPlane {
                 result = result.and(filter::remove_ours(&name, hook, None));
             }
         }
-        result.and(bpffs::remove_dir(&self.pin_dir))
+        result
+            .and(pins::remove_all(&self.pin_dir))
+            .and(bpffs::remove_dir(&self.pin_dir))
     }
 }

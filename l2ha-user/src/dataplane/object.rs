@@ -1,5 +1,7 @@
 //! The embedded object: loading it, and its programs and maps by name.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, Pod,
@@ -8,7 +10,9 @@ use aya::{
 };
 use bytemuck::AnyBitPattern;
 
-use super::forwarder::Forwarder;
+use l2ha_ebpf::abi::layout;
+
+use super::{forwarder::Forwarder, pins};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2ha.bpf.o"));
 
@@ -49,9 +53,14 @@ pub(super) struct Object {
 
 impl Object {
     /// Loads all programs and maps.
-    pub(super) fn load(options: LoadOptions) -> Result<Self> {
+    /// The maps are taken over from `maps` or pinned there.
+    pub(super) fn load(options: LoadOptions, maps: &Path) -> Result<Self> {
         let log_refused = u8::from(options.log_refused);
-        let mut bpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        for map in layout::MAPS {
+            loader.map_pin_path(map.name, maps.join(pins::name(&map)));
+        }
+        let mut bpf = loader
             .override_global("LOG_REFUSED", &log_refused, true)
             .load(OBJECT)
             .context(
@@ -105,6 +114,16 @@ impl Object {
         V: bytemuck::Pod,
     {
         let map: &mut Map = self.bpf.map_mut(name).with_context(|| missing(name))?;
+        HashMap::try_from(map).with_context(|| format!("the map {name} is not what it should be"))
+    }
+
+    /// A hash map to read.
+    pub(super) fn hash<K, V>(&self, name: &str) -> Result<HashMap<&MapData, Shared<K>, Shared<V>>>
+    where
+        K: bytemuck::Pod,
+        V: bytemuck::Pod,
+    {
+        let map: &Map = self.bpf.map(name).with_context(|| missing(name))?;
         HashMap::try_from(map).with_context(|| format!("the map {name} is not what it should be"))
     }
 

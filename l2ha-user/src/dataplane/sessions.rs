@@ -1,7 +1,7 @@
 //! Sessions and endpoints, as they are in the maps.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
 };
 
@@ -12,7 +12,7 @@ use l2ha_ebpf::abi::{
 };
 
 use super::{
-    Encapsulation, Endpoint, EndpointKind, Session, Sublayer,
+    Cookie, Encapsulation, Endpoint, EndpointKind, Session, Sublayer,
     object::{Object, Shared},
 };
 
@@ -21,10 +21,15 @@ const ENDPOINTS: &str = "ENDPOINTS";
 const INTERFACES: &str = "INTERFACES";
 pub(super) const TRAFFIC: &str = "TRAFFIC";
 
-/// What was written to the maps.
+/// What is in the maps.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     installed: BTreeMap<u32, Installed>,
+    /// How many sessions use an interface's entry.
+    interfaces: HashMap<u32, u32>,
+    /// Slots of the counters by session id, also of sessions that are not there now.
+    slots: HashMap<u32, u32>,
+    free: Vec<u32>,
     endpoints: HashSet<EndpointKey>,
 }
 
@@ -33,9 +38,57 @@ struct Installed {
     slot: u32,
     visible: u32,
     hidden: u32,
+    /// What was written, to leave alone what fits.
+    receive: Receive,
 }
 
 impl Sessions {
+    /// Reads what an earlier daemon left in the maps.
+    pub(super) fn adopt(object: &Object) -> Result<Self> {
+        let mut sessions = Self::default();
+        let traffic = object.array::<Traffic>(TRAFFIC)?;
+        for slot in (0..MAX_SESSIONS).rev() {
+            let cpus = traffic
+                .get(&slot, 0)
+                .context("cannot read the sessions' counters")?;
+            match cpus.iter().map(|cpu| cpu.0.session).max() {
+                Some(id @ 1..) => {
+                    let id = u32::try_from(id).context("the counters are not l2ha's")?;
+                    sessions.slots.insert(id, slot);
+                }
+                _ => sessions.free.push(slot),
+            }
+        }
+        for entry in object.hash::<SessionId, Receive>(SESSIONS)?.iter() {
+            let (id, receive) = entry.context("cannot read the sessions")?;
+            let id = id.0.get();
+            let receive = receive.0;
+            sessions.install(
+                id,
+                Installed {
+                    slot: receive.slot(),
+                    visible: receive.visible_ifindex(),
+                    hidden: receive.hidden_ifindex(),
+                    receive,
+                },
+            );
+        }
+        for entry in object.hash::<u32, Transmit>(INTERFACES)?.iter() {
+            let (ifindex, _) = entry.context("cannot read the interfaces")?;
+            sessions.interfaces.entry(ifindex.0).or_default();
+        }
+        for entry in object.hash::<EndpointKey, u32>(ENDPOINTS)?.iter() {
+            let (key, _) = entry.context("cannot read the endpoints")?;
+            sessions.endpoints.insert(key.0);
+        }
+        Ok(sessions)
+    }
+
+    /// How many sessions there are.
+    pub(super) fn count(&self) -> usize {
+        self.installed.len()
+    }
+
     pub(super) fn set(&mut self, object: &mut Object, session: &Session) -> Result<()> {
         let id = session.session_id;
         let context = || format!("session {id}");
@@ -43,11 +96,7 @@ impl Sessions {
             id != 0,
             "session 0 is control (RFC 3931 4.1.1): use another id"
         );
-        let before = self.installed.get(&id).copied();
-        let slot = match before {
-            Some(before) => before.slot,
-            None => self.free_slot().with_context(context)?,
-        };
+        let slot = self.slot(object, id).with_context(context)?;
         let plan = plan(session, slot);
         let refused = "a cookie has 0, 4 or 8 bytes, and both outer addresses the same family";
         let receive = Receive::new(&plan).context(refused).with_context(context)?;
@@ -55,35 +104,42 @@ impl Sessions {
             .context(refused)
             .with_context(context)?;
 
-        if before.is_none() {
-            let mut traffic = object.array_mut::<Traffic>(TRAFFIC)?;
-            let zero = vec![Shared(Traffic::default()); aya::util::nr_cpus().map_err(|(_, e)| e)?];
-            traffic
-                .set(slot, zero.try_into()?, 0)
-                .with_context(context)?;
-        }
         let mut interfaces = object.hash_mut::<u32, Transmit>(INTERFACES)?;
         for ifindex in [session.hidden_ifindex, session.visible_ifindex] {
-            interfaces
-                .insert(Shared(ifindex), Shared(transmit), 0)
+            let key = Shared(ifindex);
+            if interfaces
+                .get(&key, 0)
+                .map_or(true, |there| there.0 != transmit)
+            {
+                interfaces
+                    .insert(key, Shared(transmit), 0)
+                    .with_context(context)?;
+            }
+        }
+        let before = self.installed.get(&id).copied();
+        if before.is_none_or(|before| before.receive != receive) {
+            object
+                .hash_mut::<SessionId, Receive>(SESSIONS)?
+                .insert(Shared(SessionId::new(id)), Shared(receive), 0)
                 .with_context(context)?;
         }
-        object
-            .hash_mut::<SessionId, Receive>(SESSIONS)?
-            .insert(Shared(SessionId::new(id)), Shared(receive), 0)
-            .with_context(context)?;
-        let now = Installed {
-            slot,
-            visible: session.visible_ifindex,
-            hidden: session.hidden_ifindex,
-        };
-        self.installed.insert(id, now);
+        self.install(
+            id,
+            Installed {
+                slot,
+                visible: session.visible_ifindex,
+                hidden: session.hidden_ifindex,
+                receive,
+            },
+        );
         if let Some(before) = before {
             self.forget_interfaces(object, before)?;
         }
         Ok(())
     }
 
+    /// Removes a session; its counters are kept in case it comes back, until
+    /// [`Sessions::keep_only`].
     pub(super) fn remove(&mut self, object: &mut Object, id: u32, visible: u32) -> Result<()> {
         let Some(installed) = self.installed.get(&id).copied() else {
             return Ok(());
@@ -99,15 +155,62 @@ impl Sessions {
         self.forget_interfaces(object, installed)
     }
 
-    /// Removes the entries of a session's former interfaces that nothing uses any more.
-    fn forget_interfaces(&self, object: &mut Object, before: Installed) -> Result<()> {
+    /// Removes the sessions, counters and interfaces that are none of these sessions'. Returns how
+    /// many sessions that were.
+    pub(super) fn keep_only(&mut self, object: &mut Object, ids: &HashSet<u32>) -> Result<usize> {
+        let unwanted: Vec<(u32, u32)> = self
+            .installed
+            .iter()
+            .filter(|(id, _)| !ids.contains(id))
+            .map(|(id, installed)| (*id, installed.visible))
+            .collect();
+        for (id, visible) in &unwanted {
+            self.remove(object, *id, *visible)?;
+        }
+        let mut interfaces = object.hash_mut::<u32, Transmit>(INTERFACES)?;
+        for (ifindex, _) in self.interfaces.extract_if(|_, users| *users == 0) {
+            gone(interfaces.remove(&Shared(ifindex)))
+                .with_context(|| format!("interface {ifindex}"))?;
+        }
+        let slots: Vec<(u32, u32)> = self.slots.extract_if(|id, _| !ids.contains(id)).collect();
+        for (_, slot) in slots {
+            write_traffic(object, slot, 0)?;
+            self.free.push(slot);
+        }
+        Ok(unwanted.len())
+    }
+
+    /// The slot of a session's counters: the one it has, or a free one, zeroed.
+    fn slot(&mut self, object: &mut Object, id: u32) -> Result<u32> {
+        if let Some(slot) = self.slots.get(&id) {
+            return Ok(*slot);
+        }
+        let slot = self
+            .free
+            .pop()
+            .with_context(|| format!("no room for more than {MAX_SESSIONS} sessions"))?;
+        write_traffic(object, slot, id)?;
+        self.slots.insert(id, slot);
+        Ok(slot)
+    }
+
+    fn install(&mut self, id: u32, now: Installed) {
+        for ifindex in [now.visible, now.hidden] {
+            *self.interfaces.entry(ifindex).or_default() += 1;
+        }
+        self.installed.insert(id, now);
+    }
+
+    /// Takes a session off its former interfaces; removes the entries that nothing uses any more.
+    fn forget_interfaces(&mut self, object: &mut Object, before: Installed) -> Result<()> {
         let mut interfaces = object.hash_mut::<u32, Transmit>(INTERFACES)?;
         for ifindex in [before.visible, before.hidden] {
-            let used = self
-                .installed
-                .values()
-                .any(|installed| [installed.visible, installed.hidden].contains(&ifindex));
-            if !used {
+            let Some(users) = self.interfaces.get_mut(&ifindex) else {
+                continue;
+            };
+            *users = users.saturating_sub(1);
+            if *users == 0 {
+                self.interfaces.remove(&ifindex);
                 gone(interfaces.remove(&Shared(ifindex)))
                     .with_context(|| format!("interface {ifindex}"))?;
             }
@@ -139,13 +242,19 @@ impl Sessions {
             .iter()
             .map(|(id, installed)| (*id, installed.slot))
     }
+}
 
-    fn free_slot(&self) -> Result<u32> {
-        let used: HashSet<u32> = self.slots().map(|(_, slot)| slot).collect();
-        (0..MAX_SESSIONS)
-            .find(|slot| !used.contains(slot))
-            .with_context(|| format!("no room for more than {MAX_SESSIONS} sessions"))
-    }
+/// Zeroes a slot's counters and writes down whose they are.
+fn write_traffic(object: &mut Object, slot: u32, id: u32) -> Result<()> {
+    let zero = Shared(Traffic {
+        session: u64::from(id),
+        ..Traffic::default()
+    });
+    let cpus = vec![zero; aya::util::nr_cpus().map_err(|(_, e)| e)?];
+    object
+        .array_mut::<Traffic>(TRAFFIC)?
+        .set(slot, cpus.try_into()?, 0)
+        .with_context(|| format!("cannot write the counters of session {id}"))
 }
 
 /// The session in the words of the shared crate.
@@ -163,6 +272,7 @@ fn plan(session: &Session, slot: u32) -> SessionPlan<'_> {
         peer_session_id: session.peer_session_id,
         send_cookie: session.send_cookie.bytes(),
         receive_cookie: session.receive_cookie.bytes(),
+        previous_cookie: session.previous_cookie.as_ref().map(Cookie::bytes),
         sublayer: session.sublayer == Sublayer::Default,
         visible_ifindex: session.visible_ifindex,
         hidden_ifindex: session.hidden_ifindex,

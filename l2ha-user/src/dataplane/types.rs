@@ -106,6 +106,8 @@ pub struct Session {
     pub send_cookie: Cookie,
     /// What this node expects.
     pub receive_cookie: Cookie,
+    /// What the peer's packets carried before, while that is still accepted.
+    pub previous_cookie: Option<Cookie>,
     /// The L2-specific sublayer, the same in both directions.
     pub sublayer: Sublayer,
     /// Index of the virtual interface.

@@ -61,6 +61,28 @@ impl Netlink {
         Ok(messages.into_iter().map(Link::from_message).collect())
     }
 
+    /// The interface of this name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn link(&self, name: &str) -> Result<Option<Link>, Error> {
+        let answer = self
+            .handle
+            .link()
+            .get()
+            .match_name(name.to_owned())
+            .execute()
+            .try_next()
+            .await
+            .asked(|| format!("cannot look at interface {name}"));
+        match answer {
+            Ok(message) => Ok(message.map(Link::from_message)),
+            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes a veth pair, both ends down, without automatic link-local addresses.
     ///
     /// # Errors

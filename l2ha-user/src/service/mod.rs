@@ -1,6 +1,6 @@
 //! Services: anycast addresses on the loopback.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use crate::{
     config::{Config, Service},
@@ -19,21 +19,40 @@ pub(crate) fn made(service: &Service) -> MadeAddress {
     }
 }
 
-/// Whether an address the daemon has made still belongs to the configuration.
-pub(crate) fn is_wanted(config: &Config, made: &MadeAddress) -> bool {
-    if made.interface == "lo" {
-        return config
+/// What the configuration wants of the addresses that the daemon makes.
+pub(crate) struct Wanted {
+    interfaces: HashSet<String>,
+    addresses: HashSet<(String, IpAddr, u8)>,
+}
+
+impl Wanted {
+    /// Of a configuration.
+    pub(crate) fn of(config: &Config) -> Self {
+        let services = config
             .services
             .iter()
-            .any(|service| made.address == IpAddr::V6(service.address));
+            .map(|service| ("lo".to_owned(), IpAddr::V6(service.address), PREFIX_LEN));
+        let tunnels = config.tunnels.iter().flat_map(|tunnel| {
+            tunnel
+                .addresses
+                .iter()
+                .map(|net| (tunnel.interface.clone(), net.addr(), net.prefix_len()))
+        });
+        Self {
+            interfaces: config
+                .tunnels
+                .iter()
+                .map(|tunnel| tunnel.interface.clone())
+                .collect(),
+            addresses: services.chain(tunnels).collect(),
+        }
     }
-    config.tunnels.iter().any(|tunnel| {
-        let configured = tunnel
-            .addresses
-            .iter()
-            .any(|net| net.addr() == made.address && net.prefix_len() == made.prefix_len);
+
+    /// Whether an address the daemon has made still belongs to the configuration.
+    pub(crate) fn has(&self, made: &MadeAddress) -> bool {
         let link_local =
             matches!(made.address, IpAddr::V6(address) if address.is_unicast_link_local());
-        tunnel.interface == made.interface && (configured || link_local)
-    })
+        let key = (made.interface.clone(), made.address, made.prefix_len);
+        self.addresses.contains(&key) || (link_local && self.interfaces.contains(&made.interface))
+    }
 }

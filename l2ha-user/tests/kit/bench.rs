@@ -74,6 +74,7 @@ impl Bench {
                             },
                             send_cookie: Cookie::new(cookies.1),
                             receive_cookie: Cookie::new(cookies.0),
+                            previous_cookie: None,
                             sublayer,
                             visible_ifindex: visible,
                             hidden_ifindex: hidden,

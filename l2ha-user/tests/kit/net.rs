@@ -223,6 +223,7 @@ pub(crate) fn session(wire: &Wire, number: u8, [visible, hidden, underlay]: [u32
         },
         send_cookie: Cookie::new(send),
         receive_cookie: Cookie::new(receive),
+        previous_cookie: None,
         sublayer: wire.sublayer,
         visible_ifindex: visible,
         hidden_ifindex: hidden,

@@ -65,6 +65,7 @@ pub fn join_vm(node: &mut NodeConfig, vm: &Vm, number: u8, link: Link) -> Result
         session_id,
         peer_session_id,
         receive_cookie: receive,
+        previous_cookie: None,
         send_cookie: send,
         sublayer: link.sublayer,
         addresses: addresses(1),

@@ -16,6 +16,7 @@ fn load_sample(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     for (name, cookie) in [
         ("client.receive", "0011223344556677"),
+        ("client.receive.old", "1011223344556677"),
         ("client.send", "8899aabbccddeeff"),
         ("server-2.receive", "00112233"),
         ("server-2.send", "44556677"),

@@ -1,0 +1,165 @@
+//! A stream of numbered packets at a steady rate, by which a single one lost or overtaken is seen.
+
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+
+use crate::ns::Namespace;
+
+/// Room for what arrives while the receiving thread does not run, in bytes.
+const BUFFER: usize = 256 << 20;
+/// How long the last packets may take.
+const LAST: Duration = Duration::from_millis(500);
+
+/// A running stream.
+#[derive(Debug)]
+pub struct Stream {
+    stop: Arc<AtomicBool>,
+    sender: Option<JoinHandle<Result<u64>>>,
+    receiver: Option<JoinHandle<Result<Seen>>>,
+    started: Instant,
+}
+
+/// What became of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets that arrived.
+    pub received: u64,
+    /// Packets that arrived behind one sent later, or twice.
+    pub reordered: u64,
+    /// Packets a second, as sent.
+    pub rate: u64,
+}
+
+impl Seen {
+    /// Packets that never arrived.
+    pub const fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.received)
+    }
+}
+
+impl Stream {
+    /// Starts sending `rate` packets a second to an address of the other namespace.
+    ///
+    /// # Errors
+    ///
+    /// When a socket cannot be had.
+    pub fn start(from: &Namespace, to: &Namespace, address: IpAddr, rate: u64) -> Result<Self> {
+        ensure!(rate > 0, "a stream without packets");
+        let receiver = to.enter(|| UdpSocket::bind(SocketAddr::new(address, 0)))??;
+        setsockopt(&receiver, RcvBufForce, &BUFFER).context("no room for what arrives")?;
+        receiver.set_read_timeout(Some(LAST))?;
+        let target = receiver.local_addr()?;
+        let any = match address {
+            IpAddr::V4(_) => "0.0.0.0:0",
+            IpAddr::V6(_) => "[::]:0",
+        };
+        let sender = from.enter(|| UdpSocket::bind(any))??;
+        sender.connect(target)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let receiver = {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || receive(&receiver, &stop))
+        };
+        let sender = {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || send(&sender, rate, &stop))
+        };
+        Ok(Self {
+            stop,
+            sender: Some(sender),
+            receiver: Some(receiver),
+            started: Instant::now(),
+        })
+    }
+
+    /// Ends the stream and says what became of it.
+    ///
+    /// # Errors
+    ///
+    /// When a packet could not be sent or received.
+    pub fn finish(mut self) -> Result<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        let lasted = self.started.elapsed();
+        let (sender, receiver) = (self.sender.take(), self.receiver.take());
+        let sent = join(sender.context("no sender")?)?;
+        let seen = join(receiver.context("no receiver")?)?;
+        let rate = u128::from(sent) * 1000 / lasted.as_millis().max(1);
+        Ok(Seen {
+            sent,
+            rate: rate.try_into()?,
+            ..seen
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
+    thread
+        .join()
+        .map_err(|_| anyhow::anyhow!("a thread of the stream panicked"))?
+}
+
+/// Sends in bursts of what has become due each millisecond.
+fn send(socket: &UdpSocket, rate: u64, stop: &AtomicBool) -> Result<u64> {
+    let start = Instant::now();
+    let mut sent = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        let due = u128::from(rate) * start.elapsed().as_micros() / 1_000_000;
+        while u128::from(sent) < due {
+            let number = sent.to_be_bytes();
+            socket
+                .send(&number)
+                .with_context(|| format!("packet {sent} was not sent"))?;
+            sent += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(sent)
+}
+
+fn receive(socket: &UdpSocket, stop: &AtomicBool) -> Result<Seen> {
+    let mut seen = Seen {
+        sent: 0,
+        received: 0,
+        reordered: 0,
+        rate: 0,
+    };
+    let mut next = 0;
+    let mut packet = [0; 8];
+    loop {
+        match socket.recv(&mut packet) {
+            Ok(8) => {}
+            Ok(length) => anyhow::bail!("a packet of {length} bytes"),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(seen);
+                }
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let number = u64::from_be_bytes(packet);
+        seen.received += 1;
+        if number < next {
+            seen.reordered += 1;
+        }
+        next = next.max(number + 1);
+    }
+}
