@@ -35,6 +35,8 @@ pub enum Command {
     OspfDatabase,
     /// The routes OSPF has computed.
     OspfRoutes,
+    /// BFD and its sessions.
+    Bfd,
 }
 
 /// The daemon's answer.

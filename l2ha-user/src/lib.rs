@@ -1,5 +1,6 @@
 //! The l2ha daemon as a library, so that its parts can be tested from outside.
 
+mod bfd;
 pub mod cli;
 pub mod config;
 pub mod control;

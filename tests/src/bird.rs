@@ -150,16 +150,31 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         hello,
         dead,
         key,
+        bfd,
     } = config;
     let key = key.as_ref().map_or_else(String::new, |(id, secret)| {
         format!(
             " authentication cryptographic; password \"{secret}\" {{ id {id}; algorithm hmac sha256; }};"
         )
     });
+    let (watched, bfd) = match bfd {
+        Some((ms, multiplier)) => {
+            let us = (ms * 1000.0).round();
+            let times = format!(
+                "min rx interval {us} us; min tx interval {us} us; idle tx interval 1 s; \
+                 multiplier {multiplier};"
+            );
+            (
+                " bfd yes;",
+                format!("protocol bfd {{ interface \"*\" {{ {times} }}; }}\n"),
+            )
+        }
+        None => ("", String::new()),
+    };
     let mut area = String::new();
     for link in links {
         area.push_str(&format!(
-            "    interface \"{}\" {{ type ptp; hello {hello}; dead {dead}; cost {};{key} }};\n",
+            "    interface \"{}\" {{ type ptp; hello {hello}; dead {dead}; cost {};{key}{watched} }};\n",
             link.interface, link.cost
         ));
     }
@@ -171,7 +186,7 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
          router id {router_id};\n\
          protocol device {{ scan time 1; }}\n\
          protocol kernel {{ ipv6 {{ export all; import none; }}; merge paths on; }}\n\
-         protocol ospf v3 ospf6 {{\n  ipv6 {{ import all; export none; }};\n  ecmp yes;\n  \
+         {bfd}protocol ospf v3 ospf6 {{\n  ipv6 {{ import all; export none; }};\n  ecmp yes;\n  \
          debug {{ states, events }};\n  area 0 {{\n{area}  }};\n}}\n",
         log.display()
     )

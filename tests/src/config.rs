@@ -96,6 +96,8 @@ pub struct OspfConfig {
     pub hello: u16,
     /// Seconds until a silent neighbour is dead.
     pub dead: u16,
+    /// Intervals of BFD, as `10x3`.
+    pub bfd: Option<String>,
 }
 
 /// A node's whole configuration file.
@@ -145,6 +147,7 @@ impl NodeConfig {
                 router_id: router_id(host),
                 hello: 1,
                 dead: 3,
+                bfd: None,
             }),
             services: Vec::new(),
             key: None,
@@ -256,6 +259,9 @@ impl NodeConfig {
             writeln!(to, "router_id = \"{}\"", ospf.router_id)?;
             writeln!(to, "hello_interval = {}", ospf.hello)?;
             writeln!(to, "dead_interval = {}", ospf.dead)?;
+            if let Some(bfd) = &ospf.bfd {
+                writeln!(to, "bfd = {bfd:?}")?;
+            }
         }
         if let (Some((id, _)), Some(_)) = (&self.key, &self.ospf) {
             writeln!(to, "\n[[ospf_keys]]")?;

@@ -53,13 +53,23 @@ impl Frr {
         fs::create_dir_all(&dir)?;
         fs::write(dir.join("zebra.conf"), "ipv6 forwarding\n")?;
         fs::write(dir.join("ospf6d.conf"), ospf6d_conf(config))?;
-        crate::command::output(Command::new("chown").args(["-R", "frr:frr"]).arg(&dir))?;
         let frr = lab.adopt(Self {
             name: host.name.clone(),
             dir,
             processes: Mutex::default(),
         });
-        for daemon in ["zebra", "ospf6d"] {
+        let mut daemons = vec!["zebra", "ospf6d"];
+        if let Some((ms, multiplier)) = config.bfd {
+            // The profile belongs into bfdd's own file.
+            let text = format!(
+                "bfd\n profile lab\n  receive-interval {ms}\n  transmit-interval {ms}\n  \
+                 detect-multiplier {multiplier}\n"
+            );
+            fs::write(frr.dir.join("bfdd.conf"), text)?;
+            daemons.insert(1, "bfdd");
+        }
+        crate::command::output(Command::new("chown").args(["-R", "frr:frr"]).arg(&frr.dir))?;
+        for daemon in daemons {
             let process = frr.spawn(host, daemon)?;
             frr.lock().push(process.clone());
             let socket = frr.socket(daemon);
@@ -74,6 +84,13 @@ impl Frr {
     fn spawn(&self, host: &Host, daemon: &str) -> Result<Process> {
         let file = |suffix: &str| self.dir.join(format!("{daemon}.{suffix}"));
         let output = fs::File::create(file("out"))?;
+        let control = match daemon {
+            "bfdd" => vec![
+                "--bfdctl".to_owned(),
+                self.dir.join("bfdd.sock").display().to_string(),
+            ],
+            _ => Vec::new(),
+        };
         let mut command = Command::new(Path::new(LIBEXEC).join(daemon));
         command
             .arg("-f")
@@ -87,6 +104,7 @@ impl Frr {
             .args(["-P", "0"])
             .arg("--log")
             .arg(format!("file:{}", file("log").display()))
+            .args(control)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
@@ -192,6 +210,7 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         hello,
         dead,
         key,
+        bfd,
     } = config;
     let mut text = "debug ospf6 neighbor state\n".to_owned();
     if let Some((id, secret)) = key {
@@ -208,6 +227,9 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         ));
         if key.is_some() {
             text.push_str(" ipv6 ospf6 authentication keychain lab\n");
+        }
+        if bfd.is_some() {
+            text.push_str(" ipv6 ospf6 bfd profile lab\n");
         }
     }
     if !stubs.is_empty() {

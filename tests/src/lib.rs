@@ -2,6 +2,7 @@
 //! test driven as a user would, and real routing peers.
 
 mod acts;
+mod beats;
 mod bird;
 mod capture;
 mod cloud;
@@ -32,6 +33,7 @@ mod vty;
 mod wait;
 
 pub use acts::Outage;
+pub use beats::{Beats, Echo, Gap};
 pub use bird::Bird;
 pub use capture::Capture;
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};

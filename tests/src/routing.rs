@@ -26,6 +26,8 @@ pub struct RouterConfig {
     pub dead: u16,
     /// Id and secret of a key that packets are signed with, by HMAC-SHA-256.
     pub key: Option<(u16, String)>,
+    /// Intervals of BFD: milliseconds and a multiplier.
+    pub bfd: Option<(f64, u8)>,
 }
 
 impl RouterConfig {
@@ -38,6 +40,7 @@ impl RouterConfig {
             hello: 1,
             dead: 3,
             key: None,
+            bfd: None,
         }
     }
 }

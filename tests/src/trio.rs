@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    beats::{Beats, Echo},
     bird::Bird,
     cloud::{Cloud, CloudOptions, Host},
     config::{Link, NodeConfig, Outer, join, router_id},
@@ -61,6 +62,8 @@ pub struct TrioOptions {
     pub mesh: bool,
     /// Whether OSPF packets are signed.
     pub signed: bool,
+    /// Intervals of BFD: milliseconds and a multiplier.
+    pub bfd: Option<(f64, u8)>,
 }
 
 impl Default for TrioOptions {
@@ -71,6 +74,7 @@ impl Default for TrioOptions {
             link: Link::default(),
             mesh: true,
             signed: false,
+            bfd: None,
         }
     }
 }
@@ -87,6 +91,7 @@ pub struct Member {
     /// Its BIRD, if that is what speaks OSPF.
     pub bird: Option<Arc<Bird>>,
     web: Option<HttpServer>,
+    _echo: Option<Echo>,
 }
 
 /// The running trio.
@@ -152,10 +157,15 @@ impl Trio {
                 node.key_as_frr = [options.servers, options.client].contains(&Speaker::Frr);
             }
         }
+        for node in &mut configs {
+            if let Some(ospf) = &mut node.ospf {
+                ospf.bfd = options.bfd.map(|(ms, times)| format!("{ms}x{times}"));
+            }
+        }
         let mut members = Vec::new();
         let speakers = [options.servers, options.servers, options.client];
         for (config, speaker) in configs.into_iter().zip(speakers) {
-            members.push(Member::start(lab, config, speaker)?);
+            members.push(Member::start(lab, config, speaker, options.bfd)?);
         }
         let (Some(client), Some(second), Some(first)) =
             (members.pop(), members.pop(), members.pop())
@@ -197,6 +207,19 @@ impl Trio {
         })
     }
 
+    /// Starts to ask the anycast address every millisecond and waits until the preferred server
+    /// answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub fn beats(&self) -> Result<Beats> {
+        let start = Instant::now();
+        let beats = Beats::start(&self.client.host.ns, ANYCAST)?;
+        beats.wait_served_by(SERVER_1, start, 100, Duration::from_secs(15))?;
+        Ok(beats)
+    }
+
     /// Starts to fetch from the anycast address on the client and waits until the preferred server
     /// answers.
     ///
@@ -221,7 +244,12 @@ impl Trio {
 }
 
 impl Member {
-    fn start(lab: &Lab, config: NodeConfig, speaker: Speaker) -> Result<Self> {
+    fn start(
+        lab: &Lab,
+        config: NodeConfig,
+        speaker: Speaker,
+        bfd: Option<(f64, u8)>,
+    ) -> Result<Self> {
         let host = Arc::clone(&config.host);
         let is_server = host.name.starts_with("server");
         let daemon = Daemon::start(lab, config.clone())?;
@@ -233,6 +261,7 @@ impl Member {
         let own = if is_server { ANYCAST } else { CLIENT };
         router.stubs.push(own);
         router.key.clone_from(&config.key);
+        router.bfd = bfd;
         if speaker != Speaker::L2ha {
             host.ns
                 .run(["ip", "addr", "add", &format!("{own}/128"), "dev", "lo"])?;
@@ -246,12 +275,16 @@ impl Member {
         let web = is_server
             .then(|| HttpServer::start(&host.ns, ANYCAST, &host.name))
             .transpose()?;
+        let echo = is_server
+            .then(|| Echo::start(&host.ns, ANYCAST, &host.name))
+            .transpose()?;
         Ok(Self {
             host,
             daemon,
             frr,
             bird,
             web,
+            _echo: echo,
         })
     }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod cmd;
 mod deps;
+mod drill;
 mod lint;
 mod packages;
 mod run;
@@ -27,6 +28,8 @@ enum Task {
     Run(run::Options),
     /// Measure l2ha side by side with plain, VXLAN and the kernel's l2tp
     Bench(bench::Options),
+    /// Let servers fail again and again in the lab, and measure what a client notices
+    Drill(drill::Options),
     /// Check formatting, lints, and the dependencies' licences and versions
     Lint(lint::Options),
     /// Run every test; install what they need
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
         Task::Setup(options) => setup::run(&options),
         Task::Run(options) => run::run(&options),
         Task::Bench(options) => bench::bench(&options),
+        Task::Drill(options) => drill::drill(&options),
         Task::Lint(options) => lint::lint(&options),
         Task::Test(options) => test::test(&options),
     }

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod bfd;
 mod check;
 mod genkey;
 mod log;
@@ -48,6 +49,7 @@ enum Command {
     Check(check::Check),
     Status(status::Status),
     Ospf(ospf::Ospf),
+    Bfd(bfd::Bfd),
     Genkey(genkey::Genkey),
 }
 
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.main(),
         Command::Status(status) => status.main(),
         Command::Ospf(ospf) => ospf.main(),
+        Command::Bfd(bfd) => bfd.main(),
         Command::Genkey(genkey) => genkey.main(),
     };
     let code = result.unwrap_or_else(|error| {

@@ -11,7 +11,7 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, ConfigErrors, ospf, ospf_key,
+    Config, ConfigError, ConfigErrors, TunnelOspf, ospf, ospf_key,
     report::{Place, Report},
     schema::{self, NODE, OSPF, OSPF_KEYS, SERVICES, TABLES, TUNNELS, Table, UNDERLAY},
     section::Section,
@@ -108,8 +108,11 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
         folder,
         underlay: underlay.as_ref(),
         ospf: match &ospf {
-            Some((ospf, _)) => Some(ospf.cost),
-            None => is_there(&OSPF).then_some(ospf::DEFAULT_COST),
+            Some((ospf, _)) => Some(ospf.defaults),
+            None => is_there(&OSPF).then_some(TunnelOspf {
+                cost: ospf::DEFAULT_COST,
+                bfd: None,
+            }),
         },
     };
     let read_tunnels = tunnel::tunnels(&context, &tunnels);

@@ -4,6 +4,7 @@
 //! corrected value. Whatever a [`Config`] says has been checked, so the daemon need not ask again.
 
 mod address;
+mod bfd;
 mod cookie;
 mod cookie_file;
 mod error;
@@ -28,6 +29,7 @@ use std::{
     path::PathBuf,
 };
 
+use ::bfd::Timers;
 use ipnet::IpNet;
 use ospfv3::{AuthKey, KeyChain};
 
@@ -162,6 +164,8 @@ pub enum Sublayer {
 pub struct TunnelOspf {
     /// Cost of the interface, not 0.
     pub cost: u16,
+    /// Intervals of BFD, where it is used.
+    pub bfd: Option<Timers>,
 }
 
 /// OSPFv3 (RFC 5340).
@@ -177,6 +181,8 @@ pub struct Ospf {
     pub dead_interval: u16,
     /// Cost of interfaces that name none of their own, not 0.
     pub cost: u16,
+    /// Intervals of BFD on interfaces that name none of their own.
+    pub bfd: Option<Timers>,
     /// Instance ID (RFC 5340 section 2.4).
     pub instance_id: u8,
     /// Seconds between retransmissions of what was not acknowledged, not 0.

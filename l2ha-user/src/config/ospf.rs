@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    Ospf,
+    Ospf, TunnelOspf, bfd,
     report::{Found, Report},
     section::Section,
 };
@@ -25,8 +25,8 @@ pub(super) const COSTS: std::ops::RangeInclusive<i128> = 1..=65535;
 
 /// `[ospf]` as far as it could be read.
 pub(super) struct ReadOspf {
-    /// Cost for interfaces that name none.
-    pub(super) cost: u16,
+    /// For interfaces that say nothing.
+    pub(super) defaults: TunnelOspf,
     ospf: Option<Ospf>,
 }
 
@@ -72,6 +72,7 @@ pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
     let cost = section
         .integer("cost", COSTS)
         .map_or(DEFAULT_COST, |found| found.value);
+    let bfd = bfd::bfd(section).flatten();
     let table = section.integer::<u32>("table", 1..=i128::from(u32::MAX));
     if let Some(table) = &table
         && table.value == LOCAL_TABLE
@@ -88,6 +89,7 @@ pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
         hello_interval,
         dead_interval,
         cost,
+        bfd,
         instance_id: section
             .integer("instance_id", 0..=255)
             .map_or(0, |found| found.value),
@@ -102,7 +104,7 @@ pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
     // All keys are read, whatever the router id is, so that all mistakes are found.
     let ospf = read(router_id.unwrap_or(Ipv4Addr::UNSPECIFIED));
     ReadOspf {
-        cost,
+        defaults: TunnelOspf { cost, bfd },
         ospf: router_id.map(|_| ospf),
     }
 }

@@ -130,6 +130,7 @@ pub(super) const TUNNELS: Table = Table {
         default("addresses", "[]"),
         optional("ospf", "true", "`true` when there is `[ospf]`"),
         optional("cost", "10", "`cost` of `[ospf]`"),
+        optional("bfd", "\"50x3\"", "`bfd` of `[ospf]`"),
     ],
 };
 
@@ -143,6 +144,7 @@ pub(super) const OSPF: Table = Table {
         default("hello_interval", "1"),
         optional("dead_interval", "4", "four times `hello_interval`"),
         default("cost", "10"),
+        default("bfd", "\"off\""),
         default("instance_id", "0"),
         default("retransmit_interval", "5"),
         default("table", "254"),

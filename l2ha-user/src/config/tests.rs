@@ -95,7 +95,13 @@ fn defaults() {
         (tunnel.send_cookie.bytes(), tunnel.receive_cookie.bytes()),
         (&[][..], &[][..])
     );
-    assert_eq!(tunnel.ospf, Some(TunnelOspf { cost: 10 }));
+    assert_eq!(
+        tunnel.ospf,
+        Some(TunnelOspf {
+            cost: 10,
+            bfd: None
+        })
+    );
     assert_eq!(
         config.ospf,
         Some(Ospf {
@@ -103,6 +109,7 @@ fn defaults() {
             area: Ipv4Addr::UNSPECIFIED,
             hello_interval: 1,
             dead_interval: 4,
+            bfd: None,
             cost: 10,
             instance_id: 0,
             retransmit_interval: 5,
@@ -173,7 +180,13 @@ fn every_form_is_understood() {
     assert_eq!(tunnel.send_cookie.bytes().len(), 8);
     assert_eq!(tunnel.mtu, Some(1400));
     assert_eq!(tunnel.addresses.len(), 3);
-    assert_eq!(tunnel.ospf, Some(TunnelOspf { cost: 65535 }));
+    assert_eq!(
+        tunnel.ospf,
+        Some(TunnelOspf {
+            cost: 65535,
+            bfd: None
+        })
+    );
     let shown = format!("{config:?}");
     assert!(
         !shown.contains("17, 34, 51") && !shown.contains("00112233"),
@@ -189,7 +202,13 @@ fn every_form_is_understood() {
     let config = without.unwrap();
     assert_eq!(
         (config.tunnels[0].ospf, config.tunnels[1].ospf),
-        (None, Some(TunnelOspf { cost: 10 }))
+        (
+            None,
+            Some(TunnelOspf {
+                cost: 10,
+                bfd: None
+            })
+        )
     );
 }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::{
     Cookie, DEFAULT_PORT, Encapsulation, Sublayer, Tunnel, TunnelOspf,
     address::{self, Shown},
-    cookie_file, names,
+    bfd, cookie_file, names,
     ospf::COSTS,
     report::{Found, Place, Unique},
     section::Section,
@@ -29,8 +29,8 @@ pub(super) struct Context<'a> {
     pub(super) folder: &'a Path,
     /// `[underlay]`, if there is one.
     pub(super) underlay: Option<&'a ReadUnderlay>,
-    /// Default cost, if there is `[ospf]`.
-    pub(super) ospf: Option<u16>,
+    /// What `[ospf]` says for all, if it is there.
+    pub(super) ospf: Option<TunnelOspf>,
 }
 
 /// A tunnel as far as it could be read.
@@ -377,19 +377,25 @@ fn addresses(section: &Section<'_>, taken: &mut Taken) -> Vec<Found<IpNet>> {
 fn ospf(context: &Context<'_>, section: &Section<'_>) -> (Option<TunnelOspf>, bool) {
     let wanted = section.boolean("ospf");
     let cost = section.integer::<u16>("cost", COSTS);
+    let bfd = bfd::bfd(section);
     let no_ospf = "there is no [ospf]";
     let add = "add a line `[ospf]`, and below it `router_id = \"10.0.0.1\"`, or remove this key";
     match (context.ospf, &wanted) {
         (None, Some(found)) if found.value => section.report.error(&found.place, no_ospf, add),
         (None, _) => {
-            if let Some(cost) = &cost {
-                section.report.error(&cost.place, no_ospf, add);
+            for key in ["cost", "bfd"] {
+                if let Some(place) = section.place_of(key) {
+                    section.report.error(&place, no_ospf, add);
+                }
             }
         }
         (Some(_), Some(found)) if !found.value => {
-            if let Some(cost) = &cost {
+            for place in ["cost", "bfd"]
+                .iter()
+                .filter_map(|key| section.place_of(key))
+            {
                 section.report.error(
-                    &cost.place,
+                    &place,
                     format!(
                         "OSPF does not run over this tunnel (line {})",
                         found.place.line
@@ -400,8 +406,11 @@ fn ospf(context: &Context<'_>, section: &Section<'_>) -> (Option<TunnelOspf>, bo
             return (None, true);
         }
         (Some(default), _) => {
-            let cost = cost.map_or(default, |found| found.value);
-            return (Some(TunnelOspf { cost }), false);
+            let ospf = TunnelOspf {
+                cost: cost.map_or(default.cost, |found| found.value),
+                bfd: bfd.unwrap_or(default.bfd),
+            };
+            return (Some(ospf), false);
         }
     }
     (None, false)

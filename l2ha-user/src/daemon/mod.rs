@@ -11,6 +11,7 @@ mod server;
 mod status;
 mod tunnel;
 
+pub(crate) use self::privilege::keep_what_is_needed;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -65,7 +66,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
     let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
     let mut node = start(config_path, config, &run_dir).await?;
-    privilege::keep_what_is_needed();
+    keep_what_is_needed();
     tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
 
     let mut quick = interval(QUICK_CHECK);

@@ -412,14 +412,15 @@ impl Node {
             return;
         };
         let interfaces = self.config.tunnels.iter().filter_map(|tunnel| {
-            let cost = tunnel.ospf.as_ref()?.cost;
+            let ospf = tunnel.ospf?;
             match self.tunnels.get(&tunnel.name)? {
                 State::Up(up) => Some(routing::Interface {
                     name: tunnel.interface.clone(),
                     index: up.interface,
                     link_local: up.link_local,
                     mtu: u16::try_from(up.mtu).unwrap_or(u16::MAX),
-                    cost,
+                    cost: ospf.cost,
+                    bfd: ospf.bfd,
                     keys: self.config.key_chain(&tunnel.name),
                     prefixes: up.prefixes.clone(),
                 }),

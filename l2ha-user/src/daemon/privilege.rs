@@ -10,10 +10,10 @@ const NEEDED: [Capability; 4] = [
     Capability::CAP_PERFMON,
 ];
 
-/// Gives up every capability that is not needed for repair, reload and a clean stop.
+/// Gives up, for the calling thread, every capability that is not needed for repair, reload and a clean stop.
 ///
 /// What cannot be given up is said and kept: the daemon works either way.
-pub(super) fn keep_what_is_needed() {
+pub(crate) fn keep_what_is_needed() {
     let keep: CapsHashSet = NEEDED.into_iter().collect();
     let result = caps::read(None, CapSet::Permitted).and_then(|held| {
         let keep: CapsHashSet = keep.intersection(&held).copied().collect();
@@ -25,7 +25,11 @@ pub(super) fn keep_what_is_needed() {
         caps::set(None, CapSet::Permitted, &keep)
     });
     match result {
-        Ok(()) => tracing::info!(kept = ?NEEDED, "capabilities given up"),
+        Ok(()) => {
+            let thread = std::thread::current();
+            let thread = thread.name().unwrap_or_default();
+            tracing::info!(thread, kept = ?NEEDED, "capabilities given up");
+        }
         Err(error) => tracing::warn!(%error, "cannot give up capabilities, keeping all of them"),
     }
 }

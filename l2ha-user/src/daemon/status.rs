@@ -25,6 +25,7 @@ impl Node {
             Command::OspfNeighbors => self.show(View::Neighbors).await,
             Command::OspfDatabase => self.show(View::Database).await,
             Command::OspfRoutes => self.show(View::Routes).await,
+            Command::Bfd => self.show(View::Bfd).await,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The I/O around the OSPFv3 crate: a thread of its own with sockets, timers and kernel routes.
 
+mod detection;
 mod epoch;
 mod kernel;
 mod socket;
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result};
 use ospfv3::KeyChain;
 use tokio::sync::{mpsc, oneshot};
 
+use self::detection::Detection;
 pub(crate) use self::kernel::remove_routes;
 use crate::config::Ospf;
 
@@ -27,6 +29,8 @@ pub(crate) struct Interface {
     pub(crate) mtu: u16,
     /// Output cost.
     pub(crate) cost: u16,
+    /// Intervals of BFD, where it is used.
+    pub(crate) bfd: Option<bfd::Timers>,
     /// Keys that packets are signed with.
     pub(crate) keys: Option<KeyChain>,
     /// Global prefixes on the interface, advertised with its cost.
@@ -38,6 +42,7 @@ impl Interface {
     fn is_like(&self, other: &Self) -> bool {
         let same_keys = Self {
             keys: other.keys.clone(),
+            bfd: other.bfd,
             ..self.clone()
         };
         same_keys == *other
@@ -73,6 +78,8 @@ pub(crate) enum View {
     Routes,
     /// Counts for status.
     Summary,
+    /// BFD and its sessions; null without it.
+    Bfd,
 }
 
 enum Request {
@@ -105,7 +112,9 @@ impl Routing {
         let thread = std::thread::Builder::new()
             .name("routing".into())
             .spawn(move || {
-                if let Err(error) = runtime.block_on(thread::run(config, epoch, inbox)) {
+                let detection = Detection::start();
+                crate::daemon::keep_what_is_needed();
+                if let Err(error) = runtime.block_on(thread::run(config, epoch, detection, inbox)) {
                     tracing::error!(error = format!("{error:#}"), "OSPF has stopped");
                 }
                 let _ = finish.send(());

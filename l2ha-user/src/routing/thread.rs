@@ -13,17 +13,20 @@ use ospfv3::{
 };
 use serde_json::json;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{sleep, sleep_until},
 };
 
 use super::{
-    Desired, Interface, Request, View, epoch,
+    Desired, Interface, Request, View,
+    detection::Detection,
+    epoch,
     kernel::Routes,
     socket::{OspfSocket, Received},
 };
 use crate::{
+    bfd::Change,
     config::Ospf,
     netlink::{Netlink, Nexthop},
 };
@@ -79,6 +82,7 @@ struct Thread {
     ports: BTreeMap<u32, Port>,
     desired: Desired,
     routes: Routes,
+    detection: Detection,
     packets: mpsc::Sender<Packet>,
     /// Whether this node forwards, as it was last seen.
     transit: Option<bool>,
@@ -90,6 +94,7 @@ struct Thread {
 pub(super) async fn run(
     config: Ospf,
     epoch: u32,
+    detection: Detection,
     mut inbox: mpsc::UnboundedReceiver<Request>,
 ) -> Result<()> {
     let netlink = Netlink::open().context("cannot open rtnetlink")?;
@@ -105,6 +110,7 @@ pub(super) async fn run(
         ports: BTreeMap::new(),
         desired: Desired::default(),
         routes,
+        detection,
         packets,
         transit: None,
         send_errors: BTreeMap::new(),
@@ -115,6 +121,7 @@ pub(super) async fn run(
         let timer = thread.speaker.poll_timeout().map(|time| epoch + time);
         tokio::select! {
             biased;
+            change = thread.detection.failed() => thread.path_failed(&change),
             Some(packet) = arrived.recv() => thread.packet(&packet),
             () = until(timer) => thread.speaker.handle_timeout(epoch.elapsed()),
             request = inbox.recv() => match request {
@@ -123,7 +130,7 @@ pub(super) async fn run(
                     check_due.get_or_insert_with(|| Instant::now() + ROUTE_SETTLE);
                 }
                 Some(Request::Show(view, answer)) => {
-                    let _ = answer.send(thread.show(view));
+                    thread.answer(view, answer);
                 }
                 Some(Request::Stop) | None => break,
             },
@@ -179,9 +186,10 @@ impl Thread {
     /// Sends what the speaker has to send and does what it says.
     async fn act(&mut self) {
         self.transmit();
-        let mut routes_changed = false;
+        let (mut routes_changed, mut neighbors_changed) = (false, false);
         while let Some(event) = self.speaker.poll_event() {
             routes_changed |= matches!(event, Event::RoutesChanged);
+            neighbors_changed |= matches!(event, Event::NeighborChanged { .. });
             log(&event);
         }
         if routes_changed {
@@ -198,6 +206,9 @@ impl Thread {
                 ((prefix.addr(), prefix.len()), nexthops)
             });
             self.routes.set(wanted).await;
+        }
+        if neighbors_changed {
+            self.follow();
         }
     }
 
@@ -218,6 +229,26 @@ impl Thread {
                     tracing::warn!(interface = name, %error, count, "cannot send an OSPF packet");
                 }
             }
+        }
+    }
+
+    /// Watches the neighbours' paths.
+    fn follow(&mut self) {
+        let ports = &self.ports;
+        self.detection.follow(&self.speaker.neighbors(), |index| {
+            ports.get(&index).map(|port| &port.interface)
+        });
+    }
+
+    /// BFD says that the path to a neighbour is gone (RFC 5882 4.1).
+    fn path_failed(&mut self, change: &Change) {
+        let now = self.now();
+        let lost = self.speaker.neighbors().into_iter().find(|neighbor| {
+            neighbor.interface == change.interface && neighbor.address == change.remote
+        });
+        if let Some(neighbor) = lost {
+            self.speaker
+                .neighbor_lost(now, neighbor.interface, neighbor.router_id);
         }
     }
 
@@ -272,6 +303,12 @@ impl Thread {
             });
             self.speaker.set_prefixes(now, LOOPBACK, prefixes.collect());
         }
+        for interface in &desired.interfaces {
+            if let Some(port) = self.ports.get_mut(&interface.index) {
+                port.interface.bfd = interface.bfd;
+            }
+        }
+        self.follow();
         self.desired = desired;
     }
 
@@ -344,6 +381,21 @@ impl Thread {
         }
     }
 
+    fn answer(&mut self, view: View, answer: oneshot::Sender<serde_json::Value>) {
+        if view != View::Bfd {
+            let _ = answer.send(self.show(view));
+            return;
+        }
+        let shown = self.detection.show();
+        tokio::spawn(async move {
+            let view = match shown {
+                Some(shown) => shown.await.ok(),
+                None => None,
+            };
+            let _ = answer.send(json!(view));
+        });
+    }
+
     fn show(&mut self, view: View) -> serde_json::Value {
         // Ages and timers as of this moment.
         let now = self.now();
@@ -353,6 +405,7 @@ impl Thread {
             View::Database => serde_json::to_value(self.speaker.database().lsas),
             View::Routes => serde_json::to_value(self.routes()),
             View::Summary => serde_json::to_value(self.summary()),
+            View::Bfd => Ok(serde_json::Value::Null),
         };
         value.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
     }
@@ -406,6 +459,8 @@ impl Thread {
     /// The clean stop: withdraw, wait for acknowledgements and the neighbours' routes, end.
     async fn stop(&mut self, arrived: &mut mpsc::Receiver<Packet>) {
         let now = self.now();
+        // The neighbours hear of the stop from OSPF; BFD shall not call it a failure.
+        self.detection.stop();
         self.speaker.shutdown(now);
         self.transmit();
         let grace = sleep(STOP_GRACE);

@@ -228,6 +228,9 @@ impl Speaker {
         self.clock = now;
         let event = NeighborEvent::InactivityTimer;
         self.neighbor_event_because(now, interface, router_id, event, Reason::DeclaredDead);
+        // The failure of our own link waits for no back-off: what the others flood about it may have
+        // come first and begun one.
+        self.spf.at_once(now);
         self.settle(now);
     }
 

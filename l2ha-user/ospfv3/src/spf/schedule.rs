@@ -34,6 +34,11 @@ impl Schedule {
         });
     }
 
+    /// Something changed that must not wait.
+    pub(crate) fn at_once(&mut self, now: Time) {
+        self.at = Some(now);
+    }
+
     /// Whether to compute now.
     pub(crate) fn take_due(&mut self, now: Time) -> bool {
         if self.at.is_none_or(|at| at > now) {

@@ -1,0 +1,196 @@
+//! BFD: a path that breaks without a sign is noticed in milliseconds, by us and with BIRD and FRR at
+//! the other end, and a node that was stopped blames nobody.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use l2ha_lab::{Lab, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn sessions(member: &Member) -> Result<Vec<Value>> {
+    let answer: Value = serde_json::from_str(&member.daemon.l2ha(&["bfd", "--json"])?)?;
+    Ok(answer["sessions"].as_array().cloned().unwrap_or_default())
+}
+
+fn wait_up(member: &Member, count: usize) -> Result<()> {
+    wait_for("every session up", PATIENCE, || {
+        let sessions = sessions(member)?;
+        let up = sessions.iter().filter(|it| it["state"] == "up").count();
+        ensure!(up == count && sessions.len() == count, "{sessions:#?}");
+        Ok(Some(()))
+    })
+}
+
+/// A silent cut, with real peers at one end.
+fn cut(
+    name: &str,
+    servers: Speaker,
+    client: Speaker,
+    bfd: (f64, u8),
+    limit: Duration,
+) -> Result<()> {
+    Lab::run(name, |lab| {
+        let options = TrioOptions {
+            servers,
+            client,
+            bfd: Some(bfd),
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        trio.wait_full(PATIENCE)?;
+        for member in trio.members() {
+            if member.speaker() == Speaker::L2ha {
+                wait_up(member, 2)?;
+            }
+        }
+        let beats = trio.beats()?;
+        // BIRD and FRR poll for the short interval once they are up.
+        thread::sleep(Duration::from_secs(3));
+        for _ in 0..3 {
+            let from = Instant::now();
+            trio.cloud.cut(&trio.first.host)?;
+            beats.wait_served_by(SERVER_2, from, 50, PATIENCE)?;
+            let to = Instant::now();
+            thread::sleep(Duration::from_millis(100));
+            let gap = beats.gap(from, to);
+            lab.say(format_args!(
+                "{} ms x {}: gap {:.1?}, {} lost",
+                bfd.0, bfd.1, gap.longest, gap.lost
+            ));
+            ensure!(gap.longest < limit, "{gap:?}");
+            ensure!(gap.lost > 0, "a cut without a loss: nothing was cut");
+            let from = Instant::now();
+            trio.cloud.heal(&trio.first.host)?;
+            beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
+            trio.wait_full(PATIENCE)?;
+            for member in trio.members() {
+                if member.speaker() == Speaker::L2ha {
+                    wait_up(member, 2)?;
+                }
+            }
+            thread::sleep(Duration::from_secs(3));
+        }
+        Ok(())
+    })
+    .with_context(|| name.to_owned())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn a_silent_cut_costs_milliseconds() -> Result<()> {
+    cut(
+        "bfd",
+        Speaker::L2ha,
+        Speaker::L2ha,
+        (20.0, 3),
+        Duration::from_millis(300),
+    )
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn bird_serves_and_is_watched() -> Result<()> {
+    cut(
+        "bfd-bird-servers",
+        Speaker::Bird,
+        Speaker::L2ha,
+        (50.0, 3),
+        Duration::from_millis(900),
+    )
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn bird_watches_our_servers() -> Result<()> {
+    // BIRD computes routes once a second.
+    cut(
+        "bfd-bird-client",
+        Speaker::L2ha,
+        Speaker::Bird,
+        (50.0, 3),
+        Duration::from_millis(1600),
+    )
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frr_serves_and_is_watched() -> Result<()> {
+    cut(
+        "bfd-frr-servers",
+        Speaker::Frr,
+        Speaker::L2ha,
+        (50.0, 3),
+        Duration::from_millis(900),
+    )
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frr_watches_our_servers() -> Result<()> {
+    cut(
+        "bfd-frr-client",
+        Speaker::L2ha,
+        Speaker::Frr,
+        (50.0, 3),
+        Duration::from_millis(900),
+    )
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn who_was_stopped_blames_nobody() -> Result<()> {
+    Lab::run("bfd-paused", |lab| {
+        let options = TrioOptions {
+            bfd: Some((20.0, 3)),
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        trio.wait_full(PATIENCE)?;
+        wait_up(&trio.client, 2)?;
+        let beats = trio.beats()?;
+        thread::sleep(Duration::from_secs(2));
+        let own = |member: &Member| -> Result<u64> {
+            let sessions = sessions(member)?;
+            Ok(sessions
+                .iter()
+                .filter(|it| it["diagnostic"] == "detection_time_expired")
+                .count() as u64)
+        };
+        // Stopped for less than OSPF's dead interval; the kernel forwards meanwhile.
+        let from = Instant::now();
+        trio.client.daemon.signal(Signal::SIGSTOP)?;
+        thread::sleep(Duration::from_secs(1));
+        trio.client.daemon.signal(Signal::SIGCONT)?;
+        thread::sleep(Duration::from_millis(100));
+        ensure!(
+            own(&trio.client)? == 0,
+            "it blames the silent ones: {:#?}",
+            sessions(&trio.client)?
+        );
+        lab.say("1 s stopped: it has let no session expire");
+        beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
+        trio.wait_full(PATIENCE)?;
+
+        // A clean stop is no failure: the sessions end by will. Not right after the adjacencies came
+        // back, when neighbours still refuse newer LSAs (MinLSArrival).
+        wait_up(&trio.client, 2)?;
+        thread::sleep(Duration::from_secs(3));
+        let from = Instant::now();
+        trio.first.daemon.stop()?;
+        beats.wait_served_by(SERVER_2, from, 200, PATIENCE)?;
+        thread::sleep(Duration::from_millis(100));
+        let gap = beats.gap(from, Instant::now() - Duration::from_millis(50));
+        lab.say(format_args!(
+            "clean stop: gap {:.1?}, {} lost",
+            gap.longest, gap.lost
+        ));
+        ensure!(gap.lost == 0, "a clean stop lost {gap:?}");
+        Ok(())
+    })
+}
