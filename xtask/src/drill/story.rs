@@ -77,6 +77,7 @@ fn settle(trio: &Trio) -> Result<()> {
     Ok(())
 }
 
+/// One drill: what the loss of the server cost, and its return too unless it had failed.
 fn once(trio: &Trio, beats: &Beats, cut: Cut) -> Result<l2ha_lab::Gap> {
     let first = &trio.first;
     let nic = |state| first.host.ns.run(["ip", "link", "set", UNDERLAY, state]);
@@ -98,6 +99,8 @@ fn once(trio: &Trio, beats: &Beats, cut: Cut) -> Result<l2ha_lab::Gap> {
         beats.wait_served_by(SERVER_2, from, IN_A_ROW, PATIENCE)?;
     }
     let gone = Instant::now();
+    thread::sleep(LAST);
+    let cost = beats.gap(from, gone);
     match cut {
         Cut::Silent => trio.cloud.heal(&first.host)?,
         Cut::Nic => {
@@ -115,6 +118,9 @@ fn once(trio: &Trio, beats: &Beats, cut: Cut) -> Result<l2ha_lab::Gap> {
     beats.wait_served_by(SERVER_1, gone, IN_A_ROW, PATIENCE)?;
     settle(trio)?;
     thread::sleep(REST);
-    let to = Instant::now() - LAST;
-    Ok(beats.gap(from, to))
+    Ok(match cut {
+        Cut::Silent | Cut::Nic => cost,
+        // Done in order, the way back shall cost nothing either.
+        Cut::Crash | Cut::Stop | Cut::Service => beats.gap(from, Instant::now() - LAST),
+    })
 }
