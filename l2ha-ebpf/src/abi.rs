@@ -3,6 +3,7 @@
 //! What is compared with a packet is kept in the packet's byte order, as byte arrays; lengths and
 //! indices are in the machine's. No type has padding (`Pod` refuses to be derived otherwise).
 
+mod form;
 mod key;
 pub mod layout;
 mod session;
@@ -10,6 +11,7 @@ mod session;
 use bytemuck::{Pod, Zeroable};
 
 pub use self::{
+    form::OuterForm,
     key::{Address, Carrier, EndpointKey, SessionId},
     session::{Receive, SessionPlan, Transmit},
 };

@@ -44,10 +44,14 @@ impl OuterLength {
 pub const INTERNAL_DESTINATION: [u8; 6] = [0x02, 0x6c, 0x32, 0x68, 0x61, 0x01];
 const INTERNAL_SOURCE: [u8; 6] = [0x02, 0x6c, 0x32, 0x68, 0x61, 0x02];
 
-const TTL: u8 = 64;
 /// Don't Fragment: the virtual interface's MTU makes everything fit (and then an identification of
 /// 0 is right, RFC 6864 4.1).
 const DONT_FRAGMENT: u8 = 0x40;
+
+/// The first of the ports for flows (RFC 6335 6).
+const EPHEMERAL: u16 = 0xc000;
+/// Azure drops what comes from this port.
+const RESERVED_BY_AZURE: u16 = 65330;
 
 /// Where the IP header starts.
 const IP: usize = ETHERNET;
@@ -80,7 +84,8 @@ impl Outer {
                 let mut header = [0; IPV4];
                 header[0] = 0x45;
                 header[6] = DONT_FRAGMENT;
-                header[8] = TTL;
+                header[1] = plan.form.dscp << 2;
+                header[8] = plan.form.ttl;
                 header[9] = protocol;
                 header[12..16].copy_from_slice(&local.octets());
                 header[16..20].copy_from_slice(&remote.octets());
@@ -90,7 +95,17 @@ impl Outer {
             }
             (IpAddr::V6(local), IpAddr::V6(remote)) => {
                 put(&wire::ETHERTYPE_IPV6.to_be_bytes());
-                put(&[0x60, 0, 0, 0, 0, 0, protocol, TTL]);
+                let class = plan.form.dscp << 2;
+                put(&[
+                    0x60 | class >> 4,
+                    class << 4,
+                    0,
+                    0,
+                    0,
+                    0,
+                    protocol,
+                    plan.form.ttl,
+                ]);
                 put(&local.octets());
                 put(&remote.octets());
             }
@@ -142,6 +157,20 @@ impl Outer {
             bytes[IP + ip_header + 4] = length[0];
             bytes[IP + ip_header + 5] = length[1];
         }
+    }
+
+    /// Writes a UDP source port of 49152 to 65535 that follows from the hash of a flow.
+    #[inline(always)]
+    pub fn set_flow_port(&mut self, carrier: Carrier, hash: u32) {
+        let spread = (hash ^ hash >> 16) as u16;
+        let port = match EPHEMERAL | spread {
+            RESERVED_BY_AZURE => EPHEMERAL,
+            port => port,
+        };
+        let at = IP + if carrier.is_v6() { IPV6 } else { IPV4 };
+        let [high, low] = port.to_be_bytes();
+        self.0[at] = high;
+        self.0[at + 1] = low;
     }
 
     /// The bytes; only as many as the session's headers are long mean something.

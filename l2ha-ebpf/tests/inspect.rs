@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use l2ha_ebpf::{
-    abi::{Address, Carrier, EndpointKey, Receive, SessionId, SessionPlan, Transmit},
+    abi::{Address, Carrier, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, Transmit},
     inspect::{Delivery, Refusal, Tables, inspect},
     packet::Packet,
     reason::Reason,
@@ -44,6 +44,7 @@ fn plan(v6: bool, udp: bool, sublayer: bool, cookie: &[u8], first: bool) -> Sess
         receive_cookie: cookie,
         previous_cookie: None,
         sublayer,
+        form: OuterForm::default(),
         visible_ifindex: 3,
         hidden_ifindex: 4,
         underlay_ifindex: 2,

@@ -19,6 +19,7 @@ use kit::{
     vlan::tag_everything,
 };
 use l2ha::dataplane::{AttachMode, Sublayer};
+use l2ha_ebpf::abi::OuterForm;
 
 /// Longest wait for anything, with room for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -95,6 +96,20 @@ fn wires() -> Vec<Wire> {
                     ..Wire::default()
                 });
             }
+            // Whole super-packets over IPv6 as well, each flow with a port of its own.
+            wires.push(Wire {
+                v6,
+                mode,
+                cookies: (b"\x11\x22\x33\x44", b"\x55\x66\x77\x88"),
+                sublayer: Sublayer::Default,
+                form: OuterForm {
+                    ttl: 17,
+                    dscp: 46,
+                    udp_checksum: false,
+                    flow_ports: true,
+                },
+                ..Wire::default()
+            });
         }
     }
     wires
@@ -117,7 +132,7 @@ fn settle(file: &Path) -> Result {
 /// packet that could not have crossed the wire. A TCP checksum of 0 Linux writes as 0xffff
 /// (`CSUM_MANGLED_0` in skb_checksum_help), equal to it and yet suspect to tshark.
 const SUSPECT: &str = "_ws.malformed || _ws.short || ip.checksum.status == 0 \
-    || udp.checksum.status == 0 || icmpv6.checksum.status == 0 \
+    || (udp.checksum.status == 0 && udp.checksum != 0) || icmpv6.checksum.status == 0 \
     || (tcp.checksum.status == 0 && tcp.checksum != 0xffff) \
     || icmp.checksum.status == 0 || frame.len > 1514";
 
@@ -135,7 +150,14 @@ fn tshark(file: &Path, filter: &str) -> Result<Vec<String>> {
     ] {
         command.args(["-o", preference]);
     }
-    command.args(["-d", "l2tp.pw_type==0,eth", "-d", "udp.port==1701,l2tp"]);
+    command.args([
+        "-d",
+        "l2tp.pw_type==0,eth",
+        "-d",
+        "udp.port==1701,l2tp",
+        "-d",
+        "udp.port==1702,l2tp",
+    ]);
     let output = command.output().context("is tshark installed?")?;
     ensure!(
         output.status.success(),

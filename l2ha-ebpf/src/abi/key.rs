@@ -88,14 +88,6 @@ impl Carrier {
     pub const fn is_udp(self) -> bool {
         self.0 & 2 == 0
     }
-
-    /// Whether packets must be cut before they are encapsulated: the kernel has no segmentation
-    /// behind protocol 115, and none that writes the UDP checksum that IPv6 wants.
-    #[inline(always)]
-    #[must_use]
-    pub const fn wants_cut_packets(self) -> bool {
-        !self.is_udp() || self.is_v6()
-    }
 }
 
 /// Key of the sessions: the session id that the peer writes, big-endian.

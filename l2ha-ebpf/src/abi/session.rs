@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Address, Carrier, EndpointKey, layout::layout};
+use super::{Address, Carrier, EndpointKey, OuterForm, form::Flags, layout::layout};
 use crate::outer::{Outer, OuterLength};
 
 /// What the daemon knows of a session when it fills [`Receive`] and [`Transmit`].
@@ -27,6 +27,8 @@ pub struct SessionPlan<'a> {
     pub previous_cookie: Option<&'a [u8]>,
     /// Whether the default L2-specific sublayer is there.
     pub sublayer: bool,
+    /// What of the outer headers can be chosen.
+    pub form: OuterForm,
     /// Index of the end that the user sees.
     pub visible_ifindex: u32,
     /// Index of the end that is the data plane's.
@@ -82,6 +84,9 @@ layout!(Receive {
     previous_cookie,
 });
 
+/// A remote port that says: whatever flow it is of. Also of sessions without ports.
+const ANY_PORT: u16 = 0;
+
 /// A `previous_length` that says: there is no former cookie.
 const NO_PREVIOUS: u8 = u8::MAX;
 
@@ -93,7 +98,10 @@ impl Receive {
         if plan.local.is_ipv4() != plan.remote.is_ipv4() {
             return None;
         }
-        let (local_port, remote_port) = plan.ports.unwrap_or_default();
+        let (local_port, mut remote_port) = plan.ports.unwrap_or_default();
+        if plan.form.flow_ports {
+            remote_port = ANY_PORT;
+        }
         let (previous_cookie, previous_length) = match plan.previous_cookie {
             Some(bytes) => cookie(bytes)?,
             None => ([0; 8], NO_PREVIOUS),
@@ -133,11 +141,12 @@ impl Receive {
         &self.remote
     }
 
-    /// Whether this is the peer's port, big-endian.
+    /// Whether this can be the peer's port, big-endian.
     #[inline(always)]
     #[must_use]
     pub const fn is_remote_port(&self, port: [u8; 2]) -> bool {
-        u16::from_ne_bytes(self.remote_port) == u16::from_ne_bytes(port)
+        let wanted = u16::from_ne_bytes(self.remote_port);
+        wanted == ANY_PORT || wanted == u16::from_ne_bytes(port)
     }
 
     /// The cookie's length in bytes: 0, 4 or 8.
@@ -200,6 +209,8 @@ pub struct Transmit {
     outer: Outer,
     carrier: Carrier,
     outer_length: OuterLength,
+    flags: Flags,
+    reserved: [u8; 3],
     underlay_ifindex: u32,
     slot: u32,
 }
@@ -208,6 +219,8 @@ layout!(Transmit {
     outer,
     carrier,
     outer_length,
+    flags,
+    reserved,
     underlay_ifindex,
     slot,
 });
@@ -222,6 +235,8 @@ impl Transmit {
             outer,
             carrier: plan.carrier(),
             outer_length,
+            flags: Flags::new(plan.form, plan.remote.is_ipv6(), plan.ports.is_some()),
+            reserved: [0; 3],
             underlay_ifindex: plan.underlay_ifindex,
             slot: plan.slot,
         })
@@ -246,6 +261,28 @@ impl Transmit {
     #[must_use]
     pub const fn carrier(&self) -> Carrier {
         self.carrier
+    }
+
+    /// Whether packets carry a UDP checksum that has to be computed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_checksum(&self) -> bool {
+        self.flags.checksum()
+    }
+
+    /// Whether super-packets have to be cut before they are encapsulated: the kernel segments
+    /// nothing behind protocol 115, and writes no UDP checksum for a tunnel that is not its own.
+    #[inline(always)]
+    #[must_use]
+    pub const fn wants_cut_packets(&self) -> bool {
+        self.flags.cut()
+    }
+
+    /// Whether the UDP source port is of the inner flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_flow_ports(&self) -> bool {
+        self.flags.flow_ports()
     }
 
     /// Index of the interface that carries the outer packets.
@@ -289,6 +326,7 @@ mod tests {
             receive_cookie: &[1, 2, 3],
             previous_cookie: None,
             sublayer: false,
+            form: OuterForm::default(),
             visible_ifindex: 1,
             hidden_ifindex: 2,
             underlay_ifindex: 3,

@@ -32,7 +32,7 @@ pub(crate) fn visible(ctx: &TcContext) -> Result<Sent, Reason> {
     if !is_ip(ctx) {
         return through_hidden(ctx, session);
     }
-    if session.carrier().wants_cut_packets() {
+    if session.wants_cut_packets() {
         // The veth cuts large packets on the way to the hidden end, which encapsulates the pieces.
         return Ok(Sent::Onward);
     }
@@ -64,6 +64,7 @@ pub(crate) enum NoRoom {
 pub(crate) fn around_ip(ctx: &TcContext, session: &Transmit) -> Result<(), NoRoom> {
     let addresses: [u8; ETHERNET] = ctx.read_at(0).map_err(|()| NoRoom::Untouched)?;
     let carrier = session.carrier();
+    let hash = flow_hash(ctx, session);
     let tag = ctx.vlan_tag();
     let inner_header = match tag {
         Some(_) => ETHERNET as u32 + VLAN_TAG,
@@ -95,7 +96,7 @@ pub(crate) fn around_ip(ctx: &TcContext, session: &Transmit) -> Result<(), NoRoo
             None => NoRoom::Untouched,
         });
     }
-    write_outer(ctx, session).map_err(|()| NoRoom::Broken)?;
+    write_outer(ctx, session, hash).map_err(|()| NoRoom::Broken)?;
     let written = match tag {
         None => ctx.write_at(outer_length, &addresses),
         Some(tag) => {
@@ -124,6 +125,7 @@ fn through_hidden(ctx: &TcContext, session: &Transmit) -> Result<Sent, Reason> {
 #[inline(always)]
 fn in_front(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
     let outer_length = session.outer_length();
+    let hash = flow_hash(ctx, session);
     match ctx.vlan_tag() {
         None => ctx.grow_head(outer_length)?,
         Some(tag) => {
@@ -134,13 +136,26 @@ fn in_front(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
             ctx.write_at(outer_length + addresses.len() as u32, &tag)?;
         }
     }
-    write_outer(ctx, session)
+    write_outer(ctx, session, hash)
+}
+
+/// The inner flow's hash, where it is needed; asked while the kernel still sees the inner packet.
+#[inline(always)]
+fn flow_hash(ctx: &TcContext, session: &Transmit) -> u32 {
+    if session.has_flow_ports() {
+        ctx.flow_hash()
+    } else {
+        0
+    }
 }
 
 /// Writes the outer headers at the start of a packet that has its final length.
 #[inline(always)]
-fn write_outer(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
+fn write_outer(ctx: &TcContext, session: &Transmit, flow_hash: u32) -> Result<(), ()> {
     let mut outer = *session.outer();
+    if session.has_flow_ports() {
+        outer.set_flow_port(session.carrier(), flow_hash);
+    }
     outer.finish(session.carrier(), ctx.len() - ETHERNET as u32);
     ctx.write_outer(&outer, session.outer_length())
 }
@@ -153,8 +168,7 @@ pub(crate) fn send(ctx: &TcContext, session: &Transmit, packets: u64) -> Result<
     if !ctx.fits(underlay) {
         return Err(Reason::TooBig);
     }
-    let carrier = session.carrier();
-    if carrier.is_udp() && carrier.is_v6() {
+    if session.has_checksum() {
         checksum::write(ctx).map_err(|()| Reason::EncapFailed)?;
     }
     let bytes = ctx.len() - session.outer_length();

@@ -18,7 +18,7 @@ pub(crate) fn hidden(ctx: &TcContext) -> Result<Sent, Reason> {
     if destination == INTERNAL_DESTINATION {
         return send(ctx, session, 1);
     }
-    if !session.carrier().wants_cut_packets() || !is_ip(ctx) {
+    if !session.wants_cut_packets() || !is_ip(ctx) {
         return Err(Reason::StrayFrame);
     }
     if ctx.gso_size() != 0 {

@@ -3,8 +3,8 @@
 use aya_ebpf::{
     bindings::__sk_buff,
     helpers::{
-        bpf_check_mtu, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_change_tail,
-        bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+        bpf_check_mtu, bpf_get_hash_recalc, bpf_redirect_neigh, bpf_skb_change_head,
+        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_skb_vlan_pop,
     },
     programs::TcContext,
 };
@@ -118,6 +118,13 @@ pub(crate) trait Skb {
     fn grow_head(&self, length: u32) -> Result<(), ()> {
         // SAFETY: as above; no pointer into the packet is kept.
         done(unsafe { bpf_skb_change_head(self.raw(), length, 0) })
+    }
+
+    /// The kernel's hash of the flow, computed if it is not known yet.
+    #[inline(always)]
+    fn flow_hash(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { bpf_get_hash_recalc(self.raw()) as u32 }
     }
 
     /// Cuts or pads the frame to this length.

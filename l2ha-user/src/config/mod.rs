@@ -31,6 +31,7 @@ use std::{
 
 use ::bfd::Timers;
 use ipnet::IpNet;
+use l2ha_ebpf::abi::OuterForm;
 use ospfv3::{AuthKey, KeyChain};
 
 pub use self::{
@@ -127,6 +128,8 @@ pub struct Tunnel {
     pub previous_cookie: Option<Cookie>,
     /// L2-specific sublayer, in both directions.
     pub sublayer: Sublayer,
+    /// What of the outer headers can be chosen.
+    pub form: OuterForm,
     /// MTU of the virtual interface in bytes; computed from the underlay's when absent.
     pub mtu: Option<u16>,
     /// Addresses put on the virtual interface.

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Cookie, DEFAULT_PORT, Encapsulation, Sublayer, Tunnel, TunnelOspf,
+    Cookie, DEFAULT_PORT, Encapsulation, OuterForm, Sublayer, Tunnel, TunnelOspf,
     address::{self, Shown},
     bfd, cookie_file, names,
     ospf::COSTS,
@@ -113,6 +113,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
     let cookies = cookies(context, section);
     let sublayers = [("none", Sublayer::None), ("default", Sublayer::Default)];
     let sublayer = section.choice("sublayer", &sublayers).unwrap_or_default();
+    let form = form(section);
     let mtu = section
         .integer("mtu", LEAST_MTU..=LARGEST_MTU)
         .map(|found| found.value);
@@ -136,6 +137,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
             receive_cookie,
             previous_cookie,
             sublayer,
+            form,
             mtu,
             addresses: addresses.iter().map(|found| found.value).collect(),
             ospf,
@@ -146,6 +148,26 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
         tunnel,
         addresses,
         without_ospf,
+    }
+}
+
+/// What of the outer headers can be chosen.
+fn form(section: &Section<'_>) -> OuterForm {
+    let default = OuterForm::default();
+    let number = |key, range, default| {
+        section
+            .integer(key, range)
+            .map_or(default, |found| found.value)
+    };
+    OuterForm {
+        ttl: number("ttl", 1..=255, default.ttl),
+        dscp: number("dscp", 0..=63, default.dscp),
+        udp_checksum: section
+            .boolean("udp_checksum")
+            .map_or(default.udp_checksum, |found| found.value),
+        flow_ports: section
+            .choice("source_port", &[("fixed", false), ("flow", true)])
+            .unwrap_or(default.flow_ports),
     }
 }
 

@@ -156,12 +156,13 @@ impl Node {
         // over a whole packet the inner ones must be complete as well.
         let over_ipv6 = tunnel.remote.is_ipv6();
         let is_udp = tunnel.encapsulation != Encapsulation::Ip;
-        let segmentation = is_udp && !over_ipv6;
+        let checksum = over_ipv6 && tunnel.form.udp_checksum;
+        let segmentation = is_udp && !checksum;
         // Redirected frames are only taken by a veth whose receiving NAPI is on; GRO does that.
         let offloads = [
             (Offload::Gro, true),
             // Before TSO, which the kernel switches with it.
-            (Offload::TxChecksum, !(is_udp && over_ipv6)),
+            (Offload::TxChecksum, !(is_udp && checksum)),
             (Offload::Tso, segmentation),
             (Offload::Gso, segmentation),
         ];
@@ -373,6 +374,7 @@ fn session(tunnel: &Tunnel, underlay: &Underlay, visible: &Link, hidden: &Link) 
             .previous_cookie
             .as_ref()
             .map(|cookie| dataplane::Cookie::new(cookie.bytes())),
+        form: tunnel.form,
         sublayer: match tunnel.sublayer {
             Sublayer::None => dataplane::Sublayer::None,
             Sublayer::Default => dataplane::Sublayer::Default,

@@ -274,6 +274,7 @@ fn plan(session: &Session, slot: u32) -> SessionPlan<'_> {
         receive_cookie: session.receive_cookie.bytes(),
         previous_cookie: session.previous_cookie.as_ref().map(Cookie::bytes),
         sublayer: session.sublayer == Sublayer::Default,
+        form: session.form,
         visible_ifindex: session.visible_ifindex,
         hidden_ifindex: session.hidden_ifindex,
         underlay_ifindex: session.underlay_ifindex,

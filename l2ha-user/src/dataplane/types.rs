@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use l2ha_ebpf::abi::OuterForm;
+
 /// Where decapsulation may be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachMode {
@@ -110,6 +112,8 @@ pub struct Session {
     pub previous_cookie: Option<Cookie>,
     /// The L2-specific sublayer, the same in both directions.
     pub sublayer: Sublayer,
+    /// What of the outer headers can be chosen.
+    pub form: OuterForm,
     /// Index of the virtual interface.
     pub visible_ifindex: u32,
     /// Index of its hidden other end.

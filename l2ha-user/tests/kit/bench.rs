@@ -7,7 +7,7 @@ use l2ha::dataplane::{
     Cookie, DataPlane, Encapsulation, Session, Sublayer,
     trial::{Outcome, Program, Trial, Verdict},
 };
-use l2ha_ebpf::{inner, packet::Packet};
+use l2ha_ebpf::{abi::OuterForm, inner, packet::Packet};
 use l2ha_lab::Namespace;
 
 use super::{Pins, Result, net::endpoint, outer::Outer};
@@ -76,6 +76,7 @@ impl Bench {
                             receive_cookie: Cookie::new(cookies.0),
                             previous_cookie: None,
                             sublayer,
+                            form: OuterForm::default(),
                             visible_ifindex: visible,
                             hidden_ifindex: hidden,
                             underlay_ifindex: underlay,

@@ -7,6 +7,7 @@ use l2ha::dataplane::{
     AttachMode, Attached, Cookie, DataPlane, Encapsulation, Endpoint, EndpointKind, Session,
     Sublayer, Traffic,
 };
+use l2ha_ebpf::abi::OuterForm;
 use l2ha_lab::Namespace;
 
 use super::{Pins, Result};
@@ -26,6 +27,7 @@ pub(crate) struct Wire {
     /// Cookie from the first host to the second, and back.
     pub(crate) cookies: (&'static [u8], &'static [u8]),
     pub(crate) sublayer: Sublayer,
+    pub(crate) form: OuterForm,
     pub(crate) mode: AttachMode,
     /// MTU of the underlay.
     pub(crate) underlay_mtu: u16,
@@ -40,6 +42,7 @@ impl Default for Wire {
             udp: true,
             cookies: (b"\x01\x02\x03\x04\x05\x06\x07\x08", b"\xa1\xa2\xa3\xa4"),
             sublayer: Sublayer::None,
+            form: OuterForm::default(),
             mode: AttachMode::Xdp,
             underlay_mtu: 1500,
             as_a_wire: true,
@@ -113,7 +116,7 @@ impl Pair {
             ns.run(["ethtool", "-K", HIDDEN, "tso", "off"])?;
             if !wire.udp {
                 ns.run(["ethtool", "-K", VISIBLE, "tso", "off", "gso", "off"])?;
-            } else if wire.v6 {
+            } else if wire.v6 && wire.form.udp_checksum {
                 // As the daemon sets it where the outer checksum is written.
                 ns.run(["ethtool", "-K", VISIBLE, "tx", "off", "gso", "off"])?;
             }
@@ -225,6 +228,7 @@ pub(crate) fn session(wire: &Wire, number: u8, [visible, hidden, underlay]: [u32
         receive_cookie: Cookie::new(receive),
         previous_cookie: None,
         sublayer: wire.sublayer,
+        form: wire.form,
         visible_ifindex: visible,
         hidden_ifindex: hidden,
         underlay_ifindex: underlay,
