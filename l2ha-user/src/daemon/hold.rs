@@ -1,17 +1,13 @@
 //! Sockets that hold the underlay's ports and protocols.
 //!
 //! The data plane takes pseudowire packets before any socket sees them. A socket still has to be
-//! there: so that nobody else binds the port, and so that what the data plane passes on (control
-//! messages, reassembled fragments) is not answered with an ICMP unreachable.
+//! there: so that nobody else binds the port, so that what the data plane passes on (control
+//! messages) is not answered with an ICMP unreachable, and to receive what the kernel reassembled.
 
 use std::{
-    collections::BTreeMap,
-    io::{self, Read as _},
+    collections::{BTreeMap, HashSet},
+    io,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
 };
 
 use anyhow::{Context as _, Result};
@@ -20,16 +16,15 @@ use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
 use crate::{
     config::{Config, Encapsulation},
+    dataplane::Reassembled,
     sockets,
 };
 
 /// IP protocol number of L2TPv3 over IP (RFC 3931 4.1.1).
 const L2TP: i32 = 115;
-/// The T bit: a control message (RFC 3931 4.1.2.1).
-const CONTROL: u8 = 0x80;
 
 /// What is held: a local address with a UDP port, or with protocol 115.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Held {
     /// UDP on this address and port.
     Udp(SocketAddr),
@@ -56,29 +51,30 @@ impl Held {
     }
 }
 
-/// What arrived at the sockets instead of the data plane.
-#[derive(Default)]
-struct Counters {
-    control: AtomicU64,
-    data: AtomicU64,
-}
-
 /// The open sockets.
-#[derive(Default)]
 pub(super) struct Holder {
     sockets: BTreeMap<Held, JoinHandle<()>>,
-    counters: Arc<Counters>,
+    reassembled: Reassembled,
 }
 
 impl Holder {
+    /// None yet; what will arrive at them goes this way.
+    pub(super) fn new(reassembled: Reassembled) -> Self {
+        Self {
+            sockets: BTreeMap::new(),
+            reassembled,
+        }
+    }
+
     /// Opens what is wanted and not open yet, closes what is no longer wanted.
     ///
     /// # Errors
     ///
     /// When a port cannot be taken; the text says by which address.
     pub(super) fn hold(&mut self, wanted: &[Held]) -> Result<()> {
+        let keep: HashSet<Held> = wanted.iter().copied().collect();
         self.sockets.retain(|held, task| {
-            let keep = wanted.contains(held);
+            let keep = keep.contains(held);
             if !keep {
                 task.abort();
             }
@@ -94,21 +90,11 @@ impl Holder {
                 ),
                 Held::Ip(address) => format!("cannot open IP protocol 115 on {address}"),
             })?;
-            let counters = Arc::clone(&self.counters);
-            let raw = matches!(held, Held::Ip(IpAddr::V4(_)));
-            let task = tokio::spawn(drain(sockets::watch(socket)?, raw, counters));
+            let reassembled = self.reassembled.clone();
+            let task = tokio::spawn(drain(sockets::watch(socket)?, *held, reassembled));
             self.sockets.insert(*held, task);
         }
         Ok(())
-    }
-
-    /// What arrived at the sockets, by name.
-    pub(super) fn counters(&self) -> BTreeMap<String, u64> {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        BTreeMap::from([
-            ("control_ignored".to_owned(), read(&self.counters.control)),
-            ("data_dropped".to_owned(), read(&self.counters.data)),
-        ])
     }
 }
 
@@ -132,35 +118,21 @@ fn open(held: Held) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Reads and counts until the task is ended. `ip_header`: packets begin with an IPv4 header.
-async fn drain(socket: AsyncFd<Socket>, ip_header: bool, counters: Arc<Counters>) {
-    let mut buffer = [0; 64];
+/// Hands packets on until the task is ended.
+async fn drain(socket: AsyncFd<Socket>, held: Held, reassembled: Reassembled) {
+    let (address, port) = match held {
+        Held::Udp(address) => (address.ip(), Some(address.port())),
+        Held::Ip(address) => (address, None),
+    };
     loop {
         let Ok(mut ready) = socket.readable().await else {
             return;
         };
-        // Longer packets are cut to the buffer; the first bytes tell what they are.
-        let Ok(read) = ready.try_io(|watched| {
-            let mut socket: &Socket = watched.get_ref();
-            socket.read(&mut buffer)
-        }) else {
-            continue;
-        };
-        let Ok(length) = read else {
-            continue;
-        };
-        let packet = &buffer[..length];
-        let skip = if ip_header {
-            usize::from(packet.first().map_or(0, |byte| byte & 0x0f)) * 4
-        } else {
-            0
-        };
-        let control = packet.get(skip).is_some_and(|byte| byte & CONTROL != 0);
-        let counter = if control {
-            &counters.control
-        } else {
-            &counters.data
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        // An error of the socket (an ICMP message for it, say) concerns no packet.
+        if let Ok(Err(error)) =
+            ready.try_io(|watched| reassembled.receive(watched.get_ref(), address, port))
+        {
+            tracing::debug!(%error, %address, "reading from the socket that holds the port");
+        }
     }
 }

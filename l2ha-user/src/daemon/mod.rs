@@ -121,6 +121,7 @@ async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<N
     let made = Made::load(run_dir.join(format!("{}.made.json", config.node.name)))?;
     let pins = config.node.bpffs.join("l2ha").join(&config.node.name);
     let plane = DataPlane::load(&pins)?;
+    let holder = Holder::new(plane.reassembled().clone());
     let mut node = Node {
         config_path,
         config,
@@ -128,7 +129,7 @@ async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<N
         netlink,
         plane,
         made,
-        holder: Holder::default(),
+        holder,
         repairs: Repairs::default(),
         routing: None,
         underlay: None,

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::Result;
 
-use super::{node::Node, tunnel::State};
+use super::{
+    node::Node,
+    tunnel::{State, Up},
+};
 use crate::{
     config::{Encapsulation, Sublayer, Tunnel},
     control::{
@@ -80,7 +83,7 @@ impl Node {
             },
             ospf,
             repairs: self.repairs.counts(),
-            socket: self.holder.counters(),
+            socket: self.plane.reassembled().counters(),
         })
     }
 
@@ -97,11 +100,25 @@ impl Node {
         }
     }
 
+    /// What is to be said of a peer whose packets do not fit the underlay.
+    fn wrong_mtu(&self, up: &Up) -> Option<String> {
+        self.plane
+            .reassembled()
+            .is_fragmenting(up.interface)
+            .then(|| {
+                format!(
+                    "wrong MTU: the peer's packets arrive in fragments, which is slow; set the MTU \
+                     of the peer's virtual interface to {} or less",
+                    up.mtu
+                )
+            })
+    }
+
     fn tunnel_status(&self, tunnel: &Tunnel, counters: &Counters) -> TunnelStatus {
-        let (mtu, problem) = match self.tunnels.get(&tunnel.name) {
-            Some(State::Up(up)) => (Some(up.mtu), None),
-            Some(State::Failed(problem)) => (None, Some(problem.clone())),
-            None => (None, Some("waits for the underlay".to_owned())),
+        let (mtu, up, problem) = match self.tunnels.get(&tunnel.name) {
+            Some(State::Up(up)) => (Some(up.mtu), true, self.wrong_mtu(up)),
+            Some(State::Failed(problem)) => (None, false, Some(problem.clone())),
+            None => (None, false, Some("waits for the underlay".to_owned())),
         };
         let sum = counters
             .sessions
@@ -111,7 +128,7 @@ impl Node {
         TunnelStatus {
             name: tunnel.name.clone(),
             interface: tunnel.interface.clone(),
-            up: problem.is_none(),
+            up,
             problem,
             local: tunnel.local,
             remote: tunnel.remote,

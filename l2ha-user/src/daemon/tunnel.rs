@@ -72,6 +72,7 @@ impl Node {
             .await?;
         let session = self.ensure_session(tunnel, underlay, &visible, &hidden)?;
         self.ensure_programs(tunnel, &visible, &hidden)?;
+        self.plane.reassembled().set_mtu(visible.index, mtu);
         Ok(Up {
             interface: visible.index,
             mtu,

@@ -15,6 +15,7 @@ mod forwarder;
 
 mod object;
 mod pins;
+mod reassembled;
 mod rtnl;
 mod sessions;
 pub mod trial;
@@ -32,6 +33,7 @@ use aya::programs::TcAttachType;
 pub use self::{
     counters::{Counters, Traffic, reason_text},
     object::LoadOptions,
+    reassembled::Reassembled,
     types::{
         AttachMode, Attached, Cookie, Encapsulation, Endpoint, EndpointKind, Hook, Session,
         Sublayer,
@@ -164,6 +166,12 @@ impl DataPlane {
     /// When there are too many.
     pub fn set_endpoints(&mut self, endpoints: &[Endpoint]) -> Result<()> {
         self.sessions.set_endpoints(&mut self.object, endpoints)
+    }
+
+    /// The way of packets that the kernel reassembled; it knows the sessions as they are set here.
+    #[must_use]
+    pub fn reassembled(&self) -> &Reassembled {
+        self.sessions.reassembled()
     }
 
     /// Reads the counters.

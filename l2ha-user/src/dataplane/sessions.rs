@@ -14,6 +14,7 @@ use l2ha_ebpf::abi::{
 use super::{
     Cookie, Encapsulation, Endpoint, EndpointKind, Session, Sublayer,
     object::{Object, Shared},
+    reassembled::Reassembled,
 };
 
 const SESSIONS: &str = "SESSIONS";
@@ -31,6 +32,7 @@ pub(super) struct Sessions {
     slots: HashMap<u32, u32>,
     free: Vec<u32>,
     endpoints: HashSet<EndpointKey>,
+    reassembled: Reassembled,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +83,12 @@ impl Sessions {
             let (key, _) = entry.context("cannot read the endpoints")?;
             sessions.endpoints.insert(key.0);
         }
+        sessions.reassembled.set_endpoints(&sessions.endpoints);
         Ok(sessions)
+    }
+
+    pub(super) fn reassembled(&self) -> &Reassembled {
+        &self.reassembled
     }
 
     /// How many sessions there are.
@@ -152,6 +159,7 @@ impl Sessions {
         gone(sessions.remove(&Shared(SessionId::new(id))))
             .with_context(|| format!("session {id}"))?;
         self.installed.remove(&id);
+        self.reassembled.remove_session(id, visible);
         self.forget_interfaces(object, installed)
     }
 
@@ -198,6 +206,7 @@ impl Sessions {
         for ifindex in [now.visible, now.hidden] {
             *self.interfaces.entry(ifindex).or_default() += 1;
         }
+        self.reassembled.set_session(id, now.receive);
         self.installed.insert(id, now);
     }
 
@@ -232,6 +241,7 @@ impl Sessions {
         for key in self.endpoints.difference(&wanted) {
             gone(map.remove(&Shared(*key))).context("cannot remove an endpoint")?;
         }
+        self.reassembled.set_endpoints(&wanted);
         self.endpoints = wanted;
         Ok(())
     }
