@@ -134,6 +134,11 @@ fn phases() -> Result<Vec<Phase>> {
             ],
         ),
     ];
+    phases.push(phase(
+        "bench",
+        true,
+        &["run", "--package", "xtask", "--", "bench", "--smoke"],
+    ));
     for scenario in scenarios()? {
         let group = if scenario.starts_with("vm_") {
             "vm"

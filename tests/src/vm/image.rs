@@ -24,6 +24,8 @@ const MODULES: &[&str] = &[
     "l2tp_ip6",
     "vxlan",
     "veth",
+    "sch_ingress",
+    "cls_bpf",
 ];
 const BUSYBOX: &str = "/bin/busybox";
 /// Programs, and the Debian packages they come from.
@@ -57,8 +59,8 @@ pub(super) struct Image {
 
 impl Image {
     /// The kernel is fetched once; the archive takes a tenth of a second and is made each time, so
-    /// that it is never older than what it is made of.
-    pub(super) fn make() -> Result<Self> {
+    /// that it is never older than what it is made of. `more` programs go into /usr/bin.
+    pub(super) fn make(more: &[PathBuf]) -> Result<Self> {
         let folder = target_dir().join("vm");
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -67,13 +69,16 @@ impl Image {
             .map_err(|(_, error)| error)
             .context("cannot lock target/vm")?;
         let kernel = Kernel::get(&folder.join("cache"))?;
-        let archive = contents(&kernel).with_context(|| {
+        let archive = contents(&kernel, more).with_context(|| {
             format!(
                 "cannot make the file system of a virtual machine with {}",
                 kernel.package
             )
         })?;
-        let files = folder.join("files.cpio");
+        let files = folder.join(match more {
+            [] => "files.cpio",
+            _ => "files-more.cpio",
+        });
         // Another virtual machine may be reading the last one.
         let part = folder.join("files.part");
         fs::write(&part, archive)
@@ -86,7 +91,7 @@ impl Image {
     }
 }
 
-fn contents(kernel: &Kernel) -> Result<Vec<u8>> {
+fn contents(kernel: &Kernel, more: &[PathBuf]) -> Result<Vec<u8>> {
     let mut archive = Archive::new(Vec::new());
     for folder in [
         "proc", "sys", "dev", "tmp", "run", "etc/frr", "usr/sbin", "usr/bin",
@@ -111,6 +116,13 @@ fn contents(kernel: &Kernel) -> Result<Vec<u8>> {
             .with_context(|| format!("no {program}: apt-get install {package}"))?;
         archive.program(&program_path(program), &content)?;
         libraries.extend(libraries_of(program)?);
+    }
+    for program in more {
+        let content =
+            fs::read(program).with_context(|| format!("no program {}", program.display()))?;
+        archive.program(&format!("usr/bin/{}", file_name(program)?), &content)?;
+        let path = program.to_str().context("a path that is not UTF-8")?;
+        libraries.extend(libraries_of(path)?);
     }
     for library in libraries {
         let content = fs::read(&library).with_context(|| format!("no library {library}"))?;

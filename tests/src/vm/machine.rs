@@ -4,7 +4,7 @@ use std::{
     fmt, fs,
     net::{Ipv4Addr, Ipv6Addr},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -41,6 +41,16 @@ pub struct Vm {
     _cloud: Arc<Cloud>,
 }
 
+/// What a machine has besides its kernel and its NIC on the cloud.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// Programs of this machine, to be found in /usr/bin, with the libraries they need.
+    pub programs: Vec<PathBuf>,
+    /// More virtio NICs, eth1 and so on, each a `-netdev` of qemu's without the id. They are in
+    /// the cloud's namespace.
+    pub nics: Vec<String>,
+}
+
 impl Vm {
     /// Boots a machine with 10.77.0.`number` and fd77::`number`, which must not be those of a host
     /// of the cloud; returns when its agent answers and its NIC is up.
@@ -50,7 +60,22 @@ impl Vm {
     /// When a program is missing, the kernel cannot be had, or it does not boot in time; the text
     /// has the end of its console.
     pub fn boot(lab: &Lab, cloud: &Arc<Cloud>, name: &str, number: u8) -> Result<Arc<Self>> {
-        let image = Image::make()?;
+        Self::boot_with(lab, cloud, name, number, &Extras::default())
+    }
+
+    /// As [`Vm::boot`], with more in it than a bare kernel.
+    ///
+    /// # Errors
+    ///
+    /// As there, and when a program is missing.
+    pub fn boot_with(
+        lab: &Lab,
+        cloud: &Arc<Cloud>,
+        name: &str,
+        number: u8,
+        extras: &Extras,
+    ) -> Result<Arc<Self>> {
+        let image = Image::make(&extras.programs)?;
         let v4 = Ipv4Addr::new(10, 77, 0, number);
         let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number));
         let mtu = cloud.options().mtu;
@@ -104,6 +129,16 @@ impl Vm {
                 "-device",
                 &format!("virtio-net-pci,netdev=nic,romfile=,mac=52:54:00:77:00:{number:02x}"),
             ])
+            .args(extras.nics.iter().zip(1..).flat_map(|(netdev, nic)| {
+                [
+                    "-netdev".to_owned(),
+                    format!("{netdev},id=nic{nic}"),
+                    "-device".to_owned(),
+                    format!(
+                        "virtio-net-pci,netdev=nic{nic},romfile=,mac=52:54:00:78:{nic:02x}:{number:02x}"
+                    ),
+                ]
+            }))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(lab.dir().join(format!("{name}.qemu")))?);

@@ -13,6 +13,6 @@ mod transfer;
 
 pub use frr::VmFrr;
 pub use join::join_vm;
-pub use machine::Vm;
+pub use machine::{Extras, Vm};
 pub use pseudowire::Pseudowire;
 pub use transfer::{Data, Times};

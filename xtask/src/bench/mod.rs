@@ -4,12 +4,16 @@ mod driver;
 mod frame;
 mod host;
 mod netns;
+mod page;
 mod pair;
+mod plot;
+mod record;
 mod report;
 mod rows;
 mod subject;
 mod tcp;
 mod udp;
+mod virtio;
 
 use std::{
     fs,
@@ -19,7 +23,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use self::rows::{Samples, Underlay};
+use self::{
+    record::Record,
+    rows::{Samples, Underlay},
+};
 use crate::{
     cmd::{self, cargo, say, target_dir},
     packages, setup,
@@ -29,7 +36,8 @@ use crate::{
 #[derive(clap::Args)]
 #[command(
     after_help = "Subjects take turns, so that what else the machine does meets all of them; a row\n\
-    is the median of its runs with the least and the most.\n\n\
+    is the median of its runs with the least and the most. Without --quick the figures\n\
+    go into docs/benchmarks.md as well, in the place of those measured before.\n\n\
     Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --only driver --json driver.json\n  \
     cargo xtask bench"
 )]
@@ -119,6 +127,13 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         let text = serde_json::to_string_pretty(&rows)? + "\n";
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
+    if !options.quick && !options.smoke {
+        let docs = cmd::root().join("docs");
+        let mut record = Record::read(&docs)?;
+        record.replace(&underlays, rows, &machine);
+        record.write(&docs)?;
+        say("wrote docs/benchmarks.md");
+    }
     Ok(())
 }
 
@@ -126,6 +141,7 @@ fn measure(underlay: Underlay, effort: Effort, binary: &Path, samples: &mut Samp
     match underlay {
         Underlay::Wire | Underlay::Offload => netns::measure(underlay, effort, binary, samples),
         Underlay::Driver => driver::measure(effort, binary, samples),
+        Underlay::Virtio => virtio::measure(effort, binary, samples),
     }
 }
 

@@ -16,11 +16,13 @@ pub(super) enum Underlay {
     Offload,
     /// Frames injected as a driver would, on one core.
     Driver,
+    /// Two virtual machines over virtio-net.
+    Virtio,
 }
 
 impl Underlay {
     /// In the order they are measured.
-    pub(super) const ALL: [Self; 3] = [Self::Wire, Self::Offload, Self::Driver];
+    pub(super) const ALL: [Self; 4] = [Self::Wire, Self::Offload, Self::Driver, Self::Virtio];
 }
 
 impl fmt::Display for Underlay {
@@ -29,6 +31,7 @@ impl fmt::Display for Underlay {
             Self::Wire => "wire",
             Self::Offload => "offload",
             Self::Driver => "driver",
+            Self::Virtio => "virtio",
         })
     }
 }
