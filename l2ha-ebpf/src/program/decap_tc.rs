@@ -23,6 +23,9 @@ const HEADERS: usize = 128;
 /// Shortest Ethernet frame without its FCS.
 const ETHERNET_MIN: u32 = 60;
 
+/// The virtual interface's queue for large packets, which the daemon has spread over all processors.
+const BULK_QUEUE: u32 = 1;
+
 /// Strips the outer headers and hands the frame to the virtual interface.
 #[inline(always)]
 pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
@@ -46,7 +49,10 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
 
     let inner_length = (delivery.end - delivery.start) as u64;
     count_received(delivery.slot, packets, inner_length);
-    let (ifindex, flags) = if ctx.gso_size() == 0 {
+    // Of the underlay's queue the virtual interface knows nothing.
+    let whole = ctx.gso_size() != 0;
+    ctx.set_receive_queue(if whole { BULK_QUEUE } else { 0 });
+    let (ifindex, flags) = if !whole {
         // Out of the hidden end: the visible one receives it with GRO.
         (delivery.hidden_ifindex, 0)
     } else {

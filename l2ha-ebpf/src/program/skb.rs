@@ -127,6 +127,13 @@ pub(crate) trait Skb {
         unsafe { bpf_get_hash_recalc(self.raw()) as u32 }
     }
 
+    /// Says on which of the receiving interface's queues the packet is to count as received.
+    #[inline(always)]
+    fn set_receive_queue(&self, queue: u32) {
+        // SAFETY: as above; the kernel keeps the number plus one, and 0 for none.
+        unsafe { (*self.raw()).queue_mapping = queue + 1 };
+    }
+
     /// Cuts or pads the frame to this length.
     #[inline(always)]
     fn set_length(&self, length: u32) -> Result<(), ()> {

@@ -22,10 +22,14 @@ use crate::{
     netlink::{
         Address, Netlink,
         ethtool::{self, Offload},
+        sysfs::Sysfs,
     },
     routing::{self, Routing},
     service,
 };
+
+/// The virtual interface's queue for large packets.
+const BULK_QUEUE: u32 = 1;
 
 /// The underlay interface as it was last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(super) struct Node {
     pub(super) config: Config,
     pub(super) started: Instant,
     pub(super) netlink: Netlink,
+    /// To set up receive queues, where the daemon may.
+    pub(super) sysfs: Option<Sysfs>,
     pub(super) plane: DataPlane,
     pub(super) made: Made,
     pub(super) holder: Holder,
@@ -203,6 +209,10 @@ impl Node {
 
     /// A veth gives what it receives to GRO only when the sending end would not have kept it
     /// whole; received frames are sent into the hidden end. With XDP they were merged before.
+    ///
+    /// Large packets that came whole go through a queue of their own, and from there over all
+    /// processors: what is done for each of them is worth the way. With XDP it is not, and
+    /// frames of one flow would go through different queues on different processors.
     fn ensure_merging(&self) -> Result<()> {
         let merged = self
             .attached
@@ -213,6 +223,15 @@ impl Node {
             if ethtool::is_on(hidden, Offload::Tso)? != merged {
                 ethtool::set(hidden, Offload::Tso, merged)
                     .with_context(|| format!("cannot switch TSO of {hidden}"))?;
+            }
+            let visible = &tunnel.interface;
+            let queues = if merged { 1 } else { BULK_QUEUE + 1 };
+            ethtool::set_receive_queues(visible, queues)
+                .with_context(|| format!("cannot set how many receive queues {visible} has"))?;
+            if let (Some(sysfs), false) = (&self.sysfs, merged) {
+                sysfs
+                    .spread(visible, BULK_QUEUE)
+                    .with_context(|| format!("cannot spread what {visible} receives"))?;
             }
         }
         Ok(())

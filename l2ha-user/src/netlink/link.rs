@@ -32,6 +32,9 @@ pub struct Link {
     pub peer: Option<u32>,
 }
 
+/// Receive queues of a visible end: one for large packets that came whole, one for all else.
+const RECEIVE_QUEUES: u32 = 2;
+
 /// A veth pair to be made.
 #[derive(Clone, Debug)]
 pub struct VethPair<'a> {
@@ -91,6 +94,7 @@ impl Netlink {
     pub async fn add_veth(&self, pair: &VethPair<'_>) -> Result<(), Error> {
         let message = LinkVeth::new(pair.visible, pair.hidden)
             .address(pair.mac.to_vec())
+            .append_extra_attribute(LinkAttribute::NumRxQueues(RECEIVE_QUEUES))
             .build();
         self.handle.link().add(message).execute().await.asked(|| {
             format!(

@@ -8,6 +8,7 @@ mod monitor;
 mod neighbour;
 mod route;
 pub mod sysctl;
+pub mod sysfs;
 
 use std::io;
 
