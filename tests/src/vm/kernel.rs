@@ -1,7 +1,7 @@
 //! The virtual machine's kernel: Debian's own package, fetched once and unpacked below `target/vm`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -20,7 +20,8 @@ const OVERRIDE: &str = "L2HA_VM_KERNEL_DEB";
 /// The parts of the package that are unpacked, as patterns for tar.
 const PARTS: &[&str] = &[
     "./boot/vmlinuz-*",
-    "./lib/modules/*/kernel/drivers/char/virtio_console.ko",
+    "./lib/modules/*/modules.builtin",
+    "./lib/modules/*/kernel/drivers/char/*",
     "./lib/modules/*/kernel/drivers/net/*",
     "./lib/modules/*/kernel/drivers/virtio/*",
     "./lib/modules/*/kernel/net/*",
@@ -34,6 +35,8 @@ pub(super) struct Kernel {
     /// The compressed kernel.
     pub(super) image: PathBuf,
     modules: BTreeMap<String, PathBuf>,
+    /// Modules that are part of the kernel itself: newer ones have virtio so.
+    built_in: BTreeSet<String>,
 }
 
 impl Kernel {
@@ -51,7 +54,8 @@ impl Kernel {
             .and_then(OsStr::to_str)
             .context("a package without a name")?
             .to_owned();
-        let tree = cache.join(&package);
+        // Another name than that of trees unpacked before they had the list of built-in modules.
+        let tree = cache.join(format!("{package}.tree"));
         if !tree.exists() {
             println!("vm: unpacking {package}");
             unpack(&deb, &tree).inspect_err(|_| {
@@ -64,6 +68,7 @@ impl Kernel {
         Ok(Self {
             image: image(&tree)?,
             modules: modules_below(&tree)?,
+            built_in: built_in(&tree)?,
             package,
         })
     }
@@ -78,6 +83,9 @@ impl Kernel {
     }
 
     fn add(&self, name: &str, order: &mut Vec<PathBuf>) -> Result<()> {
+        if self.built_in.contains(name) {
+            return Ok(());
+        }
         let path = self
             .modules
             .get(name)
@@ -208,7 +216,37 @@ fn unpack(deb: &Path, to: &Path) -> Result<()> {
             deb.display()
         );
     }
+    // Kernels after 6.1 have their modules compressed.
+    output(Command::new("find").arg(&part).args([
+        "-name",
+        "*.ko.xz",
+        "-exec",
+        "xz",
+        "--decompress",
+        "{}",
+        "+",
+    ]))
+    .context("cannot decompress the kernel's modules: apt-get install xz-utils")?;
     fs::rename(&part, to).with_context(|| format!("cannot create {}", to.display()))
+}
+
+/// What the kernel's own list of built-in modules has, by the names the kernel has for them.
+fn built_in(tree: &Path) -> Result<BTreeSet<String>> {
+    let modules = tree.join("lib/modules");
+    let mut names = BTreeSet::new();
+    for version in fs::read_dir(&modules)
+        .with_context(|| format!("no folder {}", modules.display()))?
+        .flatten()
+    {
+        let list = version.path().join("modules.builtin");
+        let text =
+            fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+        names.extend(text.lines().filter_map(|line| {
+            let file = Path::new(line).file_stem()?.to_str()?;
+            Some(file.replace('-', "_"))
+        }));
+    }
+    Ok(names)
 }
 
 fn image(tree: &Path) -> Result<PathBuf> {
