@@ -127,6 +127,10 @@ pub struct Session {
     sent_at: Time,
     /// When the peer will have been silent for too long; none before it was heard.
     detect_at: Option<Time>,
+    /// The peer was given more time since it was last heard.
+    pardoned: bool,
+    /// The interval from before a change that the peer has not confirmed yet.
+    before: Option<Duration>,
     /// A poll of ours is on: its answer has not come.
     polling: bool,
     /// The peer's poll wants an answer.
@@ -150,6 +154,8 @@ impl Session {
             send_at: now,
             sent_at: now,
             detect_at: None,
+            pardoned: false,
+            before: None,
             polling: false,
             answer: false,
             at_once: false,
@@ -184,8 +190,10 @@ impl Session {
         self.counters.received += 1;
         let before = self.transmit_interval();
         self.remote = Some(*packet);
+        self.pardoned = false;
         if packet.is_final {
             self.polling = false;
+            self.before = None;
         }
         self.answer |= packet.poll;
         self.reply_to(now, packet.state);
@@ -234,6 +242,7 @@ impl Session {
             (State::Up, _) => {
                 self.counters.downs += 1;
                 self.polling = false;
+                self.before = None;
             }
             _ => {}
         }
@@ -259,9 +268,11 @@ impl Session {
     }
 
     /// Tells that we were not running until now, so that silence says nothing about the peer: it is
-    /// given a whole detection time.
+    /// given a whole detection time, once until it is heard again: on a busy machine, where every
+    /// wake-up is late, a dead peer would live for ever.
     pub fn paused(&mut self, now: Time) {
-        if self.detect_at.is_some() {
+        if self.detect_at.is_some() && !self.pardoned {
+            self.pardoned = true;
             self.counters.own_pauses += 1;
             self.detect_at = Some(now + self.detection_time());
         }
@@ -270,6 +281,7 @@ impl Session {
     /// Tells that the path was seen to work at this moment by other traffic from the peer.
     pub fn path_is_alive(&mut self, now: Time) {
         if self.state == State::Up && self.detect_at.is_some() {
+            self.pardoned = false;
             let later = now + self.detection_time();
             self.detect_at = self.detect_at.max(Some(later));
         }
@@ -283,11 +295,19 @@ impl Session {
 
     /// Changes the intervals; the session stays up.
     pub fn set_timers(&mut self, now: Time, timers: Timers) {
-        if self.config.timers != timers {
-            self.config.timers = timers;
-            self.polling = self.state == State::Up;
-            self.schedule(now);
+        if self.config.timers == timers {
+            return;
         }
+        let interval = self.config.timers.interval;
+        self.config.timers = timers;
+        if self.state == State::Up {
+            // RFC 5880 6.8.3: until the peer has confirmed, it expects the old interval of us, and
+            // may send at the old one itself.
+            self.before.get_or_insert(interval);
+            self.polling = true;
+            self.at_once = true;
+        }
+        self.schedule(now);
     }
 
     /// The packet to send now, if there is one.
@@ -379,7 +399,11 @@ impl Session {
         let wanted = self
             .remote
             .map_or(Duration::ZERO, |remote| remote.required_min_rx);
-        self.desired_interval().max(wanted)
+        let desired = self.desired_interval();
+        // RFC 5880 6.8.3: a longer interval waits for the end of the poll.
+        self.before
+            .map_or(desired, |before| desired.min(before))
+            .max(wanted)
     }
 
     /// RFC 5880 6.8.4, asynchronous mode.
@@ -387,7 +411,9 @@ impl Session {
         let (interval, multiplier) = self.remote.map_or((SLOW, 1), |remote| {
             (remote.desired_min_tx, remote.detect_mult)
         });
-        self.config.timers.interval.max(interval) * u32::from(multiplier)
+        // RFC 5880 6.8.3: a shorter interval waits for the end of the poll.
+        let required = self.before.max(Some(self.config.timers.interval));
+        required.unwrap_or_default().max(interval) * u32::from(multiplier)
     }
 
     /// The next periodic packet: an interval after `from`, less up to a quarter (RFC 5880 6.8.7),

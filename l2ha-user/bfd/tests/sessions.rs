@@ -189,6 +189,21 @@ fn intervals_change_while_up() {
     pair.run(Duration::from_secs(2), |_| false);
     assert_eq!(pair.states(), [State::Up; 2]);
     assert_eq!(pair.ends[1].view().detection_time_us, 30_000);
+    let downs = [0, 1].map(|end| pair.ends[end].view().counters.downs);
+    assert_eq!(downs, [0, 0]);
+}
+
+#[test]
+fn who_always_wakes_late_still_notices_a_dead_peer() {
+    let mut pair = Pair::up(timers(10, 3), timers(10, 3));
+    pair.works[1] = false;
+    let cut = pair.now;
+    let noticed = (0..40).find_map(|_| {
+        pair.ends[0].paused(pair.now);
+        pair.run(MS * 25, |pair| pair.ends[0].state() != State::Up)
+    });
+    let gap = noticed.unwrap() - cut;
+    assert!(gap <= MS * 60, "{gap:?}");
 }
 
 fn good() -> Packet {

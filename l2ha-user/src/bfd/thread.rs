@@ -27,6 +27,9 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// How long to wait before sockets that could not be opened are tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Packets read from a session at a time: one that floods shall not hold up the others.
+const AT_ONCE: usize = 64;
+
 /// A session and its sockets.
 struct Watched {
     peer: Peer,
@@ -262,7 +265,7 @@ impl Thread<'_> {
 impl Watched {
     fn receive(&mut self, epoch: Instant) {
         let mut buffer = [0; 128];
-        loop {
+        for _ in 0..AT_ONCE {
             let received = match self.sockets.receive(&mut buffer) {
                 Ok(Some(received)) => received,
                 Ok(None) => return,
