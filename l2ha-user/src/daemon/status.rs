@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::Result;
+use l2ha_ebpf::reason::Reason;
 
 use super::{
     node::Node,
@@ -100,11 +101,11 @@ impl Node {
         }
     }
 
-    /// What is to be said of a peer whose packets do not fit the underlay.
-    fn wrong_mtu(&self, up: &Up) -> Option<String> {
-        self.plane
-            .reassembled()
-            .is_fragmenting(up.interface)
+    /// What is to be said of a peer whose packets do not fit the underlay. Where no program has seen
+    /// a fragment, packets came to the socket whole, while none was attached.
+    fn wrong_mtu(&self, up: &Up, counters: &Counters) -> Option<String> {
+        let fragments = counters.reasons.get(Reason::PassedFragment.name()).copied();
+        (fragments.unwrap_or_default() > 0 && self.plane.reassembled().is_fragmenting(up.interface))
             .then(|| {
                 format!(
                     "wrong MTU: the peer's packets arrive in fragments, which is slow; set the MTU \
@@ -116,7 +117,7 @@ impl Node {
 
     fn tunnel_status(&self, tunnel: &Tunnel, counters: &Counters) -> TunnelStatus {
         let (mtu, up, problem) = match self.tunnels.get(&tunnel.name) {
-            Some(State::Up(up)) => (Some(up.mtu), true, self.wrong_mtu(up)),
+            Some(State::Up(up)) => (Some(up.mtu), true, self.wrong_mtu(up, counters)),
             Some(State::Failed(problem)) => (None, false, Some(problem.clone())),
             None => (None, false, Some("waits for the underlay".to_owned())),
         };
