@@ -172,6 +172,16 @@ impl Daemon {
         self.json(&["ospf", view, "--json"])
     }
 
+    /// The sessions of `l2ha bfd`.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn bfd_sessions(&self) -> Result<Vec<Value>> {
+        let answer: Value = serde_json::from_str(&self.l2ha(&["bfd", "--json"])?)?;
+        Ok(answer["sessions"].as_array().cloned().unwrap_or_default())
+    }
+
     /// The router ids of the neighbours in state Full.
     ///
     /// # Errors

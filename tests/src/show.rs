@@ -17,8 +17,10 @@ use crate::{
     trio::{ANYCAST, SERVER_1, SERVER_2, Trio, TrioOptions},
 };
 
-/// The dead interval and half a second for noticing, computing and switching.
-const CUT_LIMIT: Duration = Duration::from_millis(3500);
+/// Intervals of BFD: milliseconds, and how many may be missed.
+const BFD: (f64, u8) = (50.0, 3);
+/// The detection time and some more for a busy machine.
+const CUT_LIMIT: Duration = Duration::from_millis(500);
 /// What a change that was announced may cost.
 const SMOOTH_LIMIT: Duration = Duration::from_millis(100);
 /// How long neighbours may take to come up.
@@ -72,13 +74,19 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
          client   10.77.0.3 ──┘\n\n\
          Both servers hold http://[{ANYCAST}]/. The client fetches it every 5 ms.\n"
     );
-    let trio = Trio::start(lab, TrioOptions::default())?;
+    let options = TrioOptions {
+        bfd: Some(BFD),
+        ..TrioOptions::default()
+    };
+    let trio = Trio::start(lab, options)?;
     timeline.note("started", "l2ha runs on all three hosts");
     trio.wait_full(PATIENCE)?;
     timeline.note(
         "neighbours_full",
         "OSPFv3 neighbours are Full over L2TPv3 pseudowires",
     );
+    trio.wait_watched(PATIENCE)?;
+    timeline.note("watched", "BFD watches every neighbour, 50 ms x 3");
     let probe = trio.probe()?;
     timeline.note("serving", &format!("{SERVER_1} answers the client"));
     std::thread::sleep(PAUSE);
@@ -120,6 +128,7 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
         timeline.outage(event, server, limit, &outage);
         if event != "clean_stop" && event != "silent_cut" {
             trio.wait_full(PATIENCE)?;
+            trio.wait_watched(PATIENCE)?;
         }
         std::thread::sleep(PAUSE);
     }

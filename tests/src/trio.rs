@@ -207,6 +207,33 @@ impl Trio {
         })
     }
 
+    /// Waits until every BFD session of ours is up: from then on a silent cut is noticed in
+    /// milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// When that takes longer; the text says how many are up.
+    pub fn wait_watched(&self, timeout: Duration) -> Result<()> {
+        for member in self.members() {
+            if member.speaker() != Speaker::L2ha {
+                continue;
+            }
+            let wanted = member.wanted_neighbours(&self.members()).len();
+            wait_for("every BFD session up", timeout, || {
+                let sessions = member.daemon.bfd_sessions()?;
+                let up = sessions.iter().filter(|it| it["state"] == "up").count();
+                ensure!(
+                    up == wanted && sessions.len() == wanted,
+                    "{}: of {} sessions {up} are up",
+                    member.host.name,
+                    sessions.len()
+                );
+                Ok(Some(()))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Starts to ask the anycast address every millisecond and waits until the preferred server
     /// answers.
     ///

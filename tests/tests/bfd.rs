@@ -7,25 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{Lab, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for};
+use l2ha_lab::{Lab, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn sessions(member: &Member) -> Result<Vec<Value>> {
-    let answer: Value = serde_json::from_str(&member.daemon.l2ha(&["bfd", "--json"])?)?;
-    Ok(answer["sessions"].as_array().cloned().unwrap_or_default())
-}
-
-fn wait_up(member: &Member, count: usize) -> Result<()> {
-    wait_for("every session up", PATIENCE, || {
-        let sessions = sessions(member)?;
-        let up = sessions.iter().filter(|it| it["state"] == "up").count();
-        ensure!(up == count && sessions.len() == count, "{sessions:#?}");
-        Ok(Some(()))
-    })
-}
 
 /// A silent cut, with real peers at one end.
 fn cut(
@@ -44,11 +29,7 @@ fn cut(
         };
         let trio = Trio::start(lab, options)?;
         trio.wait_full(PATIENCE)?;
-        for member in trio.members() {
-            if member.speaker() == Speaker::L2ha {
-                wait_up(member, 2)?;
-            }
-        }
+        trio.wait_watched(PATIENCE)?;
         let beats = trio.beats()?;
         // BIRD and FRR poll for the short interval once they are up.
         thread::sleep(Duration::from_secs(3));
@@ -69,11 +50,7 @@ fn cut(
             trio.cloud.heal(&trio.first.host)?;
             beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
             trio.wait_full(PATIENCE)?;
-            for member in trio.members() {
-                if member.speaker() == Speaker::L2ha {
-                    wait_up(member, 2)?;
-                }
-            }
+            trio.wait_watched(PATIENCE)?;
             thread::sleep(Duration::from_secs(3));
         }
         Ok(())
@@ -96,12 +73,14 @@ fn a_silent_cut_costs_milliseconds() -> Result<()> {
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn bird_serves_and_is_watched() -> Result<()> {
+    // Half of the answers may come back over the server that is cut off, at the same cost, until
+    // BIRD computes routes, once a second.
     cut(
         "bfd-bird-servers",
         Speaker::Bird,
         Speaker::L2ha,
         (50.0, 3),
-        Duration::from_millis(900),
+        Duration::from_millis(2500),
     )
 }
 
@@ -114,7 +93,7 @@ fn bird_watches_our_servers() -> Result<()> {
         Speaker::L2ha,
         Speaker::Bird,
         (50.0, 3),
-        Duration::from_millis(1600),
+        Duration::from_millis(2500),
     )
 }
 
@@ -152,11 +131,11 @@ fn who_was_stopped_blames_nobody() -> Result<()> {
         };
         let trio = Trio::start(lab, options)?;
         trio.wait_full(PATIENCE)?;
-        wait_up(&trio.client, 2)?;
+        trio.wait_watched(PATIENCE)?;
         let beats = trio.beats()?;
         thread::sleep(Duration::from_secs(2));
         let own = |member: &Member| -> Result<u64> {
-            let sessions = sessions(member)?;
+            let sessions = member.daemon.bfd_sessions()?;
             Ok(sessions
                 .iter()
                 .filter(|it| it["diagnostic"] == "detection_time_expired")
@@ -171,15 +150,30 @@ fn who_was_stopped_blames_nobody() -> Result<()> {
         ensure!(
             own(&trio.client)? == 0,
             "it blames the silent ones: {:#?}",
-            sessions(&trio.client)?
+            trio.client.daemon.bfd_sessions()?
         );
         lab.say("1 s stopped: it has let no session expire");
         beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
         trio.wait_full(PATIENCE)?;
 
-        // A clean stop is no failure: the sessions end by will. Not right after the adjacencies came
-        // back, when neighbours still refuse newer LSAs (MinLSArrival).
-        wait_up(&trio.client, 2)?;
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn a_clean_stop_is_no_failure() -> Result<()> {
+    Lab::run("bfd-stop", |lab| {
+        let options = TrioOptions {
+            bfd: Some((20.0, 3)),
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        trio.wait_full(PATIENCE)?;
+        trio.wait_watched(PATIENCE)?;
+        let beats = trio.beats()?;
+        // Not right after the adjacencies came up, when neighbours still refuse newer LSAs
+        // (MinLSArrival).
         thread::sleep(Duration::from_secs(3));
         let from = Instant::now();
         trio.first.daemon.stop()?;

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
-use l2ha_lab::{Beats, Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, UNDERLAY, wait_for};
+use anyhow::Result;
+use l2ha_lab::{Beats, Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, UNDERLAY};
 use nix::sys::signal::Signal;
 
 use super::{Cut, Options, Subject, gaps::Gaps};
@@ -57,24 +57,7 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
 /// Waits until every neighbour is Full and every BFD session of ours up.
 fn settle(trio: &Trio) -> Result<()> {
     trio.wait_full(PATIENCE)?;
-    for member in trio.members() {
-        if member.speaker() != Speaker::L2ha {
-            continue;
-        }
-        wait_for("every BFD session up", PATIENCE, || {
-            let text = member.daemon.l2ha(&["bfd", "--json"])?;
-            let answer: serde_json::Value = serde_json::from_str(&text)?;
-            let sessions = answer["sessions"].as_array().map_or(&[][..], Vec::as_slice);
-            let up = sessions.iter().filter(|it| it["state"] == "up").count();
-            ensure!(
-                up == 2 && sessions.len() == 2,
-                "{} have {up} up",
-                sessions.len()
-            );
-            Ok(Some(()))
-        })?;
-    }
-    Ok(())
+    trio.wait_watched(PATIENCE)
 }
 
 /// One drill: what the loss of the server cost, and its return too unless it had failed.
