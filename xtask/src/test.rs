@@ -121,6 +121,8 @@ fn phases() -> Result<Vec<Phase>> {
                 "--nocapture",
             ],
         ),
+        simulation("1000", "20"),
+        simulation("10", "200"),
         phase(
             "bpf",
             true,
@@ -172,6 +174,28 @@ fn phase(name: &str, privileged: bool, arguments: &[&str]) -> Phase {
             .map(|&argument| argument.to_owned())
             .collect(),
     }
+}
+
+/// Networks of speakers in virtual time, one for each seed.
+fn simulation(seeds: &str, routers: &str) -> Phase {
+    phase(
+        &format!("simulate:{routers}"),
+        false,
+        &[
+            "run",
+            "--release",
+            "--quiet",
+            "--package",
+            "ospfv3",
+            "--example",
+            "simulate",
+            "--",
+            "--seeds",
+            seeds,
+            "--routers",
+            routers,
+        ],
+    )
 }
 
 /// One scenario a file.

@@ -1,6 +1,6 @@
 //! Link-state databases: one for each link, one for each area, one for the AS (RFC 5340 4.3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +86,14 @@ impl Entry {
     }
 }
 
+/// How much longer than another's the way of a packet may take. A copy of a dead LSA that comes so
+/// late, when the LSA is gone already, must not bring it to life again: nobody would flush it here.
+/// A router that has lost its memory may originate that very instance anew; then it is refused, not
+/// acknowledged, and comes again.
+const LATEST_COPY: Duration = Duration::from_millis(200);
+/// Dead LSAs remembered in one database.
+const MAX_BURIED: usize = 16_384;
+
 /// One database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lsdb {
@@ -94,6 +102,9 @@ pub(crate) struct Lsdb {
     deadlines: BTreeSet<(Time, LsaKey)>,
     /// Entries at MaxAge, to be removed once everybody knows.
     dead: BTreeSet<LsaKey>,
+    /// Sequence number and checksum of those that have left of late, and when they did.
+    buried: BTreeMap<LsaKey, (i32, u16, Time)>,
+    burials: VecDeque<(Time, LsaKey)>,
     bytes: usize,
 }
 
@@ -218,6 +229,32 @@ impl Lsdb {
     /// LSAs at MaxAge.
     pub(crate) fn dead(&self) -> impl Iterator<Item = LsaKey> {
         self.dead.iter().copied()
+    }
+
+    /// Remembers an LSA that is dead and not in here, or not any more.
+    pub(crate) fn bury(&mut self, header: &LsaHeader, now: Time) {
+        while let Some((at, key)) = self.burials.front().copied() {
+            if now < at + LATEST_COPY && self.burials.len() < MAX_BURIED {
+                break;
+            }
+            self.burials.pop_front();
+            if self.buried.get(&key).is_some_and(|(_, _, of)| *of == at) {
+                self.buried.remove(&key);
+            }
+        }
+        let instance = (header.sequence, header.checksum, now);
+        self.buried.insert(header.key, instance);
+        self.burials.push_back((now, header.key));
+    }
+
+    /// Whether this is a late copy of an LSA that has just been buried.
+    pub(crate) fn is_buried(&self, header: &LsaHeader, now: Time) -> bool {
+        self.buried
+            .get(&header.key)
+            .is_some_and(|(sequence, checksum, at)| {
+                (*sequence, *checksum) == (header.sequence, header.checksum)
+                    && now < *at + LATEST_COPY
+            })
     }
 
     pub(crate) fn has_dead(&self) -> bool {

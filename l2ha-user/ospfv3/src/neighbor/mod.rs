@@ -68,6 +68,8 @@ pub(crate) enum Confirmation {
 /// The database exchange with a neighbour, RFC 2328 10.6 to 10.8.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange {
+    /// As slave, the sequence number that the master began with.
+    pub(crate) began: Option<u32>,
     /// Whether we are the master.
     pub(crate) master: bool,
     pub(crate) sequence: u32,

@@ -64,7 +64,13 @@ impl Speaker {
             if awaited {
                 continue;
             }
-            let removed = self.databases.get_mut(&id).and_then(|db| db.remove(&key));
+            let Some(database) = self.databases.get_mut(&id) else {
+                continue;
+            };
+            let removed = database.remove(&key);
+            if let Some(entry) = &removed {
+                database.bury(entry.lsa.header(), now);
+            }
             if self.is_ours(key.adv)
                 && removed.is_some_and(|e| e.lsa.header().sequence == MAX_SEQUENCE)
             {

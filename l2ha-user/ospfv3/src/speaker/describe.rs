@@ -22,7 +22,12 @@ impl Speaker {
             return;
         };
         let exchange = &mut neighbor.exchange;
-        exchange.sequence = exchange.sequence.wrapping_add(1);
+        // RFC 2328 10.8 recommends the time of day: a late answer to what we said before a restart
+        // must not pass for one to this exchange.
+        exchange.sequence = match exchange.sequence {
+            0 => u32::try_from(now.as_millis() & u128::from(u32::MAX)).map_or(1, |ms| ms | 1),
+            last => last.wrapping_add(1),
+        };
         exchange.master = true;
         exchange.last_received = None;
         exchange.last_sent = Some(DatabaseDescription {

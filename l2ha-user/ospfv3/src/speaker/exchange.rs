@@ -57,6 +57,7 @@ impl Speaker {
         if dd.flags == INITIAL && dd.headers.is_empty() && higher {
             exchange.master = false;
             exchange.sequence = dd.sequence;
+            exchange.began = Some(dd.sequence);
             exchange.repeat_at = None;
         } else if !dd.flags.init && !dd.flags.master && dd.sequence == exchange.sequence && !higher
         {
@@ -91,6 +92,9 @@ impl Speaker {
             }
             return Err(Refusal::DdDuplicate.into());
         }
+        if is_late_beginning(exchange, dd) {
+            return Err(Refusal::DdDuplicate.into());
+        }
         let expected = if master {
             exchange.sequence
         } else {
@@ -116,6 +120,9 @@ impl Speaker {
         let Some(exchange) = self.exchange_mut(peer) else {
             return Ok(());
         };
+        if is_late_beginning(exchange, dd) {
+            return Err(Refusal::DdDuplicate.into());
+        }
         if is_duplicate(exchange.last_received, dd) {
             if exchange.master {
                 return Err(Refusal::DdDuplicate.into());
@@ -240,6 +247,13 @@ impl Speaker {
             .get_mut(&peer.router_id)
             .map(|n| &mut n.exchange)
     }
+}
+
+/// A late copy of the packet that began the exchange we are in, or have just ended, as slave. To begin
+/// anew with it would leave us in an exchange that the master knows nothing of.
+fn is_late_beginning(exchange: &Exchange, dd: &DatabaseDescription) -> bool {
+    let moved_on = !is_duplicate(exchange.last_received, dd);
+    !exchange.master && dd.flags == INITIAL && exchange.began == Some(dd.sequence) && moved_on
 }
 
 fn is_duplicate(last: Option<(DdFlags, Options, u32)>, dd: &DatabaseDescription) -> bool {

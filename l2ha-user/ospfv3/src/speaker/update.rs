@@ -98,11 +98,15 @@ impl Speaker {
             let room = database.has_room(&lsa, &self.config.limits);
             if header.is_max_age() && (!exchanging || !room) {
                 // RFC 2328 13 (4): nobody needs it, or there is no way to keep it.
+                database.bury(&header, now);
                 answers.acks.push(header);
                 if let Some(neighbor) = self.neighbor_mut(peer) {
                     neighbor.satisfied(&key);
                 }
                 return Ok(());
+            }
+            if !requested && database.is_buried(&header, now) {
+                return Err(Refusal::LsaOlder);
             }
             return self.accept_lsa(now, peer, db_id, lsa, origin);
         };

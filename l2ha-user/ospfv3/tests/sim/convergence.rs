@@ -234,3 +234,15 @@ fn databases_outlive_hours() {
     assert!(net.node(0).counters().lsas_aged_out > 0);
     assert_eq!(net.node(0).counters().lsas_retransmitted, 0);
 }
+
+#[test]
+fn a_clock_that_jumps_ahead_is_recovered_from() {
+    let mut net = Net::build(1, 2, &[(0, 1, 10)]);
+    net.run(Duration::from_secs(10));
+    // Longer than an LSA lives: node 0 takes all it has from node 1 for dead, and says so.
+    net.jump(0, Duration::from_secs(4000));
+    net.run(Duration::from_secs(30));
+    assert!(net.node(0).counters().lsas_aged_out > 0);
+    assert!(net.node(0).routes().contains_key(&own_prefix(1)));
+    assert!(net.node(1).routes().contains_key(&own_prefix(0)));
+}

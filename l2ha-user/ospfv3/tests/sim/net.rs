@@ -1,7 +1,7 @@
 //! A network of speakers in virtual time: links with delay, loss, duplication and reordering, all
 //! from a seed, so that every run replays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -104,6 +104,11 @@ pub(crate) struct Net {
     pub(crate) events: Vec<(Time, usize, Event)>,
     frames: BTreeMap<(Time, u64), Frame>,
     serial: u64,
+    /// How far each node's clock is ahead of `now`.
+    skew: BTreeMap<usize, Duration>,
+    /// Who wants to be called when, by time and by node.
+    timers: BTreeSet<(Time, usize)>,
+    armed: BTreeMap<usize, Time>,
     /// Hello and dead interval, seconds.
     pub(crate) intervals: (u16, u16),
     pub(crate) limits: Limits,
@@ -149,6 +154,9 @@ impl Net {
             events: Vec::new(),
             frames: BTreeMap::new(),
             serial: 0,
+            skew: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            armed: BTreeMap::new(),
             intervals: (1, 4),
             limits: Limits::default(),
             mtu: 1500,
@@ -157,6 +165,15 @@ impl Net {
 
     /// Nodes with a loopback each, and links between them.
     pub(crate) fn build(seed: u64, count: usize, links: &[(usize, usize, u16)]) -> Self {
+        let mut net = Self::drawn(seed, count, links);
+        for node in 0..count {
+            net.start(node);
+        }
+        net
+    }
+
+    /// The same, with no node started yet.
+    pub(crate) fn drawn(seed: u64, count: usize, links: &[(usize, usize, u16)]) -> Self {
         let mut net = Self::new(seed);
         for _ in 0..count {
             net.nodes.push(None);
@@ -180,9 +197,6 @@ impl Net {
                 cut: false,
             });
         }
-        for node in 0..count {
-            net.start(node);
-        }
         net
     }
 
@@ -204,7 +218,8 @@ impl Net {
     pub(crate) fn start_with(&mut self, node: usize, prefixes: Vec<StubPrefix>) {
         let mut config = Config::new(router_id(node));
         config.limits = self.limits;
-        let mut speaker = Speaker::new(config, self.now);
+        let now = self.clock(node);
+        let mut speaker = Speaker::new(config, now);
         let loopback = End {
             node,
             interface: LOOPBACK,
@@ -212,10 +227,10 @@ impl Net {
         let kind = InterfaceKind::Loopback;
         let mut config = InterfaceConfig::new("lo", LOOPBACK, kind, link_local(loopback));
         config.prefixes = prefixes;
-        speaker.add_interface(self.now, config);
+        speaker.add_interface(now, config);
         for link in &self.links {
             for end in link.ends.iter().filter(|end| end.node == node) {
-                speaker.add_interface(self.now, self.interface_config(*end, link.cost));
+                speaker.add_interface(now, self.interface_config(*end, link.cost));
             }
         }
         for lan in &self.lans {
@@ -229,7 +244,7 @@ impl Net {
                     metric: 10,
                     local: false,
                 }];
-                speaker.add_interface(self.now, config);
+                speaker.add_interface(now, config);
             }
         }
         self.nodes[node] = Some(speaker);
@@ -243,9 +258,33 @@ impl Net {
 
     /// The process ends in order.
     pub(crate) fn stop(&mut self, node: usize) {
-        let now = self.now;
+        let now = self.clock(node);
         self.with(node, |speaker| speaker.shutdown(now));
         self.nodes[node] = None;
+    }
+
+    /// What a node's clock shows.
+    pub(crate) fn clock(&self, node: usize) -> Time {
+        self.now + self.skew.get(&node).copied().unwrap_or_default()
+    }
+
+    /// A node's clock jumps ahead: its machine was suspended, or so it looks to it.
+    pub(crate) fn jump(&mut self, node: usize, by: Duration) {
+        *self.skew.entry(node).or_default() += by;
+        self.arm(node);
+    }
+
+    fn arm(&mut self, node: usize) {
+        if let Some(at) = self.armed.remove(&node) {
+            self.timers.remove(&(at, node));
+        }
+        let skew = self.clock(node) - self.now;
+        let at = self.nodes[node].as_ref().and_then(Speaker::poll_timeout);
+        if let Some(at) = at {
+            let at = at.saturating_sub(skew);
+            self.armed.insert(node, at);
+            self.timers.insert((at, node));
+        }
     }
 
     pub(crate) fn node(&self, node: usize) -> &Speaker {
@@ -267,6 +306,7 @@ impl Net {
 
     /// Takes what a node wants to send and puts it on the links.
     pub(crate) fn collect(&mut self, node: usize) {
+        self.arm(node);
         let Some(speaker) = self.nodes[node].as_mut() else {
             return;
         };
@@ -296,7 +336,13 @@ impl Net {
 
     /// Who would get a packet, and whether the way there is cut.
     fn receivers(&self, from: End, destination: Ipv6Addr) -> Vec<(End, bool)> {
-        if let Some(link) = self.links.iter().find(|link| link.ends.contains(&from)) {
+        // As `build` numbers them; and any other numbering.
+        let usual = from.interface.checked_sub(10).map(|n| n as usize / 2);
+        let usual = usual.and_then(|number| self.links.get(number));
+        let usual = usual.filter(|link| link.ends.contains(&from));
+        if let Some(link) =
+            usual.or_else(|| self.links.iter().find(|link| link.ends.contains(&from)))
+        {
             let [a, b] = link.ends;
             return vec![(if a == from { b } else { a }, link.cut)];
         }
@@ -333,14 +379,12 @@ impl Net {
     /// Runs until `until`.
     pub(crate) fn run_until(&mut self, until: Time) {
         let mut idle_steps = 0;
+        for node in 0..self.nodes.len() {
+            self.arm(node);
+        }
         loop {
             let frame = self.frames.keys().next().map(|(at, _)| *at);
-            let timer = self
-                .nodes
-                .iter()
-                .flatten()
-                .filter_map(Speaker::poll_timeout)
-                .min();
+            let timer = self.timers.first().map(|(at, _)| *at);
             let Some(next) = frame
                 .into_iter()
                 .chain(timer)
@@ -363,21 +407,20 @@ impl Net {
                 let frame = entry.remove();
                 self.deliver(&frame);
             }
-            for node in 0..self.nodes.len() {
-                let now = self.now;
-                let Some(speaker) = self.nodes[node].as_mut() else {
-                    continue;
-                };
-                if speaker.poll_timeout().is_some_and(|at| at <= now) {
+            let due = self.timers.iter().take_while(|(at, _)| *at <= self.now);
+            let due: BTreeSet<usize> = due.map(|(_, node)| *node).collect();
+            for node in due {
+                let now = self.clock(node);
+                if let Some(speaker) = self.nodes[node].as_mut() {
                     speaker.handle_timeout(now);
-                    self.collect(node);
                 }
+                self.collect(node);
             }
         }
     }
 
     pub(crate) fn deliver(&mut self, frame: &Frame) {
-        let (now, node) = (self.now, frame.to.node);
+        let (now, node) = (self.clock(frame.to.node), frame.to.node);
         let Some(speaker) = self.nodes[node].as_mut() else {
             return;
         };

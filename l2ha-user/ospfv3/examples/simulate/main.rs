@@ -1,0 +1,110 @@
+//! Networks of real speakers in virtual time, each drawn and ill-treated from a seed.
+//!
+//! A seed gives the topology (point-to-point links and Ethernets), and twice in a row a time of
+//! loss, reordering, duplication, cut links and partitions, crashes, restarts and clock jumps,
+//! followed by quiet. After each quiet the whole network is checked (see `check`). The same seed and
+//! number of routers always play the same.
+//!
+//! ```text
+//! cargo run --release -p ospfv3 --example simulate -- --seeds 1000 --routers 20
+//! cargo run --release -p ospfv3 --example simulate -- --seed 4711 --routers 20
+//! ```
+
+mod check;
+#[expect(dead_code, reason = "the tests use all of it")]
+#[path = "../../tests/sim/net.rs"]
+mod net;
+mod play;
+
+use std::panic;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+const USAGE: &str = "usage: simulate [--seeds COUNT] [--first SEED] [--seed SEED] [--routers COUNT]
+  --seeds COUNT    play this many seeds (default 100)
+  --first SEED     beginning with this one (default 1)
+  --seed SEED      play this one only, and say what happens
+  --routers COUNT  routers in each network (default 20)";
+
+struct Options {
+    first: u64,
+    seeds: u64,
+    routers: usize,
+    verbose: bool,
+}
+
+fn options() -> Option<Options> {
+    let mut options = Options {
+        first: 1,
+        seeds: 100,
+        routers: 20,
+        verbose: false,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value: u64 = arguments.next()?.parse().ok()?;
+        match name.as_str() {
+            "--seeds" => options.seeds = value,
+            "--first" => options.first = value,
+            "--routers" => options.routers = usize::try_from(value).ok().filter(|n| *n > 1)?,
+            "--seed" => {
+                (options.first, options.seeds) = (value, 1);
+                options.verbose = true;
+            }
+            _ => return None,
+        }
+    }
+    Some(options)
+}
+
+fn main() -> ExitCode {
+    let Some(options) = options() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let start = Instant::now();
+    let next = AtomicU64::new(options.first);
+    let end = options.first + options.seeds;
+    let failed = Mutex::new(Vec::new());
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let play = || play::play(seed, options.routers, options.verbose);
+                    let verdict = panic::catch_unwind(play)
+                        .unwrap_or_else(|_| Err("the speaker panicked".to_owned()));
+                    if let Err(why) = verdict {
+                        println!("seed {seed}: {why}");
+                        println!(
+                            "  again: cargo run --release -p ospfv3 --example simulate -- --seed \
+                             {seed} --routers {}",
+                            options.routers
+                        );
+                        failed.lock().unwrap_or_else(|e| e.into_inner()).push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(|e| e.into_inner());
+    println!(
+        "{} seeds of {} routers in {:.1} s: {} failed",
+        options.seeds,
+        options.routers,
+        start.elapsed().as_secs_f64(),
+        failed.len()
+    );
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
