@@ -1,6 +1,6 @@
 //! Sockets in tokio's event loop.
 
-use std::io;
+use std::{io, os::fd::AsRawFd as _};
 
 use nix::libc;
 use socket2::{SockAddr, SockAddrStorage, Socket};
@@ -16,6 +16,33 @@ pub(crate) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // it out only by shared reference; so the descriptor stays open and the same until the event
     // loop has let go of it.
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
+}
+
+/// Lets a raw ICMPv6 socket receive messages of one type only (RFC 3542 3.2).
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub(crate) fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
+    /// `ICMPV6_FILTER` of linux/icmpv6.h.
+    const FILTER: libc::c_int = 1;
+    // A bit for each type that is blocked.
+    let mut blocked = [u32::MAX; 8];
+    blocked[usize::from(kind >> 5)] &= !(1 << (kind & 31));
+    // SAFETY: the filter is read during the call only, and is as long as is said.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_ICMPV6,
+            FILTER,
+            (&raw const blocked).cast(),
+            size_of_val(&blocked) as libc::socklen_t,
+        )
+    };
+    if answer == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
 }
 
 /// The address of an interface for a packet socket, which sends whole frames to it.

@@ -68,6 +68,10 @@ pub struct Counters {
     pub downs: u64,
     /// How often the peer was given more time because we had not been running.
     pub own_pauses: u64,
+    /// How often other traffic was asked for because the peer's packets had stopped.
+    pub probes: u64,
+    /// How often such traffic showed that the path works.
+    pub probes_answered: u64,
 }
 
 /// What there is to show of a session.
@@ -127,6 +131,8 @@ pub struct Session {
     sent_at: Time,
     /// When the peer will have been silent for too long; none before it was heard.
     detect_at: Option<Time>,
+    /// When silence has lasted long enough to look for other signs of life.
+    doubt_at: Option<Time>,
     /// The peer was given more time since it was last heard.
     pardoned: bool,
     /// The interval from before a change that the peer has not confirmed yet.
@@ -154,6 +160,7 @@ impl Session {
             send_at: now,
             sent_at: now,
             detect_at: None,
+            doubt_at: None,
             pardoned: false,
             before: None,
             polling: false,
@@ -197,7 +204,7 @@ impl Session {
         }
         self.answer |= packet.poll;
         self.reply_to(now, packet.state);
-        self.detect_at = Some(now + self.detection_time());
+        self.heard(now);
         // RFC 5880 6.8.3: a shorter interval begins now, not after the present one.
         if self.transmit_interval() < before {
             self.schedule(
@@ -241,6 +248,7 @@ impl Session {
             }
             (State::Up, _) => {
                 self.counters.downs += 1;
+                self.doubt_at = None;
                 self.polling = false;
                 self.before = None;
             }
@@ -278,18 +286,38 @@ impl Session {
         }
     }
 
-    /// Tells that the path was seen to work at this moment by other traffic from the peer.
+    /// Whether the peer has been silent for half the detection time, so that it is time to ask the
+    /// path itself, such as by an ICMPv6 Echo Request, which the peer's kernel answers however
+    /// starved or stopped its daemon is. Asked again every quarter of the detection time.
+    pub fn poll_probe(&mut self, now: Time) -> bool {
+        if self.doubt_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.doubt_at = Some(now + self.detection_time() / 4);
+        self.counters.probes += 1;
+        true
+    }
+
+    /// Tells that the path was seen to work at this moment by other traffic from the peer. A session
+    /// that is not Up stays so.
     pub fn path_is_alive(&mut self, now: Time) {
         if self.state == State::Up && self.detect_at.is_some() {
             self.pardoned = false;
-            let later = now + self.detection_time();
-            self.detect_at = self.detect_at.max(Some(later));
+            self.counters.probes_answered += 1;
+            self.heard(now);
         }
+    }
+
+    fn heard(&mut self, now: Time) {
+        let detection = self.detection_time();
+        self.detect_at = Some(now + detection);
+        self.doubt_at = (self.state == State::Up).then_some(now + detection / 2);
     }
 
     /// Takes the session down by will; the peer is told not to take it for a failure.
     pub fn admin_down(&mut self, now: Time) {
         self.detect_at = None;
+        self.doubt_at = None;
         self.enter(now, State::AdminDown, Diagnostic::AdministrativelyDown);
     }
 
@@ -342,11 +370,15 @@ impl Session {
         Some(packet)
     }
 
-    /// When to call [`Session::handle_timeout`] and [`Session::poll_transmit`] next.
+    /// When to call [`Session::handle_timeout`], [`Session::poll_transmit`] and
+    /// [`Session::poll_probe`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         let send = (!self.is_silent()).then_some(self.send_at);
-        [send, self.detect_at].into_iter().flatten().min()
+        [send, self.detect_at, self.doubt_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What has happened since it was last asked.

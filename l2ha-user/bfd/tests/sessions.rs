@@ -165,6 +165,35 @@ fn other_traffic_keeps_a_session_up_but_brings_none_up() {
 }
 
 #[test]
+fn a_path_is_asked_in_time_when_the_peer_is_silent() {
+    let mut pair = Pair::up(timers(10, 3), timers(10, 3));
+    assert!(!pair.ends[0].poll_probe(pair.now));
+    // The peer's daemon is stopped, its kernel answers.
+    pair.works = [true, false];
+    let stopped = pair.now;
+    let mut asked = Vec::new();
+    while pair.now < stopped + 200 * MS {
+        pair.run(MS, |_| false);
+        if pair.ends[0].poll_probe(pair.now) {
+            asked.push(pair.now - stopped);
+            pair.ends[0].path_is_alive(pair.now);
+        }
+    }
+    assert_eq!(pair.ends[0].state(), State::Up);
+    assert!(asked[0] <= 16 * MS && asked.len() >= 12, "{asked:?}");
+    // Now the path is cut: nobody answers.
+    let cut = pair.now;
+    let mut unanswered = 0;
+    while pair.ends[0].state() == State::Up {
+        pair.run(MS, |_| false);
+        unanswered += u32::from(pair.ends[0].poll_probe(pair.now));
+    }
+    assert!(pair.now - cut <= 31 * MS);
+    assert!(unanswered >= 1);
+    assert!(!pair.ends[0].poll_probe(pair.now + Duration::from_secs(1)));
+}
+
+#[test]
 fn a_stop_by_will_is_told() {
     let mut pair = Pair::up(timers(10, 3), timers(10, 3));
     let now = pair.now;
@@ -276,6 +305,7 @@ proptest! {
                 prop_assert!(sent < 3, "it sends without end");
             }
             while session.poll_event().is_some() {}
+            let _ = session.poll_probe(now);
             prop_assert!(session.poll_timeout().is_none_or(|at| at >= now));
             let _ = session.view();
         }

@@ -1,6 +1,7 @@
 //! The I/O around the BFD crate: a thread of its own, so that neither routing nor repair delays a
 //! packet or a detection.
 
+mod echo;
 mod socket;
 mod thread;
 

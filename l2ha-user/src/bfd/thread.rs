@@ -17,7 +17,7 @@ use nix::{
 };
 use tokio::sync::mpsc as news;
 
-use super::{Change, Peer, Request, Shown, View, socket::Sockets};
+use super::{Change, Peer, Request, Shown, View, echo::Echo, socket::Sockets};
 
 /// Priority among real-time threads: above the ordinary ones of audio and databases, below the
 /// kernel's own.
@@ -35,6 +35,8 @@ struct Watched {
     peer: Peer,
     session: Session,
     sockets: Sockets,
+    /// None where it could not be had: then only the peer's own packets count.
+    echo: Option<Echo>,
     refused: BTreeMap<&'static str, u64>,
     send_errors: u64,
 }
@@ -157,6 +159,16 @@ impl Thread<'_> {
                     continue;
                 }
             };
+            let secret = u64::from(random()) << 32 | u64::from(random());
+            let echo = Echo::open(&peer.name, peer.interface, peer.local, peer.remote, secret)
+                .inspect_err(|error| {
+                    let interface = &peer.name;
+                    tracing::warn!(
+                        interface, %error,
+                        "cannot ask the path itself by ICMPv6: a peer whose daemon is held up will be \
+                         taken for a broken path"
+                    );
+                });
             let config = Config {
                 discriminator: number,
                 timers: peer.timers,
@@ -176,6 +188,7 @@ impl Thread<'_> {
                     peer: peer.clone(),
                     session: Session::new(now, config),
                     sockets,
+                    echo: echo.ok(),
                     refused: BTreeMap::new(),
                     send_errors: 0,
                 },
@@ -201,6 +214,7 @@ impl Thread<'_> {
             }
             watched.session.handle_timeout(now);
             watched.transmit(now);
+            watched.probe(now);
             while let Some(event) = watched.session.poll_event() {
                 let change = Change {
                     interface: watched.peer.interface,
@@ -226,7 +240,11 @@ impl Thread<'_> {
 
     /// Sleeps until a packet or a request comes, at most for this long.
     fn sleep(&self, bell: BorrowedFd<'_>, wait: Duration) {
-        let receivers = self.sessions.values().map(|it| it.sockets.receiver());
+        let sessions = self.sessions.values();
+        let receivers = sessions.flat_map(|it| {
+            let echo = it.echo.as_ref().map(Echo::descriptor);
+            std::iter::once(it.sockets.receiver()).chain(echo)
+        });
         let mut descriptors: Vec<PollFd<'_>> = std::iter::once(bell)
             .chain(receivers)
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
@@ -264,6 +282,9 @@ impl Thread<'_> {
 
 impl Watched {
     fn receive(&mut self, epoch: Instant) {
+        if self.echo.as_ref().is_some_and(Echo::is_answered) {
+            self.session.path_is_alive(epoch.elapsed());
+        }
         let mut buffer = [0; 128];
         for _ in 0..AT_ONCE {
             let received = match self.sockets.receive(&mut buffer) {
@@ -295,6 +316,17 @@ impl Watched {
                     self.refuse("malformed");
                 }
             }
+        }
+    }
+
+    /// Asks the path itself when the peer is silent.
+    fn probe(&mut self, now: Duration) {
+        if !self.session.poll_probe(now) {
+            return;
+        }
+        if let Some(Err(error)) = self.echo.as_ref().map(Echo::ask) {
+            self.send_errors += 1;
+            tracing::trace!(interface = self.peer.name, %error, "cannot ask the path");
         }
     }
 

@@ -48,6 +48,7 @@ fn text(answer: &Value) -> String {
         "downs",
         "last reason",
         "own pauses",
+        "kept by echo",
         "sent",
         "received",
     ]);
@@ -70,6 +71,7 @@ fn text(answer: &Value) -> String {
             word(&counters["downs"]),
             word(&session["diagnostic"]),
             word(&counters["own_pauses"]),
+            word(&counters["probes_answered"]),
             word(&counters["sent"]),
             word(&counters["received"]),
         ]);
@@ -97,7 +99,7 @@ mod tests {
                 "interface": "l2-client", "remote": "fe80::1", "state": "up",
                 "diagnostic": "detection_time_expired", "transmit_interval_us": 10_000,
                 "detection_time_us": 30_000,
-                "counters": { "downs": 2, "own_pauses": 0, "sent": 7, "received": 8 },
+                "counters": { "downs": 2, "own_pauses": 0, "probes_answered": 0, "sent": 7, "received": 8 },
             }],
         });
         let text = text(&answer);

@@ -4,7 +4,7 @@ mod gaps;
 mod load;
 mod story;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
@@ -25,8 +25,9 @@ use gaps::Gaps;
   cargo xtask drill --count 100 --bfd 10x3 --against frr
   cargo xtask drill --cut stop --count 20 --json target/drill.json
   cargo xtask drill --load --bfd 3.3x3
+  cargo xtask drill --watch 10 --load=real-time
 
-Exit status: 0 when every failover happened, 1 when one did not.")]
+Exit status: 0 when every failover happened, and with --watch no session fell; else 1.")]
 pub(crate) struct Options {
     /// How many drills
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -37,9 +38,13 @@ pub(crate) struct Options {
     /// BFD: milliseconds between packets, `x`, and how many may be missed
     #[arg(long, value_name = "MSxN", default_value = "10x3", value_parser = bfd)]
     bfd: Bfd,
-    /// Keep every core busy with ordinary processes meanwhile
-    #[arg(long)]
-    load: bool,
+    /// Keep every core busy meanwhile
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ordinary")]
+    load: Option<load::Kind>,
+    /// Let nothing fail for so long, and count the BFD sessions that fall nevertheless
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["count", "cut", "against", "json"],
+          value_parser = clap::value_parser!(u32).range(1..))]
+    watch: Option<u32>,
     /// Drill this as well, in the same run: FRR as the client and BIRD as the servers
     #[arg(long, value_enum)]
     against: Option<Peer>,
@@ -144,7 +149,14 @@ pub(crate) fn drill(options: &Options) -> Result<()> {
     say("building l2ha");
     cmd::run(cargo().args(["build", "--release", "--package", "l2ha-user"]))?;
     let binary = target_dir().join("release/l2ha");
-    let load = options.load.then(load::Load::start).transpose()?;
+    if let Some(minutes) = options.watch {
+        return story::watch(
+            &binary,
+            options,
+            Duration::from_secs(60 * u64::from(minutes)),
+        );
+    }
+    let load = options.load.map(load::Load::start).transpose()?;
     let mut subjects = vec![Subject::L2ha];
     if options.against.is_some() {
         subjects.push(Subject::Frr);
@@ -191,7 +203,7 @@ fn row(subject: Subject, options: &Options, gaps: &Gaps) -> Row {
         subject,
         cut: options.cut,
         bfd: options.bfd.to_string(),
-        load: options.load,
+        load: options.load.is_some(),
         count: gaps.count(),
         min_ms: gaps.at(0.0),
         median_ms: gaps.at(0.5),

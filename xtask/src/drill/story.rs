@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use l2ha_lab::{Beats, Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, UNDERLAY};
 use nix::sys::signal::Signal;
 
-use super::{Cut, Options, Subject, gaps::Gaps};
+use super::{Cut, Options, Subject, gaps::Gaps, load::Load};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Answers in a row by which a server serves for good.
@@ -52,6 +52,85 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
         gaps.add(&gap);
     }
     Ok(gaps)
+}
+
+/// Leaves the lab alone, with its cores busy if that is wanted, and counts what falls.
+pub(super) fn watch(binary: &Path, options: &Options, time: Duration) -> Result<()> {
+    let lab = Lab::new("drill")?.with_binary(binary);
+    let trio = Trio::start(
+        &lab,
+        TrioOptions {
+            bfd: Some((options.bfd.ms, options.bfd.times)),
+            ..TrioOptions::default()
+        },
+    )?;
+    settle(&trio)?;
+    let beats = trio.beats()?;
+    thread::sleep(REST);
+    let start = Instant::now();
+    let before = counted(&trio)?;
+    let load = options.load.map(Load::start).transpose()?;
+    while start.elapsed() < time {
+        thread::sleep((time - start.elapsed()).min(Duration::from_secs(60)));
+        let gap = beats.gap(start, Instant::now() - LAST);
+        lab.say(format_args!(
+            "{:.0?} of {time:.0?}: {}; longest gap {:.1?}, {} lost",
+            start.elapsed(),
+            counted(&trio)?.since(&before),
+            gap.longest,
+            gap.lost
+        ));
+    }
+    drop(load);
+    let counted = counted(&trio)?.since(&before);
+    println!("BFD {} in {time:.0?}: {counted}", options.bfd);
+    ensure!(
+        counted.downs == 0,
+        "{} BFD sessions fell with nothing cut",
+        counted.downs
+    );
+    Ok(())
+}
+
+/// What all BFD sessions of the lab have counted.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    downs: u64,
+    own_pauses: u64,
+    probes_answered: u64,
+}
+
+impl Counted {
+    const fn since(&self, before: &Self) -> Self {
+        Self {
+            downs: self.downs - before.downs,
+            own_pauses: self.own_pauses - before.own_pauses,
+            probes_answered: self.probes_answered - before.probes_answered,
+        }
+    }
+}
+
+impl std::fmt::Display for Counted {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            to,
+            "{} sessions fell, {} own pauses, {} kept by echo",
+            self.downs, self.own_pauses, self.probes_answered
+        )
+    }
+}
+
+fn counted(trio: &Trio) -> Result<Counted> {
+    let mut sum = Counted::default();
+    for member in trio.members() {
+        for session in member.daemon.bfd_sessions()? {
+            let counter = |name: &str| session["counters"][name].as_u64().unwrap_or(0);
+            sum.downs += counter("downs");
+            sum.own_pauses += counter("own_pauses");
+            sum.probes_answered += counter("probes_answered");
+        }
+    }
+    Ok(sum)
 }
 
 /// Waits until every neighbour is Full and every BFD session of ours up.
