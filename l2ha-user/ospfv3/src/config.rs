@@ -1,10 +1,12 @@
 //! What the caller decides.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::area::AreaConfig;
 use crate::auth::KeyChain;
 use crate::wire::Prefix;
 
@@ -38,6 +40,8 @@ pub struct Config {
     /// life of this router than in the one before, such as a boot count or the seconds since 1970,
     /// or neighbours take what we send for replays.
     pub authentication_epoch: u32,
+    /// Areas that are not like any other.
+    pub areas: BTreeMap<Ipv4Addr, AreaConfig>,
     /// Bounds on what peers can make us remember.
     pub limits: Limits,
 }
@@ -52,6 +56,7 @@ impl Config {
             min_ls_arrival: MIN_LS_ARRIVAL,
             max_paths: 16,
             authentication_epoch: 0,
+            areas: BTreeMap::new(),
             limits: Limits::default(),
         }
     }
@@ -140,6 +145,19 @@ impl StubPrefix {
             local: true,
         }
     }
+}
+
+/// A prefix outside of the AS that we know a way to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ExternalPrefix {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// Its cost, 24 bits.
+    pub metric: u32,
+    /// Whether that cost is beyond any within the AS (type 2), rather than on top (type 1).
+    pub type2: bool,
+    /// A word between AS boundary routers, of no meaning to OSPF (External Route Tag).
+    pub tag: Option<u32>,
 }
 
 /// Configuration of an interface. RFC 5340 C.3.

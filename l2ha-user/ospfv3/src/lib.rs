@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod area;
 mod auth;
 mod config;
 mod counters;
@@ -33,10 +34,11 @@ mod speaker;
 mod spf;
 pub mod wire;
 
+pub use area::AreaConfig;
 pub use auth::{Algorithm, AuthKey, KeyChain, Lifetime, ProtocolId, WallTime};
 pub use config::{
-    BACKBONE, Config, InterfaceConfig, InterfaceKind, LS_REFRESH_TIME, Limits, MIN_LS_ARRIVAL,
-    MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
+    BACKBONE, Config, ExternalPrefix, InterfaceConfig, InterfaceKind, LS_REFRESH_TIME, Limits,
+    MIN_LS_ARRIVAL, MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
 };
 pub use counters::{Counters, PacketCounters, Refusal};
 pub use event::{Event, Mismatch};

@@ -30,7 +30,9 @@ impl Speaker {
             return false;
         }
         self.flood(now, id, key, None);
-        self.spf.trigger(now, &self.config.spf_delay);
+        if !self.is_told_only(key) {
+            self.spf.trigger(now, &self.config.spf_delay);
+        }
         true
     }
 
@@ -54,7 +56,7 @@ impl Speaker {
             .collect();
         for (id, key) in dead {
             let awaited = self.interfaces.iter().any(|(link, interface)| {
-                let elsewhere = matches!(id, DbId::Link(other) if other != *link);
+                let elsewhere = !self.config.shares(id, *link, interface.config.area);
                 !elsewhere
                     && interface
                         .neighbors

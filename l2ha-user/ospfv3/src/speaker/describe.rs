@@ -4,10 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::Speaker;
 use super::exchange::INITIAL;
-use super::hello::OPTIONS;
 use super::receive::Peer;
 use crate::config::Time;
-use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
 use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, PacketBody};
 
@@ -31,7 +29,7 @@ impl Speaker {
         exchange.master = true;
         exchange.last_received = None;
         exchange.last_sent = Some(DatabaseDescription {
-            options: OPTIONS,
+            options: self.config.options(interface.config.area),
             mtu,
             flags: INITIAL,
             sequence: exchange.sequence,
@@ -45,7 +43,7 @@ impl Speaker {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
-        let databases = [DbId::Link(id), DbId::Area(interface.config.area), DbId::As];
+        let databases = self.config.shared(id, interface.config.area);
         let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
             return;
         };
@@ -96,11 +94,8 @@ impl Speaker {
         };
         let mtu = interface.config.mtu;
         let room = interface.body_room() - DatabaseDescription::FIXED_LEN;
-        let databases = [
-            DbId::Link(peer.interface),
-            DbId::Area(interface.config.area),
-            DbId::As,
-        ];
+        let databases = self.config.shared(peer.interface, interface.config.area);
+        let options = self.config.options(interface.config.area);
         let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
@@ -120,7 +115,7 @@ impl Speaker {
         let exchange = &mut neighbor.exchange;
         let more = !exchange.summary.is_empty();
         exchange.last_sent = Some(DatabaseDescription {
-            options: OPTIONS,
+            options,
             mtu,
             flags: DdFlags {
                 init: false,

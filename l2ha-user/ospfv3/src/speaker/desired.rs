@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::Speaker;
-use super::hello::OPTIONS;
 use crate::config::{InterfaceConfig, StubPrefix, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
@@ -15,7 +14,7 @@ use crate::wire::{
 };
 
 /// What no path is worth: MaxLinkMetric, RFC 6987 2.
-const MAX_LINK_METRIC: u16 = 0xffff;
+pub(super) const MAX_LINK_METRIC: u16 = 0xffff;
 /// Link State IDs of the Intra-Area-Prefix-LSAs: 1 to 0xffff carry one local prefix each, multiples
 /// of 0x10000 carry all the others.
 const GROUP_STEP: u32 = 0x1_0000;
@@ -25,7 +24,7 @@ const MAX_LINK_PREFIXES: usize = 50;
 /// Link State IDs of the Intra-Area-Prefix-LSAs of networks: this and our Interface ID.
 const NETWORK_IDS: u32 = 0x8000_0000;
 
-type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
+pub(super) type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
 
 impl Speaker {
     /// Everything we should originate now.
@@ -34,21 +33,19 @@ impl Speaker {
         if self.stopped {
             return desired;
         }
-        let areas: BTreeSet<Ipv4Addr> = self
-            .interfaces
-            .values()
-            .filter(|interface| interface.advertises())
-            .map(|interface| interface.config.area)
-            .collect();
+        let areas = self.active_areas();
         for interface in self
             .interfaces
             .values()
             .filter(|interface| interface.speaks())
         {
             let key = self.own_key(LsaType::LINK, interface.config.id);
-            let body = link_lsa(&interface.config);
+            let options = self.config.options(interface.config.area);
+            let body = link_lsa(&interface.config, options);
             desired.insert((DbId::Link(interface.config.id), key), body);
         }
+        self.desired_summaries(now, &areas, &mut desired);
+        self.desired_externals(now, &areas, &mut desired);
         for area in areas {
             self.desired_router(area, &mut desired);
             self.desired_networks(area, &mut desired);
@@ -85,6 +82,11 @@ impl Speaker {
         } else {
             Options::default()
         };
+        let bits = RouterBits {
+            virtual_link: false,
+            external: self.is_as_boundary(area),
+            border: self.is_area_border(),
+        };
         let room = self.lsa_room(area) - 4;
         let most = (room / RouterLink::LEN).max(1);
         let mut chunks: Vec<&[RouterLink]> = links.chunks(most).collect();
@@ -93,8 +95,8 @@ impl Speaker {
         }
         for (number, links) in (0u32..).zip(chunks) {
             let body = Router {
-                bits: RouterBits::default(),
-                options: OPTIONS.without(absent),
+                bits,
+                options: self.config.options(area).without(absent),
                 links: links.to_vec(),
             };
             desired.insert(
@@ -274,17 +276,7 @@ impl Speaker {
             .filter(|((of, _), _)| *of == area)
             .map(|(_, number)| *number)
             .collect();
-        let id = DbId::Area(area);
-        let resting: BTreeSet<u32> = self
-            .own
-            .iter()
-            .filter(|((db, key), own)| {
-                *db == id
-                    && key.ty == LsaType::INTRA_AREA_PREFIX
-                    && now < own.at + self.config.min_ls_interval
-            })
-            .map(|((_, key), _)| key.id)
-            .collect();
+        let resting = self.resting_ids(now, DbId::Area(area), LsaType::INTRA_AREA_PREFIX);
         for prefix in local.keys() {
             if self.prefix_ids.contains_key(&(area, *prefix)) {
                 continue;
@@ -308,7 +300,7 @@ impl Speaker {
 }
 
 /// RFC 5340 4.4.3.8.
-fn link_lsa(config: &InterfaceConfig) -> LsaBody {
+fn link_lsa(config: &InterfaceConfig, options: Options) -> LsaBody {
     let prefixes = config
         .prefixes
         .iter()
@@ -322,7 +314,7 @@ fn link_lsa(config: &InterfaceConfig) -> LsaBody {
         .collect();
     LsaBody::Link(LinkBody {
         priority: config.priority,
-        options: OPTIONS,
+        options,
         link_local: config.link_local,
         prefixes,
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Speaker;
 use super::receive::Peer;
 use crate::config::Time;
-use crate::interface::{Interface, InterfaceState};
+use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
 use crate::wire::LsaKey;
@@ -39,7 +39,7 @@ impl Speaker {
             .map(|at| at + self.config.min_ls_arrival + ARRIVAL_SLACK);
         let prompt = welcome.filter(|at| *at > now);
         for (id, interface) in &mut self.interfaces {
-            if !interface.speaks() || !in_scope(db, *id, interface) {
+            if !interface.speaks() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
             }
             let later = now + interface.config.retransmit();
@@ -117,7 +117,7 @@ impl Speaker {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
-        let databases = [DbId::Link(id), DbId::Area(interface.config.area), DbId::As];
+        let databases = self.config.shared(id, interface.config.area);
         let again = now + interface.config.retransmit();
         let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
             return;
@@ -149,14 +149,5 @@ impl Speaker {
         let destination = interface.unicast(address);
         self.counters.lsas_retransmitted += keys.len() as u64;
         self.send_updates(now, id, destination, keys);
-    }
-}
-
-/// RFC 5340 4.5.2: which interfaces an LSA goes out of.
-fn in_scope(db: DbId, id: u32, interface: &Interface) -> bool {
-    match db {
-        DbId::Link(link) => link == id,
-        DbId::Area(area) => area == interface.config.area,
-        DbId::As => true,
     }
 }

@@ -14,9 +14,6 @@ use crate::wire::{ALL_SPF_ROUTERS, Hello, Options, PacketBody};
 /// Least time between Hellos out of turn, so that two ends cannot drive each other.
 const EXTRA_HELLO_GAP: Duration = Duration::from_millis(100);
 
-/// What we are capable of in a regular area.
-pub(super) const OPTIONS: Options = Options::V6.union(Options::E).union(Options::R);
-
 impl Speaker {
     pub(super) fn start_hellos(&mut self, now: Time, id: u32) {
         let Some(interface) = self.interfaces.get_mut(&id) else {
@@ -76,7 +73,7 @@ impl Speaker {
         let hello = Hello {
             interface_id: config.id,
             priority: config.priority,
-            options: OPTIONS,
+            options: self.config.options(config.area),
             hello_interval: config.hello_interval,
             dead_interval: config.dead_interval,
             designated_router: interface.elected.dr.unwrap_or(Ipv4Addr::UNSPECIFIED),
@@ -156,8 +153,9 @@ impl Speaker {
         }
         // RFC 2328 10.5 and RFC 3101 2.5: E and N say what kind of area it is.
         let area_type = Options::E.union(Options::N).bits();
-        if (hello.options.bits() ^ OPTIONS.bits()) & area_type != 0 {
-            let (ours, theirs) = (OPTIONS.bits(), hello.options.bits());
+        let options = self.config.options(config.area);
+        if (hello.options.bits() ^ options.bits()) & area_type != 0 {
+            let (ours, theirs) = (options.bits(), hello.options.bits());
             return Err(Refused::mismatch(Refusal::AreaTypeMismatch, ours, theirs));
         }
         let is_new = !interface.neighbors.contains_key(&peer.router_id);

@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Speaker;
-use super::hello::OPTIONS;
 use crate::config::{InterfaceKind, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
@@ -106,7 +105,7 @@ impl Speaker {
             })
             .map(|interface| {
                 let mut network = Network {
-                    options: OPTIONS,
+                    options: self.config.options(area),
                     attached: vec![own],
                 };
                 for (router_id, neighbor) in interface.full() {

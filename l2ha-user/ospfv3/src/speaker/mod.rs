@@ -3,20 +3,24 @@
 mod acks;
 mod adjacency;
 mod aging;
+mod areas;
 mod authenticate;
 mod confirm;
 mod describe;
 mod designated;
 mod desired;
 mod exchange;
+mod external;
 mod flood;
 mod hello;
+mod ids;
 mod links;
 mod originate;
 mod output;
 mod receive;
 mod request;
 mod routes;
+mod summary;
 mod timers;
 mod update;
 mod views;
@@ -25,14 +29,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::config::{Config, InterfaceConfig, StubPrefix, Time};
+use crate::config::{Config, ExternalPrefix, InterfaceConfig, StubPrefix, Time};
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::interface::{Interface, InterfaceEvent};
 use crate::lsdb::{DbId, Lsdb};
 use crate::neighbor::{NeighborEvent, Reason};
-use crate::spf::{Route, Schedule};
-use crate::wire::{LsaKey, Prefix};
+use crate::spf::{BoundaryRoute, Route, Schedule};
+use crate::wire::{LsaKey, LsaType, Prefix};
 
 use originate::Own;
 pub use views::{AuthView, DatabaseView, InterfaceView, LsaView, NeighborView};
@@ -65,10 +69,16 @@ pub struct Speaker {
     own: BTreeMap<(DbId, LsaKey), Own>,
     /// Link State IDs of the Intra-Area-Prefix-LSAs that carry one local prefix each.
     prefix_ids: BTreeMap<(Ipv4Addr, Prefix), u32>,
+    /// Link State IDs of the LSAs that carry one prefix of another area or AS each.
+    ids: BTreeMap<(DbId, LsaType), BTreeMap<Prefix, u32>>,
+    /// What we bring into the AS from outside.
+    externals: BTreeMap<Prefix, ExternalPrefix>,
     /// When to compare what we should originate with what we have.
     reconcile_at: Option<Time>,
     spf: Schedule,
     routes: Routes,
+    /// The ways to AS boundary routers.
+    boundary: BTreeMap<Ipv4Addr, BoundaryRoute>,
     outbox: VecDeque<Transmit>,
     events: VecDeque<Event>,
     counters: Counters,
@@ -92,9 +102,12 @@ impl Speaker {
             databases: BTreeMap::new(),
             own: BTreeMap::new(),
             prefix_ids: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            externals: BTreeMap::new(),
             reconcile_at: None,
             spf: Schedule::default(),
             routes: Routes::new(),
+            boundary: BTreeMap::new(),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -322,6 +335,7 @@ impl Speaker {
             if !self.interfaces.values().any(|i| i.config.area == area) {
                 self.databases.remove(&DbId::Area(area));
                 self.own.retain(|(db, _), _| *db != DbId::Area(area));
+                self.ids.retain(|(db, _), _| *db != DbId::Area(area));
             }
         }
     }

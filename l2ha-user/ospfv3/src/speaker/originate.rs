@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::Speaker;
-use crate::config::Time;
+use crate::config::{Config, Time};
 use crate::lsdb::{DbId, Origin};
 use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey, LsaType, MAX_SEQUENCE, RouterLink};
 
@@ -15,9 +15,22 @@ pub(super) struct Own {
     /// Sequence number of the latest instance.
     sequence: i32,
     /// When that instance was originated.
-    pub(super) at: Time,
+    at: Time,
+    /// When it was withdrawn.
+    flushed_at: Option<Time>,
     /// When we last outpaced an instance that was not ours.
     outpaced_at: Option<Time>,
+}
+
+impl Own {
+    /// Whether a new instance would have to wait: for MinLSInterval here, or for MinLSArrival at
+    /// routers that still have the withdrawn one.
+    pub(super) fn rests(&self, now: Time, config: &Config) -> bool {
+        now < self.at + config.min_ls_interval
+            || self
+                .flushed_at
+                .is_some_and(|at| now < at + config.min_ls_arrival * 2)
+    }
 }
 
 impl Speaker {
@@ -121,12 +134,13 @@ impl Speaker {
             Own {
                 sequence,
                 at: now,
+                flushed_at: None,
                 outpaced_at,
             },
         );
         self.counters.lsas_originated += 1;
         self.flood(now, id, key, None);
-        if changed {
+        if changed && !self.is_told_only(key) {
             self.spf.trigger(now, &self.config.spf_delay);
         }
     }
@@ -148,6 +162,9 @@ impl Speaker {
     fn flush_own(&mut self, now: Time, id: DbId, key: LsaKey) {
         if self.expire(now, id, key) {
             self.counters.lsas_flushed += 1;
+            if let Some(own) = self.own.get_mut(&(id, key)) {
+                own.flushed_at = Some(now);
+            }
         }
     }
 

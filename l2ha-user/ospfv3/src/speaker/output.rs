@@ -149,14 +149,16 @@ impl Speaker {
     }
 
     /// The database an LSA of a type belongs to when it comes or goes over an interface; nothing
-    /// for the reserved scope.
+    /// for the reserved scope, nor for the AS in a stub area (RFC 5340 4.5.1, RFC 2328 13 (3)).
     pub(super) fn db_for(&self, id: u32, ty: LsaType) -> Option<DbId> {
         let interface = self.interfaces.get(&id)?;
-        Some(match ty.scope()? {
+        let area = interface.config.area;
+        let db = match ty.scope()? {
             Scope::Link => DbId::Link(id),
-            Scope::Area => DbId::Area(interface.config.area),
+            Scope::Area => DbId::Area(area),
             Scope::As => DbId::As,
-        })
+        };
+        self.config.shares(db, id, area).then_some(db)
     }
 
     pub(super) fn is_ours(&self, router_id: Ipv4Addr) -> bool {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::Speaker;
+use crate::config::BACKBONE;
 use crate::config::Time;
 use crate::event::Event;
 use crate::lsdb::{DbId, Lsdb};
-use crate::spf::{self, AreaInput, RootLink};
+use crate::spf::{self, AreaInput, Found, RootLink};
 use crate::wire::Prefix;
 
 impl Speaker {
@@ -16,27 +17,40 @@ impl Speaker {
             return;
         }
         self.counters.spf_runs += 1;
-        let routes = self.compute_routes(now);
-        if routes != self.routes {
+        let Found { routes, boundary } = self.compute_routes(now);
+        let changed = routes != self.routes;
+        if changed {
             self.routes = routes;
             self.event(Event::RoutesChanged);
         }
+        let moved = boundary != self.boundary;
+        self.boundary = boundary;
+        if (changed || moved) && self.is_area_border() {
+            // RFC 2328 12.4.3: other areas hear of it.
+            self.reconcile_soon(now);
+            self.settle(now);
+        }
     }
 
-    fn compute_routes(&self, now: Time) -> super::Routes {
+    fn compute_routes(&self, now: Time) -> Found {
         if self.stopped {
-            return super::Routes::new();
+            return Found::default();
         }
         let areas: BTreeSet<Ipv4Addr> = self
             .interfaces
             .values()
             .map(|interface| interface.config.area)
             .collect();
+        // RFC 2328 16.2, RFC 3509 2.2
+        let backbone_only = self.is_connected_border();
         let empty = Lsdb::default();
         let inputs = |links: &dyn Fn(Ipv4Addr) -> Vec<RootLink>| -> Vec<AreaInput<'_>> {
             areas
                 .iter()
                 .map(|area| AreaInput {
+                    area: *area,
+                    summaries: !backbone_only || *area == BACKBONE,
+                    transit_external: !self.config.is_stub(*area),
                     root: self.config.router_id,
                     links: links(*area),
                     networks: self.own_networks(*area),
@@ -53,18 +67,21 @@ impl Speaker {
             .iter()
             .flat_map(|area| self.area_prefixes(*area))
             .map(|stub| stub.prefix)
+            .chain(self.externals.keys().copied())
             .collect();
         let compute = |inputs: &[AreaInput<'_>]| {
             spf::routes(inputs, external, &link_local, self.config.max_paths)
         };
-        let mut routes = compute(&inputs(&|area| self.root_links(area)));
+        let mut found = compute(&inputs(&|area| self.root_links(area)));
         if !self.all_confirmed() {
             // What can be reached without the adjacencies that are too new still is, until the
             // neighbour knows the way back; the rest has nothing to lose.
-            routes.append(&mut compute(&inputs(&|area| self.confirmed_links(area))));
+            let mut old = compute(&inputs(&|area| self.confirmed_links(area)));
+            found.routes.append(&mut old.routes);
+            found.boundary.append(&mut old.boundary);
         }
         // What we have ourselves is nearest here: an anycast address of ours never leads away.
-        routes.retain(|prefix, _| !own.contains(prefix));
-        routes
+        found.routes.retain(|prefix, _| !own.contains(prefix));
+        found
     }
 }

@@ -1,45 +1,62 @@
-//! Routes through other areas and out of the AS: RFC 5340 4.8.4 and 4.8.5 with RFC 2328 16.2 and
-//! 16.4. We are an area border router in no case: the summaries of every area we are in count.
+//! Routes out of the AS, and the ways to the routers that lead there: RFC 5340 4.8.5 with RFC 2328
+//! 16.4 and 16.4.1.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::table::{Rank, Table};
+use super::table::{Offer, Preference, Rank, Table};
 use super::tree::{Path, Tree, Vertex};
-use super::{AreaInput, PathKind};
+use super::{AreaInput, BoundaryRoute, INFINITY, PathKind};
 use crate::config::Time;
-use crate::lsdb::{Entry, Lsdb};
-use crate::wire::{LsaBody, LsaType, PrefixOptions};
+use crate::lsdb::Lsdb;
+use crate::wire::{LsaBody, LsaType, Options, PrefixOptions};
 
-/// LSInfinity, RFC 2328 B: not reachable.
-const INFINITY: u32 = 0x00ff_ffff;
-
-/// Ways to AS boundary routers: intra-area ones win.
+/// The best ways to AS boundary routers.
 #[derive(Default)]
-pub(super) struct Externals(BTreeMap<Ipv4Addr, (PathKind, Path)>);
+pub(super) struct Externals(BTreeMap<Ipv4Addr, BoundaryRoute>);
 
 impl Externals {
     /// The boundary routers of an area.
-    pub(super) fn add_routers(&mut self, tree: &Tree<'_>) {
+    pub(super) fn add_routers(&mut self, input: &AreaInput<'_>, tree: &Tree<'_>) {
+        if !input.transit_external {
+            return;
+        }
         for (router, node) in &tree.routers {
-            if node.bits.external
-                && let Some(path) = tree.paths.get(&Vertex::Router(*router))
-            {
-                self.offer(*router, PathKind::IntraArea, path.clone());
+            // RFC 5340 A.2: without the R bit nothing is routed through it, to the outside neither.
+            let leads_out = node.bits.external && node.options.contains(Options::R);
+            if !leads_out || *router == input.root {
+                continue;
+            }
+            let Some(path) = tree.paths.get(&Vertex::Router(*router)) else {
+                continue;
+            };
+            let way = BoundaryRoute {
+                kind: PathKind::IntraArea,
+                cost: path.cost,
+                nexthops: path.nexthops.clone(),
+                areas: [input.area].into(),
+                options: node.options,
+            };
+            self.offer(*router, way);
+        }
+    }
+
+    pub(super) fn offer(&mut self, router: Ipv4Addr, way: BoundaryRoute) {
+        let rank = |way: &BoundaryRoute| (Preference::of(way.kind, &way.areas), way.cost);
+        match self.0.get_mut(&router) {
+            Some(old) if rank(old) == rank(&way) && old.kind == way.kind => {
+                old.nexthops.extend(way.nexthops);
+                old.areas.extend(way.areas);
+            }
+            Some(old) if (rank(old), old.kind) < (rank(&way), way.kind) => {}
+            _ => {
+                self.0.insert(router, way);
             }
         }
     }
 
-    fn offer(&mut self, router: Ipv4Addr, kind: PathKind, path: Path) {
-        match self.0.get_mut(&router) {
-            Some((old_kind, old)) if (*old_kind, old.cost) == (kind, path.cost) => {
-                old.nexthops.extend(path.nexthops);
-            }
-            Some((old_kind, old)) if (*old_kind, old.cost) < (kind, path.cost) => {}
-            _ => {
-                self.0.insert(router, (kind, path));
-            }
-        }
+    pub(super) fn finish(self) -> BTreeMap<Ipv4Addr, BoundaryRoute> {
+        self.0
     }
 
     /// RFC 2328 16.4.
@@ -57,99 +74,48 @@ impl Externals {
             if adv == root || entry.is_max_age(now) || unusable {
                 continue;
             }
-            let Some((_, router_path)) = self.0.get(&adv) else {
+            // RFC 2328 16.4 (3)
+            let Some(way) = self.0.get(&adv) else {
                 continue;
             };
-            let path = match body.forwarding.filter(|address| !address.is_unspecified()) {
-                None => router_path.clone(),
-                Some(address) => match table.lookup(address) {
-                    Some((rank, path)) if rank.kind < PathKind::External => path,
-                    _ => continue,
-                },
-            };
-            let rank = if body.type2 {
-                let type2_metric = Some(body.metric);
-                Rank {
-                    kind: PathKind::External,
-                    type2_metric,
-                    cost: path.cost,
-                }
+            let (preference, path) =
+                match body.forwarding.filter(|address| !address.is_unspecified()) {
+                    None => {
+                        let path = Path {
+                            cost: way.cost,
+                            nexthops: way.nexthops.clone(),
+                        };
+                        (Preference::of(way.kind, &way.areas), path)
+                    }
+                    Some(address) => match table.lookup(address) {
+                        Some((rank, preference, path)) if rank.kind < PathKind::External => {
+                            (preference, path)
+                        }
+                        _ => continue,
+                    },
+                };
+            // RFC 2328 16.4 (5), (6)
+            let (type2_metric, cost) = if body.type2 {
+                (Some(body.metric), path.cost)
             } else {
-                let cost = path.cost.saturating_add(body.metric);
-                Rank {
-                    kind: PathKind::External,
-                    type2_metric: None,
-                    cost,
-                }
+                (None, path.cost.saturating_add(body.metric))
+            };
+            let rank = Rank {
+                kind: PathKind::External,
+                type2_metric,
+                preference,
+                cost,
             };
             found.push((body.prefix, rank, path, adv));
         }
-        for (prefix, rank, path, adv) in found {
-            table.offer(prefix, rank, &path, adv);
+        for (prefix, rank, path, router) in found {
+            let offer = Offer {
+                rank,
+                path: &path,
+                router,
+                area: None,
+            };
+            table.offer(prefix, &offer);
         }
-    }
-}
-
-/// The path to the border router that originated a summary, if it is one and can be reached.
-fn border<'t>(input: &AreaInput<'_>, tree: &'t Tree<'_>, entry: &Entry) -> Option<&'t Path> {
-    let adv = entry.lsa.key().adv;
-    // RFC 2328 16.2 (1), (2)
-    if adv == input.root || entry.is_max_age(input.now) {
-        return None;
-    }
-    // RFC 2328 16.2 (4)
-    if !tree.routers.get(&adv)?.bits.border {
-        return None;
-    }
-    tree.paths.get(&Vertex::Router(adv))
-}
-
-/// RFC 5340 4.8.4, RFC 2328 16.2.
-pub(super) fn inter_area(input: &AreaInput<'_>, tree: &Tree<'_>, table: &mut Table) {
-    for entry in input.database.of_type(LsaType::INTER_AREA_PREFIX) {
-        let LsaBody::InterAreaPrefix(body) = entry.lsa.body() else {
-            continue;
-        };
-        let unusable = body.metric >= INFINITY
-            || body.options.contains(PrefixOptions::NU)
-            || body.prefix.is_link_local();
-        if unusable {
-            continue;
-        }
-        let Some(path) = border(input, tree, entry) else {
-            continue;
-        };
-        let cost = path.cost.saturating_add(body.metric);
-        let rank = Rank {
-            kind: PathKind::InterArea,
-            type2_metric: None,
-            cost,
-        };
-        table.offer(body.prefix, rank, path, entry.lsa.key().adv);
-    }
-}
-
-/// The boundary routers of other areas.
-pub(super) fn inter_area_routers(
-    input: &AreaInput<'_>,
-    tree: &Tree<'_>,
-    externals: &mut Externals,
-) {
-    for entry in input.database.of_type(LsaType::INTER_AREA_ROUTER) {
-        let LsaBody::InterAreaRouter(body) = entry.lsa.body() else {
-            continue;
-        };
-        if body.metric >= INFINITY || body.destination == input.root {
-            continue;
-        }
-        let Some(path) = border(input, tree, entry) else {
-            continue;
-        };
-        let cost = path.cost.saturating_add(body.metric);
-        let path = Path {
-            cost,
-            nexthops: path.nexthops.clone(),
-        };
-        externals.offer(body.destination, PathKind::InterArea, path);
     }
 }

@@ -1,22 +1,27 @@
 //! The route calculation, RFC 5340 4.8: pure functions of databases and our own links.
 
 mod external;
+mod inter_area;
 mod schedule;
 mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
 use crate::config::Time;
 use crate::lsdb::Lsdb;
-use crate::wire::{Network, RouterLink};
+use crate::wire::{Network, Options, Prefix, RouterLink};
 
 pub(crate) use schedule::Schedule;
 pub(crate) use table::routes;
+
+/// LSInfinity, RFC 2328 B: not reachable.
+pub(crate) const INFINITY: u32 = 0x00ff_ffff;
 
 /// Where to send a packet next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -52,6 +57,27 @@ pub struct Route {
     pub nexthops: Vec<Nexthop>,
     /// The routers that advertise the destination at this cost, sorted.
     pub routers: Vec<Ipv4Addr>,
+    /// The areas the way leads through, sorted; none for an external route.
+    pub areas: Vec<Ipv4Addr>,
+}
+
+/// The way to a router that leads out of the AS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BoundaryRoute {
+    pub(crate) kind: PathKind,
+    pub(crate) cost: u32,
+    pub(crate) nexthops: BTreeSet<Nexthop>,
+    /// The areas the way leads through.
+    pub(crate) areas: BTreeSet<Ipv4Addr>,
+    /// The router's own options.
+    pub(crate) options: Options,
+}
+
+/// What the calculation finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) routes: BTreeMap<Prefix, Route>,
+    pub(crate) boundary: BTreeMap<Ipv4Addr, BoundaryRoute>,
 }
 
 /// A link of ours, with the next hop already known if it is point-to-point.
@@ -64,6 +90,12 @@ pub(crate) struct RootLink {
 
 /// What the calculation of one area works on.
 pub(crate) struct AreaInput<'a> {
+    pub(crate) area: Ipv4Addr,
+    /// Whether its summaries count: in every area for an internal router, in the backbone alone for
+    /// a border router that has a neighbour there (RFC 2328 16.2, RFC 3509 2.2).
+    pub(crate) summaries: bool,
+    /// Whether AS-external LSAs are flooded through it.
+    pub(crate) transit_external: bool,
     pub(crate) root: Ipv4Addr,
     pub(crate) links: Vec<RootLink>,
     /// Networks we are Designated Router of, by our Interface ID.

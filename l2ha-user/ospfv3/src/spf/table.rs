@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::external::{Externals, inter_area, inter_area_routers};
+use super::external::Externals;
+use super::inter_area::{inter_area, inter_area_routers};
 use super::tree::{Path, Tree, Vertex};
-use super::{AreaInput, LinkLocal, Nexthop, PathKind, Route};
+use super::{AreaInput, Found, LinkLocal, Nexthop, PathKind, Route};
+use crate::config::BACKBONE;
 use crate::lsdb::Lsdb;
 use crate::wire::{LsaBody, LsaType, Prefix, PrefixOptions};
 
@@ -15,7 +17,49 @@ pub(super) struct Rank {
     pub(super) kind: PathKind,
     /// None, which type 1 and internal paths have, is less than any.
     pub(super) type2_metric: Option<u32>,
+    /// Of an external path, how it gets to the boundary router.
+    pub(super) preference: Preference,
     pub(super) cost: u32,
+}
+
+/// RFC 2328 16.4.1: a way within an area other than the backbone is better than the rest, which is
+/// equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Preference {
+    WithinAnArea,
+    #[default]
+    Other,
+}
+
+impl Preference {
+    pub(super) fn of(kind: PathKind, areas: &BTreeSet<Ipv4Addr>) -> Self {
+        if kind == PathKind::IntraArea && !areas.contains(&BACKBONE) {
+            Self::WithinAnArea
+        } else {
+            Self::Other
+        }
+    }
+}
+
+impl Rank {
+    pub(super) fn internal(kind: PathKind, cost: u32) -> Self {
+        Self {
+            kind,
+            type2_metric: None,
+            preference: Preference::default(),
+            cost,
+        }
+    }
+}
+
+/// A way as it is offered.
+pub(super) struct Offer<'a> {
+    pub(super) rank: Rank,
+    pub(super) path: &'a Path,
+    /// Who advertises the destination.
+    pub(super) router: Ipv4Addr,
+    /// The area it leads through; none out of the AS.
+    pub(super) area: Option<Ipv4Addr>,
 }
 
 /// The routes found so far.
@@ -26,22 +70,25 @@ struct Best {
     rank: Rank,
     nexthops: BTreeSet<Nexthop>,
     routers: BTreeSet<Ipv4Addr>,
+    areas: BTreeSet<Ipv4Addr>,
 }
 
 impl Table {
     /// Offers a path to a prefix: kept if it is the best, joined if it is as good.
-    pub(super) fn offer(&mut self, prefix: Prefix, rank: Rank, path: &Path, router: Ipv4Addr) {
+    pub(super) fn offer(&mut self, prefix: Prefix, offer: &Offer<'_>) {
         match self.0.get_mut(&prefix) {
-            Some(best) if best.rank < rank => {}
-            Some(best) if best.rank == rank => {
-                best.nexthops.extend(&path.nexthops);
-                best.routers.insert(router);
+            Some(best) if best.rank < offer.rank => {}
+            Some(best) if best.rank == offer.rank => {
+                best.nexthops.extend(&offer.path.nexthops);
+                best.routers.insert(offer.router);
+                best.areas.extend(offer.area);
             }
             _ => {
                 let best = Best {
-                    rank,
-                    nexthops: path.nexthops.clone(),
-                    routers: BTreeSet::from([router]),
+                    rank: offer.rank,
+                    nexthops: offer.path.nexthops.clone(),
+                    routers: BTreeSet::from([offer.router]),
+                    areas: offer.area.into_iter().collect(),
                 };
                 self.0.insert(prefix, best);
             }
@@ -49,14 +96,15 @@ impl Table {
     }
 
     /// The longest match for an address, for forwarding addresses.
-    pub(super) fn lookup(&self, addr: std::net::Ipv6Addr) -> Option<(Rank, Path)> {
+    pub(super) fn lookup(&self, addr: std::net::Ipv6Addr) -> Option<(Rank, Preference, Path)> {
         (0..=128).rev().find_map(|len| {
             let best = self.0.get(&Prefix::new(addr, len)?)?;
             let path = Path {
                 cost: best.rank.cost,
                 nexthops: best.nexthops.clone(),
             };
-            Some((best.rank, path))
+            let preference = Preference::of(best.rank.kind, &best.areas);
+            Some((best.rank, preference, path))
         })
     }
 
@@ -71,6 +119,7 @@ impl Table {
                     kind: best.rank.kind,
                     nexthops: best.nexthops.into_iter().take(max_paths.max(1)).collect(),
                     routers: best.routers.into_iter().collect(),
+                    areas: best.areas.into_iter().collect(),
                 };
                 (prefix, route)
             })
@@ -84,7 +133,7 @@ pub(crate) fn routes(
     external: &Lsdb,
     link_local: LinkLocal<'_>,
     max_paths: usize,
-) -> BTreeMap<Prefix, Route> {
+) -> Found {
     let mut table = Table::default();
     let mut externals = Externals::default();
     let trees: Vec<Tree<'_>> = areas
@@ -93,16 +142,22 @@ pub(crate) fn routes(
         .collect();
     for (area, tree) in areas.iter().zip(&trees) {
         intra_area(area, tree, &mut table);
-        externals.add_routers(tree);
+        externals.add_routers(area, tree);
     }
     for (area, tree) in areas.iter().zip(&trees) {
+        if !area.summaries {
+            continue;
+        }
         inter_area(area, tree, &mut table);
         inter_area_routers(area, tree, &mut externals);
     }
     if let Some(area) = areas.first() {
         externals.routes(area.root, area.now, external, &mut table);
     }
-    table.finish(max_paths)
+    Found {
+        routes: table.finish(max_paths),
+        boundary: externals.finish(),
+    }
 }
 
 /// RFC 5340 4.8.2: the prefixes that hang off the vertices of the tree.
@@ -132,12 +187,13 @@ fn intra_area(input: &AreaInput<'_>, tree: &Tree<'_>, table: &mut Table) {
                 continue;
             }
             let cost = path.cost.saturating_add(u32::from(prefix.metric));
-            let rank = Rank {
-                kind: PathKind::IntraArea,
-                type2_metric: None,
-                cost,
+            let offer = Offer {
+                rank: Rank::internal(PathKind::IntraArea, cost),
+                path,
+                router: adv,
+                area: Some(input.area),
             };
-            table.offer(prefix.prefix, rank, path, adv);
+            table.offer(prefix.prefix, &offer);
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Path {
 /// All Router-LSAs of one router taken together (RFC 5340 4.4.3.2).
 #[derive(Clone, Debug, Default)]
 pub(super) struct RouterNode {
-    options: Options,
+    pub(super) options: Options,
     pub(super) bits: RouterBits,
     links: Vec<RouterLink>,
 }

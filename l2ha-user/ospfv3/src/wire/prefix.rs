@@ -15,6 +15,12 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// Everything, `::/0`.
+    pub const DEFAULT: Self = Self {
+        addr: Ipv6Addr::UNSPECIFIED,
+        len: 0,
+    };
+
     /// `addr` cut to its first `len` bits; nothing if `len` is above 128.
     pub fn new(addr: Ipv6Addr, len: u8) -> Option<Self> {
         if len > 128 {

@@ -1,9 +1,11 @@
 //! Whole networks of speakers in virtual time.
 
+mod areas;
 mod authentication;
 mod basics;
 mod broadcast;
 mod convergence;
+mod externals;
 mod failover;
 mod flooding;
 mod forge;
@@ -11,3 +13,4 @@ mod mismatch;
 mod net;
 mod origination;
 mod robustness;
+mod stub;

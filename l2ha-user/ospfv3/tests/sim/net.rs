@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::{
-    Config, Event, InterfaceConfig, InterfaceKind, Limits, Prefix, Speaker, StubPrefix, Time,
+    AreaConfig, Config, Event, InterfaceConfig, InterfaceKind, Limits, Prefix, Speaker, StubPrefix,
+    Time,
 };
 
 /// Interface ID of every node's loopback.
@@ -112,6 +113,12 @@ pub(crate) struct Net {
     /// Hello and dead interval, seconds.
     pub(crate) intervals: (u16, u16),
     pub(crate) limits: Limits,
+    /// Areas of the interfaces, by Interface ID, that are not in the backbone.
+    pub(crate) areas: BTreeMap<u32, Ipv4Addr>,
+    /// Areas of the loopbacks, by node, that are not in the backbone.
+    pub(crate) homes: BTreeMap<usize, Ipv4Addr>,
+    /// Areas that are not like any other.
+    pub(crate) kinds: BTreeMap<Ipv4Addr, AreaConfig>,
     pub(crate) mtu: u16,
 }
 
@@ -159,6 +166,9 @@ impl Net {
             armed: BTreeMap::new(),
             intervals: (1, 4),
             limits: Limits::default(),
+            areas: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             mtu: 1500,
         }
     }
@@ -206,6 +216,9 @@ impl Net {
         let mut config = InterfaceConfig::new(&name, end.interface, kind, link_local(end));
         config.cost = cost;
         config.mtu = self.mtu;
+        if let Some(area) = self.areas.get(&end.interface) {
+            config.area = *area;
+        }
         (config.hello_interval, config.dead_interval) = self.intervals;
         config
     }
@@ -218,6 +231,7 @@ impl Net {
     pub(crate) fn start_with(&mut self, node: usize, prefixes: Vec<StubPrefix>) {
         let mut config = Config::new(router_id(node));
         config.limits = self.limits;
+        config.areas = self.kinds.clone();
         let now = self.clock(node);
         let mut speaker = Speaker::new(config, now);
         let loopback = End {
@@ -227,6 +241,9 @@ impl Net {
         let kind = InterfaceKind::Loopback;
         let mut config = InterfaceConfig::new("lo", LOOPBACK, kind, link_local(loopback));
         config.prefixes = prefixes;
+        if let Some(area) = self.homes.get(&node) {
+            config.area = *area;
+        }
         speaker.add_interface(now, config);
         for link in &self.links {
             for end in link.ends.iter().filter(|end| end.node == node) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{AreaInput, Nexthop, RootLink, Route, routes};
+use crate::config::BACKBONE;
 use crate::lsdb::{Lsdb, Origin};
 use crate::wire::{
     INITIAL_SEQUENCE, IntraAreaPrefix, LinkKind, Lsa, LsaBody, LsaKey, LsaType, Network, Options,
@@ -146,6 +147,9 @@ impl World {
 
     pub(super) fn routes(&self) -> BTreeMap<Prefix, Route> {
         let input = AreaInput {
+            area: BACKBONE,
+            summaries: true,
+            transit_external: true,
             root: id(1),
             links: self.links.clone(),
             networks: Vec::new(),
@@ -154,7 +158,7 @@ impl World {
         };
         let link_local =
             |_: u32, router: Ipv4Addr, interface| Some(address(router.to_bits(), interface));
-        routes(&[input], &self.external, &link_local, 8)
+        routes(&[input], &self.external, &link_local, 8).routes
     }
 
     /// Metric and next hops.

@@ -1,0 +1,64 @@
+//! Areas as they are configured: RFC 2328 3.6 and C.2.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+
+use crate::config::{BACKBONE, Config};
+use crate::lsdb::DbId;
+use crate::wire::Options;
+
+/// What is peculiar to an area. The default is an area like any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AreaConfig {
+    /// No AS-external LSAs are flooded through it; its border routers advertise a default route
+    /// instead (RFC 2328 3.6). The backbone cannot be one.
+    pub stub: bool,
+    /// Cost of that default route, where we are a border router (RFC 2328 C.2 StubDefaultCost).
+    pub default_cost: u32,
+    /// Into a stub area, advertise that default route and nothing else.
+    pub no_summary: bool,
+}
+
+/// What we are capable of in a regular area.
+const OPTIONS: Options = Options::V6.union(Options::E).union(Options::R);
+
+impl Config {
+    /// How an area is configured.
+    pub(crate) fn area(&self, area: Ipv4Addr) -> AreaConfig {
+        self.areas.get(&area).copied().unwrap_or_default()
+    }
+
+    /// Whether AS-external LSAs stay out of an area.
+    pub(crate) fn is_stub(&self, area: Ipv4Addr) -> bool {
+        area != BACKBONE && self.area(area).stub
+    }
+
+    /// What we are capable of in an area: E is clear in a stub area (RFC 5340 A.2).
+    pub(crate) fn options(&self, area: Ipv4Addr) -> Options {
+        if self.is_stub(area) {
+            OPTIONS.without(Options::E)
+        } else {
+            OPTIONS
+        }
+    }
+
+    /// Whether LSAs of a database go over an interface (RFC 5340 4.5.2).
+    pub(crate) fn shares(&self, db: DbId, interface: u32, area: Ipv4Addr) -> bool {
+        match db {
+            DbId::Link(link) => link == interface,
+            DbId::Area(of) => of == area,
+            DbId::As => !self.is_stub(area),
+        }
+    }
+
+    /// The databases that an interface shares with its neighbours (RFC 5340 4.5.2): none of AS scope
+    /// in a stub area.
+    pub(crate) fn shared(&self, interface: u32, area: Ipv4Addr) -> Vec<DbId> {
+        let mut databases = vec![DbId::Link(interface), DbId::Area(area)];
+        if !self.is_stub(area) {
+            databases.push(DbId::As);
+        }
+        databases
+    }
+}
