@@ -46,7 +46,8 @@ pub use interface::InterfaceState;
 pub use lsdb::DbId;
 pub use neighbor::{NeighborState, Reason};
 pub use speaker::{
-    AuthView, DatabaseView, InterfaceView, LsaView, NeighborView, Routes, Speaker, Transmit,
+    AreaView, AuthView, DatabaseView, InterfaceView, LsaView, NeighborView, Routes, Speaker,
+    Transmit,
 };
 pub use spf::{Nexthop, PathKind, Route};
 pub use wire::Prefix;

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
@@ -11,9 +12,9 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, ConfigErrors, TunnelOspf, ospf, ospf_key,
+    Config, ConfigError, ConfigErrors, OspfNetwork, TunnelOspf, ospf, ospf_area, ospf_key,
     report::{Place, Report},
-    schema::{self, NODE, OSPF, OSPF_KEYS, SERVICES, TABLES, TUNNELS, Table, UNDERLAY},
+    schema::{self, NODE, OSPF, OSPF_AREAS, OSPF_KEYS, SERVICES, TABLES, TUNNELS, Table, UNDERLAY},
     section::Section,
     service, syntax, tunnel, underlay,
     words::{closest, kind, list},
@@ -100,6 +101,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
     let tunnels = several(report, root, &TUNNELS);
     let services = several(report, root, &SERVICES);
     let ospf_keys = several(report, root, &OSPF_KEYS);
+    let ospf_areas = several(report, root, &OSPF_AREAS);
 
     let node = node.map(|section| underlay::node(&section));
     let underlay = underlay.map(|section| underlay::underlay(&section));
@@ -110,6 +112,9 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
         ospf: match &ospf {
             Some((ospf, _)) => Some(ospf.defaults),
             None => is_there(&OSPF).then_some(TunnelOspf {
+                area: Ipv4Addr::UNSPECIFIED,
+                network: OspfNetwork::default(),
+                priority: ospf::DEFAULT_PRIORITY,
                 cost: ospf::DEFAULT_COST,
                 bfd: None,
             }),
@@ -127,6 +132,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
         .filter(|tunnel| tunnel.ospf.is_some())
         .map(|tunnel| tunnel.name.clone())
         .collect();
+    let ospf_areas = ospf_area::areas(&ospf_areas, is_there(&OSPF));
     let ospf_keys = ospf_key::keys(&ospf_keys, folder, is_there(&OSPF), &with_ospf);
     if report.count() > 0 {
         return None;
@@ -142,6 +148,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
             Some((ospf, _)) => Some(ospf.value()?),
             None => None,
         },
+        ospf_areas,
         ospf_keys,
         services,
     })

@@ -12,7 +12,9 @@ mod load;
 mod names;
 mod notes;
 mod ospf;
+mod ospf_area;
 mod ospf_key;
+mod redistribute;
 mod report;
 mod schema;
 mod section;
@@ -21,6 +23,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod tunnel_ospf;
 mod underlay;
 mod words;
 
@@ -32,7 +35,7 @@ use std::{
 use ::bfd::Timers;
 use ipnet::IpNet;
 use l2ha_ebpf::abi::OuterForm;
-use ospfv3::{AuthKey, KeyChain};
+use ospfv3::{AreaConfig, AuthKey, KeyChain};
 
 pub use self::{
     cookie::Cookie,
@@ -60,6 +63,8 @@ pub struct Config {
     pub tunnels: Vec<Tunnel>,
     /// OSPFv3, if it shall run.
     pub ospf: Option<Ospf>,
+    /// Areas that are not like any other; empty without [`Config::ospf`].
+    pub ospf_areas: Vec<OspfArea>,
     /// Keys that OSPF packets are signed with; empty without [`Config::ospf`].
     pub ospf_keys: Vec<OspfKey>,
     /// Anycast addresses, in the order of the file; empty without [`Config::ospf`].
@@ -165,10 +170,48 @@ pub enum Sublayer {
 /// How OSPF runs over a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TunnelOspf {
+    /// Area of the interface.
+    pub area: Ipv4Addr,
+    /// Kind of the interface.
+    pub network: OspfNetwork,
+    /// Router Priority (RFC 5340 C.3); 0 is never Designated Router.
+    pub priority: u8,
     /// Cost of the interface, not 0.
     pub cost: u16,
     /// Intervals of BFD, where it is used.
     pub bfd: Option<Timers>,
+}
+
+/// What OSPF takes an interface for (RFC 5340 C.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OspfNetwork {
+    /// One neighbour at the other end.
+    #[default]
+    PointToPoint,
+    /// Any number of neighbours, of whom one is Designated Router.
+    Broadcast,
+}
+
+/// An area that is not like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OspfArea {
+    /// Which.
+    pub area: Ipv4Addr,
+    /// What is peculiar to it.
+    pub config: AreaConfig,
+}
+
+/// Which of the kernel's routes OSPF advertises as lying outside of the AS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redistribute {
+    /// Prefixes of interfaces.
+    pub connected: bool,
+    /// Routes of protocol `static` and `boot`.
+    pub statics: bool,
+    /// Their metric, less than 0xffffff.
+    pub metric: u32,
+    /// Whether it is beyond every cost within the AS (type 2).
+    pub type2: bool,
 }
 
 /// OSPFv3 (RFC 5340).
@@ -176,7 +219,7 @@ pub struct TunnelOspf {
 pub struct Ospf {
     /// Router ID, not 0.0.0.0.
     pub router_id: Ipv4Addr,
-    /// Area of all interfaces.
+    /// Area of the interfaces that name none.
     pub area: Ipv4Addr,
     /// Seconds between Hellos, not 0.
     pub hello_interval: u16,
@@ -194,6 +237,8 @@ pub struct Ospf {
     pub table: u32,
     /// Kernel priority of the routes, not 0; lower wins.
     pub route_metric: u32,
+    /// What of the kernel's routes is advertised.
+    pub redistribute: Redistribute,
 }
 
 /// A key that OSPF packets are signed with (RFC 7166).
@@ -224,6 +269,19 @@ impl Node {
 }
 
 impl Config {
+    /// The area the services are in: that of `[ospf]` if a tunnel is in it, else the lowest one.
+    /// Elsewhere they would make this node a border router to nowhere.
+    pub fn home_area(&self) -> Option<Ipv4Addr> {
+        let usual = self.ospf.as_ref()?.area;
+        let areas = || {
+            self.tunnels
+                .iter()
+                .filter_map(|tunnel| Some(tunnel.ospf?.area))
+        };
+        let home = areas().find(|area| *area == usual).or(areas().min());
+        Some(home.unwrap_or(usual))
+    }
+
     /// The keys for OSPF over a tunnel, if there are any.
     pub fn key_chain(&self, tunnel: &str) -> Option<KeyChain> {
         let mine = |key: &&OspfKey| {

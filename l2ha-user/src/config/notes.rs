@@ -1,5 +1,9 @@
 //! What is no mistake, but rarely meant.
 
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use ospfv3::BACKBONE;
+
 use super::{Config, Encapsulation};
 
 /// Azure drops packets from and to this UDP port: it uses it itself.
@@ -28,6 +32,30 @@ impl Config {
                      peer's address can inject frames"
                 ));
             }
+        }
+        notes.extend(self.area_notes());
+        notes
+    }
+
+    fn area_notes(&self) -> Vec<String> {
+        let used: BTreeSet<Ipv4Addr> = self
+            .tunnels
+            .iter()
+            .filter_map(|tunnel| Some(tunnel.ospf?.area))
+            .collect();
+        let idle = self
+            .ospf_areas
+            .iter()
+            .filter(|area| !used.contains(&area.area));
+        let mut notes: Vec<String> = idle
+            .map(|area| format!("[[ospf_areas]]: no tunnel is in area {}", area.area))
+            .collect();
+        if used.len() > 1 && !used.contains(&BACKBONE) {
+            notes.push(format!(
+                "the tunnels are in {} areas, but none is in the backbone, 0.0.0.0: the areas hear \
+                 nothing of each other",
+                used.len()
+            ));
         }
         notes
     }

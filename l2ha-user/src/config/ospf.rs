@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    Ospf, TunnelOspf, bfd,
+    Ospf, OspfNetwork, TunnelOspf, bfd, redistribute,
     report::{Found, Report},
     section::Section,
 };
@@ -14,6 +14,8 @@ pub(super) const DEFAULT_COST: u16 = 10;
 const DEFAULT_HELLO: u16 = 1;
 /// Hello intervals that make a default dead interval.
 const DEAD_PER_HELLO: u16 = 4;
+/// Router Priority where nothing else is said as FRR and BIRD have it.
+pub(super) const DEFAULT_PRIORITY: u8 = 1;
 /// Table of the kernel that `ip route` shows (RT_TABLE_MAIN).
 const MAIN_TABLE: u32 = 254;
 /// Table of the kernel that has its own addresses (RT_TABLE_LOCAL).
@@ -100,11 +102,18 @@ pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
         route_metric: section
             .integer("route_metric", 1..=i128::from(u32::MAX))
             .map_or(20, |found| found.value),
+        redistribute: redistribute::redistribute(section),
     };
     // All keys are read, whatever the router id is, so that all mistakes are found.
     let ospf = read(router_id.unwrap_or(Ipv4Addr::UNSPECIFIED));
     ReadOspf {
-        defaults: TunnelOspf { cost, bfd },
+        defaults: TunnelOspf {
+            area: area.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            network: OspfNetwork::default(),
+            priority: DEFAULT_PRIORITY,
+            cost,
+            bfd,
+        },
         ospf: router_id.map(|_| ospf),
     }
 }
@@ -129,7 +138,8 @@ fn router_id(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
     None
 }
 
-fn area(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
+/// An area as `area` says it.
+pub(super) fn area(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
     let area = found.value.trim().parse().ok();
     if area.is_none() {
         let good = dotted(found.value).unwrap_or("0.0.0.0".to_owned());

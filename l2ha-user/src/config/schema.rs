@@ -77,7 +77,9 @@ const fn optional(name: &'static str, example: &'static str, means: &'static str
 }
 
 /// Every table of the file.
-pub const TABLES: &[Table] = &[NODE, UNDERLAY, TUNNELS, OSPF, OSPF_KEYS, SERVICES];
+pub const TABLES: &[Table] = &[
+    NODE, UNDERLAY, TUNNELS, OSPF, OSPF_AREAS, OSPF_KEYS, SERVICES,
+];
 
 /// `[node]`.
 pub(super) const NODE: Table = Table {
@@ -133,8 +135,11 @@ pub(super) const TUNNELS: Table = Table {
         optional("mtu", "1442", "what the underlay's MTU leaves"),
         default("addresses", "[]"),
         optional("ospf", "true", "`true` when there is `[ospf]`"),
+        optional("area", "\"0.0.0.1\"", "`area` of `[ospf]`"),
         optional("cost", "10", "`cost` of `[ospf]`"),
         optional("bfd", "\"50x3\"", "`bfd` of `[ospf]`"),
+        default("ospf_network", "\"point-to-point\""),
+        default("ospf_priority", "1"),
     ],
 };
 
@@ -153,6 +158,21 @@ pub(super) const OSPF: Table = Table {
         default("retransmit_interval", "5"),
         default("table", "254"),
         default("route_metric", "20"),
+        default("redistribute", "[]"),
+        default("redistribute_metric", "20"),
+        default("redistribute_type", "2"),
+    ],
+};
+
+/// `[[ospf_areas]]`.
+pub(super) const OSPF_AREAS: Table = Table {
+    name: "ospf_areas",
+    several: true,
+    keys: &[
+        required("area", "\"0.0.0.1\""),
+        default("stub", "false"),
+        default("default_cost", "10"),
+        default("no_summary", "false"),
     ],
 };
 

@@ -98,8 +98,11 @@ fn defaults() {
     assert_eq!(
         tunnel.ospf,
         Some(TunnelOspf {
+            area: Ipv4Addr::UNSPECIFIED,
+            network: OspfNetwork::PointToPoint,
+            priority: 1,
             cost: 10,
-            bfd: None
+            bfd: None,
         })
     );
     assert_eq!(
@@ -115,10 +118,54 @@ fn defaults() {
             retransmit_interval: 5,
             table: 254,
             route_metric: 20,
+            redistribute: Redistribute {
+                connected: false,
+                statics: false,
+                metric: 20,
+                type2: true,
+            },
         })
     );
     assert_eq!(config.services[0].metric, 0);
     assert_eq!(load(GOOD).unwrap(), config);
+}
+
+#[test]
+fn areas_networks_and_redistribution() {
+    let text = GOOD
+        .replace(
+            "remote =",
+            "area = \"0.0.0.1\"\nospf_network = \"broadcast\"\nospf_priority = 0\nremote =",
+        )
+        .replace(
+            "[ospf]",
+            "[[ospf_areas]]\narea = \"0.0.0.1\"\nstub = true\ndefault_cost = 7\n\n[ospf]\n\
+             redistribute = [\"static\"]\nredistribute_metric = 5\nredistribute_type = 1",
+        );
+    let config = load(&text).unwrap();
+    let area = Ipv4Addr::new(0, 0, 0, 1);
+    let ospf = config.tunnels[0].ospf.unwrap();
+    assert_eq!(
+        (ospf.area, ospf.network, ospf.priority),
+        (area, OspfNetwork::Broadcast, 0)
+    );
+    let stub = AreaConfig {
+        stub: true,
+        default_cost: 7,
+        no_summary: false,
+    };
+    assert_eq!(config.ospf_areas, [OspfArea { area, config: stub }]);
+    let redistribute = config.ospf.as_ref().unwrap().redistribute;
+    let wanted = Redistribute {
+        connected: false,
+        statics: true,
+        metric: 5,
+        type2: false,
+    };
+    assert_eq!(redistribute, wanted);
+    // No tunnel is in the backbone: the services are where the tunnels are.
+    assert_eq!(config.home_area(), Some(area));
+    assert_eq!(load(GOOD).unwrap().home_area(), Some(Ipv4Addr::UNSPECIFIED));
 }
 
 /// Facts measured on a live Linux kernel peer over an underlay of 1500 bytes.
@@ -183,8 +230,11 @@ fn every_form_is_understood() {
     assert_eq!(
         tunnel.ospf,
         Some(TunnelOspf {
+            area: Ipv4Addr::UNSPECIFIED,
+            network: OspfNetwork::PointToPoint,
+            priority: 1,
             cost: 65535,
-            bfd: None
+            bfd: None,
         })
     );
     let shown = format!("{config:?}");
@@ -205,8 +255,11 @@ fn every_form_is_understood() {
         (
             None,
             Some(TunnelOspf {
+                area: Ipv4Addr::UNSPECIFIED,
+                network: OspfNetwork::PointToPoint,
+                priority: 1,
                 cost: 10,
-                bfd: None
+                bfd: None,
             })
         )
     );

@@ -10,11 +10,11 @@ use ipnet::IpNet;
 use super::{
     Cookie, DEFAULT_PORT, Encapsulation, OuterForm, Sublayer, Tunnel, TunnelOspf,
     address::{self, Shown},
-    bfd, cookie_file, names,
-    ospf::COSTS,
+    cookie_file, names,
     report::{Found, Place, Unique},
     section::Section,
     service::label,
+    tunnel_ospf,
     underlay::{ReadUnderlay, interface},
 };
 
@@ -118,7 +118,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
         .integer("mtu", LEAST_MTU..=LARGEST_MTU)
         .map(|found| found.value);
     let addresses = addresses(section, taken);
-    let (ospf, without_ospf) = ospf(context, section);
+    let (ospf, without_ospf) = tunnel_ospf::read(context.ospf, section);
 
     let whole = || {
         let (local, remote) = remote?;
@@ -393,47 +393,4 @@ fn addresses(section: &Section<'_>, taken: &mut Taken) -> Vec<Found<IpNet>> {
             });
     }
     networks
-}
-
-/// How OSPF runs over the tunnel, and whether it was switched off.
-fn ospf(context: &Context<'_>, section: &Section<'_>) -> (Option<TunnelOspf>, bool) {
-    let wanted = section.boolean("ospf");
-    let cost = section.integer::<u16>("cost", COSTS);
-    let bfd = bfd::bfd(section);
-    let no_ospf = "there is no [ospf]";
-    let add = "add a line `[ospf]`, and below it `router_id = \"10.0.0.1\"`, or remove this key";
-    match (context.ospf, &wanted) {
-        (None, Some(found)) if found.value => section.report.error(&found.place, no_ospf, add),
-        (None, _) => {
-            for key in ["cost", "bfd"] {
-                if let Some(place) = section.place_of(key) {
-                    section.report.error(&place, no_ospf, add);
-                }
-            }
-        }
-        (Some(_), Some(found)) if !found.value => {
-            for place in ["cost", "bfd"]
-                .iter()
-                .filter_map(|key| section.place_of(key))
-            {
-                section.report.error(
-                    &place,
-                    format!(
-                        "OSPF does not run over this tunnel (line {})",
-                        found.place.line
-                    ),
-                    "remove it, or write `ospf = true`",
-                );
-            }
-            return (None, true);
-        }
-        (Some(default), _) => {
-            let ospf = TunnelOspf {
-                cost: cost.map_or(default.cost, |found| found.value),
-                bfd: bfd.unwrap_or(default.bfd),
-            };
-            return (Some(ospf), false);
-        }
-    }
-    (None, false)
 }

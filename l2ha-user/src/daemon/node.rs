@@ -438,6 +438,9 @@ impl Node {
                     index: up.interface,
                     link_local: up.link_local,
                     mtu: u16::try_from(up.mtu).unwrap_or(u16::MAX),
+                    area: ospf.area,
+                    network: ospf.network,
+                    priority: ospf.priority,
                     cost: ospf.cost,
                     bfd: ospf.bfd,
                     keys: self.config.key_chain(&tunnel.name),
@@ -455,9 +458,21 @@ impl Node {
                 address: service.address,
                 metric: service.metric,
             });
+        let endpoints = self.config.tunnels.iter();
+        let endpoints = endpoints.flat_map(|tunnel| [tunnel.local, tunnel.remote]);
         routing.sync(routing::Desired {
             interfaces: interfaces.collect(),
             services: services.collect(),
+            home: self.config.home_area(),
+            areas: self.config.ospf_areas.clone(),
+            reserved: self.config.services.iter().map(|s| s.address).collect(),
+            endpoints: endpoints
+                .filter_map(|address| match address {
+                    IpAddr::V6(address) => Some(address),
+                    IpAddr::V4(_) => None,
+                })
+                .collect(),
+            underlay: self.underlay.map(|underlay| underlay.index),
         });
     }
 

@@ -3,6 +3,7 @@
 mod address;
 mod clsact;
 pub mod ethtool;
+mod foreign;
 mod link;
 mod monitor;
 mod neighbour;
@@ -16,6 +17,7 @@ use rtnetlink::Handle;
 
 pub use self::{
     address::Address,
+    foreign::{ForeignRoute, RouteSource},
     link::{Link, VethPair},
     monitor::{Change, Monitor},
     route::{KernelRoute, Nexthop},

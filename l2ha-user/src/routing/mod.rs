@@ -3,10 +3,15 @@
 mod detection;
 mod epoch;
 mod kernel;
+mod redistribute;
 mod socket;
 mod thread;
 
-use std::{net::Ipv6Addr, path::PathBuf, thread::JoinHandle};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    thread::JoinHandle,
+};
 
 use anyhow::{Context as _, Result};
 use ospfv3::KeyChain;
@@ -14,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::detection::Detection;
 pub(crate) use self::kernel::remove_routes;
-use crate::config::Ospf;
+use crate::config::{Ospf, OspfArea, OspfNetwork};
 
 /// An interface OSPF shall run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,12 @@ pub(crate) struct Interface {
     pub(crate) link_local: Ipv6Addr,
     /// MTU in bytes.
     pub(crate) mtu: u16,
+    /// Its area.
+    pub(crate) area: Ipv4Addr,
+    /// Its kind.
+    pub(crate) network: OspfNetwork,
+    /// Router Priority.
+    pub(crate) priority: u8,
     /// Output cost.
     pub(crate) cost: u16,
     /// Intervals of BFD, where it is used.
@@ -65,6 +76,16 @@ pub(crate) struct Desired {
     pub(crate) interfaces: Vec<Interface>,
     /// Anycast addresses.
     pub(crate) services: Vec<HostPrefix>,
+    /// The area they are in.
+    pub(crate) home: Option<Ipv4Addr>,
+    /// Areas that are not like any other.
+    pub(crate) areas: Vec<OspfArea>,
+    /// Anycast addresses of the configuration, offered now or not.
+    pub(crate) reserved: Vec<Ipv6Addr>,
+    /// Outer addresses of the tunnels' ends.
+    pub(crate) endpoints: Vec<Ipv6Addr>,
+    /// Index of the underlay's interface.
+    pub(crate) underlay: Option<u32>,
 }
 
 /// What can be asked of the routing thread.

@@ -22,6 +22,8 @@ use crate::sockets;
 const OSPF: i32 = 89;
 /// AllSPFRouters (RFC 5340 A.1).
 const ALL_SPF_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 5);
+/// AllDRouters (RFC 5340 A.1).
+const ALL_D_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 6);
 /// Internetwork control, the precedence routing protocols use (RFC 2474 4.2.2.2, class selector 6).
 const TRAFFIC_CLASS: u32 = 0xc0;
 /// Room for received packets in bytes: a whole database may come at once.
@@ -62,6 +64,22 @@ impl OspfSocket {
             socket: sockets::watch(socket)?,
             index,
         })
+    }
+
+    /// Joins or leaves AllDRouters, as the Designated Router and its Backup listen there (RFC 2328
+    /// 8.1).
+    pub(super) fn set_designated(&self, on: bool) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        let changed = if on {
+            socket.join_multicast_v6(&ALL_D_ROUTERS, self.index)
+        } else {
+            socket.leave_multicast_v6(&ALL_D_ROUTERS, self.index)
+        };
+        match changed.as_ref().map_err(io::Error::kind) {
+            // It is as it should be.
+            Err(io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => Ok(()),
+            _ => changed,
+        }
     }
 
     /// Waits for a packet.

@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ospfv3::{
-    Event, InterfaceConfig, InterfaceKind, NeighborState, Prefix, Speaker, SpfDelay, StubPrefix,
+    AreaConfig, Event, InterfaceConfig, InterfaceKind, InterfaceState, NeighborState, Prefix,
+    Speaker, SpfDelay, StubPrefix,
 };
 use serde_json::json;
 use tokio::{
@@ -23,11 +24,12 @@ use super::{
     detection::Detection,
     epoch,
     kernel::Routes,
+    redistribute,
     socket::{OspfSocket, Received},
 };
 use crate::{
     bfd::Change,
-    config::Ospf,
+    config::{Ospf, OspfArea, OspfNetwork},
     netlink::{Netlink, Nexthop},
 };
 
@@ -82,6 +84,7 @@ struct Thread {
     ports: BTreeMap<u32, Port>,
     desired: Desired,
     routes: Routes,
+    netlink: Netlink,
     detection: Detection,
     packets: mpsc::Sender<Packet>,
     /// Whether this node forwards, as it was last seen.
@@ -99,7 +102,7 @@ pub(super) async fn run(
 ) -> Result<()> {
     let netlink = Netlink::open().context("cannot open rtnetlink")?;
     let keep = Duration::from_secs(u64::from(config.dead_interval)) + KEEP_EXTRA;
-    let routes = Routes::adopt(netlink, config.table, config.route_metric, keep).await?;
+    let routes = Routes::adopt(netlink.clone(), config.table, config.route_metric, keep).await?;
     let authentication_epoch = epoch;
     let epoch = Instant::now();
     let (packets, mut arrived) = mpsc::channel(QUEUE);
@@ -110,6 +113,7 @@ pub(super) async fn run(
         ports: BTreeMap::new(),
         desired: Desired::default(),
         routes,
+        netlink,
         detection,
         packets,
         transit: None,
@@ -125,7 +129,10 @@ pub(super) async fn run(
             Some(packet) = arrived.recv() => thread.packet(&packet),
             () = until(timer) => thread.speaker.handle_timeout(epoch.elapsed()),
             request = inbox.recv() => match request {
-                Some(Request::Sync(desired)) => thread.sync(desired),
+                Some(Request::Sync(desired)) => {
+                    thread.sync(desired);
+                    thread.redistribute().await;
+                }
                 Some(Request::CheckRoutes) => {
                     check_due.get_or_insert_with(|| Instant::now() + ROUTE_SETTLE);
                 }
@@ -137,6 +144,7 @@ pub(super) async fn run(
             () = until(check_due) => {
                 check_due = None;
                 thread.routes.check().await;
+                thread.redistribute().await;
             }
             () = until(thread.routes.keep_until()) => thread.routes.stop_keeping().await,
         }
@@ -153,6 +161,19 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
+/// The areas and what kind each is.
+fn areas(speaker: &Speaker) -> BTreeMap<String, &'static str> {
+    let kind = |config: AreaConfig| match (config.stub, config.no_summary) {
+        (false, _) => "regular",
+        (true, false) => "stub",
+        (true, true) => "stub, no summaries",
+    };
+    let areas = speaker.areas().into_iter();
+    areas
+        .map(|view| (view.area.to_string(), kind(view.config)))
+        .collect()
+}
+
 /// Whether the kernel forwards IPv6 packets in this network namespace.
 fn forwards() -> bool {
     std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding")
@@ -166,16 +187,7 @@ fn speaker(config: &Ospf, authentication_epoch: u32) -> Speaker {
         authentication_epoch,
         ..ospfv3::Config::new(config.router_id)
     };
-    let mut speaker = Speaker::new(speaker_config, Duration::ZERO);
-    speaker.add_interface(
-        Duration::ZERO,
-        InterfaceConfig {
-            area: config.area,
-            instance_id: config.instance_id,
-            ..InterfaceConfig::new("lo", LOOPBACK, InterfaceKind::Loopback, Ipv6Addr::LOCALHOST)
-        },
-    );
-    speaker
+    Speaker::new(speaker_config, Duration::ZERO)
 }
 
 impl Thread {
@@ -190,6 +202,9 @@ impl Thread {
         while let Some(event) = self.speaker.poll_event() {
             routes_changed |= matches!(event, Event::RoutesChanged);
             neighbors_changed |= matches!(event, Event::NeighborChanged { .. });
+            if let Event::InterfaceChanged { interface, to, .. } = event {
+                self.office_changed(interface, to);
+            }
             log(&event);
         }
         if routes_changed {
@@ -209,6 +224,56 @@ impl Thread {
         }
         if neighbors_changed {
             self.follow();
+        }
+    }
+
+    /// As Designated Router or its Backup we listen to AllDRouters too.
+    fn office_changed(&self, interface: u32, state: InterfaceState) {
+        let Some(port) = self.ports.get(&interface) else {
+            return;
+        };
+        let holds_office = matches!(state, InterfaceState::Dr | InterfaceState::Backup);
+        if let Err(error) = port.socket.set_designated(holds_office) {
+            let name = &port.interface.name;
+            tracing::error!(
+                interface = name,
+                %error,
+                "cannot change the membership of ff02::6: what others on the link send to the \
+                 Designated Router may be missed"
+            );
+        }
+    }
+
+    /// Brings the speaker's areas to what is wanted; one that is not named is like any other.
+    fn set_areas(&mut self, areas: &[OspfArea]) {
+        let now = self.now();
+        let gone = self
+            .desired
+            .areas
+            .iter()
+            .map(|area| (area.area, AreaConfig::default()));
+        let wanted = areas.iter().map(|area| (area.area, area.config));
+        let all: BTreeMap<_, _> = gone.chain(wanted).collect();
+        for (area, config) in all {
+            self.speaker.set_area(now, area, config);
+        }
+    }
+
+    /// Advertises what of the kernel's routes is to be.
+    async fn redistribute(&mut self) {
+        let config = self.config.redistribute;
+        if !config.connected && !config.statics {
+            return;
+        }
+        match self.netlink.foreign_routes(redistribute::TABLE).await {
+            Ok(routes) => {
+                let externals = redistribute::externals(&routes, config, &self.desired);
+                let now = self.now();
+                self.speaker.set_externals(now, externals);
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot tell which routes to redistribute; they stay as they were");
+            }
         }
     }
 
@@ -269,6 +334,7 @@ impl Thread {
         self.set_transit(forwards());
         // Somebody may have set the clock.
         self.speaker.set_wall_clock(now, epoch::wall_clock());
+        self.set_areas(&desired.areas);
         let stale: Vec<u32> = self
             .ports
             .iter()
@@ -296,12 +362,19 @@ impl Thread {
                 Some(_) => {}
             }
         }
-        if desired.services != self.desired.services {
+        if (desired.home, &desired.services) != (self.desired.home, &self.desired.services) {
             let prefixes = desired.services.iter().map(|service| StubPrefix {
                 metric: service.metric,
                 ..StubPrefix::host(service.address)
             });
-            self.speaker.set_prefixes(now, LOOPBACK, prefixes.collect());
+            let kind = InterfaceKind::Loopback;
+            let loopback = InterfaceConfig {
+                area: desired.home.unwrap_or(self.config.area),
+                instance_id: self.config.instance_id,
+                prefixes: prefixes.collect(),
+                ..InterfaceConfig::new("lo", LOOPBACK, kind, Ipv6Addr::LOCALHOST)
+            };
+            self.speaker.add_interface(now, loopback);
         }
         for interface in &desired.interfaces {
             if let Some(port) = self.ports.get_mut(&interface.index) {
@@ -353,7 +426,8 @@ impl Thread {
 
     fn interface_config(&self, interface: &Interface) -> InterfaceConfig {
         InterfaceConfig {
-            area: self.config.area,
+            area: interface.area,
+            priority: interface.priority,
             authentication: interface.keys.clone(),
             mtu: interface.mtu,
             cost: interface.cost,
@@ -375,7 +449,10 @@ impl Thread {
             ..InterfaceConfig::new(
                 &interface.name,
                 interface.index,
-                InterfaceKind::PointToPoint,
+                match interface.network {
+                    OspfNetwork::PointToPoint => InterfaceKind::PointToPoint,
+                    OspfNetwork::Broadcast => InterfaceKind::Broadcast,
+                },
                 interface.link_local,
             )
         }
@@ -447,7 +524,9 @@ impl Thread {
             .count();
         json!({
             "router_id": self.config.router_id,
-            "area": self.config.area,
+            "areas": areas(&self.speaker),
+            "area_border": self.speaker.is_area_border(),
+            "redistributed": self.speaker.externals().len(),
             "interfaces": self.ports.len(),
             "neighbors_full": full,
             "routes": self.speaker.routes().len(),

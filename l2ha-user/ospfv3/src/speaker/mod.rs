@@ -39,7 +39,7 @@ use crate::spf::{BoundaryRoute, Route, Schedule};
 use crate::wire::{LsaKey, LsaType, Prefix};
 
 use originate::Own;
-pub use views::{AuthView, DatabaseView, InterfaceView, LsaView, NeighborView};
+pub use views::{AreaView, AuthView, DatabaseView, InterfaceView, LsaView, NeighborView};
 
 /// A packet to send, hop limit 1 (RFC 5340 A.1).
 #[derive(Clone, Debug, PartialEq, Eq)]

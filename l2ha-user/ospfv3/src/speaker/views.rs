@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::Speaker;
+use crate::area::AreaConfig;
 use crate::auth::{KeyChain, WallTime};
-use crate::config::{InterfaceKind, StubPrefix};
+use crate::config::{ExternalPrefix, InterfaceKind, StubPrefix};
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
@@ -62,6 +63,16 @@ pub struct AuthView {
     pub accept: Vec<u16>,
 }
 
+/// An area we are in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AreaView {
+    /// Which.
+    pub area: Ipv4Addr,
+    /// How it is configured.
+    #[serde(flatten)]
+    pub config: AreaConfig,
+}
+
 /// A neighbour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NeighborView {
@@ -69,6 +80,8 @@ pub struct NeighborView {
     pub interface: u32,
     /// Name of that interface.
     pub interface_name: String,
+    /// The area it is in.
+    pub area: Ipv4Addr,
     /// Its Router ID.
     pub router_id: Ipv4Addr,
     /// Its link-local address.
@@ -173,6 +186,20 @@ impl Speaker {
             .collect()
     }
 
+    /// The areas with an interface that is up.
+    pub fn areas(&self) -> Vec<AreaView> {
+        let view = |area| AreaView {
+            area,
+            config: self.config.area(area),
+        };
+        self.active_areas().into_iter().map(view).collect()
+    }
+
+    /// What is advertised as lying outside of the AS, by prefix.
+    pub fn externals(&self) -> Vec<ExternalPrefix> {
+        self.externals.values().copied().collect()
+    }
+
     /// All neighbours.
     pub fn neighbors(&self) -> Vec<NeighborView> {
         let millis =
@@ -183,6 +210,7 @@ impl Speaker {
             .map(|(interface, (router_id, neighbor))| NeighborView {
                 interface: interface.config.id,
                 interface_name: interface.config.name.clone(),
+                area: interface.config.area,
                 router_id: *router_id,
                 address: neighbor.address,
                 interface_id: neighbor.interface_id,

@@ -32,6 +32,7 @@ const fn column(header: &'static str, field: &'static str, show: fn(&Value) -> S
 pub(super) const NEIGHBORS: View = View {
     columns: &[
         column("router id", "router_id", plain),
+        column("area", "area", plain),
         column("state", "state", plain),
         column("for", "since_ms", seconds),
         column("dead in", "dead_in_ms", seconds),
@@ -192,14 +193,14 @@ mod tests {
     #[test]
     fn neighbours() {
         let answer = json!([{
-            "interface": 7, "interface_name": "l2-client", "router_id": "10.0.0.9",
+            "interface": 7, "interface_name": "l2-client", "router_id": "10.0.0.9", "area": "0.0.0.1",
             "address": "fe80::9", "interface_id": 3, "state": "full", "since_ms": 754_321,
             "dead_in_ms": 3_456, "priority": 1, "options": ["V6"], "unacknowledged": 0,
             "requested": 2,
         }]);
         assert_eq!(
             lines(&NEIGHBORS, &answer)[1],
-            "10.0.0.9 full 12 min 3.4 s l2-client fe80::9 0 2"
+            "10.0.0.9 0.0.0.1 full 12 min 3.4 s l2-client fe80::9 0 2"
         );
         assert_eq!(lines(&NEIGHBORS, &json!([])), ["no neighbours"]);
     }

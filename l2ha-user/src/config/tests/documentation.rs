@@ -91,8 +91,8 @@ fn the_minimal_sample_and_the_readmes_file_load() {
     let config = load_sample(MINIMAL);
     assert!(config.notes().is_empty());
     let mut required = known(|key| key.absent == Absent::Refused);
-    // OSPF runs without keys.
-    required.retain(|key| !key.starts_with("ospf_keys."));
+    // OSPF runs without keys and peculiar areas.
+    required.retain(|key| !key.starts_with("ospf_keys.") && !key.starts_with("ospf_areas."));
     assert!(keys(MINIMAL).is_superset(&required));
     let (_, readme) = README.split_once("```toml\n").unwrap();
     let (readme, _) = readme.split_once("```").unwrap();
@@ -169,4 +169,11 @@ fn notes_tell_what_is_rarely_meant() {
         notes[0].contains("Azure") && notes[1].contains("receive_cookie_file"),
         "{notes:?}"
     );
+    let text = format!("{GOOD}{SECOND}\n[[ospf_areas]]\narea = \"0.0.0.9\"\n")
+        .replace("session_id = 1001", "area = \"0.0.0.1\"\nsession_id = 1001")
+        .replace("session_id = 1002", "area = \"0.0.0.2\"\nsession_id = 1002");
+    let notes = load(&text).unwrap().notes();
+    let said = |what: &str| notes.iter().any(|note| note.contains(what));
+    assert!(said("no tunnel is in area 0.0.0.9"), "{notes:?}");
+    assert!(said("none is in the backbone"), "{notes:?}");
 }

@@ -14,7 +14,7 @@ fn mistakes() -> Vec<Mistake<'static>> {
         // The file as a whole.
         ("[node]\nname = \"server-1\"", "", 18, "node", "section is missing", "add a line `[node]`, and below it `name = \"server-1\"`"),
         ("[ospf]", "[opsf]", 14, "opsf", "no section `opsf`", "did you mean `[ospf]`?"),
-        ("[ospf]", "[weather]\n[ospf]", 14, "weather", "no section `weather`", "there are `node`, `underlay`, `tunnels`, `ospf`, `ospf_keys` and `services`"),
+        ("[ospf]", "[weather]\n[ospf]", 14, "weather", "no section `weather`", "there are `node`, `underlay`, `tunnels`, `ospf`, `ospf_areas`, `ospf_keys` and `services`"),
         ("[node]\n", "interface = \"eth1\"\n[node]\n", 1, "interface", "outside of every section", "move it below the line `[underlay]`"),
         ("[[tunnels]]", "[tunnels]", 8, "tunnels", "is one section", "write `[[tunnels]]`, with two brackets"),
         ("[ospf]", "[[ospf]]", 14, "ospf", "only one [ospf]", "write `[ospf]` instead of `[[ospf]]`"),
@@ -96,9 +96,22 @@ fn mistakes() -> Vec<Mistake<'static>> {
         ("\"10.0.0.1\"", "\"10.0.0.1\"\ninstance_id = 256", 16, "ospf.instance_id", "256 is not in 0 to 255", "write `instance_id = 255`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\ntable = 255", 16, "ospf.table", "the kernel's own table", "write `table = 254`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\nroute_metric = 0", 16, "ospf.route_metric", "0 is not in 1 to", "write `route_metric = 20`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nredistribute = [\"conected\"]", 16, "ospf.redistribute[0]", "not one of `connected` and `static`", "write `redistribute = [\"connected\"]`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nredistribute_metric = 16777215", 16, "ospf.redistribute_metric", "is not in 0 to 16777214", "write `redistribute_metric = 16777214`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nredistribute_type = 3", 16, "ospf.redistribute_type", "3 is not in 1 to 2", "write `redistribute_type = 2`"),
+        // [[ospf_areas]] and what tunnels say of areas
+        (peer, "peer_session_id = 2001\narea = \"1\"", 13, "tunnels[0].area", "not four numbers", "write `area = \"0.0.0.1\"`"),
+        (peer, "peer_session_id = 2001\nospf_network = \"ptp\"", 13, "tunnels[0].ospf_network", "not one of `point-to-point` and `broadcast`", "write `ospf_network = \"point-to-point\"`"),
+        (peer, "peer_session_id = 2001\nospf_priority = 256", 13, "tunnels[0].ospf_priority", "256 is not in 0 to 255", "write `ospf_priority = 255`"),
+        (end, "2001:db8::80\"\n[[ospf_areas]]\nstub = true\n", 20, "ospf_areas[0].area", "is missing", "add `area = \"0.0.0.1\"` below [[ospf_areas]]"),
+        (end, "2001:db8::80\"\n[[ospf_areas]]\narea = \"0.0.0.0\"\nstub = true\n", 22, "ospf_areas[0].stub", "cannot be a stub area", "write another `area`"),
+        (end, "2001:db8::80\"\n[[ospf_areas]]\narea = \"0.0.0.0\"\ndefault_cost = 5\n", 22, "ospf_areas[0].default_cost", "only a stub area", "add `stub = true`"),
+        (end, "2001:db8::80\"\n[[ospf_areas]]\narea = \"0.0.0.0\"\n[[ospf_areas]]\narea = \"0.0.0.0\"\n", 23, "ospf_areas[1].area", "already used on line 21", "remove one of the two sections"),
         // What does not go together.
         ("[ospf]\nrouter_id = \"10.0.0.1\"", "", 16, "services[0]", "there is no [ospf]", "add a line `[ospf]`, and below it `router_id = \"10.0.0.1\"`"),
         ("= 2001\n\n[ospf]\nrouter_id = \"10.0.0.1\"\n\n[[services]]\nname = \"web\"\naddress = \"2001:db8::80\"", "= 2001\ncost = 7", 13, "tunnels[0].cost", "there is no [ospf]", "or remove this key"),
+        ("= 2001\n\n[ospf]\nrouter_id = \"10.0.0.1\"\n\n[[services]]\nname = \"web\"\naddress = \"2001:db8::80\"", "= 2001\narea = \"0.0.0.1\"", 13, "tunnels[0].area", "there is no [ospf]", "or remove this key"),
+        ("\n[ospf]\nrouter_id = \"10.0.0.1\"\n\n[[services]]\nname = \"web\"\naddress = \"2001:db8::80\"", "\n[[ospf_areas]]\narea = \"0.0.0.1\"", 14, "ospf_areas[0]", "there is no [ospf]", "add a line `[ospf]`"),
         (peer, "peer_session_id = 2001\nospf = false", 15, "ospf", "every tunnel has `ospf = false`", "write `ospf = true`"),
         // [[services]]
         ("2001:db8::80", "192.0.2.80", 19, "services[0].address", "services have IPv6 addresses", "write `address = \"2001:db8::80\"`"),

@@ -1,0 +1,119 @@
+//! Routes of the kernel's that OSPF advertises as lying outside of the AS (RFC 2328 12.4.4).
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use ospfv3::{ExternalPrefix, Prefix};
+
+use super::Desired;
+use crate::{
+    config::Redistribute,
+    netlink::{ForeignRoute, RouteSource},
+};
+
+/// The main table, whose routes are redistributed.
+pub(super) const TABLE: u32 = 254;
+
+/// What of these routes is to be advertised.
+pub(super) fn externals(
+    routes: &[ForeignRoute],
+    config: Redistribute,
+    desired: &Desired,
+) -> Vec<ExternalPrefix> {
+    let wanted = routes.iter().filter(|route| match route.source {
+        RouteSource::Connected => config.connected,
+        RouteSource::Static => config.statics,
+    });
+    let prefixes = wanted
+        .filter_map(|route| Some((route, Prefix::new(route.destination, route.prefix_len)?)))
+        .filter(|(route, prefix)| is_for_others(route, *prefix, desired))
+        .map(|(_, prefix)| {
+            let external = ExternalPrefix {
+                prefix,
+                metric: config.metric,
+                type2: config.type2,
+                tag: None,
+            };
+            (prefix, external)
+        });
+    // Of several routes to one prefix, one.
+    let prefixes: BTreeMap<Prefix, ExternalPrefix> = prefixes.collect();
+    prefixes.into_values().collect()
+}
+
+/// Whether others may hear of a prefix. Not of what has no meaning elsewhere; not of a service,
+/// which is advertised while it is offered and not at all otherwise; and not of the network that
+/// carries the tunnels, which a peer would then look for behind its own tunnel.
+fn is_for_others(route: &ForeignRoute, prefix: Prefix, desired: &Desired) -> bool {
+    let first = prefix.addr();
+    let local = first.is_loopback()
+        || first.is_multicast()
+        || first.is_unspecified()
+        || prefix.is_link_local();
+    let service = |address: &Ipv6Addr| prefix == Prefix::host(*address);
+    let carries = desired.endpoints.iter().any(|end| prefix.contains(*end))
+        || (route.source == RouteSource::Connected
+            && route.interface.is_some()
+            && route.interface == desired.underlay);
+    !local && !desired.reserved.iter().any(service) && !carries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(text: &str, source: RouteSource, interface: u32) -> ForeignRoute {
+        let (address, length) = text.split_once('/').unwrap();
+        ForeignRoute {
+            destination: address.parse().unwrap(),
+            prefix_len: length.parse().unwrap(),
+            source,
+            interface: Some(interface),
+        }
+    }
+
+    fn named(routes: &[ForeignRoute], connected: bool, statics: bool) -> Vec<String> {
+        let config = Redistribute {
+            connected,
+            statics,
+            metric: 7,
+            type2: true,
+        };
+        let desired = Desired {
+            reserved: vec!["2001:db8::80".parse().unwrap()],
+            endpoints: vec!["2001:db8:77::9".parse().unwrap()],
+            underlay: Some(2),
+            ..Desired::default()
+        };
+        let externals = externals(routes, config, &desired);
+        assert!(externals.iter().all(|e| (e.metric, e.type2) == (7, true)));
+        let prefixes = externals.iter().map(|e| e.prefix.to_string());
+        prefixes.collect()
+    }
+
+    #[test]
+    fn only_what_means_something_to_others() {
+        use RouteSource::{Connected, Static};
+        let routes = [
+            route("2001:db8:1::/64", Connected, 3),
+            route("fd00:1::/64", Connected, 3),
+            route("fe80::/64", Connected, 3),
+            route("ff00::/8", Connected, 3),
+            route("::1/128", Connected, 1),
+            route("2001:db8::80/128", Connected, 1),
+            route("2001:db8:78::/64", Connected, 2),
+            route("2001:db8:77::/64", Static, 3),
+            route("2001:db8:9::/48", Static, 2),
+            route("2001:db8:9::/48", Static, 3),
+            route("::/0", Static, 2),
+            route("2001:db8::/64", Static, 3),
+        ];
+        let connected = ["2001:db8:1::/64", "fd00:1::/64"];
+        assert_eq!(named(&routes, true, false), connected);
+        assert_eq!(
+            named(&routes, false, true),
+            ["2001:db8::/64", "2001:db8:9::/48"]
+        );
+        assert_eq!(named(&routes, true, true).len(), 4);
+        assert!(named(&routes, false, false).is_empty());
+    }
+}
