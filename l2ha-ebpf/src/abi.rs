@@ -3,6 +3,7 @@
 //! What is compared with a packet is kept in the packet's byte order, as byte arrays; lengths and
 //! indices are in the machine's. No type has padding (`Pod` refuses to be derived otherwise).
 
+mod detour;
 mod form;
 mod key;
 pub mod layout;
@@ -11,6 +12,7 @@ mod session;
 use bytemuck::{Pod, Zeroable};
 
 pub use self::{
+    detour::{Detour, DetourKey, MAX_DETOURS},
     form::OuterForm,
     key::{Address, Carrier, EndpointKey, SessionId},
     session::{Receive, SessionPlan, Transmit},

@@ -44,11 +44,13 @@ pub enum Reason {
     StrayFrame = 17,
     /// Delivered although it carried the former cookie: the peer has not changed over yet.
     PreviousCookieUsed = 18,
+    /// Sent over another session because this one is silent (RFC 5286).
+    Detoured = 19,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::PassedControl,
         Self::PassedFragment,
         Self::ShortHeader,
@@ -68,6 +70,7 @@ impl Reason {
         Self::TooBig,
         Self::StrayFrame,
         Self::PreviousCookieUsed,
+        Self::Detoured,
     ];
 
     /// How many there are.
@@ -103,6 +106,7 @@ impl Reason {
             Self::TooBig => "too_big",
             Self::StrayFrame => "stray_frame",
             Self::PreviousCookieUsed => "previous_cookie_used",
+            Self::Detoured => "detoured",
         }
     }
 
@@ -137,6 +141,7 @@ impl Reason {
             Self::PreviousCookieUsed => {
                 "delivered, with the former cookie: the peer has not changed over yet"
             }
+            Self::Detoured => "sent over another session because this one was silent",
         }
     }
 }

@@ -200,3 +200,52 @@ fn a_clean_stop_is_no_failure() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn the_kernel_leaves_a_dead_path_without_the_daemon() -> Result<()> {
+    Lab::run("bfd-detour", |lab| {
+        let options = TrioOptions {
+            bfd: Some((10.0, 3)),
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        trio.wait_full(PATIENCE)?;
+        trio.wait_watched(PATIENCE)?;
+        let beats = trio.beats()?;
+        thread::sleep(Duration::from_secs(3));
+        let mut gaps = Vec::new();
+        for _ in 0..3 {
+            trio.client.daemon.signal(Signal::SIGSTOP)?;
+            thread::sleep(Duration::from_millis(500));
+            let from = Instant::now();
+            trio.cloud.cut(&trio.first.host)?;
+            beats
+                .wait_served_by(SERVER_2, from, 50, Duration::from_secs(1))
+                .context("the client's kernel did not switch")?;
+            thread::sleep(Duration::from_millis(500));
+            trio.client.daemon.signal(Signal::SIGCONT)?;
+            thread::sleep(Duration::from_millis(100));
+            // Its own routes take over without a loss.
+            let gap = beats.gap(from, Instant::now() - Duration::from_millis(50));
+            lab.say(format_args!("gap {:.1?}, {} lost", gap.longest, gap.lost));
+            gaps.push(gap.longest);
+            let from = Instant::now();
+            trio.cloud.heal(&trio.first.host)?;
+            beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
+            trio.wait_full(PATIENCE)?;
+            trio.wait_watched(PATIENCE)?;
+            thread::sleep(Duration::from_secs(3));
+        }
+        let status = trio.client.daemon.status()?;
+        ensure!(
+            status["dataplane"]["reasons"]["detoured"].as_u64() > Some(0),
+            "nothing was detoured: {status:#}"
+        );
+        ensure!(
+            gaps.iter().all(|gap| *gap < Duration::from_millis(250)),
+            "{gaps:?}"
+        );
+        Ok(())
+    })
+}

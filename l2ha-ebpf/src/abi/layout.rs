@@ -6,8 +6,8 @@
 //! [`MEANING`].
 
 use super::{
-    EndpointKey, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS, MAX_SESSIONS, Receive, SessionId,
-    Traffic, Transmit,
+    Detour, DetourKey, EndpointKey, MAX_DETOURS, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS,
+    MAX_SESSIONS, Receive, SessionId, Traffic, Transmit,
 };
 
 /// To be raised when a field means something else than before and is still in its place.
@@ -23,7 +23,7 @@ pub struct MapLayout {
 }
 
 /// All of them.
-pub const MAPS: [MapLayout; 5] = [
+pub const MAPS: [MapLayout; 8] = [
     MapLayout {
         name: "SESSIONS",
         version: map(MAX_SESSIONS, SessionId::LAYOUT, Receive::LAYOUT),
@@ -43,6 +43,18 @@ pub const MAPS: [MapLayout; 5] = [
     MapLayout {
         name: "TRAFFIC",
         version: map(MAX_SESSIONS, 4, Traffic::LAYOUT),
+    },
+    MapLayout {
+        name: "HEARD",
+        version: map(MAX_SESSIONS, 4, size_of::<u64>() as u32),
+    },
+    MapLayout {
+        name: "PATIENCE",
+        version: map(MAX_SESSIONS, 4, size_of::<u64>() as u32),
+    },
+    MapLayout {
+        name: "DETOURS",
+        version: map(MAX_DETOURS, DetourKey::LAYOUT, Detour::LAYOUT),
     },
 ];
 

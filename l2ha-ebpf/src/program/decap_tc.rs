@@ -13,6 +13,7 @@ use l2ha_ebpf::{
 };
 
 use super::{
+    detour,
     maps::{Maps, count, count_received},
     skb::Skb as _,
 };
@@ -49,6 +50,7 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
 
     let inner_length = (delivery.end - delivery.start) as u64;
     count_received(delivery.slot, packets, inner_length);
+    detour::heard(delivery.slot);
     // Of the underlay's queue the virtual interface knows nothing.
     let whole = ctx.gso_size() != 0;
     ctx.set_receive_queue(if whole { BULK_QUEUE } else { 0 });

@@ -12,7 +12,7 @@ use l2ha_ebpf::{
 };
 
 use super::{
-    hand_on,
+    detour, hand_on,
     maps::{Maps, count, count_received},
 };
 
@@ -42,5 +42,6 @@ pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, Refusal> {
         return Err(failed);
     }
     count_received(delivery.slot, 1, (delivery.end - delivery.start) as u64);
+    detour::heard(delivery.slot);
     Ok(hand_on::from_xdp(ctx, delivery.hidden_ifindex))
 }

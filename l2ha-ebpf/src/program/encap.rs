@@ -14,7 +14,7 @@ use l2ha_ebpf::{
 };
 
 use super::{
-    checksum,
+    checksum, detour,
     maps::{count_sent, transmit},
     skb::Skb as _,
     verdict::Sent,
@@ -31,6 +31,9 @@ pub(crate) fn visible(ctx: &TcContext) -> Result<Sent, Reason> {
     let session = transmit(ctx.ifindex()).ok_or(Reason::UnknownInterface)?;
     if !is_ip(ctx) {
         return through_hidden(ctx, session);
+    }
+    if let Some(action) = detour::around(ctx, session) {
+        return Ok(Sent::Redirected(action));
     }
     if session.wants_cut_packets() {
         // The veth cuts large packets on the way to the hidden end, which encapsulates the pieces.

@@ -3,6 +3,7 @@
 pub(crate) mod checksum;
 pub(crate) mod decap_tc;
 pub(crate) mod decap_xdp;
+mod detour;
 pub(crate) mod encap;
 pub(crate) mod hand_on;
 pub(crate) mod hidden;

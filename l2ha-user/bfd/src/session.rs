@@ -178,6 +178,12 @@ impl Session {
         self.state
     }
 
+    /// After how much silence it goes down, while it is Up.
+    #[must_use]
+    pub fn detects_in(&self) -> Option<Duration> {
+        (self.state == State::Up).then(|| self.detection_time())
+    }
+
     /// Takes a packet that was received on this session's interface (RFC 5880 6.8.6).
     ///
     /// # Errors

@@ -49,5 +49,5 @@ pub use speaker::{
     AreaView, AuthView, DatabaseView, InterfaceView, LsaView, NeighborView, Routes, Speaker,
     Transmit,
 };
-pub use spf::{Nexthop, PathKind, Route};
+pub use spf::{Alternates, Nexthop, PathKind, Route};
 pub use wire::Prefix;

@@ -53,6 +53,22 @@ pub(crate) struct Change {
     pub(crate) by_will: bool,
 }
 
+/// What the thread tells without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A session has changed its state.
+    Changed(Change),
+    /// A session notices failures after another time than before; none while it is not Up.
+    DetectsIn {
+        /// Index of the interface.
+        interface: u32,
+        /// The neighbour's address.
+        remote: Ipv6Addr,
+        /// The silence that counts as a failure.
+        silence: Option<std::time::Duration>,
+    },
+}
+
 /// What there is to show of a session.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Shown {
@@ -99,7 +115,7 @@ impl Bfd {
     /// # Errors
     ///
     /// When there can be no thread.
-    pub(crate) fn start(changes: news::UnboundedSender<Change>) -> Result<Self> {
+    pub(crate) fn start(changes: news::UnboundedSender<News>) -> Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .context("cannot make an eventfd")?;
         let bell = Arc::new(bell);

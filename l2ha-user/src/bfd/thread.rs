@@ -17,7 +17,7 @@ use nix::{
 };
 use tokio::sync::mpsc as news;
 
-use super::{Change, Peer, Request, Shown, View, echo::Echo, socket::Sockets};
+use super::{Change, News, Peer, Request, Shown, View, echo::Echo, socket::Sockets};
 
 /// Priority among real-time threads: above the ordinary ones of audio and databases, below the
 /// kernel's own.
@@ -39,11 +39,13 @@ struct Watched {
     echo: Option<Echo>,
     refused: BTreeMap<&'static str, u64>,
     send_errors: u64,
+    /// What was told last.
+    detects_in: Option<Duration>,
 }
 
 struct Thread<'a> {
     epoch: Instant,
-    changes: &'a news::UnboundedSender<Change>,
+    changes: &'a news::UnboundedSender<News>,
     wanted: Vec<Peer>,
     sessions: BTreeMap<(u32, Ipv6Addr), Watched>,
     /// When to try again to open what could not be opened.
@@ -59,7 +61,7 @@ struct Thread<'a> {
 pub(super) fn run(
     bell: BorrowedFd<'_>,
     inbox: &mpsc::Receiver<Request>,
-    changes: &news::UnboundedSender<Change>,
+    changes: &news::UnboundedSender<News>,
 ) {
     let real_time = become_real_time();
     crate::daemon::keep_what_is_needed();
@@ -129,6 +131,12 @@ impl Thread<'_> {
             let Some(peer) = peers.iter().find(|peer| same(peer)) else {
                 watched.session.admin_down(now);
                 watched.transmit(now);
+                let (interface, remote) = *key;
+                let _ = self.changes.send(News::DetectsIn {
+                    interface,
+                    remote,
+                    silence: None,
+                });
                 return false;
             };
             watched.peer = peer.clone();
@@ -191,6 +199,7 @@ impl Thread<'_> {
                     echo: echo.ok(),
                     refused: BTreeMap::new(),
                     send_errors: 0,
+                    detects_in: None,
                 },
             );
         }
@@ -223,7 +232,15 @@ impl Thread<'_> {
                     by_will: watched.session.view().remote_state == State::AdminDown,
                 };
                 tell(&watched.peer, &change);
-                let _ = self.changes.send(change);
+                let _ = self.changes.send(News::Changed(change));
+            }
+            let detects_in = watched.session.detects_in();
+            if std::mem::replace(&mut watched.detects_in, detects_in) != detects_in {
+                let _ = self.changes.send(News::DetectsIn {
+                    interface: watched.peer.interface,
+                    remote: watched.peer.remote,
+                    silence: detects_in,
+                });
             }
         }
         self.latest_wake = self.latest_wake.max(late);

@@ -83,6 +83,14 @@ pub struct Node {
     pub bpffs: PathBuf,
 }
 
+impl Node {
+    /// The folder on bpffs in which this node's links and maps are pinned.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        self.bpffs.join("l2ha").join(&self.name)
+    }
+}
+
 /// The network that carries the pseudowires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Underlay {

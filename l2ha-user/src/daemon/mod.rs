@@ -119,7 +119,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
 async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<Node> {
     let netlink = Netlink::open().context("cannot open rtnetlink")?;
     let made = Made::load(run_dir.join(format!("{}.made.json", config.node.name)))?;
-    let pins = config.node.bpffs.join("l2ha").join(&config.node.name);
+    let pins = config.node.pins();
     let plane = DataPlane::load(&pins)?;
     let holder = Holder::new(plane.reassembled().clone());
     let mut node = Node {

@@ -482,7 +482,8 @@ impl Node {
             Some(ospf) => {
                 let node = &self.config.node;
                 let memory = node.run_dir.join(format!("{}.ospf.json", node.name));
-                Some(Routing::start(ospf.clone(), memory).context("cannot start OSPF")?)
+                let routing = Routing::start(ospf.clone(), memory, node.pins());
+                Some(routing.context("cannot start OSPF")?)
             }
             None => None,
         };

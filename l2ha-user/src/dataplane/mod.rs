@@ -10,6 +10,7 @@
 
 mod bpffs;
 mod counters;
+mod detours;
 mod filter;
 mod forwarder;
 
@@ -32,6 +33,7 @@ use aya::programs::TcAttachType;
 
 pub use self::{
     counters::{Counters, Traffic, reason_text},
+    detours::{Detours, Instead, Protected},
     object::LoadOptions,
     reassembled::Reassembled,
     types::{

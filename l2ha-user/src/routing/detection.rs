@@ -1,18 +1,29 @@
 //! BFD in OSPF's service (RFC 5882): a session for each neighbour, and a neighbour lost when its
 //! session fails.
 
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+
 use bfd::State;
 use ospfv3::{NeighborState, NeighborView};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Interface;
-use crate::bfd::{Bfd, Change, Peer, View};
+use crate::bfd::{Bfd, Change, News, Peer, View};
+
+/// What was heard of the sessions.
+pub(super) enum Heard {
+    /// One has failed.
+    Failed(Change),
+    /// [`Detection::silences`] is different now.
+    Silences,
+}
 
 /// The BFD thread and whom it watches.
 pub(super) struct Detection {
     bfd: Option<Bfd>,
     watched: Vec<Peer>,
-    changes: mpsc::UnboundedReceiver<Change>,
+    changes: mpsc::UnboundedReceiver<News>,
+    silences: BTreeMap<(u32, Ipv6Addr), Duration>,
 }
 
 impl Detection {
@@ -25,6 +36,7 @@ impl Detection {
             bfd: bfd.ok(),
             watched: Vec::new(),
             changes,
+            silences: BTreeMap::new(),
         }
     }
 
@@ -57,15 +69,42 @@ impl Detection {
         }
     }
 
-    /// Waits for a session to fail; a session that ends by will has not (RFC 5882 3.2).
-    pub(super) async fn failed(&mut self) -> Change {
+    /// Waits for a session to fail, or to notice failures after another time than before. A session
+    /// that ends by will has not failed (RFC 5882 3.2).
+    pub(super) async fn heard(&mut self) -> Heard {
         loop {
             match self.changes.recv().await {
-                Some(change) if change.event.from == State::Up && !change.by_will => return change,
-                Some(_) => {}
+                Some(News::Changed(change))
+                    if change.event.from == State::Up && !change.by_will =>
+                {
+                    return Heard::Failed(change);
+                }
+                Some(News::Changed(_)) => {}
+                Some(News::DetectsIn {
+                    interface,
+                    remote,
+                    silence,
+                }) => {
+                    let key = (interface, remote);
+                    match silence {
+                        Some(silence) => self.silences.insert(key, silence),
+                        None => self.silences.remove(&key),
+                    };
+                    return Heard::Silences;
+                }
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// How long each interface may be silent before the sessions over it have failed.
+    pub(super) fn silences(&self) -> BTreeMap<u32, Duration> {
+        let mut longest: BTreeMap<u32, Duration> = BTreeMap::new();
+        for ((interface, _), silence) in &self.silences {
+            let entry = longest.entry(*interface).or_default();
+            *entry = (*silence).max(*entry);
+        }
+        longest
     }
 
     /// Ends all sessions by will.

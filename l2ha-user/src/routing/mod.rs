@@ -3,6 +3,7 @@
 mod detection;
 mod epoch;
 mod kernel;
+mod protection;
 mod redistribute;
 mod socket;
 mod thread;
@@ -17,8 +18,8 @@ use anyhow::{Context as _, Result};
 use ospfv3::KeyChain;
 use tokio::sync::{mpsc, oneshot};
 
-use self::detection::Detection;
 pub(crate) use self::kernel::remove_routes;
+use self::{detection::Detection, protection::Protection};
 use crate::config::{Ospf, OspfArea, OspfNetwork};
 
 /// An interface OSPF shall run on.
@@ -118,12 +119,13 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    /// Starts the thread; `memory` is the file that keeps what must outlive a crash.
+    /// Starts the thread; `memory` is the file that keeps what must outlive a crash, `pins` where the
+    /// loaded data plane has its maps.
     ///
     /// # Errors
     ///
     /// When its rtnetlink connection or the thread cannot be had.
-    pub(crate) fn start(config: Ospf, memory: PathBuf) -> Result<Self> {
+    pub(crate) fn start(config: Ospf, memory: PathBuf, pins: PathBuf) -> Result<Self> {
         let epoch = epoch::next(&memory, epoch::wall_clock())?;
         let (requests, inbox) = mpsc::unbounded_channel();
         let (finish, finished) = oneshot::channel();
@@ -134,8 +136,11 @@ impl Routing {
             .name("routing".into())
             .spawn(move || {
                 let detection = Detection::start();
+                let protection = Protection::open(&pins);
                 crate::daemon::keep_what_is_needed();
-                if let Err(error) = runtime.block_on(thread::run(config, epoch, detection, inbox)) {
+                if let Err(error) =
+                    runtime.block_on(thread::run(config, epoch, detection, protection, inbox))
+                {
                     tracing::error!(error = format!("{error:#}"), "OSPF has stopped");
                 }
                 let _ = finish.send(());

@@ -21,9 +21,10 @@ use tokio::{
 
 use super::{
     Desired, Interface, Request, View,
-    detection::Detection,
+    detection::{Detection, Heard},
     epoch,
     kernel::Routes,
+    protection::Protection,
     redistribute,
     socket::{OspfSocket, Received},
 };
@@ -86,6 +87,7 @@ struct Thread {
     routes: Routes,
     netlink: Netlink,
     detection: Detection,
+    protection: Protection,
     packets: mpsc::Sender<Packet>,
     /// Whether this node forwards, as it was last seen.
     transit: Option<bool>,
@@ -98,6 +100,7 @@ pub(super) async fn run(
     config: Ospf,
     epoch: u32,
     detection: Detection,
+    protection: Protection,
     mut inbox: mpsc::UnboundedReceiver<Request>,
 ) -> Result<()> {
     let netlink = Netlink::open().context("cannot open rtnetlink")?;
@@ -115,6 +118,7 @@ pub(super) async fn run(
         routes,
         netlink,
         detection,
+        protection,
         packets,
         transit: None,
         send_errors: BTreeMap::new(),
@@ -125,7 +129,14 @@ pub(super) async fn run(
         let timer = thread.speaker.poll_timeout().map(|time| epoch + time);
         tokio::select! {
             biased;
-            change = thread.detection.failed() => thread.path_failed(&change),
+            heard = thread.detection.heard() => match heard {
+                Heard::Failed(change) => thread.path_failed(&change),
+                Heard::Silences => {
+                    // The routes first: what has failed is left by them.
+                    thread.act().await;
+                    thread.protection.watch(&thread.detection.silences());
+                }
+            },
             Some(packet) = arrived.recv() => thread.packet(&packet),
             () = until(timer) => thread.speaker.handle_timeout(epoch.elapsed()),
             request = inbox.recv() => match request {
@@ -225,6 +236,8 @@ impl Thread {
         if neighbors_changed {
             self.follow();
         }
+        let now = self.now();
+        self.protection.follow(now, &self.speaker);
     }
 
     /// As Designated Router or its Backup we listen to AllDRouters too.
@@ -530,6 +543,7 @@ impl Thread {
             "interfaces": self.ports.len(),
             "neighbors_full": full,
             "routes": self.speaker.routes().len(),
+            "detours": self.protection.count(),
             "counters": self.speaker.counters(),
             "send_errors": self.send_errors,
         })
@@ -540,6 +554,7 @@ impl Thread {
         let now = self.now();
         // The neighbours hear of the stop from OSPF; BFD shall not call it a failure.
         self.detection.stop();
+        self.protection.end();
         self.speaker.shutdown(now);
         self.transmit();
         let grace = sleep(STOP_GRACE);

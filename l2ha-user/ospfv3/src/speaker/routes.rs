@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::Speaker;
-use crate::config::BACKBONE;
-use crate::config::Time;
+use crate::config::{BACKBONE, Time};
 use crate::event::Event;
 use crate::lsdb::{DbId, Lsdb};
-use crate::spf::{self, AreaInput, Found, RootLink};
+use crate::spf::{self, Alternates, AreaInput, Found, Neighborhood, RootLink};
 use crate::wire::Prefix;
 
 impl Speaker {
@@ -30,6 +29,27 @@ impl Speaker {
             self.reconcile_soon(now);
             self.settle(now);
         }
+    }
+
+    /// Where traffic for a destination may go at once when the neighbour on an interface is gone: a
+    /// way that leads neither back to us nor through that neighbour (RFC 5286). Of destinations
+    /// that have no such way there is nothing.
+    pub fn alternates(&self, now: Time) -> Alternates {
+        let mut found = Alternates::new();
+        let areas: BTreeSet<Ipv4Addr> = self
+            .interfaces
+            .values()
+            .map(|interface| interface.config.area)
+            .collect();
+        for area in areas {
+            let Some(database) = self.databases.get(&DbId::Area(area)) else {
+                continue;
+            };
+            let links = self.confirmed_links(area);
+            Neighborhood::new(self.config.router_id, area, links, database, now)
+                .alternates(&self.routes, &mut found);
+        }
+        found
     }
 
     fn compute_routes(&self, now: Time) -> Found {

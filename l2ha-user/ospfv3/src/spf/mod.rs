@@ -1,5 +1,6 @@
 //! The route calculation, RFC 5340 4.8: pure functions of databases and our own links.
 
+mod alternate;
 mod external;
 mod inter_area;
 mod schedule;
@@ -17,6 +18,8 @@ use crate::config::Time;
 use crate::lsdb::Lsdb;
 use crate::wire::{Network, Options, Prefix, RouterLink};
 
+pub use alternate::Alternates;
+pub(crate) use alternate::Neighborhood;
 pub(crate) use schedule::Schedule;
 pub(crate) use table::routes;
 

@@ -1,5 +1,6 @@
 //! Whole networks of speakers in virtual time.
 
+mod alternates;
 mod areas;
 mod authentication;
 mod basics;

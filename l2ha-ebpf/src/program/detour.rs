@@ -1,0 +1,119 @@
+//! What the kernel does by itself when a session falls silent: frames for destinations that have a
+//! loop-free alternate go there, before or without the daemon.
+//!
+//! The daemon says how long each session may be silent, and where its destinations can be reached
+//! otherwise. Every frame that is delivered shows that its session is alive.
+
+use aya_ebpf::{
+    bindings::{bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
+    helpers::{bpf_ktime_get_coarse_ns, bpf_redirect_neigh},
+    macros::map,
+    maps::{Array, LpmTrie, lpm_trie::Key},
+    programs::TcContext,
+};
+use l2ha_ebpf::{
+    abi::{Detour, DetourKey, MAX_DETOURS, MAX_SESSIONS, Transmit},
+    reason::Reason,
+    wire::{ETHERNET, ETHERTYPE_IPV6},
+};
+
+use super::{maps::count, skb::Skb as _};
+
+/// When each session's peer was last heard, by slot, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
+#[map]
+static HEARD: Array<u64> = Array::with_max_entries(MAX_SESSIONS, 0);
+
+/// How many nanoseconds of silence mean that a session is dead, by slot; 0 for never.
+#[map]
+static PATIENCE: Array<u64> = Array::with_max_entries(MAX_SESSIONS, 0);
+
+/// The ways around a dead session.
+#[map]
+static DETOURS: LpmTrie<DetourKey, Detour> = LpmTrie::with_max_entries(MAX_DETOURS, 0);
+
+/// `AF_INET6` of sys/socket.h.
+const AF_INET6: u32 = 10;
+/// Where the destination lies in a frame.
+const DESTINATION: u32 = ETHERNET as u32 + 24;
+
+/// Writes down that a session's peer was heard now.
+#[inline(always)]
+pub(crate) fn heard(slot: u32) {
+    let now = coarse_now();
+    if let Some(at) = HEARD.get_ptr_mut(slot) {
+        // SAFETY: an aligned word of the map's own; who writes last at the same moment writes the
+        // same. Written once a tick, so that processors do not take it from each other for each
+        // frame.
+        unsafe {
+            if at.read_volatile() != now {
+                at.write_volatile(now);
+            }
+        }
+    }
+}
+
+/// Sends a frame around its session if that is dead and there is a way around. Says what the helper
+/// said then.
+#[inline(always)]
+pub(crate) fn around(ctx: &TcContext, session: &Transmit) -> Option<i32> {
+    if !is_dead(session.slot())? || ctx.ethertype() != ETHERTYPE_IPV6 {
+        return None;
+    }
+    let destination: [u8; 16] = ctx.read_at(DESTINATION).ok()?;
+    let key = Key::new(
+        DetourKey::bits(128),
+        DetourKey::new(session.slot(), destination),
+    );
+    let detour = DETOURS.get(&key)?;
+    // One that nobody watches, or that is dead too, is no way.
+    if is_dead(detour.slot())? {
+        return None;
+    }
+    count(Reason::Detoured);
+    let [a, b, c, d] = words(detour.gateway());
+    let mut nexthop = bpf_redir_neigh {
+        nh_family: AF_INET6,
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 {
+            ipv6_nh: [a, b, c, d],
+        },
+    };
+    // SAFETY: the parameters are as long as is said; the helper reads them during the call.
+    let action = unsafe {
+        bpf_redirect_neigh(
+            detour.visible_ifindex(),
+            &raw mut nexthop,
+            size_of::<bpf_redir_neigh>() as i32,
+            0,
+        )
+    };
+    Some(action as i32)
+}
+
+/// Whether a session has been silent for too long; nothing if nobody watches it.
+#[inline(always)]
+fn is_dead(slot: u32) -> Option<bool> {
+    let patience = *PATIENCE.get(slot)?;
+    if patience == 0 {
+        return None;
+    }
+    let heard = *HEARD.get(slot)?;
+    Some(coarse_now().saturating_sub(heard) > patience)
+}
+
+#[inline(always)]
+fn coarse_now() -> u64 {
+    // SAFETY: takes nothing.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// An address as the words it is made of in memory.
+#[inline(always)]
+fn words(address: [u8; 16]) -> [u32; 4] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+    [
+        u32::from_ne_bytes([a, b, c, d]),
+        u32::from_ne_bytes([e, f, g, h]),
+        u32::from_ne_bytes([i, j, k, l]),
+        u32::from_ne_bytes([m, n, o, p]),
+    ]
+}

@@ -1,0 +1,98 @@
+//! What the kernel shall do by itself when a neighbour falls silent: the loop-free alternates that
+//! OSPF has found, and the time after which BFD would have acted.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use ospfv3::Speaker;
+
+use crate::dataplane::{Detours, Instead, Protected};
+
+/// The kernel's clock here counts in ticks, of 4 ms mostly.
+const TICK: Duration = Duration::from_millis(4);
+
+/// The detours, and what they were made from.
+pub(super) struct Protection {
+    detours: Option<Detours>,
+    /// The route calculation the detours belong to.
+    calculation: Option<u64>,
+}
+
+impl Protection {
+    /// Opens the data plane's maps below `pins`. Without them there is no protection, which is said.
+    pub(super) fn open(pins: &Path) -> Self {
+        let detours = Detours::open(pins).inspect_err(|error| {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "a path that breaks while this daemon cannot run will not be left: no detours"
+            );
+        });
+        Self {
+            detours: detours.ok(),
+            calculation: None,
+        }
+    }
+
+    /// Follows the route calculation.
+    pub(super) fn follow(&mut self, now: Duration, speaker: &Speaker) {
+        let calculation = speaker.counters().spf_runs;
+        if self.calculation.replace(calculation) == Some(calculation) {
+            return;
+        }
+        let Some(detours) = &mut self.detours else {
+            return;
+        };
+        let alternates = speaker.alternates(now);
+        let wanted = alternates
+            .iter()
+            .filter_map(|((prefix, interface), instead)| {
+                let protected = Protected {
+                    interface: *interface,
+                    destination: prefix.addr(),
+                    prefix_len: prefix.len(),
+                };
+                let instead = Instead {
+                    interface: instead.interface,
+                    gateway: instead.address?,
+                };
+                Some((protected, instead))
+            });
+        if let Err(error) = detours.set(wanted) {
+            tracing::error!(error = format!("{error:#}"), "cannot write the detours");
+            // Tried again.
+            self.calculation = None;
+        }
+    }
+
+    /// Follows the times after which BFD notices a failure. The kernel gives it a little longer: if
+    /// this daemon runs, its own routes are better.
+    pub(super) fn watch(&mut self, silences: &BTreeMap<u32, Duration>) {
+        let longer = |silence: Duration| silence + silence / 6 + TICK;
+        let silences = silences
+            .iter()
+            .map(|(interface, silence)| (*interface, longer(*silence)))
+            .collect();
+        if let Some(detours) = &mut self.detours
+            && let Err(error) = detours.watch(&silences)
+        {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot write the detours' times"
+            );
+        }
+    }
+
+    /// How many detours there are.
+    pub(super) fn count(&self) -> usize {
+        self.detours.as_ref().map_or(0, Detours::count)
+    }
+
+    /// Takes them all away.
+    pub(super) fn end(&mut self) {
+        self.watch(&BTreeMap::new());
+        if let Some(detours) = &mut self.detours
+            && let Err(error) = detours.set(std::iter::empty())
+        {
+            tracing::error!(error = format!("{error:#}"), "cannot remove the detours");
+        }
+    }
+}
