@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
+pub mod doctor;
 pub mod netlink;
 mod routing;
 mod service;

@@ -256,7 +256,7 @@ fn lookup(map: &OwnedFd, id: u32, value: &mut [u8]) -> Result<bool> {
 }
 
 /// bpf(2). What the attributes point at must live through the call and be as long as they say.
-fn bpf(command: u32, attributes: &mut [u64; 16]) -> io::Result<i32> {
+pub(crate) fn bpf(command: u32, attributes: &mut [u64; 16]) -> io::Result<i32> {
     // SAFETY: every caller above lets the attributes point only at buffers it owns, with their true
     // lengths, and the kernel keeps none of the pointers.
     let result = unsafe {

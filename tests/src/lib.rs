@@ -2,6 +2,7 @@
 //! test driven as a user would, and real routing peers.
 
 mod acts;
+mod arp;
 mod beats;
 mod bird;
 mod capture;
@@ -10,6 +11,7 @@ mod command;
 mod config;
 mod daemon;
 mod evidence;
+mod foreign;
 mod frr;
 mod http;
 pub mod inject;
@@ -33,12 +35,14 @@ mod vty;
 mod wait;
 
 pub use acts::Outage;
+pub use arp::{Deaf, Gateway};
 pub use beats::{Beats, Echo, Gap};
 pub use bird::Bird;
 pub use capture::Capture;
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
 pub use config::{Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
 pub use daemon::{Daemon, binary};
+pub use foreign::{Foreign, Kind, LinkHook};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};
 pub use interop::{interoperate, wait_one_database, wait_route};

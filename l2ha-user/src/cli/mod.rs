@@ -2,6 +2,7 @@
 
 mod bfd;
 mod check;
+mod doctor;
 mod genkey;
 mod log;
 mod ospf;
@@ -33,6 +34,7 @@ const USAGE: u8 = 2;
     after_help = "Examples:
   l2ha genkey --output /etc/l2ha/client.receive
   l2ha check
+  l2ha doctor
   l2ha run --config /etc/l2ha/l2ha.toml
   l2ha status
 
@@ -47,6 +49,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Status(status::Status),
     Ospf(ospf::Ospf),
     Bfd(bfd::Bfd),
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => run.main(),
         Command::Check(check) => check.main(),
+        Command::Doctor(doctor) => doctor.main(),
         Command::Status(status) => status.main(),
         Command::Ospf(ospf) => ospf.main(),
         Command::Bfd(bfd) => bfd.main(),

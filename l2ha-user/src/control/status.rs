@@ -31,6 +31,9 @@ pub struct Status {
     pub repairs: BTreeMap<String, u64>,
     /// What arrived at the sockets that hold the ports, by name.
     pub socket: BTreeMap<String, u64>,
+    /// Ids of the warnings and errors that `l2ha doctor`'s checks found at the daemon's start.
+    #[serde(default)]
+    pub findings: Vec<String>,
 }
 
 /// The network that carries the pseudowires.

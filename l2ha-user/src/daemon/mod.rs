@@ -1,11 +1,13 @@
 //! The daemon: owns the node, listens to the kernel, to signals and to the control socket.
 
+mod attach;
 mod hold;
 mod identity;
 mod kernel;
 mod made;
 mod node;
 mod privilege;
+mod reach;
 mod repair;
 mod server;
 mod status;
@@ -119,8 +121,12 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
 async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<Node> {
     let netlink = Netlink::open().context("cannot open rtnetlink")?;
     let made = Made::load(run_dir.join(format!("{}.made.json", config.node.name)))?;
-    let pins = config.node.pins();
-    let plane = DataPlane::load(&pins)?;
+    // First, so that the answers come while the programs are loaded.
+    let reach = match netlink.link(&config.underlay.interface).await? {
+        Some(link) => attach::ask(&netlink, link.index, &config).await,
+        None => None,
+    };
+    let plane = DataPlane::load(&config.node.pins())?;
     let holder = Holder::new(plane.reassembled().clone());
     let mut node = Node {
         config_path,
@@ -135,6 +141,11 @@ async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<N
         underlay: None,
         underlay_problem: None,
         attached: None,
+        reach,
+        proven: false,
+        no_xdp: None,
+        cut_off: None,
+        findings: Vec::new(),
         sysfs: Sysfs::open()
             .inspect_err(|error| {
                 tracing::warn!(
@@ -148,8 +159,13 @@ async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<N
         kept: None,
         services: BTreeSet::new(),
     };
+    node.examine();
     node.start_routing()?;
     node.reconcile().await;
+    if let Some(why) = node.cut_off.clone() {
+        node.stop().await?;
+        anyhow::bail!(why);
+    }
     Ok(node)
 }
 

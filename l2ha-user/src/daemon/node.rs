@@ -13,12 +13,14 @@ use super::{
     hold::{Held, Holder},
     kernel::Kernel,
     made::{Made, MadeAddress, MadePair, MadeRoutes},
+    reach::Reach,
     repair::{Kind, Repairs},
     tunnel::{self, State},
 };
 use crate::{
-    config::{AttachMode, Config},
-    dataplane::{self, Attached, DataPlane, Hook},
+    config::Config,
+    dataplane::{Attached, DataPlane, Hook},
+    doctor::Finding,
     netlink::{
         Address, Netlink,
         ethtool::{self, Offload},
@@ -57,6 +59,17 @@ pub(super) struct Node {
     /// What is wrong with the underlay, for status and for saying it once.
     pub(super) underlay_problem: Option<String>,
     pub(super) attached: Option<Attached>,
+    /// Who is being asked whether he answers, for the first time the program is attached.
+    pub(super) reach: Option<Reach>,
+    /// Whether the gateway was seen to answer behind what is attached; what was, may be attached
+    /// again without asking.
+    pub(super) proven: bool,
+    /// Why native XDP is not tried any more.
+    pub(super) no_xdp: Option<String>,
+    /// Why no program is attached any more: it would cut the node off.
+    pub(super) cut_off: Option<String>,
+    /// What the examination at the start found.
+    pub(super) findings: Vec<Finding>,
     pub(super) tunnels: BTreeMap<String, State>,
     /// The session ids to which the maps were last cut down.
     pub(super) kept: Option<HashSet<u32>>,
@@ -234,40 +247,6 @@ impl Node {
                     .with_context(|| format!("cannot spread what {visible} receives"))?;
             }
         }
-        Ok(())
-    }
-
-    async fn attach(&mut self, underlay: Underlay) -> Result<()> {
-        let interface = self.config.underlay.interface.clone();
-        let mode = match self.config.underlay.mode {
-            AttachMode::Auto => dataplane::AttachMode::Auto,
-            AttachMode::Xdp => dataplane::AttachMode::Xdp,
-            AttachMode::Tc => dataplane::AttachMode::Tc,
-        };
-        self.repairs.found(
-            Kind::Underlay,
-            &interface,
-            "no decapsulation program on the underlay, attaching it",
-        );
-        if !self.netlink.has_clsact(underlay.index).await? {
-            let name = interface.clone();
-            self.made.update(|list| {
-                list.clsact.insert(name);
-            })?;
-        }
-        let attached = self
-            .plane
-            .attach_underlay(underlay.index, &interface, mode)
-            .with_context(|| format!("cannot attach to {interface}"))?;
-        if let Some(why) = &attached.why_not_xdp {
-            tracing::warn!(
-                interface,
-                why,
-                "native XDP cannot be had here, using tc ingress"
-            );
-        }
-        tracing::info!(interface, hook = ?attached.hook, adopted = attached.adopted, "attached");
-        self.attached = Some(attached);
         Ok(())
     }
 
@@ -509,7 +488,10 @@ impl Node {
         }
         if mode_changed {
             self.attached = None;
+            self.proven = false;
+            self.no_xdp = None;
         }
+        self.cut_off = None;
         self.reconcile().await;
         Ok(())
     }

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Service,
     /// What an earlier configuration or a crashed daemon had left was removed.
     Leftover,
+    /// A program was taken off the underlay again, because it cut the node off.
+    RolledBack,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::Underlay => "underlay",
             Self::Service => "service",
             Self::Leftover => "leftover",
+            Self::RolledBack => "rolled_back",
         }
     }
 }
@@ -58,6 +61,11 @@ impl Repairs {
         } else {
             tracing::info!(subject, "setting up: {what}");
         }
+    }
+
+    /// Counts one that is said elsewhere.
+    pub(super) fn count(&mut self, kind: Kind) {
+        *self.counts.entry(kind).or_default() += 1;
     }
 
     /// The counts by name.

@@ -15,6 +15,7 @@ use crate::{
         Answer, Command, DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus,
     },
     dataplane::Counters,
+    doctor::Severity,
     routing::View,
 };
 
@@ -85,6 +86,12 @@ impl Node {
             ospf,
             repairs: self.repairs.counts(),
             socket: self.plane.reassembled().counters(),
+            findings: self
+                .findings
+                .iter()
+                .filter(|finding| finding.severity > Severity::Note)
+                .map(|finding| finding.id.to_owned())
+                .collect(),
         })
     }
 

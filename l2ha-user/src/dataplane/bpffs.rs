@@ -62,7 +62,7 @@ pub(super) fn remove_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_bpffs(path: &Path) -> Result<bool> {
+pub(super) fn is_bpffs(path: &Path) -> Result<bool> {
     let kind = statfs(path)
         .with_context(|| format!("cannot look at {}", path.display()))?
         .filesystem_type();

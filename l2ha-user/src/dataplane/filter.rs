@@ -68,6 +68,13 @@ impl Object {
     }
 }
 
+/// Whether a program of this name, of whatever load, is on a hook.
+pub(super) fn is_there(program: &str, interface: &str, hook: TcAttachType) -> Result<bool> {
+    Ok(ours(interface, hook)?
+        .iter()
+        .any(|filter| filter.name == program))
+}
+
 /// Removes our filters from a hook, except those with the program `keep`.
 pub(super) fn remove_ours(interface: &str, hook: TcAttachType, keep: Option<u32>) -> Result<()> {
     for filter in ours(interface, hook)? {
@@ -106,7 +113,7 @@ fn link(interface: &str, hook: TcAttachType, filter: &Filter) -> Result<SchedCla
 }
 
 /// Adds the qdisc that filters hang on, unless it is there.
-fn add_clsact(interface: &str) -> Result<()> {
+pub(super) fn add_clsact(interface: &str) -> Result<()> {
     match qdisc_add_clsact(interface) {
         Ok(()) => Ok(()),
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {

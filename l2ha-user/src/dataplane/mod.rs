@@ -13,9 +13,10 @@ mod counters;
 mod detours;
 mod filter;
 mod forwarder;
-
+pub mod inspect;
 mod object;
 mod pins;
+mod raw;
 mod reassembled;
 mod rtnl;
 mod sessions;

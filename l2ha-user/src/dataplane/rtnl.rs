@@ -1,20 +1,33 @@
-//! Two questions to routing netlink, asked and answered at once: which XDP program does an
-//! interface have, and which BPF filters are on a tc hook.
+//! Questions to routing netlink, asked and answered at once: which XDP program does an interface
+//! have, which BPF filters are on a tc hook, and what has a driver against native XDP.
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
 
 use anyhow::{Context as _, Result, bail};
 use aya::programs::TcAttachType;
 use nix::errno::Errno;
 use rtnetlink::{
-    packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload},
+    packet_core::{
+        ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+        NetlinkPayload, NlasIterator,
+    },
     packet_route::{
         RouteNetlinkMessage,
-        link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
+        link::{LinkAttribute, LinkMessage, LinkXdp},
         tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
     },
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
+
+/// `XDP_FLAGS_UPDATE_IF_NOEXIST` and `XDP_FLAGS_DRV_MODE` (linux/if_link.h).
+const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+/// `NLMSGERR_ATTR_MSG` (linux/netlink.h), and the length of `struct nlmsghdr`.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const NETLINK_HEADER: usize = 16;
 
 /// An XDP program on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +36,26 @@ pub(super) struct XdpProgram {
     pub(super) id: u32,
     /// Whether it runs in the driver.
     pub(super) native: bool,
+}
+
+/// Where in a driver or above it an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver, before the kernel makes a packet of it.
+    Native,
+    /// Above the driver ("generic", "skb").
+    Generic,
+    /// On the NIC itself.
+    Offload,
+}
+
+/// What a driver answered that was offered a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Its error.
+    pub(super) code: Errno,
+    /// Its own words, where it had any.
+    pub(super) words: Option<String>,
 }
 
 /// A BPF filter on a tc hook.
@@ -37,6 +70,16 @@ pub(super) struct Filter {
 
 /// The XDP program of an interface; `None` as well when there is no such interface.
 pub(super) fn xdp_program(ifindex: u32) -> Result<Option<XdpProgram>> {
+    let programs = xdp_programs(ifindex)?;
+    let native = programs.iter().find(|(mode, _)| *mode == XdpMode::Native);
+    Ok(native.or(programs.first()).map(|(mode, id)| XdpProgram {
+        id: *id,
+        native: *mode == XdpMode::Native,
+    }))
+}
+
+/// All XDP programs of an interface: at most one in each mode, native first.
+pub(super) fn xdp_programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
     let answers = ask(
@@ -56,20 +99,65 @@ pub(super) fn xdp_program(ifindex: u32) -> Result<Option<XdpProgram>> {
             LinkAttribute::Xdp(xdp) => Some(xdp),
             _ => None,
         });
-    let (mut id, mut native) = (0, false);
-    for part in xdp.into_iter().flatten() {
-        match part {
-            LinkXdp::ProgId(program) => id = program,
-            LinkXdp::DrvProgId(program) => {
-                id = program;
-                native = true;
-            }
-            LinkXdp::Attached(how) => native |= how == XdpAttached::Driver,
-            LinkXdp::SkbProgId(program) | LinkXdp::HwProgId(program) if id == 0 => id = program,
-            _ => {}
-        }
+    let mut programs: Vec<(XdpMode, u32)> = xdp
+        .into_iter()
+        .flatten()
+        .filter_map(|part| match part {
+            LinkXdp::DrvProgId(id) => Some((XdpMode::Native, id)),
+            LinkXdp::SkbProgId(id) => Some((XdpMode::Generic, id)),
+            LinkXdp::HwProgId(id) => Some((XdpMode::Offload, id)),
+            _ => None,
+        })
+        .filter(|(_, id)| *id != 0)
+        .collect();
+    programs.sort_by_key(|(mode, _)| *mode != XdpMode::Native);
+    Ok(programs)
+}
+
+/// Offers a program to an interface's driver, for native XDP, and takes it away again at once;
+/// says why the driver refuses, if it does. Some drivers set their queues up anew for it.
+pub(super) fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<Refusal>> {
+    let refusal = set_xdp(ifindex, program.as_raw_fd(), XDP_FLAGS_UPDATE_IF_NOEXIST)?;
+    if refusal.is_none()
+        && let Some(refusal) = set_xdp(ifindex, -1, 0)?
+    {
+        bail!("an XDP program was attached for a trial and cannot be taken away: {refusal:?}");
     }
-    Ok((id != 0).then_some(XdpProgram { id, native }))
+    Ok(refusal)
+}
+
+fn set_xdp(ifindex: u32, program: i32, flags: u32) -> Result<Option<Refusal>> {
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    message.attributes.push(LinkAttribute::Xdp(vec![
+        LinkXdp::Fd(program),
+        LinkXdp::Flags(XDP_FLAGS_DRV_MODE | flags),
+    ]));
+    let socket = send(
+        RouteNetlinkMessage::SetLink(message),
+        NLM_F_REQUEST | NLM_F_ACK,
+    )?;
+    let (datagram, _) = socket.recv_from_full()?;
+    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&datagram)
+        .context("the kernel's answer cannot be read")?;
+    let NetlinkPayload::Error(answer) = answer.payload else {
+        bail!("the kernel did not answer whether it attached the program");
+    };
+    Ok(answer.code.map(|code| Refusal {
+        code: Errno::from_raw(-code.get()),
+        words: words(&answer),
+    }))
+}
+
+/// What a driver says beside the error (`NLMSGERR_ATTR_MSG`).
+fn words(answer: &ErrorMessage) -> Option<String> {
+    // The request's header comes first, without its contents (`NETLINK_CAP_ACK`).
+    let attributes = answer.header.get(NETLINK_HEADER..)?;
+    let attribute = NlasIterator::new(attributes)
+        .flatten()
+        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)?;
+    let text = String::from_utf8_lossy(attribute.value()).into_owned();
+    Some(text.trim_end_matches('\0').to_owned())
 }
 
 /// The BPF filters on a tc hook; none where there is no clsact or no such interface.
@@ -121,14 +209,11 @@ fn filter(message: &TcMessage) -> Option<Filter> {
     })
 }
 
-/// Sends a request and collects the answers; none if the kernel says `absent` (or EINVAL, which
-/// is its word for a hook without clsact).
-fn ask(
-    request: RouteNetlinkMessage,
-    flags: u16,
-    absent: Errno,
-) -> Result<Vec<RouteNetlinkMessage>> {
+/// Sends a request over a socket of its own, on which the answer will come.
+fn send(request: RouteNetlinkMessage, flags: u16) -> Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.set_ext_ack(true)?;
+    socket.set_cap_ack(true)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     let mut header = NetlinkHeader::default();
@@ -138,7 +223,17 @@ fn ask(
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
+    Ok(socket)
+}
 
+/// Sends a request and collects the answers; none if the kernel says `absent` (or EINVAL, which
+/// is its word for a hook without clsact).
+fn ask(
+    request: RouteNetlinkMessage,
+    flags: u16,
+    absent: Errno,
+) -> Result<Vec<RouteNetlinkMessage>> {
+    let socket = send(request, flags)?;
     let is_dump = flags & NLM_F_DUMP == NLM_F_DUMP;
     let mut answers = Vec::new();
     loop {

@@ -14,6 +14,7 @@ use aya::programs::{
 
 use super::{
     AttachMode, Attached, DataPlane, Hook, filter,
+    inspect::{self, Trial},
     object::{DECAP, MERGED, XDP},
     rtnl,
 };
@@ -73,6 +74,23 @@ impl DataPlane {
             why_not_xdp,
             adopted,
         })
+    }
+
+    /// Whether [`DataPlane::attach_underlay`] would find an earlier daemon's program and take its
+    /// place.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not answer.
+    pub fn would_adopt(&self, ifindex: u32, interface: &str, mode: AttachMode) -> Result<bool> {
+        if mode != AttachMode::Tc
+            && let Some(there) = rtnl::xdp_program(ifindex)?
+            && pinned(&self.xdp_pin(), there.id)?.is_some()
+        {
+            return Ok(true);
+        }
+        // What tc is left for in automatic mode is not known before.
+        Ok(mode == AttachMode::Tc && filter::is_there(DECAP, interface, TcAttachType::Ingress)?)
     }
 
     /// Whether the program of this load is still attached where it was put.
@@ -154,7 +172,7 @@ impl DataPlane {
         let program = self.object.xdp()?;
         let link = program
             .attach_to_if_index(ifindex, XdpMode::Driver)
-            .map_err(|error| why_not(interface, error));
+            .map_err(|error| why_not(interface, ifindex, error));
         let link = match link {
             Ok(link) => link,
             Err(error) => {
@@ -210,7 +228,7 @@ fn not_ours(interface: &str, id: u32) -> anyhow::Error {
 }
 
 /// Why native XDP could not be attached, with what can be done about it.
-fn why_not(interface: &str, error: ProgramError) -> anyhow::Error {
+fn why_not(interface: &str, ifindex: u32, error: ProgramError) -> anyhow::Error {
     let code = match &error {
         ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
         ProgramError::XdpError(aya::programs::XdpError::NetlinkError(error)) => {
@@ -233,5 +251,12 @@ fn why_not(interface: &str, error: ProgramError) -> anyhow::Error {
         }
         _ => "native XDP cannot be had there",
     };
-    anyhow!(error).context(format!("cannot attach native XDP to {interface}: {remedy}"))
+    // A link is refused without words; netlink has them.
+    let words = match inspect::offer_native(ifindex) {
+        Ok(Trial::Refused(words)) => format!(" (the kernel says: {words})"),
+        Ok(Trial::Taken) | Err(_) => String::new(),
+    };
+    anyhow!(error).context(format!(
+        "cannot attach native XDP to {interface}: {remedy}{words}"
+    ))
 }

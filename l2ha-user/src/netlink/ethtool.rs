@@ -1,4 +1,4 @@
-//! Offload switches of an interface (ethtool's older ioctls, which every kernel has).
+//! Offload switches and queues of an interface (ethtool's ioctls, which every kernel has).
 
 use std::{io, os::fd::AsRawFd as _};
 
@@ -37,11 +37,45 @@ type Value = [u32; 2];
 
 /// `struct ethtool_channels`: command, greatest numbers of rx, tx, other and combined queues, and
 /// the present ones.
-type Channels = [u32; 9];
+type Words = [u32; 9];
 const GET_CHANNELS: u32 = 0x3c;
 const SET_CHANNELS: u32 = 0x3d;
 const MOST_RX: usize = 1;
 const RX: usize = 5;
+
+/// How many queues an interface has, and may have (`struct ethtool_channels`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Channels {
+    /// Queues that only receive.
+    pub rx: u32,
+    /// Queues that only send.
+    pub tx: u32,
+    /// Queues that do both.
+    pub combined: u32,
+    /// The most of [`Channels::rx`].
+    pub max_rx: u32,
+    /// The most of [`Channels::tx`].
+    pub max_tx: u32,
+    /// The most of [`Channels::combined`].
+    pub max_combined: u32,
+}
+
+impl Channels {
+    /// All queues that receive.
+    pub fn receiving(&self) -> u32 {
+        self.rx + self.combined
+    }
+
+    /// All queues that send.
+    pub fn sending(&self) -> u32 {
+        self.tx + self.combined
+    }
+}
+
+/// `struct ethtool_drvinfo`: command, then 32 bytes each of driver, version, firmware and bus, and
+/// what is not used here; in words.
+const DRIVER_INFO_WORDS: usize = 49;
+const GET_DRIVER: u32 = 0x3;
 
 /// Reads whether an offload is on.
 ///
@@ -71,7 +105,7 @@ pub fn set(interface: &str, offload: Offload, on: bool) -> io::Result<()> {
 ///
 /// When there is no such interface in this thread's network namespace, or its driver refuses.
 pub fn set_receive_queues(interface: &str, wanted: u32) -> io::Result<()> {
-    let mut channels: Channels = [0; 9];
+    let mut channels: Words = [0; 9];
     channels[0] = GET_CHANNELS;
     ioctl(interface, &mut channels)?;
     let wanted = wanted.min(channels[MOST_RX]);
@@ -83,7 +117,48 @@ pub fn set_receive_queues(interface: &str, wanted: u32) -> io::Result<()> {
     ioctl(interface, &mut channels)
 }
 
-fn ioctl<const N: usize>(interface: &str, value: &mut [u32; N]) -> io::Result<()> {
+/// How many queues an interface has.
+///
+/// # Errors
+///
+/// When there is no such interface in this thread's network namespace, or its driver does not say.
+pub fn channels(interface: &str) -> io::Result<Channels> {
+    let mut words: Words = [0; 9];
+    words[0] = GET_CHANNELS;
+    ioctl(interface, &mut words)?;
+    let [_, max_rx, max_tx, _, max_combined, rx, tx, _, combined] = words;
+    Ok(Channels {
+        rx,
+        tx,
+        combined,
+        max_rx,
+        max_tx,
+        max_combined,
+    })
+}
+
+/// The name of an interface's driver.
+///
+/// # Errors
+///
+/// When there is no such interface in this thread's network namespace, or its driver does not say.
+pub fn driver(interface: &str) -> io::Result<String> {
+    let mut words = [0; DRIVER_INFO_WORDS];
+    words[0] = GET_DRIVER;
+    ioctl(interface, &mut words)?;
+    Ok(text(&words[1..9]))
+}
+
+/// The text in words of memory, up to its terminating zero.
+pub(super) fn text(words: &[u32]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let end = bytes.iter().position(|byte| *byte == 0);
+    String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
+}
+
+/// One request; its command is the first word. The kernel reads and writes as many words as the
+/// command's structure has, so `value` must have at least these.
+pub(super) fn ioctl(interface: &str, value: &mut [u32]) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Inet,
         SockType::Datagram,
@@ -99,10 +174,10 @@ fn ioctl<const N: usize>(interface: &str, value: &mut [u32; N]) -> io::Result<()
     for (to, from) in request.ifr_name.iter_mut().zip(name) {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_data = std::ptr::from_mut(value).cast();
+    request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
     // SAFETY: the request names an interface with a terminating zero and points to a structure that
-    // outlives the call and is as long as its command, the first word, says: two words, or nine for
-    // channels.
+    // outlives the call and is as long as its command, the first word, says: the callers, all in
+    // this module and its sibling `features`, give each command its own structure.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) };
     if result < 0 {
         return Err(io::Error::last_os_error());

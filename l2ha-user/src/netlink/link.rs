@@ -30,6 +30,8 @@ pub struct Link {
     pub veth: bool,
     /// For a veth, the index of its other end.
     pub peer: Option<u32>,
+    /// This namespace's number of the namespace in which [`Link::peer`] is, unless it is this one.
+    pub peer_namespace: Option<i32>,
 }
 
 /// Receive queues of a visible end: one for large packets that came whole, one for all else.
@@ -201,6 +203,7 @@ impl Link {
             running: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
             veth: false,
             peer: None,
+            peer_namespace: None,
         };
         for attribute in message.attributes {
             match attribute {
@@ -208,6 +211,7 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Link(peer) => link.peer = Some(peer),
+                LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(id),
                 LinkAttribute::LinkInfo(infos) => {
                     link.veth = infos
                         .iter()

@@ -3,10 +3,14 @@
 mod address;
 mod clsact;
 pub mod ethtool;
+pub mod features;
 mod foreign;
+mod gateway;
 mod link;
 mod monitor;
+mod namespace;
 mod neighbour;
+pub mod netdev;
 mod route;
 pub mod sysctl;
 pub mod sysfs;
@@ -20,6 +24,7 @@ pub use self::{
     foreign::{ForeignRoute, RouteSource},
     link::{Link, VethPair},
     monitor::{Change, Monitor},
+    neighbour::Answers,
     route::{KernelRoute, Nexthop},
 };
 

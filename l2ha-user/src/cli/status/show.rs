@@ -25,7 +25,16 @@ pub(super) fn text(status: &Status, problems: &[String]) -> String {
     add("packets", counters(&status.dataplane.reasons));
     add("repairs", counters(&status.repairs));
     add("at the sockets", counters(&status.socket));
+    add("found at the start", findings(status));
     text
+}
+
+/// What `l2ha doctor` can say more about.
+fn findings(status: &Status) -> String {
+    if status.findings.is_empty() {
+        return String::new();
+    }
+    format!("{} (see `l2ha doctor`)", status.findings.join(", "))
 }
 
 fn headline(status: &Status, problems: &[String]) -> String {

@@ -1,0 +1,105 @@
+//! Collecting the facts. Nothing is changed, but for a trial that was asked for.
+
+mod interface;
+mod system;
+mod thread;
+mod trial;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use super::facts::{Facts, Mode, Tunnel};
+use crate::config::{self, AttachMode, Config};
+
+/// What is to be looked at.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Name of the underlay's interface.
+    pub interface: String,
+    /// How the program shall be attached.
+    pub mode: Mode,
+    /// The underlay's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The tunnels.
+    pub tunnels: Vec<Tunnel>,
+    /// Where the bpffs shall be.
+    pub bpffs: PathBuf,
+    /// The node's folder of pins, if it is known.
+    pub pins: Option<PathBuf>,
+    /// Whether to try, in a network namespace made for it, what the kernel has.
+    pub try_kernel: bool,
+    /// Whether to offer the driver an empty XDP program for a moment.
+    pub try_driver: bool,
+}
+
+impl Subject {
+    /// An interface alone.
+    pub fn interface(name: &str) -> Self {
+        Self {
+            interface: name.to_owned(),
+            mode: Mode::Auto,
+            addresses: Vec::new(),
+            tunnels: Vec::new(),
+            bpffs: config::DEFAULT_BPFFS.into(),
+            pins: None,
+            try_kernel: false,
+            try_driver: false,
+        }
+    }
+
+    /// What a configuration says.
+    pub fn of(config: &Config) -> Self {
+        let tunnels = config.tunnels.iter().map(|tunnel| Tunnel {
+            name: tunnel.name.clone(),
+            mtu: tunnel.mtu.map(u32::from),
+            overhead: tunnel.overhead().into(),
+        });
+        Self {
+            mode: match config.underlay.mode {
+                AttachMode::Auto => Mode::Auto,
+                AttachMode::Xdp => Mode::Xdp,
+                AttachMode::Tc => Mode::Tc,
+            },
+            addresses: config.underlay.addresses.clone(),
+            tunnels: tunnels.collect(),
+            bpffs: config.node.bpffs.clone(),
+            pins: Some(config.node.pins()),
+            ..Self::interface(&config.underlay.interface)
+        }
+    }
+}
+
+impl Facts {
+    /// Looks at this host, in the network namespace of the calling thread. What cannot be learned
+    /// stays absent, and is returned as a sentence.
+    pub fn collect(subject: &Subject) -> (Self, Vec<String>) {
+        let mut unknown = Vec::new();
+        let mut facts = Self {
+            system: system::collect(&subject.bpffs),
+            mode: subject.mode,
+            name: subject.interface.clone(),
+            tunnels: subject.tunnels.clone(),
+            ..Self::default()
+        };
+        if subject.try_kernel {
+            match trial::lacks() {
+                Ok(lacks) => facts.system.lacks = lacks,
+                Err(error) => unknown.push(format!(
+                    "whether the kernel has all that is needed: {error:#}"
+                )),
+            }
+        }
+        if let Err(error) = interface::collect(subject, &mut facts, &mut unknown) {
+            unknown.push(format!("what {} is like: {error:#}", subject.interface));
+        }
+        (facts, unknown)
+    }
+}
+
+/// A file's text without blanks at its ends, if it can be read.
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim().to_owned())
+}

@@ -1,0 +1,155 @@
+//! A program that cuts the node off from its gateway is taken off again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use l2ha_lab::{
+    Cloud, CloudOptions, Daemon, Deaf, GATEWAY_V4, Gateway, Host, Lab, NodeConfig, Snapshot,
+    UNDERLAY, attached,
+};
+use serde_json::Value;
+
+/// How long a start takes at most when nobody is waited for.
+const QUICK: Duration = Duration::from_millis(1500);
+
+fn host(lab: &Lab) -> Result<(Arc<Cloud>, Arc<Host>)> {
+    let (cloud, hosts) = lab.cloud(CloudOptions::default(), &["host"])?;
+    Ok((cloud, Arc::clone(&hosts[0])))
+}
+
+fn config(lab: &Lab, host: &Arc<Host>, mode: &str) -> Result<NodeConfig> {
+    let mut config = NodeConfig::tunnels_only(lab, host)?;
+    config.mode = mode.into();
+    Ok(config)
+}
+
+fn rolled_back(status: &Value) -> u64 {
+    status["repairs"]["rolled_back"].as_u64().unwrap_or(0)
+}
+
+/// The gateway answers with tc and not with XDP, as behind a driver that goes deaf.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn in_automatic_mode_tc_is_used_instead() -> Result<()> {
+    Lab::run("rollback-auto", |lab| {
+        let (cloud, host) = host(lab)?;
+        let _gateway = Gateway::start(&cloud, &host, Deaf::WithXdp)?;
+        let daemon = Daemon::start(lab, config(lab, &host, "auto")?)?;
+        let status = daemon.status()?;
+        ensure!(status["underlay"]["hook"] == "tc", "{status}");
+        let why = status["underlay"]["why_not_xdp"].to_string();
+        ensure!(
+            why.contains("rolled back") && why.contains(&GATEWAY_V4.to_string()),
+            "{why}"
+        );
+        ensure!(why.contains("answers again without it"), "{why}");
+        ensure!(rolled_back(&status) == 1, "{status}");
+        let places: Vec<String> = attached(&host.ns)?
+            .into_iter()
+            .filter(|program| program.device == UNDERLAY)
+            .map(|program| format!("{} {}", program.place, program.name))
+            .collect();
+        ensure!(places == ["clsact/ingress l2ha_decap"], "{places:?}");
+        let log = daemon.log_since(0);
+        let said = |line: &str| line.contains("ERROR") && line.contains("mode = \\\"tc\\\"");
+        ensure!(log.lines().any(said), "no remedy in {log}");
+        let neighbours = host.ns.run(["ip", "neigh", "show", "dev", UNDERLAY])?;
+        ensure!(neighbours.contains("REACHABLE"), "{neighbours}");
+        lab.say(format_args!("{why}"));
+
+        // Once is enough: what repairs it does not try XDP again.
+        host.ns
+            .run(["tc", "filter", "del", "dev", UNDERLAY, "ingress"])?;
+        l2ha_lab::wait_for("the repair", Duration::from_secs(2), || {
+            let there = attached(&host.ns)?;
+            Ok(there.iter().any(|it| it.name == "l2ha_decap").then_some(()))
+        })?;
+        let status = daemon.status()?;
+        ensure!(rolled_back(&status) == 1, "{status}");
+        ensure!(status["underlay"]["hook"] == "tc", "{status}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn where_xdp_must_be_had_the_start_is_refused() -> Result<()> {
+    Lab::run("rollback-xdp", |lab| {
+        let (cloud, host) = host(lab)?;
+        let _gateway = Gateway::start(&cloud, &host, Deaf::WithXdp)?;
+        let daemon = Daemon::prepare(lab, config(lab, &host, "xdp")?)?;
+        let pins = daemon.config().pins();
+        let before = Snapshot::take(&host.ns, &pins)?;
+        let Err(error) = daemon.run() else {
+            bail!("it has started: {}", daemon.status()?);
+        };
+        let error = format!("{error:#}");
+        ensure!(error.contains("rolled back"), "{error}");
+        ensure!(error.contains("mode = \"auto\""), "{error}");
+        let changes = before.changes(&Snapshot::take(&host.ns, &pins)?);
+        ensure!(changes.is_empty(), "left behind: {changes:#?}");
+        Ok(())
+    })
+}
+
+/// Who was silent before has not been cut off, and is not waited for.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn a_gateway_that_was_silent_before_delays_nothing() -> Result<()> {
+    Lab::run("rollback-silent", |lab| {
+        let (cloud, host) = host(lab)?;
+        let _gateway = Gateway::start(&cloud, &host, Deaf::Always)?;
+        quick_start(lab, &host)?;
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn without_a_gateway_nothing_is_waited_for() -> Result<()> {
+    Lab::run("rollback-none", |lab| {
+        let (_cloud, host) = host(lab)?;
+        for family in ["-4", "-6"] {
+            host.ns.run(["ip", family, "route", "del", "default"])?;
+        }
+        quick_start(lab, &host)?;
+        Ok(())
+    })
+}
+
+/// What an earlier daemon has attached is taken over, whatever the gateway says.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn what_is_taken_over_is_not_rolled_back() -> Result<()> {
+    Lab::run("rollback-adopted", |lab| {
+        let (cloud, host) = host(lab)?;
+        let gateway = Gateway::start(&cloud, &host, Deaf::Never)?;
+        let daemon = quick_start(lab, &host)?;
+        daemon.kill()?;
+        drop(gateway);
+        let _gateway = Gateway::start(&cloud, &host, Deaf::WithXdp)?;
+        let started = Instant::now();
+        daemon.run()?;
+        ensure!(started.elapsed() < QUICK, "{:?}", started.elapsed());
+        let status = daemon.status()?;
+        ensure!(status["underlay"]["hook"] == "xdp", "{status}");
+        ensure!(rolled_back(&status) == 0, "{status}");
+        Ok(())
+    })
+}
+
+/// Starts with native XDP and without waiting.
+fn quick_start(lab: &Lab, host: &Arc<Host>) -> Result<Arc<Daemon>> {
+    let started = Instant::now();
+    let daemon = Daemon::start(lab, config(lab, host, "auto")?)?;
+    let elapsed = started.elapsed();
+    lab.say(format_args!("started in {elapsed:.2?}"));
+    ensure!(elapsed < QUICK, "{elapsed:?}");
+    let status = daemon.status()?;
+    ensure!(status["underlay"]["hook"] == "xdp", "{status}");
+    ensure!(rolled_back(&status) == 0, "{status}");
+    Ok(daemon)
+}
