@@ -1,6 +1,7 @@
 //! BIRD in a namespace, with every file and socket of its own.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -147,6 +148,9 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         router_id,
         links,
         stubs,
+        home,
+        stub_areas,
+        external,
         hello,
         dead,
         key,
@@ -171,23 +175,49 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         }
         None => ("", String::new()),
     };
-    let mut area = String::new();
+    let mut areas: BTreeMap<Ipv4Addr, String> = BTreeMap::new();
+    for area in stub_areas {
+        areas.entry(*area).or_default().push_str("    stub;\n");
+    }
     for link in links {
-        area.push_str(&format!(
-            "    interface \"{}\" {{ type ptp; hello {hello}; dead {dead}; cost {};{key}{watched} }};\n",
+        let kind = match link.priority {
+            Some(priority) => format!("type broadcast; priority {priority}"),
+            None => "type ptp".to_owned(),
+        };
+        areas.entry(link.area).or_default().push_str(&format!(
+            "    interface \"{}\" {{ {kind}; hello {hello}; dead {dead}; cost {};{key}{watched} }};\n",
             link.interface, link.cost
         ));
     }
     for stub in stubs {
+        let area = areas.entry(*home).or_default();
         area.push_str(&format!("    stubnet {stub}/128;\n"));
     }
+    let areas: String = areas
+        .iter()
+        .map(|(area, text)| format!("  area {area} {{\n{text}  }};\n"))
+        .collect();
+    let (outside, export) = match external {
+        Some(external) => (
+            format!(
+                "protocol static {{ ipv6; route {} blackhole; }}\n",
+                external.prefix
+            ),
+            format!(
+                "filter {{ if source = RTS_STATIC then {{ ospf_metric{} = {}; accept; }} reject; }}",
+                if external.type1 { 1 } else { 2 },
+                external.metric
+            ),
+        ),
+        None => (String::new(), "none".to_owned()),
+    };
     format!(
         "log \"{}\" all;\n\
          router id {router_id};\n\
          protocol device {{ scan time 1; }}\n\
          protocol kernel {{ ipv6 {{ export all; import none; }}; merge paths on; }}\n\
-         {bfd}protocol ospf v3 ospf6 {{\n  ipv6 {{ import all; export none; }};\n  ecmp yes;\n  \
-         debug {{ states, events }};\n  area 0 {{\n{area}  }};\n}}\n",
+         {bfd}{outside}protocol ospf v3 ospf6 {{\n  ipv6 {{ import all; export {export}; }};\n  \
+         ecmp yes;\n  debug {{ states, events }};\n{areas}}}\n",
         log.display()
     )
 }
@@ -195,8 +225,14 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
 /// Reads the tables of `show ospf lsadb`: type, LS ID, router, sequence number, age, checksum.
 fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
     let mut lsas = Vec::new();
+    let mut area = None;
     for line in text.lines() {
         let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["Area", name] => area = Some(name.parse()?),
+            ["Global"] | ["Link", _] => area = None,
+            _ => {}
+        }
         let [ls_type, id, router, sequence, _age, checksum] = words[..] else {
             continue;
         };
@@ -204,6 +240,7 @@ fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
             continue;
         };
         lsas.push(LsaKey {
+            area,
             ls_type,
             id: u32::from(id.parse::<Ipv4Addr>()?),
             router: router.parse()?,

@@ -85,6 +85,8 @@ pub struct TunnelConfig {
     pub addresses: Vec<String>,
     /// OSPF cost.
     pub cost: u16,
+    /// More lines of its section.
+    pub more: Vec<String>,
 }
 
 /// `[ospf]`.
@@ -98,6 +100,8 @@ pub struct OspfConfig {
     pub dead: u16,
     /// Intervals of BFD, as `10x3`.
     pub bfd: Option<String>,
+    /// More lines of the section.
+    pub more: Vec<String>,
 }
 
 /// A node's whole configuration file.
@@ -115,6 +119,8 @@ pub struct NodeConfig {
     pub tunnels: Vec<TunnelConfig>,
     /// `[ospf]`; without it the daemon only carries frames.
     pub ospf: Option<OspfConfig>,
+    /// Sections beside these, as text.
+    pub more: String,
     /// `[[services]]`: name and address.
     pub services: Vec<(String, Ipv6Addr)>,
     /// Id and secret of the key that OSPF packets are signed with, by HMAC-SHA-256.
@@ -148,7 +154,9 @@ impl NodeConfig {
                 hello: 1,
                 dead: 3,
                 bfd: None,
+                more: Vec::new(),
             }),
+            more: String::new(),
             services: Vec::new(),
             key: None,
             key_as_frr: false,
@@ -253,6 +261,9 @@ impl NodeConfig {
             if self.ospf.is_some() {
                 writeln!(to, "cost = {}", tunnel.cost)?;
             }
+            for line in &tunnel.more {
+                writeln!(to, "{line}")?;
+            }
         }
         if let Some(ospf) = &self.ospf {
             writeln!(to, "\n[ospf]")?;
@@ -261,6 +272,9 @@ impl NodeConfig {
             writeln!(to, "dead_interval = {}", ospf.dead)?;
             if let Some(bfd) = &ospf.bfd {
                 writeln!(to, "bfd = {bfd:?}")?;
+            }
+            for line in &ospf.more {
+                writeln!(to, "{line}")?;
             }
         }
         if let (Some((id, _)), Some(_)) = (&self.key, &self.ospf) {
@@ -271,6 +285,7 @@ impl NodeConfig {
                 writeln!(to, "protocol_id = \"little-endian\"")?;
             }
         }
+        writeln!(to, "{}", self.more)?;
         for (name, address) in &self.services {
             writeln!(to, "\n[[services]]")?;
             writeln!(to, "name = {name:?}")?;
@@ -324,6 +339,7 @@ pub fn join(a: &mut NodeConfig, b: &mut NodeConfig, link: Link) -> Result<()> {
             sublayer: link.sublayer,
             addresses: Vec::new(),
             cost,
+            more: Vec::new(),
         };
     let end_a = end(
         b,

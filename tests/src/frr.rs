@@ -207,6 +207,9 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         router_id,
         links,
         stubs,
+        home,
+        stub_areas,
+        external,
         hello,
         dead,
         key,
@@ -218,12 +221,23 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
             "key chain lab\n key {id}\n  key-string {secret}\n  cryptographic-algorithm hmac-sha-256\n"
         ));
     }
-    for link in links {
+    if let Some(external) = external {
         text.push_str(&format!(
-            "interface {}\n ipv6 ospf6 area 0.0.0.0\n ipv6 ospf6 network point-to-point\n \
+            "ipv6 prefix-list outside seq 5 permit {}\nroute-map outside permit 10\n match ipv6 \
+             address prefix-list outside\n",
+            external.prefix
+        ));
+    }
+    for link in links {
+        let network = match link.priority {
+            Some(priority) => format!("broadcast\n ipv6 ospf6 priority {priority}"),
+            None => "point-to-point".to_owned(),
+        };
+        text.push_str(&format!(
+            "interface {}\n ipv6 ospf6 area {}\n ipv6 ospf6 network {network}\n \
              ipv6 ospf6 hello-interval {hello}\n ipv6 ospf6 dead-interval {dead}\n \
              ipv6 ospf6 cost {}\n",
-            link.interface, link.cost
+            link.interface, link.area, link.cost
         ));
         if key.is_some() {
             text.push_str(" ipv6 ospf6 authentication keychain lab\n");
@@ -233,12 +247,24 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         }
     }
     if !stubs.is_empty() {
-        text.push_str("interface lo\n ipv6 ospf6 area 0.0.0.0\n ipv6 ospf6 passive\n");
+        text.push_str(&format!(
+            "interface lo\n ipv6 ospf6 area {home}\n ipv6 ospf6 passive\n"
+        ));
     }
     // Last: after it, FRR reads interface commands as commands of the router.
     text.push_str(&format!(
         "router ospf6\n ospf6 router-id {router_id}\n log-adjacency-changes detail\n"
     ));
+    for area in stub_areas {
+        text.push_str(&format!(" area {area} stub\n"));
+    }
+    if let Some(external) = external {
+        text.push_str(&format!(
+            " redistribute kernel metric {} metric-type {} route-map outside\n",
+            external.metric,
+            if external.type1 { 1 } else { 2 }
+        ));
+    }
     text
 }
 
@@ -263,9 +289,16 @@ pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
     };
     let hex = |text: String| u32::from_str_radix(text.trim_start_matches("0x"), 16);
     let mut lsas = Vec::new();
+    let mut area = None;
     let (mut ls_type, mut id, mut router, mut sequence) = (None, None, None, None);
     for line in text.lines() {
-        if let Some(name) = after(line, "Type: ") {
+        if let Some(heading) = line.trim().strip_suffix(')')
+            && let Some((_, name)) = heading.split_once("Area Scoped Link State Database (Area ")
+        {
+            area = Some(name.parse()?);
+        } else if line.contains("Scoped Link State Database") {
+            area = None;
+        } else if let Some(name) = after(line, "Type: ") {
             ls_type = Some(match name.as_str() {
                 "Router" => 0x2001,
                 "Network" => 0x2002,
@@ -287,6 +320,7 @@ pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
             (after(line, "CheckSum: "), after(line, "Length: "))
         {
             lsas.push(LsaKey {
+                area,
                 ls_type: ls_type.take().context("an LSA without type")?,
                 id: id.take().context("an LSA without id")?,
                 router: router.take().context("an LSA without router")?,

@@ -2,16 +2,43 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// An interface a router speaks OSPF on, point-to-point.
+/// An interface a router speaks OSPF on.
 #[derive(Debug, Clone)]
 pub struct OspfLink {
     /// The interface's name.
     pub interface: String,
     /// Cost of sending over it.
     pub cost: u16,
+    /// The area it is in.
+    pub area: Ipv4Addr,
+    /// On a broadcast network the router's priority; otherwise the link is point-to-point.
+    pub priority: Option<u8>,
 }
 
-/// How a real routing peer is set up: area 0, the same timers on every interface.
+impl OspfLink {
+    /// A point-to-point link in the backbone.
+    pub fn new(interface: &str, cost: u16) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            cost,
+            area: Ipv4Addr::UNSPECIFIED,
+            priority: None,
+        }
+    }
+}
+
+/// A prefix that a router brings into the AS from outside.
+#[derive(Debug, Clone)]
+pub struct External {
+    /// The prefix.
+    pub prefix: String,
+    /// Its metric.
+    pub metric: u32,
+    /// Whether that adds to the costs within (type 1).
+    pub type1: bool,
+}
+
+/// How a real routing peer is set up: the same timers on every interface.
 #[derive(Debug, Clone)]
 pub struct RouterConfig {
     /// Its router id.
@@ -20,6 +47,12 @@ pub struct RouterConfig {
     pub links: Vec<OspfLink>,
     /// Addresses it advertises as /128.
     pub stubs: Vec<Ipv6Addr>,
+    /// The area they are in.
+    pub home: Ipv4Addr,
+    /// Which areas are stub areas.
+    pub stub_areas: Vec<Ipv4Addr>,
+    /// What it brings in from outside.
+    pub external: Option<External>,
     /// Seconds between Hellos.
     pub hello: u16,
     /// Seconds until a silent neighbour is dead.
@@ -37,6 +70,9 @@ impl RouterConfig {
             router_id,
             links,
             stubs: Vec::new(),
+            home: Ipv4Addr::UNSPECIFIED,
+            stub_areas: Vec::new(),
+            external: None,
             hello: 1,
             dead: 3,
             key: None,
@@ -48,6 +84,8 @@ impl RouterConfig {
 /// One LSA as it stands in a link state database, without its age.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LsaKey {
+    /// The area whose database it is in; none for a link's and the AS's.
+    pub area: Option<Ipv4Addr>,
     /// LS type with its U and scope bits.
     pub ls_type: u16,
     /// Link State ID.
@@ -67,12 +105,14 @@ impl LsaKey {
     pub fn same(&self, other: &Self) -> bool {
         let lengths = self.length.zip(other.length);
         (
+            self.area,
             self.ls_type,
             self.id,
             self.router,
             self.sequence,
             self.checksum,
         ) == (
+            other.area,
             other.ls_type,
             other.id,
             other.router,

@@ -280,10 +280,10 @@ impl Member {
         let host = Arc::clone(&config.host);
         let is_server = host.name.starts_with("server");
         let daemon = Daemon::start(lab, config.clone())?;
-        let links = config.tunnels.iter().map(|tunnel| OspfLink {
-            interface: tunnel.interface.clone(),
-            cost: tunnel.cost,
-        });
+        let links = config
+            .tunnels
+            .iter()
+            .map(|tunnel| OspfLink::new(&tunnel.interface, tunnel.cost));
         let mut router = RouterConfig::new(router_id(&host), links.collect());
         let own = if is_server { ANYCAST } else { CLIENT };
         router.stubs.push(own);
@@ -313,6 +313,23 @@ impl Member {
             web,
             _echo: echo,
         })
+    }
+
+    /// A host on which one of them speaks OSPF, and nothing is served.
+    pub(crate) fn bare(
+        host: Arc<Host>,
+        daemon: Arc<Daemon>,
+        frr: Option<Arc<Frr>>,
+        bird: Option<Arc<Bird>>,
+    ) -> Self {
+        Self {
+            host,
+            daemon,
+            frr,
+            bird,
+            web: None,
+            _echo: None,
+        }
     }
 
     /// The router ids of the neighbours in state Full, by whoever speaks OSPF here.

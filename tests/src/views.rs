@@ -25,7 +25,9 @@ pub(crate) fn database(answer: &Value) -> Result<Vec<LsaKey>> {
         .with_context(|| format!("no list of LSAs: {answer}"))?
         .iter()
         .map(|lsa| {
+            let area = lsa["scope"]["area"].as_str();
             Ok(LsaKey {
+                area: area.map(str::parse).transpose()?,
                 ls_type: ls_type(text(lsa, "type")?)?,
                 id: text(lsa, "link_state_id")?.parse::<Ipv4Addr>()?.to_bits(),
                 router: text(lsa, "advertising_router")?.parse()?,

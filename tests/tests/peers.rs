@@ -21,10 +21,7 @@ fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
         let [a, b] = &hosts[..] else { unreachable!() };
         plain_link(a, b, "direct")?;
         let capture = Capture::start(lab, &a.ns, "direct", "ip6", "direct")?;
-        let links = vec![OspfLink {
-            interface: "direct".into(),
-            cost: 10,
-        }];
+        let links = vec![OspfLink::new("direct", 10)];
         let mut config = RouterConfig::new(Ipv4Addr::new(10, 0, 0, 1), links.clone());
         config.stubs = vec![ANYCAST];
         a.ns.run(["ip", "addr", "add", &format!("{ANYCAST}/128"), "dev", "lo"])?;

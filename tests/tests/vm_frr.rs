@@ -42,13 +42,7 @@ fn frr_over_the_kernels_own_pseudowire() -> Result<()> {
         end.add(&vm)?;
         vm.run(&format!("ip addr add {VM_ADDRESS}/128 dev lo"))?;
         let daemon = Daemon::start(lab, config)?;
-        let mut router = RouterConfig::new(
-            VM_ID,
-            vec![OspfLink {
-                interface: end.interface.clone(),
-                cost: 10,
-            }],
-        );
+        let mut router = RouterConfig::new(VM_ID, vec![OspfLink::new(&end.interface, 10)]);
         (router.hello, router.dead) = (HELLO, DEAD);
         router.stubs.push(VM_ADDRESS);
         let frr = VmFrr::start(lab, &vm, &router)?;

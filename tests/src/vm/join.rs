@@ -70,6 +70,7 @@ pub fn join_vm(node: &mut NodeConfig, vm: &Vm, number: u8, link: Link) -> Result
         sublayer: link.sublayer,
         addresses: addresses(1),
         cost: link.costs.0,
+        more: Vec::new(),
     });
     Ok(end)
 }
