@@ -1,6 +1,7 @@
 //! The control socket's language: one JSON line asked, one JSON line answered, and the client.
 
 mod client;
+mod sessions;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 pub use self::{
     client::ask,
+    sessions::SessionStatus,
     status::{DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus},
 };
 
@@ -29,6 +31,8 @@ pub struct Request {
 pub enum Command {
     /// The node as a whole: [`Status`].
     Status,
+    /// Every session: a list of [`SessionStatus`].
+    Sessions,
     /// OSPF neighbours.
     OspfNeighbors,
     /// The link-state database.
@@ -87,6 +91,7 @@ mod tests {
     fn the_words_on_the_socket_stay_as_they_are() {
         let request = |command| serde_json::to_string(&Request { command }).unwrap();
         assert_eq!(request(Command::Status), r#"{"command":"status"}"#);
+        assert_eq!(request(Command::Sessions), r#"{"command":"sessions"}"#);
         assert_eq!(
             request(Command::OspfNeighbors),
             r#"{"command":"ospf-neighbors"}"#

@@ -8,6 +8,7 @@ mod log;
 mod ospf;
 mod output;
 mod run;
+mod sessions;
 mod socket;
 mod status;
 mod table;
@@ -51,6 +52,7 @@ enum Command {
     Check(check::Check),
     Doctor(doctor::Doctor),
     Status(status::Status),
+    Sessions(sessions::Sessions),
     Ospf(ospf::Ospf),
     Bfd(bfd::Bfd),
     Genkey(genkey::Genkey),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.main(),
         Command::Doctor(doctor) => doctor.main(),
         Command::Status(status) => status.main(),
+        Command::Sessions(sessions) => sessions.main(),
         Command::Ospf(ospf) => ospf.main(),
         Command::Bfd(bfd) => bfd.main(),
         Command::Genkey(genkey) => genkey.main(),

@@ -10,6 +10,7 @@ mod privilege;
 mod reach;
 mod repair;
 mod server;
+mod sessions;
 mod status;
 mod tunnel;
 

@@ -27,6 +27,10 @@ impl Node {
                 Ok(status) => Answer::data(&status),
                 Err(error) => Answer::error(format!("{error:#}")),
             },
+            Command::Sessions => match self.sessions() {
+                Ok(sessions) => Answer::data(&sessions),
+                Err(error) => Answer::error(format!("{error:#}")),
+            },
             Command::OspfNeighbors => self.show(View::Neighbors).await,
             Command::OspfDatabase => self.show(View::Database).await,
             Command::OspfRoutes => self.show(View::Routes).await,
@@ -122,7 +126,7 @@ impl Node {
             })
     }
 
-    fn tunnel_status(&self, tunnel: &Tunnel, counters: &Counters) -> TunnelStatus {
+    pub(super) fn tunnel_status(&self, tunnel: &Tunnel, counters: &Counters) -> TunnelStatus {
         let (mtu, up, problem) = match self.tunnels.get(&tunnel.name) {
             Some(State::Up(up)) => (Some(up.mtu), true, self.wrong_mtu(up, counters)),
             Some(State::Failed(problem)) => (None, false, Some(problem.clone())),
