@@ -42,6 +42,11 @@ pub struct Config {
     pub authentication_epoch: u32,
     /// Areas that are not like any other.
     pub areas: BTreeMap<Ipv4Addr, AreaConfig>,
+    /// Whether to help neighbours with a graceful restart (RFC 5187, RFC 3623 3).
+    pub graceful_helper: bool,
+    /// Whether that help ends when an LSA changes that the neighbour would have to know of
+    /// (RestartHelperStrictLSAChecking, RFC 3623 B.2).
+    pub graceful_strict: bool,
     /// Bounds on what peers can make us remember.
     pub limits: Limits,
 }
@@ -57,6 +62,8 @@ impl Config {
             max_paths: 16,
             authentication_epoch: 0,
             areas: BTreeMap::new(),
+            graceful_helper: true,
+            graceful_strict: true,
             limits: Limits::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::speaker::{HelpEnd, HelpRefusal, RestartEnd};
 use crate::wire::{DecodeError, PacketType};
 
 /// Packets by type.
@@ -217,6 +218,21 @@ impl Refusal {
     }
 }
 
+/// Graceful restarts (RFC 5187).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GracefulCounters {
+    /// Restarts of neighbours that we began to help with.
+    pub helps_begun: u64,
+    /// Helps that ended, by reason.
+    pub helps_ended: BTreeMap<HelpEnd, u64>,
+    /// Grace-LSAs of neighbours that we did not help, by reason.
+    pub helps_refused: BTreeMap<HelpRefusal, u64>,
+    /// How often BFD or the like declared a neighbour dead that we were helping.
+    pub deaths_ignored: u64,
+    /// Our own restarts that ended, by reason.
+    pub restarts_ended: BTreeMap<RestartEnd, u64>,
+}
+
 /// All counters of a speaker. They only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
@@ -244,6 +260,8 @@ pub struct Counters {
     pub adjacencies_formed: u64,
     /// Adjacencies that were Full and are not.
     pub adjacencies_lost: u64,
+    /// Graceful restarts, our own and those of neighbours.
+    pub graceful: GracefulCounters,
     /// Shortest-path computations.
     pub spf_runs: u64,
     /// Events thrown away because nobody fetched them.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::counters::Refusal;
 use crate::interface::InterfaceState;
 use crate::neighbor::{NeighborState, Reason};
-use crate::wire::LsaKey;
+use crate::speaker::{HelpEnd, HelpRefusal, RestartEnd};
+use crate::wire::{GraceReason, LsaKey};
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +48,40 @@ pub enum Event {
         reason: Refusal,
         /// For a mismatch, what we have and what the packet has.
         mismatch: Option<Mismatch>,
+    },
+    /// A neighbour restarts gracefully, and we go on as if it did not (RFC 3623 3.1).
+    HelpBegun {
+        /// Where.
+        interface: u32,
+        /// Who.
+        router_id: Ipv4Addr,
+        /// For how many more seconds, if it does not come back before.
+        seconds: u64,
+        /// Why it restarts.
+        reason: GraceReason,
+    },
+    /// A neighbour asked for help with a graceful restart, in vain.
+    HelpRefused {
+        /// Where.
+        interface: u32,
+        /// Who.
+        router_id: Ipv4Addr,
+        /// Why not.
+        why: HelpRefusal,
+    },
+    /// Our help is over (RFC 3623 3.2).
+    HelpEnded {
+        /// Where.
+        interface: u32,
+        /// Who.
+        router_id: Ipv4Addr,
+        /// Why.
+        why: HelpEnd,
+    },
+    /// Our own graceful restart is over (RFC 3623 2.3).
+    RestartEnded {
+        /// Why.
+        why: RestartEnd,
     },
     /// The time of the last key of an interface is over, and it goes on being used (RFC 7166 3): the
     /// neighbours may not accept it for long.

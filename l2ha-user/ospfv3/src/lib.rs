@@ -40,13 +40,14 @@ pub use config::{
     BACKBONE, Config, ExternalPrefix, InterfaceConfig, InterfaceKind, LS_REFRESH_TIME, Limits,
     MIN_LS_ARRIVAL, MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
 };
-pub use counters::{Counters, PacketCounters, Refusal};
+pub use counters::{Counters, GracefulCounters, PacketCounters, Refusal};
 pub use event::{Event, Mismatch};
 pub use interface::InterfaceState;
 pub use lsdb::DbId;
 pub use neighbor::{NeighborState, Reason};
 pub use speaker::{
-    AreaView, AuthView, DatabaseView, InterfaceView, LsaView, NeighborView, Routes, Speaker,
+    AreaView, AuthView, DatabaseView, GracefulRestart, HelpEnd, HelpRefusal, HelpView,
+    InterfaceView, LsaView, NeighborView, PastHelp, RestartEnd, RestartView, Routes, Speaker,
     Transmit,
 };
 pub use spf::{Alternates, Nexthop, PathKind, Route};

@@ -48,6 +48,8 @@ pub(crate) struct Entry {
     /// When the instance before it was last on its way: within MinLSArrival of that, neighbours
     /// drop this one.
     pub(crate) previous_at: Option<Time>,
+    /// Whether it says something else than the instance before: no refresh.
+    pub(crate) changed: bool,
     deadline: Option<Time>,
 }
 
@@ -143,7 +145,13 @@ impl Lsdb {
     /// Puts an LSA in, with the age its header has, in place of the old instance.
     pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) {
         let key = lsa.key();
-        let previous_at = self.remove(&key).map(|old| old.last_moved());
+        let old = self.remove(&key);
+        let changed = old.as_ref().is_none_or(|old| {
+            old.is_max_age(now)
+                || lsa.header().is_max_age()
+                || old.lsa.body_bytes() != lsa.body_bytes()
+        });
+        let previous_at = old.map(|old| old.last_moved());
         self.bytes += lsa.len();
         let age = Duration::from_secs(u64::from(lsa.header().age));
         let life = if origin == Origin::Own {
@@ -166,6 +174,7 @@ impl Lsdb {
             origin,
             last_sent: None,
             previous_at,
+            changed,
             deadline,
         };
         self.entries.insert(key, entry);
@@ -180,6 +189,7 @@ impl Lsdb {
             return false;
         }
         entry.flushed = true;
+        entry.changed = true;
         // The flush is an instance of its own, and comes from us.
         entry.origin = Origin::Own;
         entry.previous_at = Some(entry.last_moved());

@@ -2,6 +2,7 @@
 
 mod detection;
 mod epoch;
+mod graceful;
 mod kernel;
 mod protection;
 mod redistribute;

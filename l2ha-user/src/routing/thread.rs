@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     Desired, Interface, Request, View,
     detection::{Detection, Heard},
-    epoch,
+    epoch, graceful,
     kernel::Routes,
     protection::Protection,
     redistribute,
@@ -639,6 +639,10 @@ fn log(event: &Event) {
                  worse. Add a key to [[ospf_keys]] here and at the neighbours"
             );
         }
+        Event::HelpBegun { .. }
+        | Event::HelpRefused { .. }
+        | Event::HelpEnded { .. }
+        | Event::RestartEnded { .. } => graceful::log(event),
         Event::SelfOriginatedReceived { lsa, sequence } => {
             tracing::info!(
                 ?lsa,

@@ -33,6 +33,9 @@ pub(crate) struct Interface {
     pub(crate) hello_at: Option<Time>,
     /// When a Hello out of turn is due.
     pub(crate) extra_hello_at: Option<Time>,
+    /// How often the Grace-LSA is still to be sent before the first Hello, and when.
+    pub(crate) graces: u8,
+    pub(crate) grace_at: Option<Time>,
     /// When the last Hello out of turn was sent.
     pub(crate) last_extra_hello: Option<Time>,
     /// Acknowledgments to be sent together, and when.
@@ -54,6 +57,8 @@ impl Interface {
             wait_at: None,
             hello_at: None,
             extra_hello_at: None,
+            graces: 0,
+            grace_at: None,
             last_extra_hello: None,
             delayed_acks: BTreeMap::new(),
             ack_at: None,
@@ -113,11 +118,10 @@ impl Interface {
         self.elected.dr == Some(router_id) || self.elected.bdr == Some(router_id)
     }
 
-    /// The neighbours that are Full.
+    /// The neighbours that are Full, or as good as that.
     pub(crate) fn full(&self) -> impl Iterator<Item = (Ipv4Addr, &Neighbor)> {
-        let full = |neighbor: &Neighbor| neighbor.state == NeighborState::Full;
         let neighbors = self.neighbors.iter().map(|(id, neighbor)| (*id, neighbor));
-        neighbors.filter(move |(_, neighbor)| full(neighbor))
+        neighbors.filter(|(_, neighbor)| neighbor.is_adjacent())
     }
 
     /// The transit network it attaches to, as Router ID and Interface ID of the Designated Router:
@@ -146,6 +150,7 @@ impl Interface {
         [
             self.hello_at,
             self.extra_hello_at,
+            self.grace_at,
             self.ack_at,
             self.wait_at,
             neighbors,

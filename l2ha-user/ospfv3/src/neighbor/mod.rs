@@ -9,7 +9,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::config::Time;
-use crate::wire::{DatabaseDescription, DdFlags, LsaHeader, LsaKey, Options, PacketType};
+use crate::wire::{
+    DatabaseDescription, DdFlags, GraceReason, LsaHeader, LsaKey, Options, PacketType,
+};
 
 pub(crate) use fsm::{NeighborEvent, transition};
 pub use fsm::{NeighborState, Reason};
@@ -27,6 +29,8 @@ pub(crate) struct Neighbor {
     pub(crate) dr: Ipv4Addr,
     pub(crate) bdr: Ipv4Addr,
     pub(crate) options: Options,
+    /// Whether we were in its last Hello.
+    pub(crate) hears_us: bool,
     /// When the state was entered.
     pub(crate) since: Time,
     /// Until when it is likely to be Full in a moment.
@@ -47,8 +51,21 @@ pub(crate) struct Neighbor {
     /// When to look through `unacknowledged`; never later than its earliest entry.
     pub(crate) retransmit_at: Option<Time>,
     pub(crate) confirmation: Confirmation,
+    /// Its graceful restart, while we help with it.
+    pub(crate) help: Option<Help>,
     /// Last sequence number of authenticated packets of each type (RFC 7166 4.6).
     pub(crate) sequences: BTreeMap<PacketType, u64>,
+}
+
+/// A graceful restart of a neighbour that we help with: RFC 3623 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Help {
+    pub(crate) since: Time,
+    /// When its grace period ends.
+    pub(crate) until: Time,
+    pub(crate) reason: GraceReason,
+    /// It says that it is done.
+    pub(crate) done: bool,
 }
 
 /// Whether a Full neighbour knows that we are adjacent, and so can send back what we send it.
@@ -95,6 +112,7 @@ impl Neighbor {
             dr: Ipv4Addr::UNSPECIFIED,
             bdr: Ipv4Addr::UNSPECIFIED,
             options: Options::default(),
+            hears_us: false,
             since: now,
             hopeful_until: None,
             dead_at: now + dead,
@@ -110,6 +128,7 @@ impl Neighbor {
             unacknowledged: BTreeMap::new(),
             retransmit_at: None,
             confirmation: Confirmation::Awaited,
+            help: None,
             sequences: BTreeMap::new(),
         }
     }
@@ -126,7 +145,21 @@ impl Neighbor {
         self.futile_requests = 0;
         self.unacknowledged.clear();
         self.retransmit_at = None;
-        self.confirmation = Confirmation::Awaited;
+        if self.help.is_none() {
+            self.confirmation = Confirmation::Awaited;
+        }
+    }
+
+    /// Whether it counts as adjacent: Full, or helped with its restart, in which case its state does
+    /// not matter (RFC 3623 3).
+    pub(crate) fn is_adjacent(&self) -> bool {
+        self.state == NeighborState::Full || self.help.is_some()
+    }
+
+    /// When it is dead if it stays silent: not while it is helped.
+    pub(crate) fn silent_until(&self) -> Time {
+        self.help
+            .map_or(self.dead_at, |help| self.dead_at.max(help.until))
     }
 
     /// Puts an LSA on the retransmission list.
@@ -162,10 +195,11 @@ impl Neighbor {
             self.exchange.keep_until,
             self.request_at,
             self.retransmit_at,
+            self.help.map(|help| help.until),
         ]
         .into_iter()
         .flatten()
-        .fold(self.dead_at, Time::min)
+        .fold(self.silent_until(), Time::min)
     }
 }
 

@@ -45,6 +45,7 @@ impl Speaker {
             // RFC 2328 9.3 InterfaceDown: every neighbour is gone, every timer off.
             interface.hello_at = None;
             interface.extra_hello_at = None;
+            (interface.graces, interface.grace_at) = (0, None);
             interface.last_extra_hello = None;
             interface.ack_at = None;
             interface.delayed_acks.clear();
@@ -84,6 +85,7 @@ impl Speaker {
         event: NeighborEvent,
         reason: Reason,
     ) {
+        self.end_help_because(now, id, router_id, event);
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -91,6 +93,7 @@ impl Speaker {
         let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
             return;
         };
+        let helped = neighbor.help.is_some();
         let router_lsa = LsaKey {
             ty: LsaType::ROUTER,
             id: 0,
@@ -115,6 +118,7 @@ impl Speaker {
             neighbor.since = now;
         }
         neighbor.hopeful_until = match (from, to) {
+            _ if helped => None,
             (_, NeighborState::Full) => None,
             // It has flushed its Router-LSA: nobody gets to it whatever ours says.
             (NeighborState::Full, NeighborState::Init) if withdrawn => {
@@ -132,7 +136,11 @@ impl Speaker {
             interface.neighbors.remove(&router_id);
         }
         if from != to {
-            self.neighbor_changed(now, id, from, to);
+            if helped {
+                self.helped_neighbor_changed(now, id, router_id, to);
+            } else {
+                self.neighbor_changed(now, id, from, to);
+            }
             let interface = id;
             self.event(Event::NeighborChanged {
                 interface,

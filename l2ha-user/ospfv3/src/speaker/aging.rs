@@ -63,7 +63,7 @@ impl Speaker {
                         .values()
                         .any(|n| n.unacknowledged.contains_key(&key))
             });
-            if awaited {
+            if awaited || self.keeps_grace(key) {
                 continue;
             }
             let Some(database) = self.databases.get_mut(&id) else {

@@ -34,7 +34,8 @@ impl Speaker {
         let others: Vec<Candidate> = interface
             .neighbors
             .iter()
-            .filter(|(_, neighbor)| neighbor.state >= NeighborState::TwoWay)
+            // RFC 3623 3: one that we help stays what it was.
+            .filter(|(_, n)| n.state >= NeighborState::TwoWay || n.help.is_some())
             .map(|(router_id, neighbor)| Candidate {
                 router_id: *router_id,
                 priority: neighbor.priority,

@@ -44,6 +44,10 @@ impl Speaker {
             let body = link_lsa(&interface.config, options);
             desired.insert((DbId::Link(interface.config.id), key), body);
         }
+        self.desired_graces(&mut desired);
+        if self.is_resuming() {
+            return desired;
+        }
         self.desired_summaries(now, &areas, &mut desired);
         self.desired_externals(now, &areas, &mut desired);
         for area in areas {
@@ -54,7 +58,7 @@ impl Speaker {
         desired
     }
 
-    fn own_key(&self, ty: LsaType, id: u32) -> LsaKey {
+    pub(super) fn own_key(&self, ty: LsaType, id: u32) -> LsaKey {
         LsaKey {
             ty,
             id,
@@ -277,6 +281,12 @@ impl Speaker {
             .map(|(_, number)| *number)
             .collect();
         let resting = self.resting_ids(now, DbId::Area(area), LsaType::INTRA_AREA_PREFIX);
+        for (prefix, number) in self.prefix_ids_of_before(now, area) {
+            let wanted = local.contains_key(&prefix) && (1..GROUP_STEP).contains(&number);
+            if wanted && !self.prefix_ids.contains_key(&(area, prefix)) && taken.insert(number) {
+                self.prefix_ids.insert((area, prefix), number);
+            }
+        }
         for prefix in local.keys() {
             if self.prefix_ids.contains_key(&(area, *prefix)) {
                 continue;

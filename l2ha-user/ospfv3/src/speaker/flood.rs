@@ -34,10 +34,14 @@ impl Speaker {
         let Some(entry) = entry else { return false };
         let mut back = false;
         let header = entry.header(now);
+        let changed = entry.changed;
         let welcome = entry
             .previous_at
             .map(|at| at + self.config.min_ls_arrival + ARRIVAL_SLACK);
         let prompt = welcome.filter(|at| *at > now);
+        if changed {
+            self.end_helps_for_change(now, db, key, from);
+        }
         for (id, interface) in &mut self.interfaces {
             if !interface.speaks() || !self.config.shares(db, *id, interface.config.area) {
                 continue;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Speaker;
 use super::designated::Said;
+use super::helper::HelpEnd;
 use super::receive::{Peer, Refused};
 use crate::config::Time;
 use crate::counters::Refusal;
@@ -21,6 +22,7 @@ impl Speaker {
         };
         if interface.speaks() {
             interface.hello_at = Some(now);
+            self.grace_first(now, id);
             self.hello_if_due(now, id);
         }
     }
@@ -56,6 +58,10 @@ impl Speaker {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
+        if interface.grace_at.is_some() {
+            // The first Hello comes soon, and must not come before the Grace-LSA.
+            return;
+        }
         let earliest = interface
             .last_extra_hello
             .map_or(now, |last| last + EXTRA_HELLO_GAP);
@@ -119,6 +125,16 @@ impl Speaker {
         self.neighbor_event(now, id, router_id, event);
     }
 
+    /// Remembers whether a neighbour hears us; whether it is too early to answer, because the
+    /// Grace-LSA has to come first.
+    fn note_heard(&mut self, peer: Peer, hears_us: bool) -> bool {
+        if let Some(neighbor) = self.neighbor_mut(peer) {
+            neighbor.hears_us = hears_us;
+        }
+        let interface = self.interfaces.get(&peer.interface);
+        interface.is_some_and(|interface| interface.grace_at.is_some())
+    }
+
     /// RFC 2328 10.5 with RFC 5340 4.2.2.1.
     pub(super) fn receive_hello(
         &mut self,
@@ -177,13 +193,18 @@ impl Speaker {
             dr: neighbor.dr,
             bdr: neighbor.bdr,
         };
-        neighbor.priority = hello.priority;
-        neighbor.dr = hello.designated_router;
-        neighbor.bdr = hello.backup_router;
+        // RFC 3623 3: whoever we help keeps its office, whatever it says before it is back.
+        let helped = neighbor.help.is_some();
+        if !helped {
+            neighbor.priority = hello.priority;
+            neighbor.dr = hello.designated_router;
+            neighbor.bdr = hello.backup_router;
+        }
         neighbor.options = hello.options;
         let (id, router_id) = (peer.interface, peer.router_id);
         self.neighbor_event(now, id, router_id, NeighborEvent::HelloReceived);
         let hears_us = hello.neighbors.contains(&self.config.router_id);
+        let gracing = self.note_heard(peer, hears_us);
         if is_new || !hears_us {
             // Before any Database Description, so that it knows that we hear it.
             self.hello_soon(now, id);
@@ -191,17 +212,23 @@ impl Speaker {
         if moved {
             self.content_changed(now);
         }
-        if renumbered && was_adjacent {
+        if renumbered && (was_adjacent || helped) {
             // It is not the one we shared our database with: begin anew.
+            self.end_help(now, id, router_id, HelpEnd::InterfaceIdChanged);
             let reason = Reason::InterfaceIdChanged;
             self.neighbor_event_because(now, id, router_id, NeighborEvent::OneWay, reason);
         }
-        if hears_us {
+        if hears_us && gracing {
+            // When the Grace-LSA has been sent.
+        } else if hears_us {
             self.two_way(now, peer);
         } else {
             self.neighbor_event(now, id, router_id, NeighborEvent::OneWay);
         }
-        self.hear_of_offices(now, peer, said, hello);
+        if !helped {
+            self.regain_office(now, peer, hello);
+            self.hear_of_offices(now, peer, said, hello);
+        }
         Ok(())
     }
 }

@@ -13,12 +13,14 @@ mod exchange;
 mod external;
 mod flood;
 mod hello;
+mod helper;
 mod ids;
 mod links;
 mod originate;
 mod output;
 mod receive;
 mod request;
+mod restart;
 mod routes;
 mod summary;
 mod timers;
@@ -38,7 +40,10 @@ use crate::neighbor::{NeighborEvent, Reason};
 use crate::spf::{BoundaryRoute, Route, Schedule};
 use crate::wire::{LsaKey, LsaType, Prefix};
 
+pub use helper::{HelpEnd, HelpRefusal, HelpView, PastHelp};
 use originate::Own;
+use restart::Restart;
+pub use restart::{GracefulRestart, RestartEnd, RestartView};
 pub use views::{AreaView, AuthView, DatabaseView, InterfaceView, LsaView, NeighborView};
 
 /// A packet to send, hop limit 1 (RFC 5340 A.1).
@@ -73,6 +78,10 @@ pub struct Speaker {
     ids: BTreeMap<(DbId, LsaType), BTreeMap<Prefix, u32>>,
     /// What we bring into the AS from outside.
     externals: BTreeMap<Prefix, ExternalPrefix>,
+    /// Our own graceful restart.
+    restart: Option<Restart>,
+    /// How our last help ended, by interface and neighbour.
+    past_helps: BTreeMap<(u32, Ipv4Addr), PastHelp>,
     /// When to compare what we should originate with what we have.
     reconcile_at: Option<Time>,
     spf: Schedule,
@@ -104,6 +113,8 @@ impl Speaker {
             prefix_ids: BTreeMap::new(),
             ids: BTreeMap::new(),
             externals: BTreeMap::new(),
+            restart: None,
+            past_helps: BTreeMap::new(),
             reconcile_at: None,
             spf: Schedule::default(),
             routes: Routes::new(),
@@ -237,8 +248,15 @@ impl Speaker {
 
     /// Something that knows better, such as BFD, says that a neighbour is dead: as if its dead
     /// interval had ended (RFC 5882 3.2). A Hello brings it back.
+    ///
+    /// Nothing happens while we help the neighbour with a graceful restart: that its control plane
+    /// is gone is no news (RFC 5882 4.3). See [`Self::path_lost`].
     pub fn neighbor_lost(&mut self, now: Time, interface: u32, router_id: Ipv4Addr) {
         self.clock = now;
+        if self.is_helping(interface, router_id) {
+            self.counters.graceful.deaths_ignored += 1;
+            return;
+        }
         let event = NeighborEvent::InactivityTimer;
         self.neighbor_event_because(now, interface, router_id, event, Reason::DeclaredDead);
         // The failure of our own link waits for no back-off: what the others flood about it may have
@@ -276,6 +294,7 @@ impl Speaker {
     pub fn shutdown(&mut self, now: Time) {
         self.clock = now;
         self.stopped = true;
+        self.restart = None;
         self.content_changed(now);
         self.settle(now);
         self.say_farewell(now);
@@ -350,6 +369,7 @@ impl Speaker {
     fn settle(&mut self, now: Time) {
         // Each round is caused by the one before; three are the most that any chain needs.
         for _ in 0..4 {
+            self.end_restart_if_done(now);
             self.reconcile_if_due(now);
             self.remove_dead(now);
             self.advance_loading(now);

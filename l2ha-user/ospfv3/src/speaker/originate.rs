@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Speaker;
 use crate::config::{Config, Time};
 use crate::lsdb::{DbId, Origin};
-use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey, LsaType, MAX_SEQUENCE, RouterLink};
+use crate::wire::{Lsa, LsaBody, LsaKey, LsaType, MAX_SEQUENCE, RouterLink};
 
 /// What we remember of an LSA we originated, even after it is gone from the database.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,7 @@ impl Speaker {
             .iter()
             .flat_map(|(id, db)| db.iter().map(|(key, entry)| ((*id, *key), entry)))
             .filter(|((_, key), entry)| self.is_ours(key.adv) && !entry.is_max_age(now))
+            .filter(|((_, key), _)| self.may_originate(key.ty))
             .map(|(which, _)| which)
             .filter(|which| !desired.contains_key(which))
             .collect();
@@ -101,6 +102,7 @@ impl Speaker {
 
     /// Originates the next instance of an LSA and floods it.
     fn originate(&mut self, now: Time, id: DbId, key: LsaKey, body: &LsaBody) {
+        let first = self.first_sequence(key.ty);
         let Some(database) = self.databases.get_mut(&id) else {
             return;
         };
@@ -119,7 +121,7 @@ impl Speaker {
             }
             return;
         }
-        let sequence = last.map_or(INITIAL_SEQUENCE, |last| last + 1);
+        let sequence = last.map_or(first, |last| last + 1);
         let Some(lsa) = Lsa::build(key, sequence, body) else {
             return;
         };

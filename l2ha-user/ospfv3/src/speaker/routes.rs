@@ -12,7 +12,8 @@ use crate::wire::Prefix;
 
 impl Speaker {
     pub(super) fn run_spf_if_due(&mut self, now: Time) {
-        if !self.spf.take_due(now) {
+        // RFC 3623 2.2 (2): the routes of before the restart stay until it is over.
+        if !self.spf.take_due(now) || self.is_resuming() {
             return;
         }
         self.counters.spf_runs += 1;

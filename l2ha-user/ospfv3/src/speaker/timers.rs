@@ -23,18 +23,26 @@ impl Speaker {
             .values()
             .filter_map(Lsdb::next_deadline)
             .min();
-        [interfaces, databases, self.reconcile_at, self.spf.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            interfaces,
+            databases,
+            self.reconcile_at,
+            self.spf.due(),
+            self.next_restart_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(super) fn run_timers(&mut self, now: Time) {
         let ids: Vec<u32> = self.interfaces.keys().copied().collect();
         for id in ids {
             // Hellos first: nothing else may make a neighbour believe that we are dead.
+            self.grace_if_due(now, id);
             self.hello_if_due(now, id);
         }
+        self.finish_restart_if_due(now);
         let ids: Vec<u32> = self.interfaces.keys().copied().collect();
         for id in ids {
             let Some(interface) = self.interfaces.get(&id) else {
@@ -70,7 +78,11 @@ impl Speaker {
             let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
                 continue;
             };
-            if neighbor.dead_at <= now {
+            if neighbor.help.is_some_and(|help| help.until <= now) {
+                self.end_help_at_expiry(now, id, router_id);
+                continue;
+            }
+            if neighbor.silent_until() <= now {
                 self.neighbor_event(now, id, router_id, NeighborEvent::InactivityTimer);
                 continue;
             }

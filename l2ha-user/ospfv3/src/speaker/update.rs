@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::interface::InterfaceState;
 use crate::lsdb::{DbId, Origin};
 use crate::neighbor::{Neighbor, NeighborEvent};
-use crate::wire::{BadLsa, DecodeError, Lsa, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
+use crate::wire::{BadLsa, DecodeError, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
 
 /// What is left to do once every LSA of an update has been looked at.
 #[derive(Default)]
@@ -172,7 +172,8 @@ impl Speaker {
         let changed = database.get(&key).is_none_or(|old| {
             old.is_max_age(now) || header.is_max_age() || old.lsa.body() != lsa.body()
         });
-        database.install(Arc::new(lsa), now, origin);
+        let lsa = Arc::new(lsa);
+        database.install(Arc::clone(&lsa), now, origin);
         if !self.flood(now, db_id, key, Some(peer)) {
             self.acknowledge_later(now, peer, header);
         }
@@ -180,7 +181,13 @@ impl Speaker {
             // As Designated Router we gather its prefixes and options.
             self.reconcile_soon(now);
         }
-        if ours {
+        if let LsaBody::Grace(grace) = lsa.body() {
+            self.hear_grace(now, peer.interface, &header, *grace);
+        }
+        if ours && self.is_resuming() {
+            // RFC 3623 2.2: it is taken as it is.
+            self.counters.lsas_installed += 1;
+        } else if ours {
             // RFC 2328 13.4: an instance of our own that is newer than ours.
             self.counters.self_originated_received += 1;
             self.event(Event::SelfOriginatedReceived {

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::Speaker;
+use super::helper::{HelpEnd, HelpView};
 use crate::area::AreaConfig;
 use crate::auth::{KeyChain, WallTime};
 use crate::config::{ExternalPrefix, InterfaceKind, StubPrefix};
@@ -102,6 +103,12 @@ pub struct NeighborView {
     pub unacknowledged: usize,
     /// LSAs we still want from it.
     pub requested: usize,
+    /// Its graceful restart, if we help with one: it counts as Full meanwhile.
+    pub help: Option<HelpView>,
+    /// How the last such help ended.
+    pub last_help: Option<HelpEnd>,
+    /// How many milliseconds ago.
+    pub last_help_ms: Option<u64>,
 }
 
 /// An LSA.
@@ -180,7 +187,7 @@ impl Speaker {
                 adjacent: interface
                     .neighbors
                     .values()
-                    .filter(|neighbor| neighbor.state == NeighborState::Full)
+                    .filter(|neighbor| neighbor.is_adjacent())
                     .count(),
             })
             .collect()
@@ -204,6 +211,7 @@ impl Speaker {
     pub fn neighbors(&self) -> Vec<NeighborView> {
         let millis =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let past = |interface, router_id: &Ipv4Addr| self.past_helps.get(&(interface, *router_id));
         self.interfaces
             .values()
             .flat_map(|interface| interface.neighbors.iter().map(move |n| (interface, n)))
@@ -214,13 +222,26 @@ impl Speaker {
                 router_id: *router_id,
                 address: neighbor.address,
                 interface_id: neighbor.interface_id,
-                state: neighbor.state,
+                state: if neighbor.help.is_some() {
+                    NeighborState::Full
+                } else {
+                    neighbor.state
+                },
                 since_ms: millis(self.clock.saturating_sub(neighbor.since)),
-                dead_in_ms: millis(neighbor.dead_at.saturating_sub(self.clock)),
+                dead_in_ms: millis(neighbor.silent_until().saturating_sub(self.clock)),
                 priority: neighbor.priority,
                 options: neighbor.options,
                 unacknowledged: neighbor.unacknowledged.len(),
                 requested: neighbor.requests.len(),
+                help: neighbor.help.map(|help| HelpView {
+                    since_ms: millis(self.clock.saturating_sub(help.since)),
+                    remaining_ms: millis(help.until.saturating_sub(self.clock)),
+                    reason: help.reason,
+                    conversation: neighbor.state,
+                }),
+                last_help: past(interface.config.id, router_id).map(|past| past.why),
+                last_help_ms: past(interface.config.id, router_id)
+                    .map(|past| millis(self.clock.saturating_sub(past.at))),
             })
             .collect()
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use super::{LsaType, Options, Prefix, PrefixEntry, PrefixOptions};
+use super::{Grace, LsaType, Options, Prefix, PrefixEntry, PrefixOptions};
 
 /// The W, V, E and B bits of a Router-LSA.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -176,6 +176,8 @@ pub enum LsaBody {
     Link(LinkBody),
     /// 0x2009
     IntraAreaPrefix(IntraAreaPrefix),
+    /// 0x000b
+    Grace(Grace),
     /// Any other type: kept and flooded, not understood.
     Unknown(Vec<u8>),
 }

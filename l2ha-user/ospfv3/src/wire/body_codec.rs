@@ -1,9 +1,9 @@
 //! Encoding and decoding of the LSA bodies, RFC 5340 A.4.3 to A.4.10.
 
 use super::{
-    AsExternal, Decoded, InterAreaPrefix, InterAreaRouter, IntraAreaPrefix, LinkBody, LinkKind,
-    LsaBody, LsaType, Network, Options, Prefix, PrefixEntry, PrefixOptions, Reader, Router,
-    RouterBits, RouterLink, Write,
+    AsExternal, Decoded, Grace, InterAreaPrefix, InterAreaRouter, IntraAreaPrefix, LinkBody,
+    LinkKind, LsaBody, LsaType, Network, Options, Prefix, PrefixEntry, PrefixOptions, Reader,
+    Router, RouterBits, RouterLink, Write,
 };
 
 impl LsaBody {
@@ -16,6 +16,7 @@ impl LsaBody {
             LsaType::AS_EXTERNAL => Self::AsExternal(AsExternal::decode(r)?),
             LsaType::LINK => Self::Link(LinkBody::decode(r)?),
             LsaType::INTRA_AREA_PREFIX => Self::IntraAreaPrefix(IntraAreaPrefix::decode(r)?),
+            LsaType::GRACE => Self::Grace(Grace::decode(r)?),
             _ => Self::Unknown(r.take(r.remaining())?.to_vec()),
         })
     }
@@ -29,6 +30,7 @@ impl LsaBody {
             Self::AsExternal(body) => body.encode(out),
             Self::Link(body) => body.encode(out),
             Self::IntraAreaPrefix(body) => body.encode(out),
+            Self::Grace(body) => body.encode(out),
             Self::Unknown(bytes) => out.put(bytes),
         }
     }

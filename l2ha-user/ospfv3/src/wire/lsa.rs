@@ -46,6 +46,8 @@ impl LsaType {
     pub const LINK: Self = Self(0x0008);
     /// Intra-Area-Prefix-LSA.
     pub const INTRA_AREA_PREFIX: Self = Self(0x2009);
+    /// Grace-LSA (RFC 5187 2.1).
+    pub const GRACE: Self = Self(0x000b);
 
     /// A name for people.
     pub const fn name(self) -> &'static str {
@@ -57,6 +59,7 @@ impl LsaType {
             Self::AS_EXTERNAL => "as_external",
             Self::LINK => "link",
             Self::INTRA_AREA_PREFIX => "intra_area_prefix",
+            Self::GRACE => "grace",
             _ => "unknown",
         }
     }
@@ -72,6 +75,7 @@ impl LsaType {
                 | Self::AS_EXTERNAL
                 | Self::LINK
                 | Self::INTRA_AREA_PREFIX
+                | Self::GRACE
         )
     }
 

@@ -7,6 +7,7 @@ mod body;
 mod body_codec;
 mod checksum;
 mod exchange;
+mod grace;
 mod hello;
 mod lsa;
 mod options;
@@ -24,6 +25,7 @@ pub use body::{
 };
 pub use checksum::{fletcher, fletcher_ok, pseudo_header_checksum};
 pub use exchange::{DatabaseDescription, DdFlags, LsaKey};
+pub use grace::{Grace, GraceReason};
 pub use hello::Hello;
 pub use lsa::{
     BadLsa, INITIAL_SEQUENCE, LSA_HEADER_LEN, Lsa, LsaHeader, LsaType, MAX_AGE, MAX_AGE_DIFF,

@@ -100,6 +100,16 @@ fn external() -> impl Strategy<Value = (LsaType, LsaBody)> {
     )
 }
 
+fn reason() -> impl Strategy<Value = GraceReason> {
+    prop_oneof![
+        Just(GraceReason::Unknown),
+        Just(GraceReason::SoftwareRestart),
+        Just(GraceReason::SoftwareUpgrade),
+        Just(GraceReason::SwitchToRedundant),
+        (4u8..).prop_map(GraceReason::Other),
+    ]
+}
+
 fn body() -> impl Strategy<Value = (LsaType, LsaBody)> {
     let entries = || prop::collection::vec(entry(), 0..6);
     prop_oneof![
@@ -150,6 +160,9 @@ fn body() -> impl Strategy<Value = (LsaType, LsaBody)> {
                 (LsaType::INTRA_AREA_PREFIX, LsaBody::IntraAreaPrefix(body))
             }
         ),
+        (any::<u32>(), reason()).prop_map(|(period, reason)| {
+            (LsaType::GRACE, LsaBody::Grace(Grace { period, reason }))
+        }),
         prop::collection::vec(any::<u8>(), 0..64)
             .prop_map(|bytes| (LsaType(0x8123), LsaBody::Unknown(bytes))),
     ]

@@ -10,6 +10,7 @@ mod externals;
 mod failover;
 mod flooding;
 mod forge;
+mod graceful;
 mod mismatch;
 mod net;
 mod origination;

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::{
-    AreaConfig, Config, Event, InterfaceConfig, InterfaceKind, Limits, Prefix, Speaker, StubPrefix,
-    Time,
+    AreaConfig, Config, Event, GracefulRestart, InterfaceConfig, InterfaceKind, Limits, Prefix,
+    Speaker, StubPrefix, Time,
 };
 
 /// Interface ID of every node's loopback.
@@ -120,6 +120,9 @@ pub(crate) struct Net {
     /// Areas that are not like any other.
     pub(crate) kinds: BTreeMap<Ipv4Addr, AreaConfig>,
     pub(crate) mtu: u16,
+    /// Whether nodes started from now on help others with graceful restarts, and how strictly.
+    pub(crate) helper: bool,
+    pub(crate) strict: bool,
 }
 
 pub(crate) fn router_id(node: usize) -> Ipv4Addr {
@@ -170,6 +173,8 @@ impl Net {
             homes: BTreeMap::new(),
             kinds: BTreeMap::new(),
             mtu: 1500,
+            helper: true,
+            strict: true,
         }
     }
 
@@ -229,11 +234,25 @@ impl Net {
     }
 
     pub(crate) fn start_with(&mut self, node: usize, prefixes: Vec<StubPrefix>) {
+        self.begin(node, prefixes, None);
+    }
+
+    /// A new process whose forwarding plane has gone on.
+    pub(crate) fn resume(&mut self, node: usize, prefixes: Vec<StubPrefix>, how: GracefulRestart) {
+        self.begin(node, prefixes, Some(how));
+    }
+
+    fn begin(&mut self, node: usize, prefixes: Vec<StubPrefix>, how: Option<GracefulRestart>) {
         let mut config = Config::new(router_id(node));
         config.limits = self.limits;
         config.areas = self.kinds.clone();
+        config.graceful_helper = self.helper;
+        config.graceful_strict = self.strict;
         let now = self.clock(node);
         let mut speaker = Speaker::new(config, now);
+        if let Some(how) = how {
+            speaker.resume_graceful_restart(now, how);
+        }
         let loopback = End {
             node,
             interface: LOOPBACK,
