@@ -1,6 +1,9 @@
 //! What the interface does with packets before l2ha sees them, and after.
 
-use super::{Facts, Finding, Severity, facts::Interface};
+use super::{
+    Facts, Finding, Severity,
+    facts::{Interface, Mode},
+};
 
 /// An offload that should be on or off.
 struct Rule {
@@ -19,6 +22,12 @@ struct Rule {
     /// What to do where it cannot be switched.
     fixed: Option<&'static str>,
 }
+
+/// What `udp_gro_receive` (net/ipv4/udp_offload.c) does to outer packets; those without a checksum
+/// it leaves alone.
+const JOINED: &str = "joins UDP packets that have a checksum, as over IPv6: packets of a tunnel that \
+                      follow each other closely arrive at tc as one and are dropped, counted as \
+                      decap_failed";
 
 const RULES: &[Rule] = &[
     Rule {
@@ -52,10 +61,8 @@ const RULES: &[Rule] = &[
         switch: "rx-udp-gro-forwarding",
         wanted: false,
         severity: Severity::Warning,
-        where_: |_, _| true,
-        text: "joins UDP packets for which there is no socket: while the daemon is away, as during \
-               an upgrade, several packets of a tunnel may arrive at tc as one, which is not taken \
-               apart again",
+        where_: |facts, _| reaches_tc(facts),
+        text: JOINED,
         fixed: None,
     },
     Rule {
@@ -64,9 +71,8 @@ const RULES: &[Rule] = &[
         switch: "rx-gro-list",
         wanted: false,
         severity: Severity::Warning,
-        where_: |_, _| true,
-        text: "chains UDP packets together: several packets of a tunnel may arrive at tc as one, \
-               which is not taken apart again",
+        where_: |facts, _| reaches_tc(facts),
+        text: JOINED,
         fixed: None,
     },
     Rule {
@@ -113,6 +119,11 @@ const RULES: &[Rule] = &[
         fixed: None,
     },
 ];
+
+/// Whether the outer packets go through GRO before l2ha sees them, or may do so.
+fn reaches_tc(facts: &Facts) -> bool {
+    facts.mode != Mode::Xdp && !facts.has_our_xdp()
+}
 
 fn is_veth(interface: &Interface) -> bool {
     interface.driver.as_deref() == Some("veth")

@@ -19,6 +19,7 @@ const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_console",
     "virtio_net",
+    "vmxnet3",
     "l2tp_eth",
     "l2tp_ip",
     "l2tp_ip6",

@@ -49,6 +49,8 @@ pub struct Extras {
     /// More virtio NICs, eth1 and so on, each a `-netdev` of qemu's without the id. They are in
     /// the cloud's namespace.
     pub nics: Vec<String>,
+    /// More arguments for qemu, as for NICs of another kind; the interfaces come after those.
+    pub arguments: Vec<String>,
 }
 
 impl Vm {
@@ -139,6 +141,7 @@ impl Vm {
                     ),
                 ]
             }))
+            .args(&extras.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(lab.dir().join(format!("{name}.qemu")))?);

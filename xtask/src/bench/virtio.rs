@@ -57,6 +57,7 @@ fn boot(lab: &Lab, binary: &Path) -> Result<[Arc<Vm>; 2]> {
         let extras = Extras {
             programs: vec![stripped.clone(), "/usr/bin/iperf3".into()],
             nics: nics.into(),
+            ..Extras::default()
         };
         Vm::boot_with(lab, &cloud, name, number, &extras)
     };

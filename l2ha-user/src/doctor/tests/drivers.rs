@@ -150,6 +150,18 @@ fn offloads_are_found_by_name_and_switched_by_name() {
     }
 }
 
+/// Native XDP sees outer packets before GRO does.
+#[test]
+fn joined_udp_packets_matter_to_tc_only() {
+    for feature in ["rx-udp-gro-forwarding", "rx-gro-list"] {
+        let mut facts = with("virtio_net", feature, true);
+        for (mode, found) in [(Mode::Tc, 1), (Mode::Auto, 1), (Mode::Xdp, 0)] {
+            facts.mode = mode;
+            assert_eq!(ids(&facts).len(), found, "{feature} {mode:?}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_switched_has_another_cure_or_is_left_out() {
     for feature in ["rx-lro", "rx-gro-hw"] {
