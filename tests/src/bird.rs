@@ -16,7 +16,7 @@ use crate::{
     cloud::Host,
     lab::{Lab, Resident, wait_for},
     process::Process,
-    routing::{LsaKey, RouterConfig},
+    routing::{LsaKey, MAX_AGE, RouterConfig},
     vty,
 };
 
@@ -222,7 +222,8 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
     )
 }
 
-/// Reads the tables of `show ospf lsadb`: type, LS ID, router, sequence number, age, checksum.
+/// Reads the tables of `show ospf lsadb`: type, LS ID, router, sequence number, age, checksum. Dead
+/// LSAs are left out.
 fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
     let mut lsas = Vec::new();
     let mut area = None;
@@ -233,12 +234,15 @@ fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
             ["Global"] | ["Link", _] => area = None,
             _ => {}
         }
-        let [ls_type, id, router, sequence, _age, checksum] = words[..] else {
+        let [ls_type, id, router, sequence, age, checksum] = words[..] else {
             continue;
         };
         let Ok(ls_type) = u16::from_str_radix(ls_type, 16) else {
             continue;
         };
+        if age.parse() == Ok(MAX_AGE) {
+            continue;
+        }
         lsas.push(LsaKey {
             area,
             ls_type,

@@ -107,18 +107,12 @@ impl Router {
             host.ns
                 .run(["ip", "addr", "add", &format!("{own}/128"), "dev", "lo"])?;
         }
-        if let (Some(segment), Speaker::L2ha) = (&self.segment, self.speaker) {
+        if let Some(segment) = &self.segment {
             for tunnel in &mut self.config.tunnels {
                 tunnel.addresses = vec![segment.clone()];
             }
         }
         let daemon = Daemon::start(lab, self.config.clone())?;
-        if let (Some(segment), Speaker::Frr | Speaker::Bird) = (&self.segment, self.speaker) {
-            for tunnel in &self.config.tunnels {
-                host.ns
-                    .run(["ip", "addr", "add", segment, "dev", &tunnel.interface])?;
-            }
-        }
         let links = self.config.tunnels.iter().map(|tunnel| OspfLink {
             area: self.area_of(&tunnel.name),
             priority: self.priority,

@@ -19,7 +19,7 @@ use crate::{
     cloud::Host,
     lab::{Lab, Resident, wait_for},
     process::Process,
-    routing::{LsaKey, RouterConfig},
+    routing::{LsaKey, MAX_AGE, RouterConfig},
     vty,
 };
 
@@ -281,7 +281,8 @@ pub(crate) fn parse_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
         .collect()
 }
 
-/// Reads `show ipv6 ospf6 database internal`: five labelled lines for each LSA.
+/// Reads `show ipv6 ospf6 database internal`: five labelled lines for each LSA. Dead ones are left
+/// out.
 pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
     let after = |line: &str, label: &str| {
         let at = line.find(label)? + label.len();
@@ -290,6 +291,7 @@ pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
     let hex = |text: String| u32::from_str_radix(text.trim_start_matches("0x"), 16);
     let mut lsas = Vec::new();
     let mut area = None;
+    let mut dead = false;
     let (mut ls_type, mut id, mut router, mut sequence) = (None, None, None, None);
     for line in text.lines() {
         if let Some(heading) = line.trim().strip_suffix(')')
@@ -299,6 +301,7 @@ pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
         } else if line.contains("Scoped Link State Database") {
             area = None;
         } else if let Some(name) = after(line, "Type: ") {
+            dead = after(line, "Age:").is_some_and(|age| age.parse() == Ok(MAX_AGE));
             ls_type = Some(match name.as_str() {
                 "Router" => 0x2001,
                 "Network" => 0x2002,
@@ -319,7 +322,7 @@ pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
         } else if let (Some(checksum), Some(length)) =
             (after(line, "CheckSum: "), after(line, "Length: "))
         {
-            lsas.push(LsaKey {
+            let lsa = LsaKey {
                 area,
                 ls_type: ls_type.take().context("an LSA without type")?,
                 id: id.take().context("an LSA without id")?,
@@ -327,7 +330,10 @@ pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
                 sequence: sequence.take().context("an LSA without number")?,
                 checksum: u16::try_from(hex(checksum)?)?,
                 length: Some(length.parse()?),
-            });
+            };
+            if !dead {
+                lsas.push(lsa);
+            }
         }
     }
     lsas.sort();

@@ -81,6 +81,10 @@ impl RouterConfig {
     }
 }
 
+/// Age in seconds at which an LSA is dead: it is on its way out of the database, which takes FRR a
+/// minute, and counts no more.
+pub(crate) const MAX_AGE: u16 = 3600;
+
 /// One LSA as it stands in a link state database, without its age.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LsaKey {

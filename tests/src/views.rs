@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::routing::LsaKey;
+use crate::routing::{LsaKey, MAX_AGE};
 
 /// The router ids of the neighbours in state Full, from `l2ha ospf neighbors --json`.
 pub(crate) fn full_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
@@ -18,12 +18,13 @@ pub(crate) fn full_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
         .collect()
 }
 
-/// The LSAs of `l2ha ospf database --json`.
+/// The LSAs of `l2ha ospf database --json`, without dead ones.
 pub(crate) fn database(answer: &Value) -> Result<Vec<LsaKey>> {
     let list = answer.as_array().or_else(|| answer["lsas"].as_array());
     let mut lsas = list
         .with_context(|| format!("no list of LSAs: {answer}"))?
         .iter()
+        .filter(|lsa| lsa["age"] != MAX_AGE)
         .map(|lsa| {
             let area = lsa["scope"]["area"].as_str();
             Ok(LsaKey {

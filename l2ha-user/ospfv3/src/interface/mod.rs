@@ -138,6 +138,22 @@ impl Interface {
         Some((dr, neighbor.interface_id))
     }
 
+    /// Until when it may yet become a transit network, if it is not one: while the offices are being
+    /// filled, and while an adjacency is being formed, for the dead interval at most.
+    pub(crate) fn undecided_until(&self, now: Time) -> Option<Time> {
+        if self.config.kind != InterfaceKind::Broadcast {
+            return None;
+        }
+        if self.state == InterfaceState::Waiting {
+            return self.wait_at;
+        }
+        let forming =
+            |n: &&Neighbor| n.state >= NeighborState::ExStart && n.state < NeighborState::Full;
+        let ends = self.neighbors.values().filter(forming);
+        let ends = ends.map(|neighbor| neighbor.since + self.config.dead());
+        ends.filter(|end| *end > now).max()
+    }
+
     /// Whether any neighbour is in Exchange or Loading.
     pub(crate) fn exchanging(&self) -> bool {
         self.neighbors

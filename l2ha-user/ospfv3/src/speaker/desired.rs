@@ -125,7 +125,14 @@ impl Speaker {
     fn desired_prefixes(&mut self, now: Time, area: Ipv4Addr, desired: &mut Desired) {
         let mut local: BTreeMap<Prefix, u16> = BTreeMap::new();
         let mut others: BTreeMap<Prefix, u16> = BTreeMap::new();
-        for stub in self.router_prefixes(area) {
+        let undecided = self.interfaces.values();
+        let undecided = undecided
+            .filter_map(|interface| interface.undecided_until(now))
+            .min();
+        if let Some(at) = undecided {
+            self.reconcile_later(at);
+        }
+        for stub in self.router_prefixes(now, area) {
             let set = if stub.local { &mut local } else { &mut others };
             let metric = set.entry(stub.prefix).or_insert(stub.metric);
             *metric = stub.metric.min(*metric);
@@ -202,14 +209,16 @@ impl Speaker {
     }
 
     /// Those that hang off our Router-LSA: not the ones of a transit network, which its Designated
-    /// Router tells (RFC 5340 4.4.3.9).
-    fn router_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+    /// Router tells (RFC 5340 4.4.3.9). Nor those of a network that is about to become one: to withdraw
+    /// them a moment after they were told is what routers get wrong that are just exchanging them.
+    fn router_prefixes(&self, now: Time, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
         let own = self.config.router_id;
         self.interfaces
             .values()
             .filter(move |interface| interface.config.area == area && interface.advertises())
             .flat_map(move |interface| {
-                let transit = interface.transit_network(own).is_some();
+                let transit = interface.transit_network(own).is_some()
+                    || interface.undecided_until(now).is_some();
                 let prefixes = interface.config.prefixes.iter();
                 prefixes.filter(move |stub| stub.local || !transit)
             })

@@ -45,7 +45,7 @@ impl Speaker {
         }
     }
 
-    fn reconcile_later(&mut self, at: Time) {
+    pub(super) fn reconcile_later(&mut self, at: Time) {
         self.reconcile_at = Some(self.reconcile_at.map_or(at, |old| old.min(at)));
     }
 
