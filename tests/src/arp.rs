@@ -34,6 +34,8 @@ pub enum Deaf {
     Never,
     /// While a native XDP program is on the host's NIC.
     WithXdp,
+    /// While any BPF program is at tc ingress of the host's NIC, as one always is with l2ha.
+    WithTc,
     /// It never answers.
     Always,
 }
@@ -77,6 +79,7 @@ impl Gateway {
                     Deaf::Never => false,
                     Deaf::Always => true,
                     Deaf::WithXdp => has_xdp(&host.ns)?,
+                    Deaf::WithTc => has_tc(&host.ns)?,
                 };
                 if !silent {
                     socket.send(&reply)?;
@@ -106,6 +109,12 @@ fn has_xdp(ns: &Namespace) -> Result<bool> {
     let links = ns.ip_json(&["link", "show", "dev", UNDERLAY])?;
     // 1: XDP_ATTACHED_DRV (linux/if_link.h).
     Ok(links[0]["xdp"]["mode"] == 1)
+}
+
+/// Whether a BPF program is at tc ingress of a host's NIC.
+fn has_tc(ns: &Namespace) -> Result<bool> {
+    let filters = ns.run(["tc", "filter", "show", "dev", UNDERLAY, "ingress"])?;
+    Ok(filters.contains("bpf"))
 }
 
 fn mac(ns: &Namespace, interface: &str) -> Result<[u8; 6]> {

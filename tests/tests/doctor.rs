@@ -197,6 +197,7 @@ fn somebody_elses_programs_are_named_and_can_be_taken_off() -> Result<()> {
         named(&said, "their_xdp", xdp.id())?;
         ensure!(said.contains("attached by bpf_link"), "{said}");
         drop(link);
+        links_of_other_namespaces_are_safe(&patient)?;
 
         let mut tc = Foreign::load(Kind::Tc, "their_tc")?;
         let pin = PathBuf::from(format!("/sys/fs/bpf/l2ha-{}-doctor", lab.prefix()));
@@ -230,6 +231,44 @@ fn somebody_elses_programs_are_named_and_can_be_taken_off() -> Result<()> {
         }
         patient.must_be_healthy(BARE)
     })
+}
+
+/// Interfaces of other namespaces have the same index, and may have the same program.
+fn links_of_other_namespaces_are_safe(patient: &Patient<'_>) -> Result<()> {
+    let here = &patient.host.ns;
+    let other = patient.cloud.host("other")?;
+    ensure!(
+        here.ifindex(UNDERLAY)? == other.ns.ifindex(UNDERLAY)?,
+        "this says nothing: the interfaces have different indices"
+    );
+    let (first, second) = (
+        Foreign::load(Kind::Xdp, "their_first")?,
+        Foreign::load(Kind::Xdp, "their_second")?,
+    );
+    let _elsewhere = first.link(&other.ns, UNDERLAY, LinkHook::Xdp)?;
+    let untouched = || -> Result<()> {
+        let there: Vec<u64> = attached(&other.ns)?.iter().map(|it| it.id).collect();
+        ensure!(there == [u64::from(first.id())], "elsewhere: {there:?}");
+        Ok(())
+    };
+
+    // Another program, by a link; the same program, by netlink; the same program, by a link.
+    let link = second.link(here, UNDERLAY, LinkHook::Xdp)?;
+    patient.mend(BARE, "foreign-xdp", WARNING)?;
+    drop(link);
+    untouched()?;
+    let id = first.id().to_string();
+    here.run([
+        "bpftool", "net", "attach", "xdpdrv", "id", &id, "dev", UNDERLAY,
+    ])?;
+    let said = patient.mend(BARE, "foreign-xdp", WARNING)?;
+    ensure!(said.contains("attached by netlink"), "{said}");
+    untouched()?;
+    let link = first.link(here, UNDERLAY, LinkHook::Xdp)?;
+    let found = patient.find(BARE, "foreign-xdp")?.context("not found")?;
+    ensure!(found["command"].is_null(), "a guess: {found}");
+    drop(link);
+    untouched()
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use l2ha_lab::{
-    Cloud, CloudOptions, Daemon, Deaf, GATEWAY_V4, Gateway, Host, Lab, NodeConfig, Snapshot,
-    UNDERLAY, attached,
+    Cloud, CloudOptions, Daemon, Deaf, GATEWAY_V4, Gateway, Host, Lab, Link, NodeConfig, Snapshot,
+    UNDERLAY, attached, join,
 };
 use serde_json::Value;
 
@@ -91,6 +91,57 @@ fn where_xdp_must_be_had_the_start_is_refused() -> Result<()> {
         ensure!(error.contains("mode = \"auto\""), "{error}");
         let changes = before.changes(&Snapshot::take(&host.ns, &pins)?);
         ensure!(changes.is_empty(), "left behind: {changes:#?}");
+        Ok(())
+    })
+}
+
+/// What tc cannot cure is not hidden by it.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn where_tc_cuts_off_as_well_the_start_is_refused() -> Result<()> {
+    for (mode, times) in [("tc", 1), ("auto", 2)] {
+        Lab::run(&format!("rollback-tc-{mode}"), |lab| {
+            let (cloud, host) = host(lab)?;
+            let _gateway = Gateway::start(&cloud, &host, Deaf::WithTc)?;
+            let daemon = Daemon::prepare(lab, config(lab, &host, mode)?)?;
+            let pins = daemon.config().pins();
+            let before = Snapshot::take(&host.ns, &pins)?;
+            let Err(error) = daemon.run() else {
+                bail!("it has started: {}", daemon.status()?);
+            };
+            ensure!(format!("{error:#}").contains("it has ended"), "{error:#}");
+            let log = daemon.log_since(0);
+            let said = |line: &&str| line.contains("ERROR") && line.contains("rolled back");
+            ensure!(log.lines().filter(said).count() == times, "{log}");
+            ensure!(
+                log.contains("with tc it is the same") == (mode == "auto"),
+                "{log}"
+            );
+            let changes = before.changes(&Snapshot::take(&host.ns, &pins)?);
+            ensure!(changes.is_empty(), "left behind: {changes:#?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Without a default route, the way to the peers is watched.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn without_a_default_route_the_peers_next_hop_counts() -> Result<()> {
+    Lab::run("rollback-peer", |lab| {
+        let (cloud, hosts) = lab.cloud(CloudOptions::default(), &["host", "peer"])?;
+        let (host, peer) = (&hosts[0], &hosts[1]);
+        host.ns.run(["ip", "route", "del", "default"])?;
+        let (remote, gateway) = (peer.v4.to_string(), GATEWAY_V4.to_string());
+        host.ns
+            .run(["ip", "route", "add", &remote, "via", &gateway])?;
+        let _gateway = Gateway::start(&cloud, host, Deaf::WithXdp)?;
+        let mut mine = config(lab, host, "auto")?;
+        join(&mut mine, &mut config(lab, peer, "auto")?, Link::default())?;
+        let status = Daemon::start(lab, mine)?.status()?;
+        ensure!(status["underlay"]["hook"] == "tc", "{status}");
+        ensure!(rolled_back(&status) == 1, "{status}");
         Ok(())
     })
 }

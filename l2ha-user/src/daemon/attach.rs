@@ -158,7 +158,7 @@ impl Node {
         } else {
             "does not answer without it either"
         };
-        let why = format!(
+        let mut why = format!(
             "{lost} stopped answering when the program was attached to {interface} ({hook}), and \
              {then}"
         );
@@ -184,6 +184,7 @@ impl Node {
             }
             self.plane.detach_underlay()?;
             self.repairs.count(Kind::RolledBack);
+            why.push_str("; with tc it is the same");
         }
         let remedy = match self.config.underlay.mode {
             config::AttachMode::Xdp => {

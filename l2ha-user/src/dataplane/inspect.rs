@@ -40,6 +40,18 @@ pub enum Place {
     Tcx(TcHook),
 }
 
+/// What holds a program on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A request by netlink; it stays until another one.
+    Netlink,
+    /// The bpf_link of this id.
+    Link(u32),
+    /// One of these bpf_links. The others hold the same program on interfaces of the same index in
+    /// other network namespaces, which the kernel does not tell apart.
+    OneOf(Vec<u32>),
+}
+
 /// A program that hangs on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -51,8 +63,8 @@ pub struct Program {
     pub name: String,
     /// The hash of its instructions, as `bpftool prog` shows it.
     pub tag: String,
-    /// The id of the bpf_link that holds it there; `None` if it hangs there by netlink.
-    pub link: Option<u32>,
+    /// What holds it there.
+    pub held: Held,
     /// Whether it belongs to the node that asks.
     pub ours: bool,
 }
@@ -93,7 +105,7 @@ pub fn programs(ifindex: u32, pins: Option<&Path>) -> Result<Programs> {
     let pinned = pins.map(pinned_program).transpose()?;
     for (mode, id) in rtnl::xdp_programs(ifindex)? {
         let mut program = describe(Place::Xdp(mode), id);
-        program.link = raw::xdp_link(ifindex).context("cannot list the bpf links")?;
+        program.held = held(ifindex, mode, id)?;
         if let Some(pinned) = pinned {
             program.ours = pinned == Some(id);
         }
@@ -106,7 +118,7 @@ pub fn programs(ifindex: u32, pins: Option<&Path>) -> Result<Programs> {
         if let Some(list) = raw::tcx(ifindex, kind).context("cannot list the tcx programs")? {
             found.tcx = true;
             found.list.extend(list.into_iter().map(|it| Program {
-                link: it.link,
+                held: it.link.map_or(Held::Netlink, Held::Link),
                 ours: false,
                 ..describe(Place::Tcx(hook), it.program)
             }));
@@ -175,6 +187,18 @@ pub fn offer_native(ifindex: u32) -> Result<Trial> {
     })
 }
 
+fn held(ifindex: u32, mode: XdpMode, program: u32) -> Result<Held> {
+    let other = raw::load_pass().context("cannot load an XDP program")?;
+    if !rtnl::is_held_by_link(ifindex, mode, other.as_fd())? {
+        return Ok(Held::Netlink);
+    }
+    let links = raw::xdp_links(ifindex, program).context("cannot list the bpf links")?;
+    Ok(match links[..] {
+        [only] => Held::Link(only),
+        _ => Held::OneOf(links),
+    })
+}
+
 /// The program of the link that a node pinned.
 fn pinned_program(pins: &Path) -> Result<Option<u32>> {
     let pin = pins.join("xdp");
@@ -201,6 +225,6 @@ fn describe(place: Place, id: u32) -> Program {
         tag: info
             .map(|info| format!("{:016x}", info.tag()))
             .unwrap_or_default(),
-        link: None,
+        held: Held::Netlink,
     }
 }

@@ -81,16 +81,16 @@ pub(super) fn tcx(ifindex: u32, hook: u32) -> io::Result<Option<Vec<Tcx>>> {
     Ok(Some(found.collect()))
 }
 
-/// The link that holds an XDP program on an interface, if one does; otherwise it was attached by
-/// netlink.
-pub(super) fn xdp_link(ifindex: u32) -> io::Result<Option<u32>> {
-    let mut id = 0;
+/// The links that hold a program at XDP of an interface with this index, in whichever network
+/// namespace: the kernel does not say which.
+pub(super) fn xdp_links(ifindex: u32, program: u32) -> io::Result<Vec<u32>> {
+    let (mut id, mut found) = (0, Vec::new());
     loop {
         let mut attributes: Attributes = [0; 16];
         attributes[0] = id;
         match bpf(LINK_GET_NEXT_ID, &mut attributes) {
             Ok(_) => id = attributes[0] >> 32,
-            Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => return Ok(found),
             Err(error) => return Err(error),
         }
         let info = match link_info(id) {
@@ -99,10 +99,10 @@ pub(super) fn xdp_link(ifindex: u32) -> io::Result<Option<u32>> {
             Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => continue,
             Err(error) => return Err(error),
         };
-        // struct bpf_link_info: type, id, program; from the third word on, what the type says.
-        let kind = info[0] as u32;
-        if kind == LINK_TYPE_XDP && info[2] as u32 == ifindex {
-            return Ok(Some(id as u32));
+        // struct bpf_link_info: type, id, program; from its 16th byte on, what the type says.
+        if info[0] as u32 == LINK_TYPE_XDP && info[1] as u32 == program && info[2] as u32 == ifindex
+        {
+            found.push(id as u32);
         }
     }
 }

@@ -22,9 +22,12 @@ use rtnetlink::{
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
 
-/// `XDP_FLAGS_UPDATE_IF_NOEXIST` and `XDP_FLAGS_DRV_MODE` (linux/if_link.h).
+/// Flags of linux/if_link.h.
 const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1;
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+const XDP_FLAGS_HW_MODE: u32 = 1 << 3;
+const XDP_FLAGS_REPLACE: u32 = 1 << 4;
 /// `NLMSGERR_ATTR_MSG` (linux/netlink.h), and the length of `struct nlmsghdr`.
 const NLMSGERR_ATTR_MSG: u16 = 1;
 const NETLINK_HEADER: usize = 16;
@@ -126,13 +129,35 @@ pub(super) fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<Refu
     Ok(refusal)
 }
 
+/// Whether a link holds an interface's XDP program, and not netlink. `other` is a program that is
+/// attached nowhere: the kernel is asked to take it off, and refuses for one reason or the other
+/// (`dev_xdp_attach`, net/core/dev.c).
+pub(super) fn is_held_by_link(ifindex: u32, mode: XdpMode, other: BorrowedFd<'_>) -> Result<bool> {
+    let flags = match mode {
+        XdpMode::Native => XDP_FLAGS_DRV_MODE,
+        XdpMode::Generic => XDP_FLAGS_SKB_MODE,
+        XdpMode::Offload => XDP_FLAGS_HW_MODE,
+    };
+    let refusal = change_xdp(
+        ifindex,
+        vec![
+            LinkXdp::Fd(-1),
+            LinkXdp::Flags(flags | XDP_FLAGS_REPLACE),
+            LinkXdp::ExpectedFd(other.as_raw_fd().cast_unsigned()),
+        ],
+    )?;
+    Ok(refusal.is_some_and(|refusal| refusal.code == Errno::EBUSY))
+}
+
 fn set_xdp(ifindex: u32, program: i32, flags: u32) -> Result<Option<Refusal>> {
+    let flags = LinkXdp::Flags(XDP_FLAGS_DRV_MODE | flags);
+    change_xdp(ifindex, vec![LinkXdp::Fd(program), flags])
+}
+
+fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<Refusal>> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
-    message.attributes.push(LinkAttribute::Xdp(vec![
-        LinkXdp::Fd(program),
-        LinkXdp::Flags(XDP_FLAGS_DRV_MODE | flags),
-    ]));
+    message.attributes.push(LinkAttribute::Xdp(change));
     let socket = send(
         RouteNetlinkMessage::SetLink(message),
         NLM_F_REQUEST | NLM_F_ACK,

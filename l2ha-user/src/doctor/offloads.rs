@@ -17,7 +17,7 @@ struct Rule {
     wanted: bool,
     severity: Severity,
     /// Where it matters.
-    where_: fn(&Facts, &Interface) -> bool,
+    applies: fn(&Facts, &Interface) -> bool,
     text: &'static str,
     /// What to do where it cannot be switched.
     fixed: Option<&'static str>,
@@ -36,7 +36,7 @@ const RULES: &[Rule] = &[
         switch: "lro",
         wanted: false,
         severity: Severity::Warning,
-        where_: |_, _| true,
+        applies: |_, _| true,
         text: "joins TCP packets so that they cannot be taken apart again: drivers refuse native \
                XDP with it, and packets that are passed on are damaged",
         fixed: Some("switch it off where the NIC is configured: at the hypervisor or in firmware"),
@@ -48,7 +48,7 @@ const RULES: &[Rule] = &[
         wanted: false,
         // virtio_net switches it off by itself while it has a program, if it can.
         severity: Severity::Note,
-        where_: |facts, _| facts.wants_xdp() && !facts.has_our_xdp(),
+        applies: |facts, _| facts.wants_xdp() && !facts.has_our_xdp(),
         text: "joins packets in the NIC; native XDP cannot be had at the same time",
         fixed: Some(
             "switch it off at the hypervisor (QEMU: guest_tso4=off,guest_tso6=off,guest_ecn=off,\
@@ -61,7 +61,7 @@ const RULES: &[Rule] = &[
         switch: "rx-udp-gro-forwarding",
         wanted: false,
         severity: Severity::Warning,
-        where_: |facts, _| reaches_tc(facts),
+        applies: |facts, _| reaches_tc(facts),
         text: JOINED,
         fixed: None,
     },
@@ -71,7 +71,7 @@ const RULES: &[Rule] = &[
         switch: "rx-gro-list",
         wanted: false,
         severity: Severity::Warning,
-        where_: |facts, _| reaches_tc(facts),
+        applies: |facts, _| reaches_tc(facts),
         text: JOINED,
         fixed: None,
     },
@@ -81,7 +81,7 @@ const RULES: &[Rule] = &[
         switch: "gro",
         wanted: true,
         severity: Severity::Warning,
-        where_: |facts, interface| facts.wants_xdp() && !is_veth(interface),
+        applies: |facts, interface| facts.wants_xdp() && !is_veth(interface),
         text: "would join the tunnels' TCP packets behind the XDP program: without it the kernel's \
                stack handles each of them",
         fixed: None,
@@ -92,7 +92,7 @@ const RULES: &[Rule] = &[
         switch: "tx",
         wanted: true,
         severity: Severity::Warning,
-        where_: |_, interface| !is_veth(interface),
+        applies: |_, interface| !is_veth(interface),
         text: "would leave checksums to the NIC: without it the processor sums every byte that is \
                sent",
         fixed: None,
@@ -103,7 +103,7 @@ const RULES: &[Rule] = &[
         switch: "sg",
         wanted: true,
         severity: Severity::Warning,
-        where_: |_, interface| !is_veth(interface),
+        applies: |_, interface| !is_veth(interface),
         text: "would let the NIC collect a packet from several places in memory: without it large \
                packets are copied before they are sent",
         fixed: None,
@@ -114,7 +114,7 @@ const RULES: &[Rule] = &[
         switch: "tx-udp_tnl-segmentation",
         wanted: true,
         severity: Severity::Note,
-        where_: |_, interface| !is_veth(interface),
+        applies: |_, interface| !is_veth(interface),
         text: "would let the NIC cut a tunnel's large TCP packets: without it the kernel cuts them",
         fixed: None,
     },
@@ -133,7 +133,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let Some(interface) = &facts.interface else {
         return Vec::new();
     };
-    let rules = RULES.iter().filter(|rule| (rule.where_)(facts, interface));
+    let rules = RULES.iter().filter(|rule| (rule.applies)(facts, interface));
     let mut findings: Vec<Finding> = rules
         .filter_map(|rule| apply(rule, &facts.name, interface))
         .collect();

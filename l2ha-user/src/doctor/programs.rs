@@ -1,7 +1,7 @@
 //! Other people's programs on the underlay: named, and left alone.
 
 use super::{Facts, Finding, Severity, facts::Mode};
-use crate::dataplane::inspect::{Place, Program, TcHook, XdpMode};
+use crate::dataplane::inspect::{Held, Place, Program, TcHook, XdpMode};
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let Some(interface) = &facts.interface else {
@@ -57,7 +57,14 @@ fn finding(facts: &Facts, program: &Program) -> Finding {
             ),
         ),
     };
-    Finding::new(severity, id, text).command(detach(name, program))
+    let finding = Finding::new(severity, id, text);
+    match detach(name, program) {
+        Some(command) => finding.command(command),
+        None => finding.remedy(
+            "which of the links it is, `bpftool link show` tells by the processes that hold them; \
+             `bpftool link detach id N` takes it off",
+        ),
+    }
 }
 
 /// The program, as a person would look for it.
@@ -66,9 +73,13 @@ fn who(program: &Program) -> String {
         "" => "without a name",
         name => name,
     };
-    let held = match program.link {
-        Some(link) => format!("by bpf_link {link}"),
-        None => "by netlink".to_owned(),
+    let held = match &program.held {
+        Held::Netlink => "by netlink".to_owned(),
+        Held::Link(link) => format!("by bpf_link {link}"),
+        Held::OneOf(links) => {
+            let links: Vec<String> = links.iter().map(u32::to_string).collect();
+            format!("by one of the bpf_links {}", links.join(", "))
+        }
     };
     format!(
         "{name} (id {}, tag {}, attached {held})",
@@ -90,12 +101,15 @@ fn what_it_sees(hook: TcHook) -> &'static str {
     }
 }
 
-/// What takes a program off its interface.
-fn detach(name: &str, program: &Program) -> String {
-    if let Some(link) = program.link {
-        return format!("bpftool link detach id {link}");
+/// What takes a program off its interface, if that is certain: a link of another network namespace
+/// must not be touched.
+fn detach(name: &str, program: &Program) -> Option<String> {
+    match program.held {
+        Held::Netlink => {}
+        Held::Link(link) => return Some(format!("bpftool link detach id {link}")),
+        Held::OneOf(_) => return None,
     }
-    match program.place {
+    Some(match program.place {
         Place::Xdp(mode) => {
             let mode = match mode {
                 XdpMode::Native => "xdpdrv",
@@ -113,5 +127,5 @@ fn detach(name: &str, program: &Program) -> String {
             hook_name(hook)
         ),
         Place::Tcx(hook) => format!("bpftool net detach tcx_{} dev {name}", hook_name(hook)),
-    }
+    })
 }

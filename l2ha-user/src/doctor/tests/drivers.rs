@@ -2,7 +2,7 @@
 
 use super::{command, healthy, ids, interface, only, peer, veth};
 use crate::{
-    dataplane::inspect::{Place, Program, Trial, XdpMode},
+    dataplane::inspect::{Held, Place, Program, Trial, XdpMode},
     doctor::{Facts, Mode, Severity},
     netlink::ethtool::Channels,
 };
@@ -235,7 +235,7 @@ fn obstacles_to_native_xdp_are_none_behind_it() {
         id: 7,
         name: "l2ha_xdp".to_owned(),
         tag: String::new(),
-        link: Some(3),
+        held: Held::Link(3),
         ours: true,
     });
     assert_eq!(ids(&facts), [""; 0]);
