@@ -33,6 +33,8 @@ pub enum Command {
     Status,
     /// Every session: a list of [`SessionStatus`].
     Sessions,
+    /// The interfaces of OSPF.
+    OspfInterfaces,
     /// OSPF neighbours.
     OspfNeighbors,
     /// The link-state database.

@@ -221,6 +221,68 @@ fn withdraw(
     Ok(())
 }
 
+/// `inside` in area 1 and `outside` in the backbone, joined by two border routers, of which the
+/// nearer one fails without a word.
+fn two_borders(name: &str, inside: Speaker, borders: [Speaker; 2], outside: Speaker) -> Result<()> {
+    Lab::run(name, |lab| {
+        let names = ["inside", "near", "far", "outside"];
+        let (cloud, hosts) = lab.cloud(CloudOptions::default(), &names)?;
+        let mut routers = hosts
+            .iter()
+            .zip([inside, borders[0], borders[1], outside])
+            .map(|(host, speaker)| Router::new(lab, host, speaker))
+            .collect::<Result<Vec<_>>>()?;
+        let [inside, near, far, outside] = &mut routers[..] else {
+            unreachable!("four names make four hosts")
+        };
+        for (border, cost) in [(&mut *near, 10), (far, 20)] {
+            let link = Link {
+                costs: (cost, cost),
+                ..Link::default()
+            };
+            inside.areas.push((border.config.host.name.clone(), AREA_1));
+            border.areas.push(("inside".into(), AREA_1));
+            join(&mut inside.config, &mut border.config, link)?;
+            join(&mut border.config, &mut outside.config, link)?;
+        }
+        inside.home = AREA_1;
+        outside.external = Some(external(2));
+        let members = routers
+            .into_iter()
+            .map(|router| router.start(lab))
+            .collect::<Result<Vec<_>>>()?;
+        let [inside, near, far, outside] = &members[..] else {
+            unreachable!("four routers make four members")
+        };
+        let everywhere = |over: &Member| -> Result<()> {
+            let device = format!("l2-{}", over.host.name);
+            let theirs = Router::address(&outside.host).to_string();
+            wait_route(inside, &theirs, &device)?;
+            wait_route(inside, &external(2).prefix, &device)?;
+            let ours = Router::address(&inside.host).to_string();
+            wait_route(outside, &ours, &device)
+        };
+        for (member, peers) in [(inside, [near, far]), (outside, [near, far])] {
+            wait_full(member, &peers)?;
+        }
+        everywhere(near)?;
+        let types = [ROUTER, INTRA_AREA_PREFIX, INTER_AREA_PREFIX];
+        wait_same(&[inside, near, far], Some(AREA_1), &types)?;
+        wait_same(&[near, far, outside], Some(BACKBONE), &types)?;
+        lab.say("both borders in one database of each area, the near one in use");
+        cloud.cut(&near.host)?;
+        everywhere(far)?;
+        ping(inside, outside)?;
+        lab.say("the near border is cut off: the far one carries everything");
+        cloud.heal(&near.host)?;
+        everywhere(near)?;
+        wait_same(&[inside, near, far], Some(AREA_1), &types)?;
+        wait_same(&[near, far, outside], Some(BACKBONE), &types)?;
+        lab.say("it is back, and so are the routes and the databases");
+        Ok(())
+    })
+}
+
 const US: Speaker = Speaker::L2ha;
 const FRR: Speaker = Speaker::Frr;
 const BIRD: Speaker = Speaker::Bird;
@@ -265,4 +327,16 @@ fn a_stub_area_of_bird_behind_us() -> Result<()> {
 #[ignore = "needs root: run by cargo xtask test"]
 fn we_are_in_a_stub_area_behind_frr() -> Result<()> {
     line("stub-us", [US, FRR, BIRD], true)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn we_and_frr_are_two_borders() -> Result<()> {
+    two_borders("borders-us-frr", BIRD, [US, FRR], US)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn bird_and_we_are_two_borders() -> Result<()> {
+    two_borders("borders-bird-us", US, [BIRD, US], FRR)
 }

@@ -127,6 +127,7 @@ fn wait_offices(members: &[&Member]) -> Result<()> {
             if member.speaker() != Speaker::L2ha {
                 continue;
             }
+            office(member, at, &ids)?;
             let states = states(member)?;
             for (to, id) in ids.iter().enumerate().filter(|(to, _)| *to != at) {
                 let state = if wanted(to) { "full" } else { "two_way" };
@@ -139,6 +140,25 @@ fn wait_offices(members: &[&Member]) -> Result<()> {
         }
         Ok(Some(()))
     })
+}
+
+/// Whether a member of ours sees itself and the others in the offices they hold.
+fn office(member: &Member, at: usize, ids: &[Ipv4Addr]) -> Result<()> {
+    let answer = member.daemon.ospf("interfaces")?;
+    let mut list = answer.as_array().context("no list of interfaces")?.iter();
+    let here = list.find(|it| it["kind"] == "broadcast");
+    let here = here.with_context(|| format!("no broadcast interface in {answer}"))?;
+    let state = ["dr", "backup"].get(at).copied().unwrap_or("dr_other");
+    let is = |key: &str, id: Ipv4Addr| here[key] == id.to_string();
+    ensure!(
+        here["state"] == state
+            && is("designated_router", ids[0])
+            && is("backup_router", ids[1])
+            && here["neighbors"] == 3,
+        "{} is not {state} among {ids:?}: {here}",
+        member.host.name
+    );
+    Ok(())
 }
 
 /// Waits until the one Network-LSA is of this host.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{FINE, output, socket::Daemon};
 use crate::control;
 
-/// Show OSPF's neighbours, database or routes
+/// Show OSPF's interfaces, neighbours, database or routes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   l2ha ospf neighbors
@@ -20,6 +20,11 @@ pub(super) struct Ospf {
 
 #[derive(Debug, clap::Subcommand)]
 enum View {
+    /// Show the interfaces, their areas, and who is Designated Router there
+    #[command(after_help = "Examples:
+  l2ha ospf interfaces
+  l2ha ospf interfaces --json | jq '.[] | {name, area, state}'")]
+    Interfaces(Show),
     /// Show the neighbours and how far the adjacency with each is
     #[command(after_help = "Examples:
   l2ha ospf neighbors
@@ -49,6 +54,7 @@ struct Show {
 impl Ospf {
     pub(super) fn main(self) -> Result<u8> {
         let (show, command, view) = match self.view {
+            View::Interfaces(show) => (show, control::Command::OspfInterfaces, &views::INTERFACES),
             View::Neighbors(show) => (show, control::Command::OspfNeighbors, &views::NEIGHBORS),
             View::Database(show) => (show, control::Command::OspfDatabase, &views::DATABASE),
             View::Routes(show) => (show, control::Command::OspfRoutes, &views::ROUTES),

@@ -31,6 +31,7 @@ impl Node {
                 Ok(sessions) => Answer::data(&sessions),
                 Err(error) => Answer::error(format!("{error:#}")),
             },
+            Command::OspfInterfaces => self.show(View::Interfaces).await,
             Command::OspfNeighbors => self.show(View::Neighbors).await,
             Command::OspfDatabase => self.show(View::Database).await,
             Command::OspfRoutes => self.show(View::Routes).await,

@@ -93,6 +93,8 @@ pub(crate) struct Desired {
 /// What can be asked of the routing thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
+    /// The interfaces.
+    Interfaces,
     /// The neighbours.
     Neighbors,
     /// The link-state database.

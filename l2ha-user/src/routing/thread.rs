@@ -491,6 +491,7 @@ impl Thread {
         let now = self.now();
         self.speaker.handle_timeout(now);
         let value = match view {
+            View::Interfaces => serde_json::to_value(self.speaker.interfaces()),
             View::Neighbors => serde_json::to_value(self.speaker.neighbors()),
             View::Database => serde_json::to_value(self.speaker.database().lsas),
             View::Routes => serde_json::to_value(self.routes()),

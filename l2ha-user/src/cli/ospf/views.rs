@@ -28,6 +28,22 @@ const fn column(header: &'static str, field: &'static str, show: fn(&Value) -> S
     }
 }
 
+/// `l2ha ospf interfaces`.
+pub(super) const INTERFACES: View = View {
+    columns: &[
+        column("interface", "name", plain),
+        column("area", "area", plain),
+        column("kind", "kind", plain),
+        column("state", "state", plain),
+        column("cost", "cost", plain),
+        column("designated router", "designated_router", plain),
+        column("backup", "backup_router", plain),
+        column("neighbours", "neighbors", plain),
+        column("full", "adjacent", plain),
+    ],
+    none: "OSPF runs on no interface",
+};
+
 /// `l2ha ospf neighbors`.
 pub(super) const NEIGHBORS: View = View {
     columns: &[
@@ -188,6 +204,25 @@ mod tests {
         words
             .map(|words| words.collect::<Vec<_>>().join(" "))
             .collect()
+    }
+
+    #[test]
+    fn interfaces() {
+        let answer = json!([{
+            "id": 7, "name": "l2-hub", "area": "0.0.0.1", "kind": "broadcast", "state": "backup",
+            "cost": 10, "designated_router": "10.0.0.9", "backup_router": "10.0.0.1",
+            "neighbors": 3, "adjacent": 2,
+        }, {
+            "id": 4_294_967_295_u32, "name": "lo", "area": "0.0.0.0", "kind": "loopback",
+            "state": "loopback", "cost": 10, "designated_router": null, "backup_router": null,
+            "neighbors": 0, "adjacent": 0,
+        }]);
+        let lines = lines(&INTERFACES, &answer);
+        assert_eq!(
+            lines[1],
+            "l2-hub 0.0.0.1 broadcast backup 10 10.0.0.9 10.0.0.1 3 2"
+        );
+        assert_eq!(lines[2], "lo 0.0.0.0 loopback loopback 10 - - 0 0");
     }
 
     #[test]
