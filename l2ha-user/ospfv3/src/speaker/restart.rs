@@ -287,7 +287,10 @@ impl Speaker {
         *ended.entry(why).or_default() += 1;
         self.event(Event::RestartEnded { why });
         self.content_changed(now);
+        // Before we compare what we should say with what our life before said: what a border router
+        // says follows from its routes.
         self.spf.at_once(now);
+        self.run_spf_if_due(now);
     }
 
     fn longest_silence(&self) -> Duration {

@@ -319,6 +319,59 @@ fn a_metric_beyond_reach_is_not_told() {
     assert!(!told(&net, 2, 0, 3).contains_key(&far));
 }
 
+/// A border router that leads outside as well crashes and comes back, its forwarding plane working
+/// all the while: nobody's route changes for a moment, and every LSA stays what it was.
+#[test]
+fn a_border_router_restarts_unnoticed() {
+    let mut net = line();
+    net.run(Duration::from_secs(8));
+    let outside = ospfv3::ExternalPrefix {
+        prefix: Prefix::new("2001:db8:e::".parse().unwrap(), 48).unwrap(),
+        metric: 5,
+        type2: false,
+        tag: None,
+    };
+    let now = net.now;
+    net.with(1, |speaker| speaker.set_externals(now, vec![outside]));
+    // The order of their coming is not the order in which they would be numbered anew.
+    net.set_prefixes(2, Vec::new());
+    net.run(Duration::from_secs(10));
+    net.set_prefixes(2, vec![local(own_prefix(2))]);
+    net.run(Duration::from_secs(20));
+    let routes = |net: &Net| [0, 2, 3, 4].map(|node| net.node(node).routes().clone());
+    let lsas = |net: &Net| -> Vec<(DbId, LsaType, Ipv4Addr, LsaBody)> {
+        let lsas = [0, 2].map(|node| net.node(node).database().lsas);
+        let lsas = lsas.into_iter().flatten();
+        let of_1 = lsas.filter(|lsa| {
+            lsa.advertising_router == router_id(1) && lsa.ty.name() != "unknown" && lsa.age < 3600
+        });
+        of_1.filter(|lsa| !matches!(lsa.scope, DbId::Link(_)))
+            .map(|lsa| (lsa.scope, lsa.ty, lsa.link_state_id, lsa.body))
+            .collect()
+    };
+    let (before, said) = (routes(&net), lsas(&net));
+    assert!(
+        before
+            .iter()
+            .all(|routes| routes.contains_key(&outside.prefix))
+    );
+    net.crash(1);
+    let unplanned = ospfv3::GracefulRestart {
+        period: 60,
+        reason: ospfv3::wire::GraceReason::Unknown,
+    };
+    net.resume(1, vec![local(own_prefix(1))], unplanned);
+    let now = net.now;
+    net.with(1, |speaker| speaker.set_externals(now, vec![outside]));
+    let until = net.now + Duration::from_secs(30);
+    while net.now < until {
+        net.run_ms(1);
+        assert_eq!(routes(&net), before, "at {:?}\n{}", net.now, net.describe());
+    }
+    assert!(!net.node(1).is_resuming());
+    assert_eq!(lsas(&net), said);
+}
+
 /// Follows the routes from node to node; whether they end where they should.
 fn arrives(net: &Net, from: usize, to: usize) -> Result<(), String> {
     let mut at = from;
