@@ -9,11 +9,12 @@ use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::ns::Namespace;
+use crate::{ns::Namespace, wait::wait_for};
 
 /// The gateway's IPv4 address on every host's link.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 255, 254);
@@ -158,6 +159,7 @@ impl Cloud {
         self.router.run(["ethtool", "-K", &port, "tx", "off"])?;
         host.ns.run(["ethtool", "-K", UNDERLAY, "tx", "off"])?;
         host.underlay_up()?;
+        host.settle()?;
         Ok(Arc::new(host))
     }
 
@@ -201,6 +203,20 @@ impl Host {
         let mut port = format!("to-{}", self.name);
         port.truncate(15);
         port
+    }
+
+    /// Waits for what the kernel does by itself a moment after a NIC has come up: a snapshot before
+    /// that would make it look like somebody else's doing.
+    fn settle(&self) -> Result<()> {
+        let words = [
+            "ip", "-6", "route", "show", "table", "local", "dev", UNDERLAY,
+        ];
+        let v6 = format!("local {} ", self.v6);
+        wait_for("the NIC's IPv6 addresses", Duration::from_secs(5), || {
+            let routes = self.ns.run(words)?;
+            let settled = routes.contains(&v6) && routes.contains("local fe80:");
+            Ok(settled.then_some(()))
+        })
     }
 
     /// The address of the NIC in the family of `like`.
