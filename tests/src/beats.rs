@@ -2,6 +2,7 @@
 //! finest gap that can be seen without disturbing what is looked at.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{Ipv6Addr, SocketAddrV6, UdpSocket},
     sync::{
@@ -200,6 +201,13 @@ impl Beats {
                 .count();
             Ok((run >= times).then_some(()))
         })
+    }
+
+    /// Who has answered the questions asked since a moment.
+    pub fn answered_by(&self, from: Instant) -> BTreeSet<String> {
+        let beats = self.since(from).into_iter();
+        let beats = beats.filter(|beat| beat.asked >= from);
+        beats.filter_map(|beat| Some(beat.answer?.1)).collect()
     }
 
     /// What the time from `from` to `to` cost; ask a moment after `to`, when all answers have come.

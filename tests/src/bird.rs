@@ -6,7 +6,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,8 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Bird {
     name: String,
+    dir: PathBuf,
     socket: PathBuf,
-    process: Process,
+    process: Mutex<Process>,
 }
 
 impl Bird {
@@ -39,37 +40,39 @@ impl Bird {
     pub fn start(lab: &Lab, host: &Host, config: &RouterConfig) -> Result<Arc<Self>> {
         let dir = lab.dir().join(format!("bird-{}", host.name));
         fs::create_dir_all(&dir)?;
-        let file = dir.join("bird.conf");
         let log = dir.join("bird.log");
-        fs::write(&file, bird_conf(config, &log))?;
-        let socket = dir.join("bird.ctl");
-        let output = fs::File::create(dir.join("bird.out"))?;
-        let mut command = Command::new("bird");
-        command
-            .arg("-f")
-            .arg("-c")
-            .arg(&file)
-            .arg("-s")
-            .arg(&socket)
-            .arg("-P")
-            .arg(dir.join("bird.pid"))
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
-        let process = host
-            .ns
-            .spawn(command)
-            .context("is BIRD installed? apt-get install bird2")?;
+        fs::write(dir.join("bird.conf"), bird_conf(config, &log))?;
         let bird = lab.adopt(Self {
             name: host.name.clone(),
-            socket,
-            process,
+            socket: dir.join("bird.ctl"),
+            process: Mutex::new(spawn(host, &dir, &[])?),
+            dir,
         });
-        wait_for(&format!("BIRD of {}", host.name), PATIENCE, || {
-            ensure!(bird.process.is_running(), "BIRD has ended");
-            Ok(bird.ask("show status").ok())
-        })?;
+        bird.wait_answer()?;
         Ok(bird)
+    }
+
+    fn wait_answer(&self) -> Result<()> {
+        wait_for(&format!("BIRD of {}", self.name), PATIENCE, || {
+            ensure!(self.process().is_running(), "BIRD has ended");
+            Ok(self.ask("show status").ok().map(drop))
+        })
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends BIRD for a graceful restart and starts it again.
+    ///
+    /// # Errors
+    ///
+    /// When it refuses, does not end or does not come back.
+    pub fn restart_gracefully(&self, host: &Host) -> Result<()> {
+        self.ask("graceful restart")?;
+        self.process().wait(PATIENCE)?;
+        *self.process() = spawn(host, &self.dir, &["-R"])?;
+        self.wait_answer()
     }
 
     /// Asks BIRD a command of `birdc`.
@@ -116,7 +119,7 @@ impl Bird {
     ///
     /// When it does not end in time.
     pub fn stop(&self) -> Result<()> {
-        self.process.terminate(PATIENCE).map(drop)
+        self.process().terminate(PATIENCE).map(drop)
     }
 }
 
@@ -139,8 +142,28 @@ impl Resident for Bird {
     }
 
     fn end(&self) {
-        self.process.kill();
+        self.process().kill();
     }
+}
+
+fn spawn(host: &Host, dir: &Path, options: &[&str]) -> Result<Process> {
+    let output = fs::File::create(dir.join("bird.out"))?;
+    let mut command = Command::new("bird");
+    command
+        .args(options)
+        .arg("-f")
+        .arg("-c")
+        .arg(dir.join("bird.conf"))
+        .arg("-s")
+        .arg(dir.join("bird.ctl"))
+        .arg("-P")
+        .arg(dir.join("bird.pid"))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output);
+    host.ns
+        .spawn(command)
+        .context("is BIRD installed? apt-get install bird2")
 }
 
 fn bird_conf(config: &RouterConfig, log: &Path) -> String {
@@ -215,9 +238,10 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         "log \"{}\" all;\n\
          router id {router_id};\n\
          protocol device {{ scan time 1; }}\n\
-         protocol kernel {{ ipv6 {{ export all; import none; }}; merge paths on; }}\n\
+         protocol kernel {{ ipv6 {{ export all; import none; }}; merge paths on; \
+         graceful restart yes; }}\n\
          {bfd}{outside}protocol ospf v3 ospf6 {{\n  ipv6 {{ import all; export {export}; }};\n  \
-         ecmp yes;\n  debug {{ states, events }};\n{areas}}}\n",
+         ecmp yes;\n  graceful restart yes;\n  debug {{ states, events }};\n{areas}}}\n",
         log.display()
     )
 }

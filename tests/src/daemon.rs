@@ -244,6 +244,23 @@ impl Daemon {
         Ok(())
     }
 
+    /// Ends the daemon with SIGUSR1: for a restart, with everything left in its place.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end in time or not with 0.
+    pub fn leave(&self) -> Result<()> {
+        let process = self.process().take().context("the daemon does not run")?;
+        process.signal(Signal::SIGUSR1)?;
+        let status = process.wait(PATIENCE).inspect_err(|_| process.kill())?;
+        ensure!(
+            status.success(),
+            "the daemon ended with {status}: {}",
+            tail(&self.log_since(0))
+        );
+        Ok(())
+    }
+
     /// Ends the daemon with SIGKILL: it cannot clean up.
     ///
     /// # Errors

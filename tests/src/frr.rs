@@ -162,6 +162,30 @@ impl Frr {
         parse_database(&vty::frr(&self.socket("ospf6d"), &[DATABASE])?)
     }
 
+    /// Has ospf6d prepare a graceful restart, kills it and starts it again; zebra goes on.
+    ///
+    /// # Errors
+    ///
+    /// When it refuses or does not come back.
+    pub fn restart_gracefully(&self, host: &Host) -> Result<()> {
+        let socket = self.socket("ospf6d");
+        let conf = self.dir.join("ospf6d.conf");
+        let mut text = fs::read_to_string(&conf)?;
+        text.push_str(" graceful-restart grace-period 60\n");
+        fs::write(&conf, text)?;
+        vty::frr(&socket, &["graceful-restart prepare ipv6 ospf"])?;
+        // It waits for no acknowledgment itself.
+        std::thread::sleep(Duration::from_secs(1));
+        let old = self.lock().pop().context("ospf6d does not run")?;
+        old.kill();
+        let process = self.spawn(host, "ospf6d")?;
+        self.lock().push(process.clone());
+        wait_for(&format!("ospf6d of {}", host.name), PATIENCE, || {
+            ensure!(process.is_running(), "ospf6d has ended");
+            Ok(vty::frr(&socket, &["show version"]).ok().map(drop))
+        })
+    }
+
     /// Ends both daemons with SIGTERM: they leave the network in order.
     ///
     /// # Errors
@@ -311,6 +335,7 @@ pub(crate) fn parse_database(text: &str) -> Result<Vec<LsaKey>> {
                 "Type-7" => 0x2007,
                 "Link" => 0x0008,
                 "Intra-Prefix" => 0x2009,
+                "Grace" => 0x000b,
                 other => anyhow::bail!("FRR shows an LSA of unknown type {other}"),
             });
         } else if let Some(value) = after(line, "Link State ID: ") {

@@ -384,6 +384,20 @@ impl Member {
         bird.context("neither FRR nor BIRD runs here")?.stop()
     }
 
+    /// Restarts FRR's ospf6d or BIRD gracefully; returns when the new one can be asked.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end or start, or when the daemon itself speaks OSPF here.
+    pub fn restart_peer_gracefully(&self) -> Result<()> {
+        if let Some(frr) = &self.frr {
+            return frr.restart_gracefully(&self.host);
+        }
+        let bird = self.bird.as_ref();
+        let bird = bird.context("neither FRR nor BIRD runs here")?;
+        bird.restart_gracefully(&self.host)
+    }
+
     /// Requests this server's web server answered so far.
     pub fn served(&self) -> u64 {
         self.web.as_ref().map_or(0, HttpServer::served)

@@ -53,6 +53,7 @@ fn ls_type(name: &str) -> Result<u16> {
         "nssa" => 0x2007,
         "link" => 0x0008,
         "intra_area_prefix" => 0x2009,
+        "grace" => 0x000b,
         other => match other.strip_prefix("0x") {
             Some(hex) => u16::from_str_radix(hex, 16)?,
             None => bail!("an LSA of type {other}"),

@@ -46,9 +46,9 @@ pub use interface::InterfaceState;
 pub use lsdb::DbId;
 pub use neighbor::{NeighborState, Reason};
 pub use speaker::{
-    AreaView, AuthView, DatabaseView, GracefulRestart, HelpEnd, HelpRefusal, HelpView,
-    InterfaceView, LsaView, NeighborView, PastHelp, RestartEnd, RestartView, Routes, Speaker,
-    Transmit,
+    AreaView, AuthView, DatabaseView, GracefulRestart, GracefulView, HelpEnd, HelpRefusal,
+    HelpView, InterfaceView, LsaView, NeighborView, PastHelp, RestartEnd, RestartView, Routes,
+    Speaker, Transmit,
 };
 pub use spf::{Alternates, Nexthop, PathKind, Route};
 pub use wire::Prefix;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bfd::{Event, SessionView, Timers};
+use bfd::{Diagnostic, Event, SessionView, Timers};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::Serialize;
 use tokio::sync::{mpsc as news, oneshot};
@@ -51,6 +51,8 @@ pub(crate) struct Change {
     pub(crate) event: Event,
     /// The neighbour has taken it down by will, which says nothing about the path (RFC 5882 3.2).
     pub(crate) by_will: bool,
+    /// The neighbour's kernel has answered for the path before, while the neighbour was silent.
+    pub(crate) vouched: bool,
 }
 
 /// What the thread tells without being asked.
@@ -67,6 +69,14 @@ pub(crate) enum News {
         /// The silence that counts as a failure.
         silence: Option<std::time::Duration>,
     },
+}
+
+impl Change {
+    /// Whether the path itself is gone, and not only the neighbour's daemon: its kernel, which used
+    /// to answer, does not any more.
+    pub(crate) fn path_is_gone(&self) -> bool {
+        self.vouched && self.event.diagnostic == Diagnostic::DetectionTimeExpired
+    }
 }
 
 /// What there is to show of a session.

@@ -230,6 +230,7 @@ impl Thread<'_> {
                     remote: watched.peer.remote,
                     event,
                     by_will: watched.session.view().remote_state == State::AdminDown,
+                    vouched: watched.session.view().counters.probes_answered > 0,
                 };
                 tell(&watched.peer, &change);
                 let _ = self.changes.send(News::Changed(change));

@@ -7,7 +7,9 @@ use crate::{config::Config, daemon};
 
 /// Run the daemon in the foreground, until SIGTERM or SIGINT
 ///
-/// SIGHUP reads the configuration again; a file with mistakes changes nothing.
+/// SIGHUP reads the configuration again; a file with mistakes changes nothing. SIGUSR1 ends the
+/// daemon for a restart: the neighbours are asked to wait for the next start, and everything stays
+/// in its place.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   l2ha run

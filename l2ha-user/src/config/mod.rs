@@ -247,6 +247,13 @@ pub struct Ospf {
     pub route_metric: u32,
     /// What of the kernel's routes is advertised.
     pub redistribute: Redistribute,
+    /// Seconds for which neighbours are asked to go on as if nothing happened when the daemon
+    /// restarts (RFC 5187); 0 for not at all.
+    pub graceful_restart: u16,
+    /// Whether to help neighbours with such a restart.
+    pub graceful_helper: bool,
+    /// Whether that help ends when the topology changes.
+    pub graceful_strict: bool,
 }
 
 /// A key that OSPF packets are signed with (RFC 7166).

@@ -16,6 +16,9 @@ const DEFAULT_HELLO: u16 = 1;
 const DEAD_PER_HELLO: u16 = 4;
 /// Router Priority where nothing else is said as FRR and BIRD have it.
 pub(super) const DEFAULT_PRIORITY: u8 = 1;
+/// Seconds for which neighbours are asked to wait for a restart. It is only a bound: a restart takes
+/// a second or two, and says when it is over. FRR and BIRD have the same.
+const DEFAULT_GRACE: u16 = 120;
 /// Table of the kernel that `ip route` shows (RT_TABLE_MAIN).
 const MAIN_TABLE: u32 = 254;
 /// Table of the kernel that has its own addresses (RT_TABLE_LOCAL).
@@ -103,6 +106,15 @@ pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
             .integer("route_metric", 1..=i128::from(u32::MAX))
             .map_or(20, |found| found.value),
         redistribute: redistribute::redistribute(section),
+        graceful_restart: section
+            .integer("graceful_restart", 0..=1800)
+            .map_or(DEFAULT_GRACE, |found| found.value),
+        graceful_helper: section
+            .boolean("graceful_helper")
+            .is_none_or(|found| found.value),
+        graceful_strict: section
+            .boolean("graceful_strict")
+            .is_none_or(|found| found.value),
     };
     // All keys are read, whatever the router id is, so that all mistakes are found.
     let ospf = read(router_id.unwrap_or(Ipv4Addr::UNSPECIFIED));

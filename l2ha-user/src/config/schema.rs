@@ -161,6 +161,9 @@ pub(super) const OSPF: Table = Table {
         default("redistribute", "[]"),
         default("redistribute_metric", "20"),
         default("redistribute_type", "2"),
+        default("graceful_restart", "120"),
+        default("graceful_helper", "true"),
+        default("graceful_strict", "true"),
     ],
 };
 

@@ -124,6 +124,9 @@ fn defaults() {
                 metric: 20,
                 type2: true,
             },
+            graceful_restart: 120,
+            graceful_helper: true,
+            graceful_strict: true,
         })
     );
     assert_eq!(config.services[0].metric, 0);

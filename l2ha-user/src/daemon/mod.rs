@@ -45,7 +45,8 @@ const FULL_CHECK: Duration = Duration::from_secs(10);
 /// Notifications come in bursts; this is how long the daemon listens before it acts on one.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT, which take everything down, or SIGUSR1, which leaves
+/// everything to the next start.
 ///
 /// # Errors
 ///
@@ -61,6 +62,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut restart = signal(SignalKind::user_defined1())?;
 
     let run_dir = config.node.run_dir.clone();
     fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
@@ -104,6 +106,11 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
             _ = full.tick() => node.reconcile().await,
             request = server.next() => request.answer(&mut node).await,
             _ = hangup.recv() => reload(&mut node).await,
+            _ = restart.recv() => {
+                tracing::info!("ending for a restart: everything stays in its place");
+                node.leave().await;
+                return Ok(());
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

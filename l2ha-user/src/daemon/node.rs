@@ -496,6 +496,13 @@ impl Node {
         Ok(())
     }
 
+    /// The end before a restart: the neighbours are told, and everything stays in its place.
+    pub(super) async fn leave(mut self) {
+        if let Some(routing) = self.routing.take() {
+            routing.leave().await;
+        }
+    }
+
     /// The clean stop: withdraw, let the neighbours move, then remove everything that was made.
     pub(super) async fn stop(mut self) -> Result<()> {
         if let Some(routing) = self.routing.take() {

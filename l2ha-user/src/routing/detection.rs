@@ -113,6 +113,13 @@ impl Detection {
         self.watched.clear();
     }
 
+    /// Leaves all sessions without a word, for the next start to take them up.
+    pub(super) fn abandon(&mut self) {
+        // Dropping it would end the sessions by will.
+        std::mem::forget(self.bfd.take());
+        self.watched.clear();
+    }
+
     /// What there is to show; none without BFD.
     pub(super) fn show(&self) -> Option<oneshot::Receiver<View>> {
         self.bfd.as_ref().map(Bfd::show)

@@ -1,6 +1,39 @@
 //! Graceful restart (RFC 5187), ours and that of neighbours.
 
-use ospfv3::{Event, HelpEnd, RestartEnd};
+use std::time::Duration;
+
+use ospfv3::{Event, GracefulRestart, HelpEnd, RestartEnd, wire::GraceReason};
+
+use super::epoch::Ending;
+use crate::config::Ospf;
+
+/// What a planned restart is announced with; nothing if the configuration wants none.
+pub(super) fn planned(config: &Ospf) -> Option<GracefulRestart> {
+    announced(config, GraceReason::SoftwareRestart)
+}
+
+/// What the restart that this start ends is announced with: nothing after a clean stop, and at the
+/// first start since the machine was booted.
+pub(super) fn resumed(config: &Ospf, before: Option<Ending>) -> Option<GracefulRestart> {
+    match before? {
+        Ending::Stopped => None,
+        Ending::Restarting => planned(config),
+        // RFC 3623 2.1: unplanned.
+        Ending::None => announced(config, GraceReason::Unknown),
+    }
+}
+
+fn announced(config: &Ospf, reason: GraceReason) -> Option<GracefulRestart> {
+    let period = config.graceful_restart;
+    (period > 0).then_some(GracefulRestart { period, reason })
+}
+
+/// How long the routes of an earlier daemon are good, although nobody has computed them yet.
+pub(super) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Duration {
+    let dead = config.dead_interval;
+    let seconds = restart.map_or(dead, |restart| restart.period.max(dead));
+    Duration::from_secs(seconds.into())
+}
 
 /// What the speaker says about it, in the log.
 pub(super) fn log(event: &Event) {

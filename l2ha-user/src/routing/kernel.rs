@@ -73,6 +73,13 @@ impl Routes {
         self.keep_until
     }
 
+    /// Keeps the routes of an earlier daemon only so much longer.
+    pub(super) fn keep_for(&mut self, time: Duration) {
+        if self.keep_until.is_some() {
+            self.keep_until = Some(Instant::now() + time);
+        }
+    }
+
     /// Sets the wanted routes and applies the difference.
     pub(super) async fn set(
         &mut self,

@@ -20,7 +20,11 @@ use ospfv3::KeyChain;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::kernel::remove_routes;
-use self::{detection::Detection, protection::Protection};
+use self::{
+    detection::Detection,
+    epoch::{Ending, Life},
+    protection::Protection,
+};
 use crate::config::{Ospf, OspfArea, OspfNetwork};
 
 /// An interface OSPF shall run on.
@@ -112,6 +116,7 @@ enum Request {
     CheckRoutes,
     Show(View, oneshot::Sender<serde_json::Value>),
     Stop,
+    Leave,
 }
 
 /// The running routing thread.
@@ -119,6 +124,7 @@ pub(crate) struct Routing {
     requests: mpsc::UnboundedSender<Request>,
     finished: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
+    life: Life,
 }
 
 impl Routing {
@@ -129,7 +135,8 @@ impl Routing {
     ///
     /// When its rtnetlink connection or the thread cannot be had.
     pub(crate) fn start(config: Ospf, memory: PathBuf, pins: PathBuf) -> Result<Self> {
-        let epoch = epoch::next(&memory, epoch::wall_clock())?;
+        let life = Life::begin(&memory)?;
+        let (number, before) = (life.number, life.before);
         let (requests, inbox) = mpsc::unbounded_channel();
         let (finish, finished) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -141,9 +148,13 @@ impl Routing {
                 let detection = Detection::start();
                 let protection = Protection::open(&pins);
                 crate::daemon::keep_what_is_needed();
-                if let Err(error) =
-                    runtime.block_on(thread::run(config, epoch, detection, protection, inbox))
-                {
+                if let Err(error) = runtime.block_on(thread::run(
+                    config,
+                    (number, before),
+                    detection,
+                    protection,
+                    inbox,
+                )) {
                     tracing::error!(error = format!("{error:#}"), "OSPF has stopped");
                 }
                 let _ = finish.send(());
@@ -153,6 +164,7 @@ impl Routing {
             requests,
             finished,
             thread,
+            life,
         })
     }
 
@@ -175,8 +187,24 @@ impl Routing {
 
     /// Withdraws everything, waits until the neighbours have moved, removes the routes and ends.
     pub(crate) async fn stop(self) {
-        self.ask(Request::Stop);
+        self.end(Request::Stop, Ending::Stopped).await;
+    }
+
+    /// Ends so that the next start can go on where this one was: the neighbours are asked to wait
+    /// (RFC 3623 2.1), and everything is left in its place.
+    pub(crate) async fn leave(self) {
+        self.end(Request::Leave, Ending::Restarting).await;
+    }
+
+    async fn end(self, how: Request, ending: Ending) {
+        self.ask(how);
         let _ = self.finished.await;
+        if let Err(error) = self.life.end(ending) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the next start will take this end for a crash"
+            );
+        }
         if self.thread.join().is_err() {
             tracing::error!("the routing thread had panicked");
         }

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ospfv3::{
-    AreaConfig, Event, InterfaceConfig, InterfaceKind, InterfaceState, NeighborState, Prefix,
-    Speaker, SpfDelay, StubPrefix,
+    AreaConfig, Event, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
+    NeighborState, Prefix, Speaker, SpfDelay, StubPrefix,
 };
 use serde_json::json;
 use tokio::{
@@ -22,7 +22,8 @@ use tokio::{
 use super::{
     Desired, Interface, Request, View,
     detection::{Detection, Heard},
-    epoch, graceful,
+    epoch::{self, Ending},
+    graceful,
     kernel::Routes,
     protection::Protection,
     redistribute,
@@ -40,6 +41,11 @@ const LOOPBACK: u32 = u32::MAX;
 /// After the withdrawal has been sent, how long data and addresses stay: the neighbours compute
 /// routes meanwhile (BIRD does so once a second) and still send here until they have.
 const STOP_GRACE: Duration = Duration::from_millis(1500);
+/// How long after a graceful restart the routes of before are kept for the calculation.
+const ROUTES_FOLLOW: Duration = Duration::from_millis(500);
+/// How long neighbours have to acknowledge that this node restarts: more than one retransmission
+/// would help little, and the restart is wanted now.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// Route notifications come in bursts, most of them our own doing.
 const ROUTE_SETTLE: Duration = Duration::from_millis(50);
 /// Beyond the dead interval, how long the routes of an earlier daemon are kept.
@@ -98,19 +104,19 @@ struct Thread {
 /// Runs until asked to stop.
 pub(super) async fn run(
     config: Ospf,
-    epoch: u32,
+    (number, before): (u32, Option<Ending>),
     detection: Detection,
     protection: Protection,
     mut inbox: mpsc::UnboundedReceiver<Request>,
 ) -> Result<()> {
     let netlink = Netlink::open().context("cannot open rtnetlink")?;
-    let keep = Duration::from_secs(u64::from(config.dead_interval)) + KEEP_EXTRA;
+    let restart = graceful::resumed(&config, before);
+    let keep = graceful::keep_for(&config, restart) + KEEP_EXTRA;
     let routes = Routes::adopt(netlink.clone(), config.table, config.route_metric, keep).await?;
-    let authentication_epoch = epoch;
     let epoch = Instant::now();
     let (packets, mut arrived) = mpsc::channel(QUEUE);
     let mut thread = Thread {
-        speaker: speaker(&config, authentication_epoch),
+        speaker: speaker(&config, number, restart),
         config,
         epoch,
         ports: BTreeMap::new(),
@@ -149,6 +155,10 @@ pub(super) async fn run(
                 }
                 Some(Request::Show(view, answer)) => {
                     thread.answer(view, answer);
+                }
+                Some(Request::Leave) => {
+                    thread.leave(&mut arrived).await;
+                    return Ok(());
                 }
                 Some(Request::Stop) | None => break,
             },
@@ -191,14 +201,26 @@ fn forwards() -> bool {
         .is_ok_and(|value| value.trim() != "0")
 }
 
-fn speaker(config: &Ospf, authentication_epoch: u32) -> Speaker {
+fn speaker(config: &Ospf, number: u32, restart: Option<GracefulRestart>) -> Speaker {
     let speaker_config = ospfv3::Config {
         min_ls_interval: LSA_THROTTLE,
         spf_delay: SPF_DELAY,
-        authentication_epoch,
+        authentication_epoch: number,
+        graceful_helper: config.graceful_helper,
+        graceful_strict: config.graceful_strict,
         ..ospfv3::Config::new(config.router_id)
     };
-    Speaker::new(speaker_config, Duration::ZERO)
+    let mut speaker = Speaker::new(speaker_config, Duration::ZERO);
+    if let Some(restart) = restart {
+        tracing::info!(
+            seconds = restart.period,
+            reason = %restart.reason,
+            "an earlier daemon has left the data plane in place: the neighbours are asked to go on \
+             as if nothing happened"
+        );
+        speaker.resume_graceful_restart(Duration::ZERO, restart);
+    }
+    speaker
 }
 
 impl Thread {
@@ -213,6 +235,10 @@ impl Thread {
         while let Some(event) = self.speaker.poll_event() {
             routes_changed |= matches!(event, Event::RoutesChanged);
             neighbors_changed |= matches!(event, Event::NeighborChanged { .. });
+            if matches!(event, Event::RestartEnded { .. }) {
+                // The calculation is due now, and finds what is still right of the routes.
+                self.routes.keep_for(ROUTES_FOLLOW);
+            }
             if let Event::InterfaceChanged { interface, to, .. } = event {
                 self.office_changed(interface, to);
             }
@@ -324,9 +350,12 @@ impl Thread {
         let lost = self.speaker.neighbors().into_iter().find(|neighbor| {
             neighbor.interface == change.interface && neighbor.address == change.remote
         });
-        if let Some(neighbor) = lost {
-            self.speaker
-                .neighbor_lost(now, neighbor.interface, neighbor.router_id);
+        let Some(neighbor) = lost else { return };
+        let (interface, router_id) = (neighbor.interface, neighbor.router_id);
+        if change.path_is_gone() {
+            self.speaker.path_lost(now, interface, router_id);
+        } else {
+            self.speaker.neighbor_lost(now, interface, router_id);
         }
     }
 
@@ -545,9 +574,61 @@ impl Thread {
             "neighbors_full": full,
             "routes": self.speaker.routes().len(),
             "detours": self.protection.count(),
+            "graceful_restart": self.speaker.restart(),
             "counters": self.speaker.counters(),
             "send_errors": self.send_errors,
         })
+    }
+
+    /// The end before a restart: the neighbours hear of it, and everything stays in its place. BFD
+    /// says nothing: the kernel goes on answering for the path.
+    async fn leave(&mut self, arrived: &mut mpsc::Receiver<Packet>) {
+        let Some(restart) = graceful::planned(&self.config) else {
+            tracing::warn!(
+                "graceful_restart = 0: the neighbours are not asked to wait, and take the next \
+                 start for a new router"
+            );
+            self.detection.abandon();
+            return;
+        };
+        let now = self.now();
+        self.speaker.begin_graceful_restart(now, restart);
+        let patience = sleep(LEAVE_PATIENCE);
+        tokio::pin!(patience);
+        let mut all = true;
+        loop {
+            self.transmit();
+            while let Some(event) = self.speaker.poll_event() {
+                log(&event);
+            }
+            if self.speaker.is_settled() {
+                break;
+            }
+            let timer = self.speaker.poll_timeout().map(|time| self.epoch + time);
+            tokio::select! {
+                () = &mut patience => {
+                    all = false;
+                    break;
+                }
+                Some(packet) = arrived.recv() => self.packet(&packet),
+                () = until(timer) => {
+                    let now = self.now();
+                    self.speaker.handle_timeout(now);
+                }
+            }
+        }
+        self.detection.abandon();
+        if all {
+            tracing::info!(
+                seconds = restart.period,
+                "every neighbour knows that this node restarts"
+            );
+        } else {
+            tracing::warn!(
+                "not every neighbour has acknowledged that this node restarts; those others may \
+                 give up the adjacency"
+            );
+        }
     }
 
     /// The clean stop: withdraw, wait for acknowledgements and the neighbours' routes, end.

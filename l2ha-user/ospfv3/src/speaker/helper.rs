@@ -11,7 +11,7 @@ use crate::config::{LS_REFRESH_TIME, Time};
 use crate::event::Event;
 use crate::interface::InterfaceEvent;
 use crate::lsdb::DbId;
-use crate::neighbor::{Confirmation, Help, NeighborEvent, NeighborState};
+use crate::neighbor::{Confirmation, Help, Neighbor, NeighborEvent, NeighborState};
 use crate::wire::{Grace, GraceReason, LsaHeader, LsaKey, LsaType};
 
 /// How long a neighbour that says it is done may still take until our side of the exchange is over.
@@ -78,6 +78,17 @@ pub struct HelpView {
     pub reason: GraceReason,
     /// State of the conversation with its new life.
     pub conversation: NeighborState,
+}
+
+/// What a neighbour's graceful restarts look like from here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GracefulView {
+    /// The one we help with now: the neighbour counts as Full meanwhile.
+    pub help: Option<HelpView>,
+    /// How the last help ended.
+    pub last_end: Option<HelpEnd>,
+    /// How many milliseconds ago.
+    pub last_end_ms: Option<u64>,
 }
 
 /// A help that is over.
@@ -337,6 +348,26 @@ impl Speaker {
         // RFC 3623 3.2: recalculate the Designated Router, then originate.
         self.interface_event(now, id, InterfaceEvent::NeighborChange);
         self.content_changed(now);
+    }
+
+    pub(super) fn graceful_view(
+        &self,
+        id: u32,
+        router_id: Ipv4Addr,
+        neighbor: &Neighbor,
+    ) -> GracefulView {
+        let millis = |time: Time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let past = self.past_helps.get(&(id, router_id));
+        GracefulView {
+            help: neighbor.help.map(|help| HelpView {
+                since_ms: millis(self.clock.saturating_sub(help.since)),
+                remaining_ms: millis(help.until.saturating_sub(self.clock)),
+                reason: help.reason,
+                conversation: neighbor.state,
+            }),
+            last_end: past.map(|past| past.why),
+            last_end_ms: past.map(|past| millis(self.clock.saturating_sub(past.at))),
+        }
     }
 
     /// How our last helps ended, by interface and neighbour.

@@ -40,7 +40,7 @@ use crate::neighbor::{NeighborEvent, Reason};
 use crate::spf::{BoundaryRoute, Route, Schedule};
 use crate::wire::{LsaKey, LsaType, Prefix};
 
-pub use helper::{HelpEnd, HelpRefusal, HelpView, PastHelp};
+pub use helper::{GracefulView, HelpEnd, HelpRefusal, HelpView, PastHelp};
 use originate::Own;
 use restart::Restart;
 pub use restart::{GracefulRestart, RestartEnd, RestartView};

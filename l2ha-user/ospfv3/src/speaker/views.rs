@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::Speaker;
-use super::helper::{HelpEnd, HelpView};
+use super::helper::GracefulView;
 use crate::area::AreaConfig;
 use crate::auth::{KeyChain, WallTime};
 use crate::config::{ExternalPrefix, InterfaceKind, StubPrefix};
@@ -103,12 +103,8 @@ pub struct NeighborView {
     pub unacknowledged: usize,
     /// LSAs we still want from it.
     pub requested: usize,
-    /// Its graceful restart, if we help with one: it counts as Full meanwhile.
-    pub help: Option<HelpView>,
-    /// How the last such help ended.
-    pub last_help: Option<HelpEnd>,
-    /// How many milliseconds ago.
-    pub last_help_ms: Option<u64>,
+    /// Its graceful restarts.
+    pub graceful: GracefulView,
 }
 
 /// An LSA.
@@ -211,7 +207,6 @@ impl Speaker {
     pub fn neighbors(&self) -> Vec<NeighborView> {
         let millis =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let past = |interface, router_id: &Ipv4Addr| self.past_helps.get(&(interface, *router_id));
         self.interfaces
             .values()
             .flat_map(|interface| interface.neighbors.iter().map(move |n| (interface, n)))
@@ -233,15 +228,7 @@ impl Speaker {
                 options: neighbor.options,
                 unacknowledged: neighbor.unacknowledged.len(),
                 requested: neighbor.requests.len(),
-                help: neighbor.help.map(|help| HelpView {
-                    since_ms: millis(self.clock.saturating_sub(help.since)),
-                    remaining_ms: millis(help.until.saturating_sub(self.clock)),
-                    reason: help.reason,
-                    conversation: neighbor.state,
-                }),
-                last_help: past(interface.config.id, router_id).map(|past| past.why),
-                last_help_ms: past(interface.config.id, router_id)
-                    .map(|past| millis(self.clock.saturating_sub(past.at))),
+                graceful: self.graceful_view(interface.config.id, *router_id, neighbor),
             })
             .collect()
     }

@@ -128,7 +128,7 @@ fn a_planned_restart_may_outlast_the_dead_interval() {
     let neighbor = &net.node(0).neighbors()[0];
     assert_eq!(neighbor.router_id, router_id(1));
     assert_eq!(neighbor.state, NeighborState::Full);
-    let help = neighbor.help.unwrap();
+    let help = neighbor.graceful.help.unwrap();
     assert_eq!(help.reason, GraceReason::SoftwareUpgrade);
     assert!(
         (59_000..60_000).contains(&help.remaining_ms),
@@ -139,7 +139,7 @@ fn a_planned_restart_may_outlast_the_dead_interval() {
     run_unnoticed(&mut net, Duration::from_secs(30));
     assert_eq!(restart_ended(&net), [RestartEnd::Completed]);
     assert_eq!(
-        net.node(0).neighbors()[0].last_help,
+        net.node(0).neighbors()[0].graceful.last_end,
         Some(HelpEnd::Completed)
     );
 }
@@ -409,7 +409,7 @@ fn a_storm_ends_in_order_whatever_is_lost() {
             let view = net.node(node).neighbors();
             assert!(
                 view.iter()
-                    .all(|n| n.state == NeighborState::Full && n.help.is_none())
+                    .all(|n| n.state == NeighborState::Full && n.graceful.help.is_none())
             );
         }
         assert_eq!(net.node(3).routes()[&anycast()].metric, 20);

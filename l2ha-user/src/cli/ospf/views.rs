@@ -56,6 +56,7 @@ pub(super) const NEIGHBORS: View = View {
         column("address", "address", plain),
         column("to acknowledge", "unacknowledged", plain),
         column("to send us", "requested", plain),
+        column("restart", "graceful", graceful),
     ],
     none: "no neighbours",
 };
@@ -141,6 +142,23 @@ fn seconds(value: &Value) -> String {
         Some(ms) if ms < 36_000_000 => format!("{} min", ms / 60_000),
         Some(ms) => format!("{} h", ms / 3_600_000),
         None => plain(value),
+    }
+}
+
+/// A neighbour's graceful restart: the one that goes on, or how the last ended.
+fn graceful(value: &Value) -> String {
+    let text = |value: &Value, field: &str| value.get(field).map_or_else(String::new, plain);
+    let time = |value: &Value, field: &str| value.get(field).map_or_else(String::new, seconds);
+    match (value.get("help"), value.get("last_end")) {
+        (Some(help @ Value::Object(_)), _) => format!(
+            "helping, {} left, now {}",
+            time(help, "remaining_ms"),
+            text(help, "conversation")
+        ),
+        (_, Some(end @ Value::String(_))) => {
+            format!("{}, {} ago", plain(end), time(value, "last_end_ms"))
+        }
+        _ => "-".to_owned(),
     }
 }
 
@@ -231,13 +249,22 @@ mod tests {
             "interface": 7, "interface_name": "l2-client", "router_id": "10.0.0.9", "area": "0.0.0.1",
             "address": "fe80::9", "interface_id": 3, "state": "full", "since_ms": 754_321,
             "dead_in_ms": 3_456, "priority": 1, "options": ["V6"], "unacknowledged": 0,
-            "requested": 2,
+            "requested": 2, "graceful": {"help": null, "last_end": null, "last_end_ms": null},
         }]);
         assert_eq!(
             lines(&NEIGHBORS, &answer)[1],
-            "10.0.0.9 0.0.0.1 full 12 min 3.4 s l2-client fe80::9 0 2"
+            "10.0.0.9 0.0.0.1 full 12 min 3.4 s l2-client fe80::9 0 2 -"
         );
         assert_eq!(lines(&NEIGHBORS, &json!([])), ["no neighbours"]);
+        let help = json!({"remaining_ms": 118_400, "conversation": "exchange"});
+        assert_eq!(
+            graceful(&json!({"help": help, "last_end": "expired", "last_end_ms": 1})),
+            "helping, 118 s left, now exchange"
+        );
+        assert_eq!(
+            graceful(&json!({"help": null, "last_end": "completed", "last_end_ms": 2500})),
+            "completed, 2.5 s ago"
+        );
     }
 
     #[test]
