@@ -8,6 +8,7 @@ mod form;
 mod key;
 pub mod layout;
 mod session;
+mod watch;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -16,6 +17,10 @@ pub use self::{
     form::OuterForm,
     key::{Address, Carrier, EndpointKey, SessionId},
     session::{Receive, SessionPlan, Transmit},
+    watch::{
+        CAPTURE_RX, CAPTURE_TX, FRAMES_BYTES, MAX_SNAPLEN, Missing, REFUSED_BYTES, REFUSED_SNAPLEN,
+        Record, Watch,
+    },
 };
 
 /// How many sessions a node can have.

@@ -1,16 +1,20 @@
-//! The control socket's language: one JSON line asked, one JSON line answered, and the client.
+//! The control socket's language: one JSON line asked, one JSON line answered (or a stream of them),
+//! and the client.
 
 mod client;
 mod sessions;
 mod status;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::client::{connect, understand};
 pub use self::{
     client::ask,
     sessions::SessionStatus,
     status::{DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus},
+    watch::{CapturedFrame, Direction, Line, Missed, RefusedPacket, Side, from_hex, to_hex},
 };
 
 /// Version of the answers' form. Fields may be added under the same version; one that goes or
@@ -18,7 +22,7 @@ pub use self::{
 pub const VERSION: u32 = 1;
 
 /// A question to the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// What is asked.
@@ -26,7 +30,7 @@ pub struct Request {
 }
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// The node as a whole: [`Status`].
@@ -43,6 +47,22 @@ pub enum Command {
     OspfRoutes,
     /// BFD and its sessions.
     Bfd,
+    /// Refused packets as they come: a stream of [`Line`]s.
+    Monitor {
+        /// Names of reasons; all when there is none.
+        reasons: Vec<String>,
+    },
+    /// Packets of sessions as they come: a stream of [`Line`]s.
+    Capture {
+        /// Name of the tunnel; all when there is none.
+        tunnel: Option<String>,
+        /// With or without outer headers.
+        side: Side,
+        /// Which way.
+        direction: Direction,
+        /// How much of each packet, in bytes.
+        snaplen: u32,
+    },
 }
 
 /// The daemon's answer.
@@ -94,6 +114,11 @@ mod tests {
         let request = |command| serde_json::to_string(&Request { command }).unwrap();
         assert_eq!(request(Command::Status), r#"{"command":"status"}"#);
         assert_eq!(request(Command::Sessions), r#"{"command":"sessions"}"#);
+        let reasons = vec!["wrong_cookie".to_owned()];
+        assert_eq!(
+            request(Command::Monitor { reasons }),
+            r#"{"command":{"monitor":{"reasons":["wrong_cookie"]}}}"#
+        );
         assert_eq!(
             request(Command::OspfNeighbors),
             r#"{"command":"ospf-neighbors"}"#

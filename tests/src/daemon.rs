@@ -142,7 +142,12 @@ impl Daemon {
         crate::command::output(&mut self.command(words)?)
     }
 
-    fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Command> {
+    /// A subcommand of `l2ha` that asks this daemon, to be run in its host's namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace is gone.
+    pub fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Command> {
         let config = self.config();
         let mut command = Command::new(&self.binary);
         command

@@ -6,8 +6,9 @@
 //! [`MEANING`].
 
 use super::{
-    Detour, DetourKey, EndpointKey, MAX_DETOURS, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS,
-    MAX_SESSIONS, Receive, SessionId, Traffic, Transmit,
+    Detour, DetourKey, EndpointKey, FRAMES_BYTES, MAX_DETOURS, MAX_ENDPOINTS, MAX_INTERFACES,
+    MAX_REASONS, MAX_SESSIONS, Missing, REFUSED_BYTES, Receive, Record, SessionId, Traffic,
+    Transmit, Watch,
 };
 
 /// To be raised when a field means something else than before and is still in its place.
@@ -23,7 +24,7 @@ pub struct MapLayout {
 }
 
 /// All of them.
-pub const MAPS: [MapLayout; 8] = [
+pub const MAPS: [MapLayout; 13] = [
     MapLayout {
         name: "SESSIONS",
         version: map(MAX_SESSIONS, SessionId::LAYOUT, Receive::LAYOUT),
@@ -55,6 +56,26 @@ pub const MAPS: [MapLayout; 8] = [
     MapLayout {
         name: "DETOURS",
         version: map(MAX_DETOURS, DetourKey::LAYOUT, Detour::LAYOUT),
+    },
+    MapLayout {
+        name: "WATCH",
+        version: map(1, 4, Watch::LAYOUT),
+    },
+    MapLayout {
+        name: "CHOSEN",
+        version: map(MAX_SESSIONS, 4, size_of::<u32>() as u32),
+    },
+    MapLayout {
+        name: "REFUSED",
+        version: map(REFUSED_BYTES, 0, Record::LAYOUT),
+    },
+    MapLayout {
+        name: "FRAMES",
+        version: map(FRAMES_BYTES, 0, Record::LAYOUT),
+    },
+    MapLayout {
+        name: "MISSING",
+        version: map(Missing::COUNT, 4, size_of::<u64>() as u32),
     },
 ];
 

@@ -16,6 +16,7 @@ use super::{
     detour,
     maps::{Maps, count, count_received},
     skb::Skb as _,
+    watch,
 };
 
 /// More than all headers that are looked at: Ethernet, IPv4 with options, UDP, L2TPv3, cookie,
@@ -42,6 +43,7 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
     // SAFETY: the context's own bounds, read after the last helper that could move them.
     let packet = unsafe { Packet::new(ctx.data(), ctx.data_end(), length) };
     let delivery = inspect(packet, &Maps)?;
+    watch::received(ctx, &delivery);
     if delivery.previous_cookie {
         count(Reason::PreviousCookieUsed);
     }

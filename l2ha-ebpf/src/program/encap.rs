@@ -18,6 +18,7 @@ use super::{
     maps::{count_sent, transmit},
     skb::Skb as _,
     verdict::Sent,
+    watch,
 };
 
 /// Where the length of the inner Ethernet header lies in the flags (`BPF_F_ADJ_ROOM_ENCAP_L2`).
@@ -174,6 +175,7 @@ pub(crate) fn send(ctx: &TcContext, session: &Transmit, packets: u64) -> Result<
     if session.has_checksum() {
         checksum::write(ctx).map_err(|()| Reason::EncapFailed)?;
     }
+    watch::sent(ctx, session.slot(), session.outer_length());
     let bytes = ctx.len() - session.outer_length();
     count_sent(session.slot(), packets, u64::from(bytes));
     Ok(Sent::Redirected(ctx.redirect_to_neighbor(underlay)))

@@ -10,3 +10,4 @@ pub(crate) mod hidden;
 mod maps;
 mod skb;
 pub(crate) mod verdict;
+mod watch;

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use l2ha_ebpf::{inspect::Refusal, reason::Reason};
 
-use super::maps::count;
+use super::{maps::count, watch};
 
 /// Set by the daemon when it loads the programs: each refused packet is to be logged. While it is
 /// 0 the verifier removes the code. The daemon reads the records: `refused`, the reason's number, the
@@ -28,10 +28,12 @@ pub(crate) fn xdp(ctx: &XdpContext, outcome: Result<u32, Refusal>) -> u32 {
         Err(Refusal::Foreign) => xdp_action::XDP_PASS,
         Err(Refusal::Pass(reason)) => {
             count(reason);
+            watch::refused(ctx, reason);
             xdp_action::XDP_PASS
         }
         Err(Refusal::Drop(reason)) => {
             count(reason);
+            watch::refused(ctx, reason);
             if is_logging() {
                 let length = ctx.data_end() - ctx.data();
                 aya_log_ebpf::debug!(ctx, "refused {} {}", reason.number(), length);
@@ -49,6 +51,7 @@ pub(crate) fn tc_underlay(ctx: &TcContext, outcome: Result<i32, Refusal>) -> i32
         Err(Refusal::Foreign) => TC_ACT_UNSPEC,
         Err(Refusal::Pass(reason)) => {
             count(reason);
+            watch::refused(ctx, reason);
             TC_ACT_UNSPEC
         }
         Err(Refusal::Drop(reason)) => dropped(ctx, reason),
@@ -76,6 +79,7 @@ pub(crate) fn tc_interface(ctx: &TcContext, outcome: Result<Sent, Reason>) -> i3
 #[inline(always)]
 fn dropped(ctx: &TcContext, reason: Reason) -> i32 {
     count(reason);
+    watch::refused(ctx, reason);
     if is_logging() {
         aya_log_ebpf::debug!(ctx, "refused {} {}", reason.number(), ctx.len());
     }

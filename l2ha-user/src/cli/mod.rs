@@ -1,16 +1,19 @@
 //! The command line: one file per subcommand.
 
 mod bfd;
+mod capture;
 mod check;
 mod doctor;
 mod genkey;
 mod log;
+mod monitor;
 mod ospf;
 mod output;
 mod run;
 mod sessions;
 mod socket;
 mod status;
+mod stream;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -38,6 +41,7 @@ const USAGE: u8 = 2;
   l2ha doctor
   l2ha run --config /etc/l2ha/l2ha.toml
   l2ha status
+  l2ha capture | tshark -r -
 
 Exit status: 0 fine, 1 failed, 2 wrong usage or configuration."
 )]
@@ -53,6 +57,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Status(status::Status),
     Sessions(sessions::Sessions),
+    Monitor(monitor::Monitor),
+    Capture(capture::Capture),
     Ospf(ospf::Ospf),
     Bfd(bfd::Bfd),
     Genkey(genkey::Genkey),
@@ -74,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor.main(),
         Command::Status(status) => status.main(),
         Command::Sessions(sessions) => sessions.main(),
+        Command::Monitor(monitor) => monitor.main(),
+        Command::Capture(capture) => capture.main(),
         Command::Ospf(ospf) => ospf.main(),
         Command::Bfd(bfd) => bfd.main(),
         Command::Genkey(genkey) => genkey.main(),

@@ -34,7 +34,12 @@ impl Daemon {
         control::ask(&self.path()?, command)
     }
 
-    fn path(&self) -> Result<PathBuf> {
+    /// The path of its socket.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be found.
+    pub(super) fn path(&self) -> Result<PathBuf> {
         match (&self.socket, &self.config) {
             (Some(socket), _) => Ok(socket.clone()),
             (None, Some(config)) => Ok(Config::load(config)?.node.socket()),

@@ -24,10 +24,28 @@ const LONGEST: u64 = 256 << 20;
 ///
 /// When no daemon is there, it does not answer in time, or it says why it cannot answer.
 pub fn ask(socket: &Path, command: Command) -> Result<Value> {
-    let mut stream = UnixStream::connect(socket).map_err(|error| unreachable(socket, &error))?;
+    let mut stream = connect(socket)?;
     let line = converse(&mut stream, command, PATIENCE)
         .with_context(|| format!("the daemon at {} does not answer", socket.display()))?;
-    let answer: Answer = serde_json::from_str(&line)
+    understand(socket, &line)
+}
+
+/// Connects to the daemon that listens on `socket`.
+///
+/// # Errors
+///
+/// When no daemon is there; the text says what to do.
+pub(crate) fn connect(socket: &Path) -> Result<UnixStream> {
+    UnixStream::connect(socket).map_err(|error| unreachable(socket, &error))
+}
+
+/// The data of an answer.
+///
+/// # Errors
+///
+/// When there is none, or it is of another version.
+pub(crate) fn understand(socket: &Path, line: &str) -> Result<Value> {
+    let answer: Answer = serde_json::from_str(line)
         .with_context(|| format!("{} does not answer as l2ha does", socket.display()))?;
     if answer.version != VERSION {
         bail!(

@@ -13,6 +13,7 @@ mod server;
 mod sessions;
 mod status;
 mod tunnel;
+mod watch;
 
 pub(crate) use self::privilege::keep_what_is_needed;
 use std::{

@@ -1,4 +1,4 @@
-//! The control socket: one JSON line asked, one JSON line answered.
+//! The control socket: one JSON line asked, one JSON line answered, or a stream of them.
 
 use std::{
     fs, io,
@@ -10,12 +10,15 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
-use super::node::Node;
+use super::{node::Node, watch::Stream};
 use crate::control::{Answer, Command};
 
 /// Longest question in bytes.
@@ -28,13 +31,20 @@ const WAITING: usize = 16;
 /// A question that waits for its answer.
 pub(super) struct Question {
     command: Command,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Reply>,
 }
+
+/// The answer, and what follows it.
+type Reply = (Answer, Option<Stream>);
 
 impl Question {
     /// Answers it.
     pub(super) async fn answer(self, node: &mut Node) {
-        let answer = node.answer(self.command).await;
+        let answer = match node.stream(&self.command) {
+            None => (node.answer(self.command).await, None),
+            Some(Ok((answer, stream))) => (answer, Some(stream)),
+            Some(Err(error)) => (Answer::error(format!("{error:#}")), None),
+        };
         // The client may have gone; that is its affair.
         let _ = self.answer.send(answer);
     }
@@ -92,7 +102,12 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
                 let questions = questions.clone();
                 tokio::spawn(async move {
                     match timeout(PATIENCE, converse(client, questions)).await {
-                        Ok(Ok(())) => {}
+                        Ok(Ok(None)) => {}
+                        Ok(Ok(Some((stream, read, write)))) => {
+                            if let Err(error) = stream.run(read, write).await {
+                                tracing::debug!(%error, "control client left");
+                            }
+                        }
                         Ok(Err(error)) => tracing::debug!(%error, "control client left"),
                         Err(_) => tracing::debug!("control client took too long"),
                     }
@@ -106,13 +121,20 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
     }
 }
 
-async fn converse(client: UnixStream, questions: mpsc::Sender<Question>) -> io::Result<()> {
-    let (read, mut write) = client.into_split();
+/// A stream and the client's connection.
+type Streaming = (Stream, OwnedReadHalf, OwnedWriteHalf);
+
+/// Answers one question; returns what is to be sent on.
+async fn converse(
+    client: UnixStream,
+    questions: mpsc::Sender<Question>,
+) -> io::Result<Option<Streaming>> {
+    let (mut read, mut write) = client.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(LONGEST))
+    BufReader::new((&mut read).take(LONGEST))
         .read_line(&mut line)
         .await?;
-    let answer = match serde_json::from_str::<crate::control::Request>(&line) {
+    let (answer, stream) = match serde_json::from_str::<crate::control::Request>(&line) {
         Ok(request) => {
             let (answer, receiver) = oneshot::channel();
             let question = Question {
@@ -120,15 +142,16 @@ async fn converse(client: UnixStream, questions: mpsc::Sender<Question>) -> io::
                 answer,
             };
             if questions.send(question).await.is_err() {
-                return Ok(());
+                return Ok(None);
             }
             receiver
                 .await
-                .unwrap_or_else(|_| Answer::error("the daemon is stopping"))
+                .unwrap_or_else(|_| (Answer::error("the daemon is stopping"), None))
         }
-        Err(error) => Answer::error(format!("not understood: {error}")),
+        Err(error) => (Answer::error(format!("not understood: {error}")), None),
     };
     let mut bytes = serde_json::to_vec(&answer)?;
     bytes.push(b'\n');
-    write.write_all(&bytes).await
+    write.write_all(&bytes).await?;
+    Ok(stream.map(|stream| (stream, read, write)))
 }

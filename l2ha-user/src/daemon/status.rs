@@ -36,6 +36,9 @@ impl Node {
             Command::OspfDatabase => self.show(View::Database).await,
             Command::OspfRoutes => self.show(View::Routes).await,
             Command::Bfd => self.show(View::Bfd).await,
+            Command::Monitor { .. } | Command::Capture { .. } => {
+                Answer::error("packets come as a stream only")
+            }
         }
     }
 

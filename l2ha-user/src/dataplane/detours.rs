@@ -138,7 +138,8 @@ impl Detours {
     }
 }
 
-fn map(pin_dir: &Path, name: &str) -> Result<MapData> {
+/// A map of a loaded data plane, from its pin.
+pub(super) fn map(pin_dir: &Path, name: &str) -> Result<MapData> {
     let layout = layout::MAPS.iter().find(|map| map.name == name);
     let layout = layout.with_context(|| format!("there is no map {name}"))?;
     let pin = pins::folder(pin_dir).join(pins::name(layout));

@@ -23,6 +23,7 @@ mod sessions;
 pub mod trial;
 mod types;
 mod underlay;
+pub mod watch;
 
 use std::{
     collections::HashSet,
@@ -42,7 +43,7 @@ pub use self::{
         Sublayer,
     },
 };
-use self::{object::Object, sessions::Sessions, underlay::Underlay};
+use self::{object::Object, sessions::Sessions, underlay::Underlay, watch::Watch};
 
 /// The loaded programs with their maps, and what they are attached to.
 ///
@@ -51,6 +52,7 @@ pub struct DataPlane {
     object: Object,
     pin_dir: PathBuf,
     sessions: Sessions,
+    watch: Watch,
     underlay: Option<Underlay>,
     /// Names of the virtual interfaces' ends that have filters: visible, hidden.
     interfaces: Vec<(String, String)>,
@@ -89,6 +91,7 @@ impl DataPlane {
             object,
             pin_dir: pin_dir.to_owned(),
             sessions,
+            watch: Watch::open(pin_dir)?,
             underlay: None,
             interfaces: Vec::new(),
         })
@@ -135,7 +138,12 @@ impl DataPlane {
     /// When a cookie is not 0, 4 or 8 bytes long, the addresses are of different families, the id
     /// is 0, or there are too many sessions.
     pub fn set_session(&mut self, session: &Session) -> Result<()> {
-        self.sessions.set(&mut self.object, session)
+        let slot = self.sessions.set(&mut self.object, session)?;
+        let sublayer = match session.sublayer {
+            Sublayer::None => 0,
+            Sublayer::Default => l2ha_ebpf::wire::SUBLAYER,
+        };
+        self.watch.know(slot, session.session_id, sublayer)
     }
 
     /// Removes a session and what belongs to its virtual interface; without effect when there is
@@ -175,6 +183,12 @@ impl DataPlane {
     #[must_use]
     pub fn reassembled(&self) -> &Reassembled {
         self.sessions.reassembled()
+    }
+
+    /// The way to watch packets.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Reads the counters.

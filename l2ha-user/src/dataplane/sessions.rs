@@ -96,7 +96,8 @@ impl Sessions {
         self.installed.len()
     }
 
-    pub(super) fn set(&mut self, object: &mut Object, session: &Session) -> Result<()> {
+    /// Writes a session; returns its slot.
+    pub(super) fn set(&mut self, object: &mut Object, session: &Session) -> Result<u32> {
         let id = session.session_id;
         let context = || format!("session {id}");
         ensure!(
@@ -142,7 +143,7 @@ impl Sessions {
         if let Some(before) = before {
             self.forget_interfaces(object, before)?;
         }
-        Ok(())
+        Ok(slot)
     }
 
     /// Removes a session; its counters are kept in case it comes back, until
