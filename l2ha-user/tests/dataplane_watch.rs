@@ -327,3 +327,52 @@ fn sent_packets_are_captured_inside_and_outside() -> Result {
         Ok(())
     })
 }
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn what_does_not_fit_is_counted() -> Result {
+    in_runtime(async {
+        let mut bench = Bench::new()?;
+        let watch = bench.plane.watch().clone();
+        let form = bench.forms[4].clone();
+
+        // More than the ring buffer holds, before the reader has its turn.
+        let large = form.received(&frame(0x0806, 1400)).bytes();
+        let mut watching = watch.subscribe(frames(None, true, false, false, 2000))?;
+        for _ in 0..3000 {
+            bench.run(Program::Xdp, &large)?;
+        }
+        tokio::time::sleep(SILENCE).await;
+        let lost = watching.lost()?;
+        let mut shown = 0;
+        while let Some(seen) = watching.waiting() {
+            ensure!(matches!(seen, Seen::Frame(frame) if frame.length == 1400));
+            shown += 1;
+        }
+        ensure!(shown > 0 && lost.ring > 0, "{shown} shown, {lost:?}");
+        ensure!(
+            shown + lost.ring + lost.queue == 3000,
+            "{shown} shown, {lost:?}"
+        );
+        drop(watching);
+
+        // More than a client's queue holds, while the reader keeps up; another client is not hurt.
+        let small = form.received(&frame(0x0806, 60)).bytes();
+        let slow = watch.subscribe(frames(None, true, false, false, 64))?;
+        let mut quick = watch.subscribe(frames(None, true, false, false, 64))?;
+        let mut shown = 0;
+        for _ in 0..10 {
+            for _ in 0..500 {
+                bench.run(Program::Xdp, &small)?;
+            }
+            for _ in 0..500 {
+                captured(&mut quick).await?;
+                shown += 1;
+            }
+        }
+        ensure!(shown == 5000 && quick.lost()? == Lost::default());
+        let lost = slow.lost()?;
+        ensure!(lost.queue > 0 && lost.ring == 0, "{lost:?}");
+        Ok(())
+    })
+}
