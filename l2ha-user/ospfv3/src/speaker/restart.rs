@@ -100,6 +100,11 @@ impl Speaker {
     /// [`shutdown`](Self::shutdown).
     pub fn begin_graceful_restart(&mut self, now: Time, announced: GracefulRestart) {
         self.clock = now;
+        // RFC 3623 3.1 (2): what we have not acknowledged would be a reason not to help us.
+        let interfaces: Vec<u32> = self.interfaces.keys().copied().collect();
+        for id in interfaces {
+            self.send_delayed_acks(id);
+        }
         self.restart = Some(Restart {
             announced,
             since: now,

@@ -302,6 +302,21 @@ fn help_is_refused() {
 }
 
 #[test]
+fn what_has_just_come_is_acknowledged_before_the_restart() {
+    let mut net = ring();
+    net.set_prefixes(3, vec![local(own_prefix(3)), local(own_prefix(9))]);
+    // Long enough for it to arrive, and not for acknowledgments that wait for company.
+    net.run_ms(20);
+    let now = net.now;
+    net.with(1, |speaker| speaker.begin_graceful_restart(now, PLANNED));
+    net.run_ms(500);
+    for node in [0, 2] {
+        let graceful = &net.node(node).counters().graceful;
+        assert_eq!(graceful.helps_begun, 1, "{:?}", graceful.helps_refused);
+    }
+}
+
+#[test]
 fn two_at_once_do_not_help_each_other() {
     let mut net = ring();
     net.crash(0);
