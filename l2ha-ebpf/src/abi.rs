@@ -49,6 +49,18 @@ pub struct Traffic {
     pub session: u64,
 }
 
+/// The sequence numbers of one session (RFC 3931 4.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Numbers {
+    /// The next to send; its lowest 24 bits are on the wire.
+    pub next: u64,
+    /// What is known of the peer's: an [`Expectation`](crate::sequence::Expectation).
+    pub expected: u64,
+}
+
+layout::layout!(Numbers { next, expected });
+
 layout::layout!(Traffic {
     rx_packets,
     rx_bytes,

@@ -6,6 +6,7 @@ use crate::{
     abi::{Address, Carrier, EndpointKey, Receive, SessionId},
     packet::Packet,
     reason::Reason,
+    sequence,
     wire::{self, ETHERNET, Ethernet, IPV6, Ipv4, Ipv6, L2tpUdp, SESSION_ID, UDP, Udp},
 };
 
@@ -32,6 +33,19 @@ pub struct Delivery {
     pub slot: u32,
     /// Whether it carried the session's former cookie.
     pub previous_cookie: bool,
+    /// What the session's numbers say.
+    pub sequence: Sequence,
+}
+
+/// The sequence number of a packet (RFC 3931 4.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// The session does not look at it.
+    Unchecked,
+    /// There should be one.
+    Missing,
+    /// It is there.
+    Number(u32),
 }
 
 /// Why a packet is not delivered.
@@ -151,6 +165,14 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
     if start + ETHERNET > outer.end {
         return Err(Refusal::Drop(Reason::ShortFrame));
     }
+    let sequence = if session.wants_sequence() {
+        match packet.read(cookie_end).copied().and_then(sequence::read) {
+            Some(number) => Sequence::Number(number),
+            None => Sequence::Missing,
+        }
+    } else {
+        Sequence::Unchecked
+    };
     Ok(Delivery {
         start,
         end: outer.end,
@@ -158,6 +180,7 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
         visible_ifindex: session.visible_ifindex(),
         slot: session.slot(),
         previous_cookie,
+        sequence,
     })
 }
 

@@ -8,4 +8,5 @@ pub mod inspect;
 pub mod outer;
 pub mod packet;
 pub mod reason;
+pub mod sequence;
 pub mod wire;

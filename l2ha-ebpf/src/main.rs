@@ -1,6 +1,11 @@
 //! Entry points of the kernel programs, one per hook.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(
+    internal_features,
+    reason = "of atomic operations that return a value, core has only the intrinsics here"
+)]
 
 mod program;
 

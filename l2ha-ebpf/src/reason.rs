@@ -46,11 +46,19 @@ pub enum Reason {
     PreviousCookieUsed = 18,
     /// Sent over another session because this one is silent (RFC 5286).
     Detoured = 19,
+    /// The session's packets must be numbered, and this one is not (RFC 3931 4.6).
+    SequenceMissing = 20,
+    /// The number is one that is over: the packet is late, or there twice.
+    SequenceOld = 21,
+    /// Delivered, but packets before it are missing.
+    SequenceGap = 22,
+    /// Delivered: the peer has begun to count anew.
+    SequenceRestarted = 23,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::PassedControl,
         Self::PassedFragment,
         Self::ShortHeader,
@@ -71,6 +79,10 @@ impl Reason {
         Self::StrayFrame,
         Self::PreviousCookieUsed,
         Self::Detoured,
+        Self::SequenceMissing,
+        Self::SequenceOld,
+        Self::SequenceGap,
+        Self::SequenceRestarted,
     ];
 
     /// How many there are.
@@ -107,6 +119,10 @@ impl Reason {
             Self::StrayFrame => "stray_frame",
             Self::PreviousCookieUsed => "previous_cookie_used",
             Self::Detoured => "detoured",
+            Self::SequenceMissing => "sequence_missing",
+            Self::SequenceOld => "sequence_old",
+            Self::SequenceGap => "sequence_gap",
+            Self::SequenceRestarted => "sequence_restarted",
         }
     }
 
@@ -142,6 +158,12 @@ impl Reason {
                 "delivered, with the former cookie: the peer has not changed over yet"
             }
             Self::Detoured => "sent over another session because this one was silent",
+            Self::SequenceMissing => {
+                "packet without a number: the peer must number what it sends (`seq send`)"
+            }
+            Self::SequenceOld => "number that is over: the packet was late, or came twice",
+            Self::SequenceGap => "delivered, with packets missing before it",
+            Self::SequenceRestarted => "delivered: the peer counts anew",
         }
     }
 }

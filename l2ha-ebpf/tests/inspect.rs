@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use l2ha_ebpf::{
     abi::{Address, Carrier, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, Transmit},
-    inspect::{Delivery, Refusal, Tables, inspect},
+    inspect::{Delivery, Refusal, Sequence, Tables, inspect},
     packet::Packet,
     reason::Reason,
 };
@@ -108,6 +108,7 @@ proptest! {
             visible_ifindex: 3,
             slot: 5,
             previous_cookie: false,
+            sequence: Sequence::Unchecked,
         }));
     }
 

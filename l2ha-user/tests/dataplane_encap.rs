@@ -10,7 +10,7 @@ use kit::{
     outer::Random,
 };
 use l2ha::dataplane::{
-    Session,
+    Session, Sublayer,
     trial::{Program, Verdict},
 };
 
@@ -217,6 +217,53 @@ fn what_cannot_be_sent_is_refused_and_counted() -> Result {
     }
     for program in [Program::Encap, Program::Hidden] {
         bench.refuses(program, &frame(0x0800, 100), "unknown_interface")?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn numbers_are_sent_without_gaps_and_judged() -> Result {
+    let mut bench = Bench::new()?;
+    let sublayers = bench.forms.clone().into_iter();
+    let numbered = sublayers.filter(|form| form.session.sublayer == Sublayer::Default);
+    for mut form in numbered {
+        form.session.form.send_sequence = true;
+        let mut mirror = mirrored(&form);
+        mirror.form.receive_sequence = true;
+        bench.plane.set_endpoints(&[endpoint(&mirror)])?;
+        bench.plane.set_session(&form.session)?;
+        bench.plane.set_session(&mirror)?;
+        let frame = frame(0x0800, 300);
+        let packets: Vec<Vec<u8>> = (0..12)
+            .map(|_| encapsulate(&mut bench, &frame))
+            .collect::<Result<_>>()
+            .with_context(|| format!("{form:?}"))?;
+        let at = packets[0].len() - frame.len() - 4;
+        let mut first = None;
+        for (packet, number) in packets.iter().zip(0_u32..) {
+            let word = u32::from_be_bytes(packet[at..at + 4].try_into()?);
+            let first = *first.get_or_insert(word & 0xff_ffff);
+            ensure!(word == 0x4000_0000 | (first + number), "{word:08x}");
+        }
+        for (program, from) in DECAPS.into_iter().zip([0, 6]) {
+            let packets = &packets[from..from + 6];
+            bench.delivers(program, &packets[0], &frame)?;
+            bench.delivers(program, &packets[1], &frame)?;
+            bench.refuses(program, &packets[1], "sequence_old")?;
+            bench.refuses(program, &packets[0], "sequence_old")?;
+            // 2 is missing.
+            let gaps = bench.plane.counters()?.reasons["sequence_gap"];
+            let outcome = bench.run(program, &packets[3])?;
+            ensure!(outcome.verdict != Verdict::Drop, "{:?}", outcome.verdict);
+            ensure!(bench.plane.counters()?.reasons["sequence_gap"] == gaps + 1);
+            bench.refuses(program, &packets[2], "sequence_old")?;
+            bench.delivers(program, &packets[4], &frame)?;
+            let mut unnumbered = packets[5].clone();
+            unnumbered[at] &= !0x40;
+            bench.refuses(program, &unnumbered, "sequence_missing")?;
+            bench.delivers(program, &packets[5], &frame)?;
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use kit::{
     vlan::tag_everything,
 };
 use l2ha::dataplane::{AttachMode, Hook, Sublayer};
+use l2ha_ebpf::abi::OuterForm;
 
 /// Every way to carry a pseudowire.
 fn wires() -> Vec<Wire> {
@@ -29,6 +30,20 @@ fn wires() -> Vec<Wire> {
                     mode,
                     ..Wire::default()
                 });
+                if v6 != udp {
+                    wires.push(Wire {
+                        v6,
+                        udp,
+                        sublayer: Sublayer::Default,
+                        mode,
+                        form: OuterForm {
+                            send_sequence: true,
+                            receive_sequence: true,
+                            ..OuterForm::default()
+                        },
+                        ..Wire::default()
+                    });
+                }
             }
         }
     }

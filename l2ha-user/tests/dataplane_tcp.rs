@@ -95,6 +95,21 @@ fn wires() -> Vec<Wire> {
                     sublayer: Sublayer::Default,
                     ..Wire::default()
                 });
+                if v6 != udp {
+                    wires.push(Wire {
+                        v6,
+                        udp,
+                        cookies: (b"\x11\x22\x33\x44", b"\x55\x66\x77\x88"),
+                        sublayer: Sublayer::Default,
+                        mode,
+                        form: OuterForm {
+                            send_sequence: true,
+                            receive_sequence: true,
+                            ..OuterForm::default()
+                        },
+                        ..Wire::default()
+                    });
+                }
             }
             // Whole super-packets over IPv6 as well, each flow with a port of its own.
             wires.push(Wire {
@@ -107,6 +122,7 @@ fn wires() -> Vec<Wire> {
                     dscp: 46,
                     udp_checksum: false,
                     flow_ports: true,
+                    ..OuterForm::default()
                 },
                 ..Wire::default()
             });

@@ -54,12 +54,18 @@ fn forms() -> Vec<(String, Link)> {
             let family = if link.v6 { 6 } else { 4 };
             let sublayer = if link.sublayer { "default" } else { "none" };
             let (receive, send) = link.cookies;
+            let numbered = if is_numbered(link) { ", numbered" } else { "" };
             (
-                format!("{outer}{family}, cookies {receive}/{send}, sublayer {sublayer}"),
+                format!("{outer}{family}, cookies {receive}/{send}, sublayer {sublayer}{numbered}"),
                 link,
             )
         })
         .collect()
+}
+
+/// Packets of these carry sequence numbers in both directions.
+fn is_numbered(link: Link) -> bool {
+    link.sublayer && link.cookies.0 != 0
 }
 
 #[test]
@@ -77,7 +83,13 @@ fn every_form_carries_everything() -> Result<()> {
         let mut config = NodeConfig::tunnels_only(lab, host)?;
         let mut ends = Vec::new();
         for (number, (_, link)) in (1..).zip(forms()) {
-            ends.push(join_vm(&mut config, &vm, number, link)?);
+            let mut end = join_vm(&mut config, &vm, number, link)?;
+            if is_numbered(link) {
+                end.sequenced = true;
+                let tunnel = config.tunnels.last_mut().context("the one just made")?;
+                tunnel.more.push("sequence = \"both\"".to_owned());
+            }
+            ends.push(end);
         }
         for end in &ends {
             end.add(&vm).with_context(|| format!("{end:?}"))?;

@@ -15,6 +15,10 @@ pub struct OuterForm {
     /// Whether the UDP source port is of the inner flow, in both directions, so that receivers
     /// spread the flows of a tunnel.
     pub flow_ports: bool,
+    /// Whether sent packets are numbered (RFC 3931 4.6); needs the default L2-specific sublayer.
+    pub send_sequence: bool,
+    /// Whether received packets must be numbered, and old ones are dropped.
+    pub receive_sequence: bool,
 }
 
 impl Default for OuterForm {
@@ -24,6 +28,8 @@ impl Default for OuterForm {
             dscp: 0,
             udp_checksum: true,
             flow_ports: false,
+            send_sequence: false,
+            receive_sequence: false,
         }
     }
 }
@@ -37,14 +43,16 @@ impl Flags {
     const CHECKSUM: u8 = 1;
     const CUT: u8 = 2;
     const FLOW_PORTS: u8 = 4;
+    const NUMBERED: u8 = 8;
 
     pub(crate) fn new(form: OuterForm, v6: bool, udp: bool) -> Self {
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
         let checksum = udp && v6 && form.udp_checksum;
         Self(
             flag(checksum, Self::CHECKSUM)
-                | flag(checksum || !udp, Self::CUT)
-                | flag(udp && form.flow_ports, Self::FLOW_PORTS),
+                | flag(checksum || !udp || form.send_sequence, Self::CUT)
+                | flag(udp && form.flow_ports, Self::FLOW_PORTS)
+                | flag(form.send_sequence, Self::NUMBERED),
         )
     }
 
@@ -61,5 +69,10 @@ impl Flags {
     #[inline(always)]
     pub(crate) const fn flow_ports(self) -> bool {
         self.0 & Self::FLOW_PORTS != 0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn numbered(self) -> bool {
+        self.0 & Self::NUMBERED != 0
     }
 }

@@ -7,8 +7,8 @@
 
 use super::{
     Detour, DetourKey, EndpointKey, FRAMES_BYTES, MAX_DETOURS, MAX_ENDPOINTS, MAX_INTERFACES,
-    MAX_REASONS, MAX_SESSIONS, Missing, REFUSED_BYTES, Receive, Record, SessionId, Traffic,
-    Transmit, Watch,
+    MAX_REASONS, MAX_SESSIONS, Missing, Numbers, REFUSED_BYTES, Receive, Record, SessionId,
+    Traffic, Transmit, Watch,
 };
 
 /// To be raised when a field means something else than before and is still in its place.
@@ -24,7 +24,7 @@ pub struct MapLayout {
 }
 
 /// All of them.
-pub const MAPS: [MapLayout; 13] = [
+pub const MAPS: [MapLayout; 14] = [
     MapLayout {
         name: "SESSIONS",
         version: map(MAX_SESSIONS, SessionId::LAYOUT, Receive::LAYOUT),
@@ -52,6 +52,10 @@ pub const MAPS: [MapLayout; 13] = [
     MapLayout {
         name: "PATIENCE",
         version: map(MAX_SESSIONS, 4, size_of::<u64>() as u32),
+    },
+    MapLayout {
+        name: "NUMBERS",
+        version: map(MAX_SESSIONS, 4, Numbers::LAYOUT),
     },
     MapLayout {
         name: "DETOURS",

@@ -63,7 +63,8 @@ pub struct Receive {
     hidden_ifindex: u32,
     visible_ifindex: u32,
     slot: u32,
-    reserved_end: u32,
+    /// Not 0: packets must be numbered.
+    sequence: u32,
     previous_cookie: [u8; 8],
 }
 
@@ -80,7 +81,7 @@ layout!(Receive {
     hidden_ifindex,
     visible_ifindex,
     slot,
-    reserved_end,
+    sequence,
     previous_cookie,
 });
 
@@ -120,7 +121,7 @@ impl Receive {
             hidden_ifindex: plan.hidden_ifindex,
             visible_ifindex: plan.visible_ifindex,
             slot: plan.slot,
-            reserved_end: 0,
+            sequence: u32::from(plan.sublayer && plan.form.receive_sequence),
             previous_cookie,
         })
     }
@@ -178,6 +179,13 @@ impl Receive {
     #[must_use]
     pub const fn sublayer_length(&self) -> usize {
         self.sublayer_length as usize
+    }
+
+    /// Whether packets must be numbered, in order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn wants_sequence(&self) -> bool {
+        self.sequence != 0
     }
 
     /// Index of the hidden end: what is sent there arrives at the visible one.
@@ -271,11 +279,19 @@ impl Transmit {
     }
 
     /// Whether super-packets have to be cut before they are encapsulated: the kernel segments
-    /// nothing behind protocol 115, and writes no UDP checksum for a tunnel that is not its own.
+    /// nothing behind protocol 115, writes no UDP checksum for a tunnel that is not its own, and gives
+    /// every piece of a super-packet the same L2-specific sublayer.
     #[inline(always)]
     #[must_use]
     pub const fn wants_cut_packets(&self) -> bool {
         self.flags.cut()
+    }
+
+    /// Whether packets are numbered.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_sequence(&self) -> bool {
+        self.flags.numbered()
     }
 
     /// Whether the UDP source port is of the inner flow.

@@ -15,6 +15,7 @@ use l2ha_ebpf::{
 use super::{
     detour,
     maps::{Maps, count, count_received},
+    sequence,
     skb::Skb as _,
     watch,
 };
@@ -43,6 +44,7 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
     // SAFETY: the context's own bounds, read after the last helper that could move them.
     let packet = unsafe { Packet::new(ctx.data(), ctx.data_end(), length) };
     let delivery = inspect(packet, &Maps)?;
+    sequence::check(&delivery)?;
     watch::received(ctx, &delivery);
     if delivery.previous_cookie {
         count(Reason::PreviousCookieUsed);

@@ -14,7 +14,7 @@ use l2ha_ebpf::{
 use super::{
     detour, hand_on,
     maps::{Maps, count, count_received},
-    watch,
+    sequence, watch,
 };
 
 /// Strips the outer headers and hands the frame on to the virtual interface.
@@ -25,6 +25,7 @@ pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, Refusal> {
     // SAFETY: the context's own bounds.
     let packet = unsafe { Packet::new(start, end, length) };
     let delivery = inspect(packet, &Maps)?;
+    sequence::check(&delivery)?;
     watch::received(ctx, &delivery);
     if delivery.previous_cookie {
         count(Reason::PreviousCookieUsed);

@@ -16,6 +16,7 @@ use l2ha_ebpf::{
 use super::{
     checksum, detour,
     maps::{count_sent, transmit},
+    sequence,
     skb::Skb as _,
     verdict::Sent,
     watch,
@@ -171,6 +172,9 @@ pub(crate) fn send(ctx: &TcContext, session: &Transmit, packets: u64) -> Result<
     let underlay = session.underlay_ifindex();
     if !ctx.fits(underlay) {
         return Err(Reason::TooBig);
+    }
+    if session.has_sequence() {
+        sequence::number(ctx, session).map_err(|()| Reason::EncapFailed)?;
     }
     if session.has_checksum() {
         checksum::write(ctx).map_err(|()| Reason::EncapFailed)?;

@@ -8,6 +8,7 @@ pub(crate) mod encap;
 pub(crate) mod hand_on;
 pub(crate) mod hidden;
 mod maps;
+mod sequence;
 mod skb;
 pub(crate) mod verdict;
 mod watch;

@@ -128,6 +128,7 @@ pub(super) const TUNNELS: Table = Table {
         ),
         optional("send_cookie_file", "\"/etc/l2ha/client.send\"", "no cookie"),
         default("sublayer", "\"none\""),
+        default("sequence", "\"none\""),
         default("source_port", "\"fixed\""),
         default("udp_checksum", "true"),
         default("ttl", "64"),

@@ -113,7 +113,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
     let cookies = cookies(context, section);
     let sublayers = [("none", Sublayer::None), ("default", Sublayer::Default)];
     let sublayer = section.choice("sublayer", &sublayers).unwrap_or_default();
-    let form = form(section);
+    let form = form(section, sublayer);
     let mtu = section
         .integer("mtu", LEAST_MTU..=LARGEST_MTU)
         .map(|found| found.value);
@@ -152,13 +152,14 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
 }
 
 /// What of the outer headers can be chosen.
-fn form(section: &Section<'_>) -> OuterForm {
+fn form(section: &Section<'_>, sublayer: Sublayer) -> OuterForm {
     let default = OuterForm::default();
     let number = |key, range, default| {
         section
             .integer(key, range)
             .map_or(default, |found| found.value)
     };
+    let (send_sequence, receive_sequence) = sequence(section, sublayer);
     OuterForm {
         ttl: number("ttl", 1..=255, default.ttl),
         dscp: number("dscp", 0..=63, default.dscp),
@@ -168,7 +169,31 @@ fn form(section: &Section<'_>) -> OuterForm {
         flow_ports: section
             .choice("source_port", &[("fixed", false), ("flow", true)])
             .unwrap_or(default.flow_ports),
+        send_sequence,
+        receive_sequence,
     }
+}
+
+/// Whether packets are numbered when they are sent, and must be when they are received.
+fn sequence(section: &Section<'_>, sublayer: Sublayer) -> (bool, bool) {
+    let choices = [
+        ("none", (false, false)),
+        ("send", (true, false)),
+        ("recv", (false, true)),
+        ("both", (true, true)),
+    ];
+    let wanted = section.choice("sequence", &choices).unwrap_or_default();
+    if wanted != (false, false)
+        && sublayer == Sublayer::None
+        && let Some(place) = section.place_of("sequence")
+    {
+        section.report.error(
+            &place,
+            "sequence numbers are in the default L2-specific sublayer (RFC 3931 4.6)",
+            "write `sublayer = \"default\"` here, and use it at the peer",
+        );
+    }
+    wanted
 }
 
 /// The virtual interface's name. Its hidden end's name is taken along with it.

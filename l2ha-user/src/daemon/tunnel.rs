@@ -158,7 +158,8 @@ impl Node {
         let over_ipv6 = tunnel.remote.is_ipv6();
         let is_udp = tunnel.encapsulation != Encapsulation::Ip;
         let checksum = over_ipv6 && tunnel.form.udp_checksum;
-        let segmentation = is_udp && !checksum;
+        // Each packet has a number of its own, so none can be cut later.
+        let segmentation = is_udp && !checksum && !tunnel.form.send_sequence;
         // Redirected frames are only taken by a veth whose receiving NAPI is on; GRO does that.
         let offloads = [
             (Offload::Gro, true),

@@ -26,7 +26,7 @@ mod underlay;
 pub mod watch;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -198,6 +198,16 @@ impl DataPlane {
     /// When the maps cannot be read.
     pub fn counters(&self) -> Result<Counters> {
         counters::read(&self.object, &self.sessions)
+    }
+
+    /// How many instructions this kernel's verifier went through to accept each program, by the
+    /// program's name; a kernel refuses at a million.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell, as before Linux 5.16.
+    pub fn verified_instructions(&self) -> Result<BTreeMap<&'static str, u32>> {
+        self.object.verified_instructions()
     }
 
     /// Detaches everything and removes the pins.

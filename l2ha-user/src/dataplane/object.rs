@@ -1,11 +1,11 @@
 //! The embedded object: loading it, and its programs and maps by name.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{HashMap, Map, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
 use bytemuck::AnyBitPattern;
@@ -95,6 +95,20 @@ impl Object {
         classifier(&mut self.bpf, name)
     }
 
+    /// How many instructions the verifier went through for each program.
+    pub(super) fn verified_instructions(&self) -> Result<BTreeMap<&'static str, u32>> {
+        let mut counts = BTreeMap::new();
+        for name in [XDP, DECAP, MERGED, ENCAP, HIDDEN] {
+            let program = self.bpf.program(name).with_context(|| missing(name))?;
+            let count = program.info()?.verified_instruction_count();
+            counts.insert(
+                name,
+                count.with_context(|| format!("the kernel counted none for {name}"))?,
+            );
+        }
+        Ok(counts)
+    }
+
     /// The kernel's id of a program.
     pub(super) fn program_id(&self, name: &str) -> Result<u32> {
         let program = self.bpf.program(name).with_context(|| missing(name))?;
@@ -135,6 +149,15 @@ impl Object {
         let map: &mut Map = self.bpf.map_mut(name).with_context(|| missing(name))?;
         PerCpuArray::try_from(map)
             .with_context(|| format!("the map {name} is not what it should be"))
+    }
+
+    /// An array to write to.
+    pub(super) fn plain_array_mut<V: bytemuck::Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<Array<&mut MapData, Shared<V>>> {
+        let map: &mut Map = self.bpf.map_mut(name).with_context(|| missing(name))?;
+        Array::try_from(map).with_context(|| format!("the map {name} is not what it should be"))
     }
 
     /// A per-CPU array to read.

@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapError;
 use l2ha_ebpf::abi::{
-    Address, Carrier, EndpointKey, MAX_SESSIONS, Receive, SessionId, SessionPlan, Traffic, Transmit,
+    Address, Carrier, EndpointKey, MAX_SESSIONS, Numbers, Receive, SessionId, SessionPlan, Traffic,
+    Transmit,
 };
 
 use super::{
@@ -21,6 +22,7 @@ const SESSIONS: &str = "SESSIONS";
 const ENDPOINTS: &str = "ENDPOINTS";
 const INTERFACES: &str = "INTERFACES";
 pub(super) const TRAFFIC: &str = "TRAFFIC";
+const NUMBERS: &str = "NUMBERS";
 
 /// What is in the maps.
 #[derive(Debug, Default)]
@@ -265,7 +267,11 @@ fn write_traffic(object: &mut Object, slot: u32, id: u32) -> Result<()> {
     object
         .array_mut::<Traffic>(TRAFFIC)?
         .set(slot, cpus.try_into()?, 0)
-        .with_context(|| format!("cannot write the counters of session {id}"))
+        .with_context(|| format!("cannot write the counters of session {id}"))?;
+    object
+        .plain_array_mut::<Numbers>(NUMBERS)?
+        .set(slot, Shared(Numbers::default()), 0)
+        .with_context(|| format!("cannot write the sequence numbers of session {id}"))
 }
 
 /// The session in the words of the shared crate.

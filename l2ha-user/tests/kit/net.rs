@@ -114,7 +114,7 @@ impl Pair {
             ))?;
             ns.run(["ethtool", "-K", VISIBLE, "gro", "on"])?;
             ns.run(["ethtool", "-K", HIDDEN, "tso", "off"])?;
-            if !wire.udp {
+            if !wire.udp || wire.form.send_sequence && !wire.v6 {
                 ns.run(["ethtool", "-K", VISIBLE, "tso", "off", "gso", "off"])?;
             } else if wire.v6 && wire.form.udp_checksum {
                 // As the daemon sets it where the outer checksum is written.

@@ -74,6 +74,7 @@ fn mistakes() -> Vec<Mistake<'static>> {
         (peer, "peer_session_id = 2001\nencapsulation = \"gre\"", 13, "tunnels[0].encapsulation", "not one of `udp` and `ip`", "write `encapsulation = \"udp\"`"),
         (peer, "peer_session_id = 2001\nencapsulation = \"ip\"\nlocal_port = 1701", 14, "tunnels[0].local_port", "protocol 115 has no ports", "remove it, or write `encapsulation = \"udp\"`"),
         (peer, "peer_session_id = 2001\nremote_port = 65536", 13, "tunnels[0].remote_port", "65536 is not in 1 to 65535", "write `remote_port = 65535`"),
+        (peer, "peer_session_id = 2001\nsequence = \"both\"", 13, "tunnels[0].sequence", "sequence numbers are in the default L2-specific sublayer", "write `sublayer = \"default\"` here"),
         (peer, "peer_session_id = 2001\nsublayer = \"l2\"", 13, "tunnels[0].sublayer", "not one of `none` and `default`", "write `sublayer = \"none\"`"),
         (peer, "peer_session_id = 2001\nmtu = 1279", 13, "tunnels[0].mtu", "1279 is not in 1280 to", "write `mtu = 1280`"),
         (peer, "peer_session_id = 2001\ncost = 0", 13, "tunnels[0].cost", "0 is not in 1 to 65535", "write `cost = 10`"),
