@@ -42,6 +42,10 @@ pub const PACKAGES: &[Package] = &[
         "busybox-static",
         "the virtual machine's small tools; ping on both sides",
     ),
+    package(
+        "xz-utils",
+        "the modules of newer kernels, which are compressed",
+    ),
     package("iperf3", "TCP throughput in cargo xtask bench"),
     package("iputils-ping", "pings through the data plane's own tests"),
 ];

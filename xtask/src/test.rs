@@ -16,12 +16,17 @@ use crate::{
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only unit\n  \
-    cargo xtask test --only lab:frr\n  cargo xtask test --list"
+    cargo xtask test --only lab:frr\n  \
+    cargo xtask test --kernel 6.12\n  cargo xtask test --list"
 )]
 pub(crate) struct Options {
     /// Only phases whose name begins with this
     #[arg(long, value_name = "PHASE")]
     only: Option<String>,
+    /// Only the phases with virtual machines, and these with Debian's newest kernel of a series
+    #[arg(long, value_name = "SERIES", conflicts_with = "only",
+          value_parser = ["6.1", "6.12", "7.x"])]
+    kernel: Option<String>,
     /// Name the phases and end
     #[arg(long)]
     list: bool,
@@ -54,10 +59,11 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     let phases: Vec<Phase> = phases()?
         .into_iter()
         .filter(|phase| {
-            options
-                .only
-                .as_ref()
-                .is_none_or(|only| phase.name.starts_with(only))
+            let only = match &options.kernel {
+                Some(_) => Some("vm:"),
+                None => options.only.as_deref(),
+            };
+            only.is_none_or(|only| phase.name.starts_with(only))
         })
         .collect();
     if phases.is_empty() {
@@ -81,7 +87,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         let start = Instant::now();
         let outcome = match &obstacle {
             Some(why) if phase.privileged => Outcome::Skipped(why.clone()),
-            _ => match run(cargo().args(&phase.arguments)) {
+            _ => match run(&mut with_kernel(options, &phase.arguments)) {
                 Ok(()) => Outcome::Passed,
                 Err(error) => Outcome::Failed(format!("{error:#}")),
             },
@@ -89,6 +95,16 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         results.push((phase.name.as_str(), outcome, start.elapsed()));
     }
     report(&results, options.no_skip)
+}
+
+/// The call of cargo for a phase; its virtual machines boot the wanted kernel.
+fn with_kernel(options: &Options, arguments: &[String]) -> std::process::Command {
+    let mut command = cargo();
+    command.args(arguments);
+    if let Some(kernel) = &options.kernel {
+        command.env(l2ha_lab::vm::SERIES, kernel);
+    }
+    command
 }
 
 /// Why the privileged phases cannot run here, if they cannot.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{archive::Archive, kernel::Kernel};
+use super::{archive::Archive, debian::Series, kernel::Kernel};
 use crate::{lab::target_dir, ns::output};
 
 /// In the order they are inserted in, each after what it depends on.
@@ -69,7 +69,7 @@ impl Image {
         let _lock = Flock::lock(lock, FlockArg::LockExclusive)
             .map_err(|(_, error)| error)
             .context("cannot lock target/vm")?;
-        let kernel = Kernel::get(&folder.join("cache"))?;
+        let kernel = Kernel::get(&folder.join("cache"), &Series::wanted()?)?;
         let archive = contents(&kernel, more).with_context(|| {
             format!(
                 "cannot make the file system of a virtual machine with {}",
@@ -131,7 +131,8 @@ fn contents(kernel: &Kernel, more: &[PathBuf]) -> Result<Vec<u8>> {
     }
     archive.link("usr/bin/sh", "bash")?;
     for applet in output(Command::new(BUSYBOX).arg("--list"))?.lines() {
-        if !["busybox", "bash", "sh", "ash", "ip"].contains(&applet) {
+        let ours = ["busybox", "bash", "sh", "ash", "ip"].contains(&applet);
+        if !ours && !more.iter().any(|program| program.ends_with(applet)) {
             archive.link(&format!("usr/bin/{applet}"), "busybox")?;
         }
     }

@@ -1,4 +1,4 @@
-//! The virtual machine's kernel: Debian's own package, fetched once and unpacked below `target/vm`.
+//! The virtual machine's kernel: Debian's own package, unpacked below `target/vm`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,23 +8,19 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
+use super::debian::{self, Series};
 use crate::ns::output;
 
-/// What the packages are called: this, an ABI number, and [`SUFFIX`].
-const PREFIX: &str = "linux-image-6.1.0-";
-const SUFFIX: &str = "-amd64";
-/// Names a package file to use instead of fetching one.
-const OVERRIDE: &str = "L2HA_VM_KERNEL_DEB";
 /// The parts of the package that are unpacked, as patterns for tar.
 const PARTS: &[&str] = &[
-    "./boot/vmlinuz-*",
-    "./lib/modules/*/modules.builtin",
-    "./lib/modules/*/kernel/drivers/char/*",
-    "./lib/modules/*/kernel/drivers/net/*",
-    "./lib/modules/*/kernel/drivers/virtio/*",
-    "./lib/modules/*/kernel/net/*",
+    "*/vmlinuz*",
+    "*/lib/modules/*/modules.builtin",
+    "*/lib/modules/*/kernel/drivers/char/*",
+    "*/lib/modules/*/kernel/drivers/net/*",
+    "*/lib/modules/*/kernel/drivers/virtio/*",
+    "*/lib/modules/*/kernel/net/*",
 ];
 
 /// An unpacked kernel.
@@ -40,17 +36,13 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// The newest 6.1 kernel Debian offers, or without an answer from Debian the newest one that
-    /// was fetched earlier.
-    pub(super) fn get(cache: &Path) -> Result<Self> {
-        let deb = package_file(cache).with_context(|| {
-            format!(
-                "the virtual machine needs a kernel; fetch a {PREFIX}*{SUFFIX} package by hand \
-                 and name its file in {OVERRIDE}"
-            )
-        })?;
-        let package = deb
-            .file_stem()
+    /// The newest kernel of a series that Debian offers, or without an answer from Debian the newest
+    /// one that was fetched earlier.
+    pub(super) fn get(cache: &Path, series: &Series) -> Result<Self> {
+        let debs = debian::packages(cache, series)?;
+        let package = debs
+            .first()
+            .and_then(|deb| deb.file_stem())
             .and_then(OsStr::to_str)
             .context("a package without a name")?
             .to_owned();
@@ -58,10 +50,10 @@ impl Kernel {
         let tree = cache.join(format!("{package}.tree"));
         if !tree.exists() {
             println!("vm: unpacking {package}");
-            unpack(&deb, &tree).inspect_err(|_| {
+            unpack(&debs, &tree).inspect_err(|_| {
                 // One that was cut short on its way would fail for ever; a named one is not ours.
-                if deb.parent() == Some(cache) {
-                    let _ = fs::remove_file(&deb);
+                for deb in debs.iter().filter(|deb| deb.parent() == Some(cache)) {
+                    let _ = fs::remove_file(deb);
                 }
             })?;
         }
@@ -101,120 +93,14 @@ impl Kernel {
     }
 }
 
-/// The package's file, fetched if it is not there yet.
-fn package_file(cache: &Path) -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os(OVERRIDE) {
-        let named = PathBuf::from(named);
-        ensure!(named.is_file(), "{OVERRIDE}: no file {}", named.display());
-        return Ok(named);
-    }
-    fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    match fetch(cache) {
-        Ok(file) => Ok(file),
-        Err(error) => {
-            let Some(old) = newest_file(cache)? else {
-                return Err(error);
-            };
-            println!("vm: using {}, because {error:#}", old.display());
-            Ok(old)
-        }
-    }
-}
-
-fn fetch(cache: &Path) -> Result<PathBuf> {
-    let name = match newest_name()? {
-        Some(name) => name,
-        None => {
-            println!("vm: Debian's package lists are empty; updating them");
-            output(Command::new("apt-get").args(["update", "--quiet=2"]))?;
-            newest_name()?.with_context(|| {
-                format!("apt knows no {PREFIX}*{SUFFIX}; Debian 12 (bookworm) has it")
-            })?
-        }
-    };
-    let show = output(Command::new("apt-cache").args(["show", "--no-all-versions", &name]))?;
-    let version = show
-        .lines()
-        .find_map(|line| line.strip_prefix("Version: "))
-        .with_context(|| format!("apt-cache shows no version of {name}"))?;
-    let file = cache.join(format!("{name}_{}_amd64.deb", version.replace(':', "%3a")));
-    if !file.is_file() {
-        println!("vm: fetching {name} {version} (70 MB)");
-        output(
-            Command::new("apt-get")
-                // Its own user may not write in our folder.
-                .args(["-o", "APT::Sandbox::User=root", "download", &name])
-                .current_dir(cache),
-        )?;
-        ensure!(
-            file.is_file(),
-            "apt-get downloaded something else than {}",
-            file.display()
-        );
-    }
-    Ok(file)
-}
-
-/// The package with the highest ABI number that apt knows.
-fn newest_name() -> Result<Option<String>> {
-    let names = output(Command::new("apt-cache").args(["pkgnames", PREFIX]))
-        .context("the kernel comes from Debian, and apt is needed to get it")?;
-    Ok(names
-        .lines()
-        .filter_map(|name| Some((abi(name)?, name)))
-        .max()
-        .map(|(_, name)| name.to_owned()))
-}
-
-/// The ABI number in the name of a plain kernel; none for the rt, cloud, debug and unsigned ones.
-fn abi(name: &str) -> Option<u32> {
-    name.strip_prefix(PREFIX)?
-        .strip_suffix(SUFFIX)?
-        .parse()
-        .ok()
-}
-
-fn newest_file(cache: &Path) -> Result<Option<PathBuf>> {
-    Ok(fs::read_dir(cache)?
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            let package = name.to_str()?.strip_suffix("_amd64.deb")?;
-            Some((abi(package.split('_').next()?)?, entry.path()))
-        })
-        .max()
-        .map(|(_, path)| path))
-}
-
-/// Unpacks [`PARTS`] of a package; the folder is there only when all of it is.
-fn unpack(deb: &Path, to: &Path) -> Result<()> {
+/// Unpacks [`PARTS`] of the packages; the folder is there only when all of it is.
+fn unpack(debs: &[PathBuf], to: &Path) -> Result<()> {
     let part = to.with_added_extension("part");
     // Of an attempt that was interrupted; usually there is none.
     let _ = fs::remove_dir_all(&part);
     fs::create_dir_all(&part)?;
-    let mut archive = Command::new("dpkg-deb")
-        .arg("--fsys-tarfile")
-        .arg(deb)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start dpkg-deb")?;
-    let pipe = archive.stdout.take().context("no pipe")?;
-    let unpacked = Command::new("tar")
-        .arg("--extract")
-        .arg("--directory")
-        .arg(&part)
-        .arg("--wildcards")
-        .args(PARTS)
-        .stdin(pipe)
-        .status()
-        .context("cannot start tar")?;
-    let read = archive.wait()?;
-    if !unpacked.success() || !read.success() {
-        bail!(
-            "cannot unpack {} (dpkg-deb: {read}, tar: {unpacked}); is the disk full? Else try again",
-            deb.display()
-        );
+    for deb in debs {
+        unpack_one(deb, &part)?;
     }
     // Kernels after 6.1 have their modules compressed.
     output(Command::new("find").arg(&part).args([
@@ -230,9 +116,40 @@ fn unpack(deb: &Path, to: &Path) -> Result<()> {
     fs::rename(&part, to).with_context(|| format!("cannot create {}", to.display()))
 }
 
+fn unpack_one(deb: &Path, to: &Path) -> Result<()> {
+    let mut archive = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(deb)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start dpkg-deb")?;
+    let pipe = archive.stdout.take().context("no pipe")?;
+    // A package need not have all of the parts: what is missing is noticed when it is wanted.
+    let unpacked = Command::new("tar")
+        .arg("--extract")
+        .arg("--directory")
+        .arg(to)
+        .arg("--wildcards")
+        .args(PARTS)
+        .stdin(pipe)
+        .stderr(Stdio::null())
+        .status()
+        .context("cannot start tar")?;
+    let read = archive.wait()?;
+    let some_missing = unpacked.code() == Some(2);
+    if !(unpacked.success() || some_missing) || !read.success() {
+        bail!(
+            "cannot unpack {} (dpkg-deb: {read}, tar: {unpacked}); is the disk full? Else try again",
+            deb.display()
+        );
+    }
+    Ok(())
+}
+
 /// What the kernel's own list of built-in modules has, by the names the kernel has for them.
 fn built_in(tree: &Path) -> Result<BTreeSet<String>> {
-    let modules = tree.join("lib/modules");
+    let modules = modules_folder(tree);
     let mut names = BTreeSet::new();
     for version in fs::read_dir(&modules)
         .with_context(|| format!("no folder {}", modules.display()))?
@@ -249,20 +166,31 @@ fn built_in(tree: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// Where the modules are: since Debian 13 below usr.
+fn modules_folder(tree: &Path) -> PathBuf {
+    let usr = tree.join("usr/lib/modules");
+    if usr.is_dir() {
+        usr
+    } else {
+        tree.join("lib/modules")
+    }
+}
+
+/// The compressed kernel: in boot, or since Linux 7 among its modules.
 fn image(tree: &Path) -> Result<PathBuf> {
-    let boot = tree.join("boot");
-    fs::read_dir(&boot)
-        .with_context(|| format!("no folder {}", boot.display()))?
-        .flatten()
+    let below = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let versions = below(modules_folder(tree)).flat_map(|version| below(version.path()));
+    below(tree.join("boot"))
+        .chain(versions)
+        .find(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz"))
         .map(|entry| entry.path())
-        .next()
-        .with_context(|| format!("no kernel in {}", boot.display()))
+        .with_context(|| format!("no kernel in {}", tree.display()))
 }
 
 /// Every module below a folder, by the name the kernel has for it.
 fn modules_below(tree: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![tree.join("lib/modules")];
+    let mut folders = vec![modules_folder(tree)];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)
             .with_context(|| format!("no folder {}", folder.display()))?

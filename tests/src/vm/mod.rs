@@ -1,8 +1,9 @@
-//! Virtual machines with a real Linux 6.1 of Debian's: its own `l2tp_eth` is the other end of our
+//! Virtual machines with a real Linux of Debian's, 6.1 if nothing else is asked for: its own `l2tp_eth` is the other end of our
 //! pseudowires, which settles what has to be on the wire.
 
 mod agent;
 mod archive;
+mod debian;
 mod frr;
 mod image;
 mod join;
@@ -11,6 +12,7 @@ mod machine;
 mod pseudowire;
 mod transfer;
 
+pub use debian::SERIES;
 pub use frr::VmFrr;
 pub use join::join_vm;
 pub use machine::{Extras, Vm};
