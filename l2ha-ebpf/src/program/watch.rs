@@ -1,5 +1,7 @@
 //! Showing packets to those who watch. While nobody does, this costs a load from an array.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     EbpfContext as _,
     helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes, bpf_xdp_load_bytes},
@@ -50,8 +52,12 @@ static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
 #[repr(C)]
 struct Scratch {
     record: Record,
-    bytes: [u8; MAX_SNAPLEN as usize],
+    bytes: [u8; ROOM as usize],
 }
+
+/// A power of two, so that the verifier sees by a mask that a length fits.
+const ROOM: u32 = 16384;
+const _: () = assert!(MAX_SNAPLEN <= ROOM && ROOM - 1 == 0x3fff);
 
 #[repr(C)]
 struct Budget {
@@ -226,6 +232,7 @@ fn show(seen: &impl Seen, ring: &RingBuf, record: Record, snaplen: u32, missed: 
         missing(missed);
         return;
     }
+    let length = bounded(length);
     // SAFETY: the value is this CPU's own, as in `is_in_budget`; `length` is at most the room there
     // is (checked above).
     let written = unsafe {
@@ -247,6 +254,18 @@ fn show(seen: &impl Seen, ring: &RingBuf, record: Record, snaplen: u32, missed: 
     if !written {
         missing(missed);
     }
+}
+
+/// The same length, 1 to ROOM. Before Linux 6.4 the verifier does not learn that from comparisons; and
+/// the compiler, which does, would leave a mask out that it could see.
+#[inline(always)]
+fn bounded(length: u32) -> u32 {
+    let mut last = u64::from(length - 1);
+    // SAFETY: `r1 &= ROOM - 1` (RFC 9669 4.1), written out in bytes.
+    unsafe {
+        asm!(".byte 0x57, 0x01, 0, 0, 0xff, 0x3f, 0, 0", inout("r1") last, options(nomem, nostack))
+    };
+    last as u32 + 1
 }
 
 #[inline(always)]
