@@ -2,10 +2,6 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(
-    internal_features,
-    reason = "of atomic operations that return a value, core has only the intrinsics here"
-)]
 
 mod program;
 
