@@ -35,6 +35,8 @@ pub(super) struct Tree<'a> {
     pub(super) routers: BTreeMap<Ipv4Addr, RouterNode>,
     networks: BTreeMap<(Ipv4Addr, u32), &'a Network>,
     pub(super) paths: BTreeMap<Vertex, Path>,
+    /// Links of the root whose neighbour is known to be Full with it.
+    alive: Vec<RouterLink>,
 }
 
 impl<'a> Tree<'a> {
@@ -43,6 +45,7 @@ impl<'a> Tree<'a> {
             routers: BTreeMap::new(),
             networks: BTreeMap::new(),
             paths: BTreeMap::new(),
+            alive: Vec::new(),
         };
         tree.read(input);
         tree.grow(input, link_local);
@@ -88,6 +91,8 @@ impl<'a> Tree<'a> {
         let root = self.routers.entry(input.root).or_default();
         root.options = Options::V6.union(Options::R);
         root.links = input.links.iter().map(|root| root.link).collect();
+        let alive = input.links.iter().filter(|root| root.address.is_some());
+        self.alive = alive.map(|root| root.link).collect();
     }
 
     /// Dijkstra's algorithm, RFC 2328 16.1.
@@ -140,7 +145,7 @@ impl<'a> Tree<'a> {
                 if id != root && !node.options.contains(Options::R) {
                     return Vec::new();
                 }
-                let follow = |link: &RouterLink| self.follow(id, link);
+                let follow = |link: &RouterLink| self.follow(id, link, id == root);
                 node.links
                     .iter()
                     .filter_map(|link| Some((follow(link)?, u32::from(link.metric), Some(*link))))
@@ -164,7 +169,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn follow(&self, from: Ipv4Addr, link: &RouterLink) -> Option<Vertex> {
+    fn follow(&self, from: Ipv4Addr, link: &RouterLink, ours: bool) -> Option<Vertex> {
         let to = link.neighbor_router_id;
         match link.kind {
             LinkKind::PointToPoint => {
@@ -175,7 +180,10 @@ impl<'a> Tree<'a> {
                         && back.interface_id == link.neighbor_interface_id
                         && back.neighbor_interface_id == link.interface_id
                 };
-                let leads_back = self.routers.get(&to)?.links.iter().any(back);
+                // Of a link of ours the adjacency itself says so, whatever the neighbour's Router-LSA,
+                // which may have to wait for MinLSInterval to tell of a link that came back.
+                let leads_back = (ours && self.alive.contains(link))
+                    || self.routers.get(&to)?.links.iter().any(back);
                 (leads_back && self.takes_part(to)).then_some(Vertex::Router(to))
             }
             LinkKind::Transit => {

@@ -321,3 +321,34 @@ fn own_pause_is_not_the_neighbours_death() {
     let states = net.node(0).neighbors().into_iter().map(|n| n.state);
     assert!(states.into_iter().all(|state| state == NeighborState::Full));
 }
+
+#[test]
+fn a_stop_soon_after_adjacencies_were_formed_anew_leaves_the_other_server() {
+    let mut net = client_and_servers(20);
+    // As BFD says it when the client was held up: every adjacency falls, at both ends.
+    for link in net.links.clone() {
+        for (end, other) in [(0, 1), (1, 0)] {
+            let (end, other) = (link.ends[end], link.ends[other]);
+            let now = net.now;
+            net.with(end.node, |speaker| {
+                speaker.neighbor_lost(now, end.interface, router_id(other.node));
+            });
+        }
+    }
+    let all_full = |net: &Net| {
+        (0..3).all(|node| {
+            let neighbors = net.node(node).neighbors();
+            let full = neighbors.iter().filter(|n| n.state == NeighborState::Full);
+            full.count() == if node == 0 { 2 } else { 1 }
+        })
+    };
+    net.run_while(Duration::from_secs(5), |net| !all_full(net));
+    net.run_while(Duration::from_secs(5), |net| metric(net, 0) != Some(10));
+    net.stop(1);
+    let took = net.run_while(Duration::from_secs(5), |net| metric(net, 0) != Some(20));
+    // The back-off of the route calculation, and nobody's MinLSInterval.
+    assert!(
+        took <= Duration::from_millis(300),
+        "the other server is found after {took:?}"
+    );
+}
