@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::{BACKBONE, Config};
 use crate::lsdb::DbId;
-use crate::wire::Options;
+use crate::wire::{Family, Options};
 
 /// What is peculiar to an area. The default is an area like any other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub struct AreaConfig {
 }
 
 /// What we are capable of in a regular area.
-const OPTIONS: Options = Options::V6.union(Options::E).union(Options::R);
+const OPTIONS: Options = Options::E.union(Options::R);
 
 impl Config {
     /// How an area is configured.
@@ -36,10 +36,16 @@ impl Config {
 
     /// What we are capable of in an area: E is clear in a stub area (RFC 5340 A.2).
     pub(crate) fn options(&self, area: Ipv4Addr) -> Options {
+        // RFC 5838 2.2: V6 means nothing beside IPv6.
+        let options = match self.family {
+            Family::Ipv6 if self.announce_families => OPTIONS.union(Options::V6).union(Options::AF),
+            Family::Ipv6 => OPTIONS.union(Options::V6),
+            Family::Ipv4 => OPTIONS.union(Options::AF),
+        };
         if self.is_stub(area) {
-            OPTIONS.without(Options::E)
+            options.without(Options::E)
         } else {
-            OPTIONS
+            options
         }
     }
 

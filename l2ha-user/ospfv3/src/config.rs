@@ -1,14 +1,14 @@
 //! What the caller decides.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::area::AreaConfig;
 use crate::auth::KeyChain;
-use crate::wire::Prefix;
+use crate::wire::{Family, Prefix};
 
 /// Monotonic time since an arbitrary epoch. The crate never reads a clock: it is told.
 pub type Time = Duration;
@@ -27,6 +27,11 @@ pub const LS_REFRESH_TIME: Duration = Duration::from_secs(1800);
 pub struct Config {
     /// Ours, unique in the AS and not 0.0.0.0.
     pub router_id: Ipv4Addr,
+    /// What is routed. The Instance ID of every interface must belong to it (RFC 5838 2.1).
+    pub family: Family,
+    /// Whether an IPv6 speaker sets the AF bit (RFC 5838 2.2), because one of another family runs
+    /// beside it. The others always do.
+    pub announce_families: bool,
     /// When to compute routes after a change.
     pub spf_delay: SpfDelay,
     /// Least time between distinct originations of one LSA; a first change after a quiet time and a
@@ -56,6 +61,8 @@ impl Config {
     pub fn new(router_id: Ipv4Addr) -> Self {
         Self {
             router_id,
+            family: Family::Ipv6,
+            announce_families: false,
             spf_delay: SpfDelay::default(),
             min_ls_interval: MIN_LS_INTERVAL,
             min_ls_arrival: MIN_LS_ARRIVAL,
@@ -144,8 +151,8 @@ pub struct StubPrefix {
 }
 
 impl StubPrefix {
-    /// An address of our own: /128, LA bit, metric 0 (RFC 5340 4.4.3.9).
-    pub const fn host(addr: Ipv6Addr) -> Self {
+    /// An address of our own: /128 or /32, LA bit, metric 0 (RFC 5340 4.4.3.9).
+    pub fn host(addr: impl Into<IpAddr>) -> Self {
         Self {
             prefix: Prefix::host(addr),
             metric: 0,
@@ -180,8 +187,13 @@ pub struct InterfaceConfig {
     pub kind: InterfaceKind,
     /// Our link-local address on it: source of every packet, next hop for the neighbour.
     pub link_local: Ipv6Addr,
+    /// Our IPv4 address on it, which an IPv4 speaker tells its neighbours as their next hop (RFC 5838
+    /// 2.5). It is not needed: neighbours that can, send to [`Self::link_local`] instead.
+    pub ipv4: Option<Ipv4Addr>,
     /// Largest IPv6 datagram, bytes.
     pub mtu: u16,
+    /// Largest datagram of an IPv4 speaker's own family, where it is not [`Self::mtu`].
+    pub ipv4_mtu: Option<u16>,
     /// Cost of sending over it.
     pub cost: u16,
     /// Seconds between Hellos.
@@ -215,7 +227,9 @@ impl InterfaceConfig {
             area: BACKBONE,
             kind,
             link_local,
+            ipv4: None,
             mtu: 1500,
+            ipv4_mtu: None,
             cost: 10,
             hello_interval: 10,
             dead_interval: 40,
@@ -231,6 +245,14 @@ impl InterfaceConfig {
 
     pub(crate) fn hello(&self) -> Duration {
         Duration::from_secs(u64::from(self.hello_interval.max(1)))
+    }
+
+    /// Largest datagram of a family.
+    pub(crate) fn family_mtu(&self, family: Family) -> u16 {
+        match family {
+            Family::Ipv6 => self.mtu,
+            Family::Ipv4 => self.ipv4_mtu.unwrap_or(self.mtu),
+        }
     }
 
     pub(crate) fn dead(&self) -> Duration {
@@ -250,5 +272,6 @@ impl InterfaceConfig {
             && self.dead_interval == other.dead_interval
             && self.instance_id == other.instance_id
             && self.mtu == other.mtu
+            && self.ipv4_mtu == other.ipv4_mtu
     }
 }

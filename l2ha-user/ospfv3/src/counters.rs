@@ -123,12 +123,19 @@ pub enum Refusal {
     /// E or N bit differs: the area is a stub for one of us only.
     #[error("area type mismatch")]
     AreaTypeMismatch,
+    /// Not an IPv6 instance, and the AF bit is clear: the sender knows nothing of address families
+    /// (RFC 5838 2.4).
+    #[error("AF bit missing")]
+    AfBitMissing,
     /// As many neighbours as the limit allows.
     #[error("too many neighbors")]
     TooManyNeighbors,
     /// The neighbour's MTU is larger than ours (RFC 2328 10.6).
     #[error("mtu mismatch")]
     MtuMismatch,
+    /// The neighbour's IPv6 MTU, which OSPF's own packets have, is larger than ours (RFC 5838 2.7).
+    #[error("IPv6 mtu mismatch")]
+    Ipv6MtuMismatch,
     /// The packet makes no sense in the neighbour's state.
     #[error("neighbor state")]
     NeighborState,

@@ -51,4 +51,4 @@ pub use speaker::{
     Speaker, Transmit,
 };
 pub use spf::{Alternates, Nexthop, PathKind, Route};
-pub use wire::Prefix;
+pub use wire::{Family, Prefix};

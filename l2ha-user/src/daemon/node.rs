@@ -444,13 +444,13 @@ impl Node {
             services: services.collect(),
             home: self.config.home_area(),
             areas: self.config.ospf_areas.clone(),
-            reserved: self.config.services.iter().map(|s| s.address).collect(),
-            endpoints: endpoints
-                .filter_map(|address| match address {
-                    IpAddr::V6(address) => Some(address),
-                    IpAddr::V4(_) => None,
-                })
+            reserved: self
+                .config
+                .services
+                .iter()
+                .map(|service| service.address.into())
                 .collect(),
+            endpoints: endpoints.collect(),
             underlay: self.underlay.map(|underlay| underlay.index),
         });
     }

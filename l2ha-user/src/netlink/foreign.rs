@@ -1,16 +1,13 @@
-//! IPv6 routes that people and the kernel itself have put into a table.
+//! Routes that people and the kernel itself have put into a table.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use futures_util::TryStreamExt as _;
-use rtnetlink::{
-    RouteMessageBuilder,
-    packet_route::route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType,
-    },
+use rtnetlink::packet_route::{
+    AddressFamily,
+    route::{RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType},
 };
 
-use super::{Asked as _, Error, Netlink};
+use super::{Error, Netlink, route::ip};
 
 /// Where a route comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +22,7 @@ pub enum RouteSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignRoute {
     /// Destination prefix.
-    pub destination: Ipv6Addr,
+    pub destination: IpAddr,
     /// Length of the destination prefix in bits.
     pub prefix_len: u8,
     /// Where it comes from.
@@ -35,22 +32,14 @@ pub struct ForeignRoute {
 }
 
 impl Netlink {
-    /// The IPv6 unicast routes in `table` that are the kernel's or people's, those over interfaces
+    /// The IPv6 and IPv4 unicast routes in `table` that are the kernel's or people's, those over interfaces
     /// without carrier excepted.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
     pub async fn foreign_routes(&self, table: u32) -> Result<Vec<ForeignRoute>, Error> {
-        let request = RouteMessageBuilder::<Ipv6Addr>::new().build();
-        let messages: Vec<RouteMessage> = self
-            .handle
-            .route()
-            .get(request)
-            .execute()
-            .try_collect()
-            .await
-            .asked(|| "cannot list the routes".into())?;
+        let messages = self.all_routes().await?;
         let routes = messages.iter().filter(|message| in_table(message, table));
         Ok(routes.filter_map(read).collect())
     }
@@ -84,7 +73,7 @@ fn read(message: &RouteMessage) -> Option<ForeignRoute> {
         .attributes
         .iter()
         .find_map(|attribute| match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(*address),
+            RouteAttribute::Destination(address) => ip(address),
             _ => None,
         });
     let interface = message
@@ -95,7 +84,10 @@ fn read(message: &RouteMessage) -> Option<ForeignRoute> {
             _ => None,
         });
     Some(ForeignRoute {
-        destination: destination.unwrap_or(Ipv6Addr::UNSPECIFIED),
+        destination: destination.unwrap_or(match header.address_family {
+            AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }),
         prefix_len: header.destination_prefix_length,
         source,
         interface,

@@ -20,7 +20,7 @@ pub enum Change {
     Address,
     /// A queueing discipline or a filter came or went.
     TrafficControl,
-    /// An IPv6 route came or went.
+    /// A route came or went.
     Route,
     /// The kernel had more to say than the socket could hold: anything may have changed.
     Overrun,
@@ -32,7 +32,7 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Subscribes to links, addresses, traffic control and IPv6 routes.
+    /// Subscribes to links, addresses, traffic control and routes.
     ///
     /// # Errors
     ///
@@ -43,6 +43,7 @@ impl Monitor {
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Tc,
+            MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
         ])?;
         tokio::spawn(connection);

@@ -1,33 +1,35 @@
-//! IPv6 routes of protocol `ospf` in one kernel table.
+//! Routes of protocol `ospf` in one kernel table.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::{
     RouteMessageBuilder, RouteNextHopBuilder,
-    packet_route::route::{
-        RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteProtocol,
+    packet_route::{
+        AddressFamily,
+        route::{
+            RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteProtocol, RouteVia,
+        },
     },
 };
 
 use super::{Asked as _, Error, Netlink};
 
-/// Where a route leads: out of an interface, through a neighbour's link-local address if not
-/// directly.
+/// Where a route leads: out of an interface, through a neighbour's address if not directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nexthop {
     /// Index of the outgoing interface.
     pub interface: u32,
-    /// The neighbour's link-local address.
-    pub gateway: Option<Ipv6Addr>,
+    /// The neighbour's address. Of an IPv4 route it may be an IPv6 one (`via inet6` in ip-route).
+    pub gateway: Option<IpAddr>,
 }
 
 /// A route as the kernel has it or shall have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelRoute {
     /// Destination prefix.
-    pub destination: Ipv6Addr,
+    pub destination: IpAddr,
     /// Length of the destination prefix in bits.
     pub prefix_len: u8,
     /// Kernel table.
@@ -39,27 +41,40 @@ pub struct KernelRoute {
 }
 
 impl Netlink {
-    /// The IPv6 routes of protocol `ospf` in `table`.
+    /// The IPv6 and IPv4 routes of protocol `ospf` in `table`.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
     pub async fn ospf_routes(&self, table: u32) -> Result<Vec<KernelRoute>, Error> {
-        let request = RouteMessageBuilder::<Ipv6Addr>::new().build();
-        let messages: Vec<RouteMessage> = self
-            .handle
-            .route()
-            .get(request)
-            .execute()
-            .try_collect()
-            .await
-            .asked(|| "cannot list the routes".into())?;
-        Ok(messages
+        Ok(self
+            .all_routes()
+            .await?
             .iter()
             .filter(|message| message.header.protocol == RouteProtocol::Ospf)
             .map(KernelRoute::from_message)
             .filter(|route| route.table == table)
             .collect())
+    }
+
+    /// Every IPv6 and IPv4 route of every table.
+    pub(super) async fn all_routes(&self) -> Result<Vec<RouteMessage>, Error> {
+        let mut messages: Vec<RouteMessage> = Vec::new();
+        for request in [
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        ] {
+            let mut found: Vec<RouteMessage> = self
+                .handle
+                .route()
+                .get(request)
+                .execute()
+                .try_collect()
+                .await
+                .asked(|| "cannot list the routes".into())?;
+            messages.append(&mut found);
+        }
+        Ok(messages)
     }
 
     /// Installs a route, in place of one with the same destination, table and priority.
@@ -99,8 +114,9 @@ impl Netlink {
 
 impl KernelRoute {
     fn message(&self, with_nexthops: bool) -> RouteMessage {
-        let mut builder = RouteMessageBuilder::<Ipv6Addr>::new()
+        let mut builder = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(self.destination, self.prefix_len)
+            .expect("no prefix is longer than its address")
             .table_id(self.table)
             .protocol(RouteProtocol::Ospf)
             .priority(self.priority);
@@ -108,10 +124,14 @@ impl KernelRoute {
             if let [only] = self.nexthops.as_slice() {
                 builder = builder.output_interface(only.interface);
                 if let Some(gateway) = only.gateway {
-                    builder = builder.gateway(gateway);
+                    builder = builder
+                        .gateway(gateway)
+                        .expect("only IPv6 leads to both families");
                 }
             } else {
-                builder = builder.multipath(self.nexthops.iter().map(multipath).collect());
+                let hops = self.nexthops.iter();
+                let hops = hops.map(|hop| multipath(self.destination.is_ipv4(), hop));
+                builder = builder.multipath(hops.collect());
             }
         }
         builder.build()
@@ -119,7 +139,10 @@ impl KernelRoute {
 
     fn from_message(message: &RouteMessage) -> Self {
         let mut route = Self {
-            destination: Ipv6Addr::UNSPECIFIED,
+            destination: match message.header.address_family {
+                AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            },
             prefix_len: message.header.destination_prefix_length,
             table: u32::from(message.header.table),
             priority: 0,
@@ -127,8 +150,10 @@ impl KernelRoute {
         };
         for attribute in &message.attributes {
             match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
-                    route.destination = *address;
+                RouteAttribute::Destination(address) => {
+                    if let Some(address) = ip(address) {
+                        route.destination = address;
+                    }
                 }
                 RouteAttribute::Table(table) => route.table = *table,
                 RouteAttribute::Priority(priority) => route.priority = *priority,
@@ -154,7 +179,9 @@ fn nexthop(interface: Option<u32>, attributes: &[RouteAttribute]) -> Option<Next
         _ => None,
     });
     let gateway = attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(*address),
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some(IpAddr::V6(*address)),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some(IpAddr::V4(*address)),
         _ => None,
     });
     Some(Nexthop {
@@ -163,12 +190,25 @@ fn nexthop(interface: Option<u32>, attributes: &[RouteAttribute]) -> Option<Next
     })
 }
 
-fn multipath(nexthop: &Nexthop) -> RouteNextHop {
-    let builder = RouteNextHopBuilder::new_ipv6().interface(nexthop.interface);
+/// The address in an attribute.
+pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        _ => None,
+    }
+}
+
+fn multipath(to_ipv4: bool, nexthop: &Nexthop) -> RouteNextHop {
+    let builder = match to_ipv4 {
+        true => RouteNextHopBuilder::new_ipv4(),
+        false => RouteNextHopBuilder::new_ipv6(),
+    };
+    let builder = builder.interface(nexthop.interface);
     match nexthop.gateway {
         Some(gateway) => builder
-            .via(IpAddr::V6(gateway))
-            .expect("an IPv6 gateway for an IPv6 route")
+            .via(gateway)
+            .expect("only IPv6 leads to both families")
             .build(),
         None => builder.build(),
     }

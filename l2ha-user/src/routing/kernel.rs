@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    net::Ipv6Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use crate::netlink::{Error, KernelRoute, Netlink};
 
 /// Destination and prefix length in bits.
-pub(super) type Key = (Ipv6Addr, u8);
+pub(super) type Key = (IpAddr, u8);
 
 /// Removes every `ospf` route with this table and priority.
 ///

@@ -10,7 +10,7 @@ mod socket;
 mod thread;
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     thread::JoinHandle,
 };
@@ -87,9 +87,9 @@ pub(crate) struct Desired {
     /// Areas that are not like any other.
     pub(crate) areas: Vec<OspfArea>,
     /// Anycast addresses of the configuration, offered now or not.
-    pub(crate) reserved: Vec<Ipv6Addr>,
+    pub(crate) reserved: Vec<IpAddr>,
     /// Outer addresses of the tunnels' ends.
-    pub(crate) endpoints: Vec<Ipv6Addr>,
+    pub(crate) endpoints: Vec<IpAddr>,
     /// Index of the underlay's interface.
     pub(crate) underlay: Option<u32>,
 }

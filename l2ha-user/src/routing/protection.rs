@@ -1,7 +1,7 @@
 //! What the kernel shall do by itself when a neighbour falls silent: the loop-free alternates that
 //! OSPF has found, and the time after which BFD would have acted.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 
 use ospfv3::Speaker;
 
@@ -45,14 +45,19 @@ impl Protection {
         let wanted = alternates
             .iter()
             .filter_map(|((prefix, interface), instead)| {
+                let (IpAddr::V6(destination), Some(IpAddr::V6(gateway))) =
+                    (prefix.addr(), instead.address)
+                else {
+                    return None;
+                };
                 let protected = Protected {
                     interface: *interface,
-                    destination: prefix.addr(),
+                    destination,
                     prefix_len: prefix.len(),
                 };
                 let instead = Instead {
                     interface: instead.interface,
-                    gateway: instead.address?,
+                    gateway,
                 };
                 Some((protected, instead))
             });

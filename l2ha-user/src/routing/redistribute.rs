@@ -1,8 +1,8 @@
 //! Routes of the kernel's that OSPF advertises as lying outside of the AS (RFC 2328 12.4.4).
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use ospfv3::{ExternalPrefix, Prefix};
+use ospfv3::{ExternalPrefix, Family, Prefix};
 
 use super::Desired;
 use crate::{
@@ -13,8 +13,9 @@ use crate::{
 /// The main table, whose routes are redistributed.
 pub(super) const TABLE: u32 = 254;
 
-/// What of these routes is to be advertised.
+/// What of these routes is to be advertised in a family.
 pub(super) fn externals(
+    family: Family,
     routes: &[ForeignRoute],
     config: Redistribute,
     desired: &Desired,
@@ -25,6 +26,7 @@ pub(super) fn externals(
     });
     let prefixes = wanted
         .filter_map(|route| Some((route, Prefix::new(route.destination, route.prefix_len)?)))
+        .filter(|(_, prefix)| prefix.family() == family)
         .filter(|(route, prefix)| is_for_others(route, *prefix, desired))
         .map(|(_, prefix)| {
             let external = ExternalPrefix {
@@ -45,11 +47,12 @@ pub(super) fn externals(
 /// carries the tunnels, which a peer would then look for behind its own tunnel.
 fn is_for_others(route: &ForeignRoute, prefix: Prefix, desired: &Desired) -> bool {
     let first = prefix.addr();
-    let local = first.is_loopback()
-        || first.is_multicast()
-        || first.is_unspecified()
-        || prefix.is_link_local();
-    let service = |address: &Ipv6Addr| prefix == Prefix::host(*address);
+    let link_local = match first {
+        IpAddr::V6(first) => first.is_unicast_link_local(),
+        IpAddr::V4(first) => first.is_link_local(),
+    };
+    let local = first.is_loopback() || first.is_multicast() || first.is_unspecified() || link_local;
+    let service = |address: &IpAddr| prefix == Prefix::host(*address);
     let carries = desired.endpoints.iter().any(|end| prefix.contains(*end))
         || (route.source == RouteSource::Connected
             && route.interface.is_some()
@@ -72,6 +75,15 @@ mod tests {
     }
 
     fn named(routes: &[ForeignRoute], connected: bool, statics: bool) -> Vec<String> {
+        named_of(Family::Ipv6, routes, connected, statics)
+    }
+
+    fn named_of(
+        family: Family,
+        routes: &[ForeignRoute],
+        connected: bool,
+        statics: bool,
+    ) -> Vec<String> {
         let config = Redistribute {
             connected,
             statics,
@@ -79,12 +91,18 @@ mod tests {
             type2: true,
         };
         let desired = Desired {
-            reserved: vec!["2001:db8::80".parse().unwrap()],
-            endpoints: vec!["2001:db8:77::9".parse().unwrap()],
+            reserved: vec![
+                "2001:db8::80".parse().unwrap(),
+                "192.0.2.80".parse().unwrap(),
+            ],
+            endpoints: vec![
+                "2001:db8:77::9".parse().unwrap(),
+                "10.77.0.9".parse().unwrap(),
+            ],
             underlay: Some(2),
             ..Desired::default()
         };
-        let externals = externals(routes, config, &desired);
+        let externals = externals(family, routes, config, &desired);
         assert!(externals.iter().all(|e| (e.metric, e.type2) == (7, true)));
         let prefixes = externals.iter().map(|e| e.prefix.to_string());
         prefixes.collect()
@@ -115,5 +133,23 @@ mod tests {
         );
         assert_eq!(named(&routes, true, true).len(), 4);
         assert!(named(&routes, false, false).is_empty());
+    }
+
+    #[test]
+    fn of_ipv4() {
+        use RouteSource::{Connected, Static};
+        let routes = [
+            route("2001:db8:1::/64", Connected, 3),
+            route("192.168.1.0/24", Connected, 3),
+            route("169.254.0.0/16", Connected, 3),
+            route("192.0.2.80/32", Connected, 1),
+            route("10.78.0.0/24", Connected, 2),
+            route("10.77.0.0/24", Static, 3),
+            route("198.51.100.0/24", Static, 3),
+            route("0.0.0.0/0", Static, 2),
+            route("127.0.0.0/8", Static, 1),
+        ];
+        let found = named_of(Family::Ipv4, &routes, true, true);
+        assert_eq!(found, ["192.168.1.0/24", "198.51.100.0/24"]);
     }
 }

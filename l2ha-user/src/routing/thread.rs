@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ospfv3::{
-    AreaConfig, Event, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
+    AreaConfig, Event, Family, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
     NeighborState, Prefix, Speaker, SpfDelay, StubPrefix,
 };
 use serde_json::json;
@@ -306,7 +306,8 @@ impl Thread {
         }
         match self.netlink.foreign_routes(redistribute::TABLE).await {
             Ok(routes) => {
-                let externals = redistribute::externals(&routes, config, &self.desired);
+                let externals =
+                    redistribute::externals(Family::Ipv6, &routes, config, &self.desired);
                 let now = self.now();
                 self.speaker.set_externals(now, externals);
             }

@@ -1,18 +1,18 @@
 //! What must be true of a network that has been left in peace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ospfv3::wire::{LsaBody, LsaType};
 use ospfv3::{BACKBONE, DbId, Nexthop, Prefix, Speaker};
 
-use crate::net::{End, Net, anycast, link_local, own_prefix, router_id};
+use crate::net::{End, Net, anycast, hop, own_prefix, router_id};
 
 /// Distances over the links as they are. Networks come after the nodes.
 struct Truth {
     edges: Vec<Vec<(usize, u32)>>,
     /// Whose a next hop is.
-    owners: BTreeMap<Ipv6Addr, usize>,
+    owners: BTreeMap<IpAddr, usize>,
 }
 
 /// What is wrong, if anything.
@@ -50,8 +50,8 @@ impl Truth {
             }
             truth.edges[a.node].push((b.node, u32::from(link.cost)));
             truth.edges[b.node].push((a.node, u32::from(link.cost)));
-            truth.owners.insert(link_local(a), a.node);
-            truth.owners.insert(link_local(b), b.node);
+            truth.owners.insert(hop(a), a.node);
+            truth.owners.insert(hop(b), b.node);
         }
         for (number, lan) in net.lans.iter().enumerate() {
             for end in lan.ends.iter().filter(running) {
@@ -60,7 +60,7 @@ impl Truth {
                 }
                 truth.edges[end.node].push((count + number, 10));
                 truth.edges[count + number].push((end.node, 0));
-                truth.owners.insert(link_local(*end), end.node);
+                truth.owners.insert(hop(*end), end.node);
             }
         }
         truth

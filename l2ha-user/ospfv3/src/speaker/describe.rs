@@ -15,7 +15,9 @@ impl Speaker {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
-        let mtu = interface.config.mtu;
+        let mtu = interface.config.family_mtu(self.config.family);
+        // RFC 5838 2.7
+        let other_mtu = mtu != interface.config.mtu;
         let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
             return;
         };
@@ -31,6 +33,7 @@ impl Speaker {
         exchange.last_sent = Some(DatabaseDescription {
             options: self.config.options(interface.config.area),
             mtu,
+            other_mtu,
             flags: INITIAL,
             sequence: exchange.sequence,
             headers: Vec::new(),
@@ -92,7 +95,9 @@ impl Speaker {
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
-        let mtu = interface.config.mtu;
+        let mtu = interface.config.family_mtu(self.config.family);
+        // RFC 5838 2.7
+        let other_mtu = mtu != interface.config.mtu;
         let room = interface.body_room() - DatabaseDescription::FIXED_LEN;
         let databases = self.config.shared(peer.interface, interface.config.area);
         let options = self.config.options(interface.config.area);
@@ -117,6 +122,7 @@ impl Speaker {
         exchange.last_sent = Some(DatabaseDescription {
             options,
             mtu,
+            other_mtu,
             flags: DdFlags {
                 init: false,
                 more,

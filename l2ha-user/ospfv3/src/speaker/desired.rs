@@ -2,14 +2,14 @@
 //! prefixes at this moment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Speaker;
 use crate::config::{InterfaceConfig, StubPrefix, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
 use crate::wire::{
-    IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LsaBody, LsaKey, LsaType, Options, Prefix,
+    Family, IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LsaBody, LsaKey, LsaType, Options, Prefix,
     PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
 };
 
@@ -41,7 +41,7 @@ impl Speaker {
         {
             let key = self.own_key(LsaType::LINK, interface.config.id);
             let options = self.config.options(interface.config.area);
-            let body = link_lsa(&interface.config, options);
+            let body = link_lsa(self.config.family, &interface.config, options);
             desired.insert((DbId::Link(interface.config.id), key), body);
         }
         self.desired_graces(&mut desired);
@@ -158,7 +158,7 @@ impl Speaker {
             } else {
                 metric
             };
-            let options = if prefix.len() == 128 {
+            let options = if prefix.is_host() {
                 PrefixOptions::LA
             } else {
                 PrefixOptions::default()
@@ -318,8 +318,8 @@ impl Speaker {
     }
 }
 
-/// RFC 5340 4.4.3.8.
-fn link_lsa(config: &InterfaceConfig, options: Options) -> LsaBody {
+/// RFC 5340 4.4.3.8, RFC 5838 2.5.
+fn link_lsa(family: Family, config: &InterfaceConfig, options: Options) -> LsaBody {
     let prefixes = config
         .prefixes
         .iter()
@@ -334,7 +334,11 @@ fn link_lsa(config: &InterfaceConfig, options: Options) -> LsaBody {
     LsaBody::Link(LinkBody {
         priority: config.priority,
         options,
-        link_local: config.link_local,
+        link_local: match family {
+            Family::Ipv6 => IpAddr::V6(config.link_local),
+            // RFC 5838 2.5
+            Family::Ipv4 => IpAddr::V4(config.ipv4.unwrap_or(Ipv4Addr::UNSPECIFIED)),
+        },
         prefixes,
     })
 }

@@ -2,10 +2,10 @@
 
 use super::Speaker;
 use super::receive::{Peer, Refused};
-use crate::config::Time;
+use crate::config::{InterfaceConfig, Time};
 use crate::counters::Refusal;
 use crate::neighbor::{Exchange, NeighborEvent, NeighborState};
-use crate::wire::{DatabaseDescription, DdFlags, LsaHeader, LsaKey, Options};
+use crate::wire::{DatabaseDescription, DdFlags, Family, LsaHeader, LsaKey, Options};
 
 /// The flags of the first packet of an exchange.
 pub(super) const INITIAL: DdFlags = DdFlags {
@@ -25,10 +25,7 @@ impl Speaker {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return Ok(());
         };
-        if dd.mtu > interface.config.mtu && !interface.config.mtu_ignore {
-            let (ours, theirs) = (interface.config.mtu, dd.mtu);
-            return Err(Refused::mismatch(Refusal::MtuMismatch, ours, theirs));
-        }
+        check_mtu(self.config.family, &interface.config, dd)?;
         if self.neighbor_state(peer) == Some(NeighborState::Init) {
             // It hears us, or it would not describe its database to us.
             self.two_way(now, peer);
@@ -246,6 +243,27 @@ impl Speaker {
             .neighbors
             .get_mut(&peer.router_id)
             .map(|n| &mut n.exchange)
+    }
+}
+
+/// RFC 2328 10.6; RFC 5838 2.7: outside of the IPv6 family two MTUs have to fit, that of the family
+/// and that of the IPv6 packets OSPF itself travels in. One field names both unless M6 is set; then
+/// the latter is at least the 1280 of every IPv6 link.
+fn check_mtu(
+    family: Family,
+    config: &InterfaceConfig,
+    dd: &DatabaseDescription,
+) -> Result<(), Refused> {
+    let ours = config.family_mtu(family);
+    if config.mtu_ignore {
+        Ok(())
+    } else if dd.mtu > ours {
+        Err(Refused::mismatch(Refusal::MtuMismatch, ours, dd.mtu))
+    } else if dd.mtu > config.mtu && !dd.other_mtu {
+        let (ours, theirs) = (config.mtu, dd.mtu);
+        Err(Refused::mismatch(Refusal::Ipv6MtuMismatch, ours, theirs))
+    } else {
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use super::receive::{Peer, Refused};
 use crate::config::Time;
 use crate::counters::Refusal;
 use crate::neighbor::{Neighbor, NeighborEvent, NeighborState, Reason};
-use crate::wire::{ALL_SPF_ROUTERS, Hello, Options, PacketBody};
+use crate::wire::{ALL_SPF_ROUTERS, Family, Hello, Options, PacketBody};
 
 /// Least time between Hellos out of turn, so that two ends cannot drive each other.
 const EXTRA_HELLO_GAP: Duration = Duration::from_millis(100);
@@ -173,6 +173,10 @@ impl Speaker {
         if (hello.options.bits() ^ options.bits()) & area_type != 0 {
             let (ours, theirs) = (options.bits(), hello.options.bits());
             return Err(Refused::mismatch(Refusal::AreaTypeMismatch, ours, theirs));
+        }
+        // RFC 5838 2.4: only the IPv6 family is compatible with routers that know no others.
+        if self.config.family != Family::Ipv6 && !hello.options.contains(Options::AF) {
+            return Err(Refusal::AfBitMissing.into());
         }
         let is_new = !interface.neighbors.contains_key(&peer.router_id);
         if is_new && interface.neighbors.len() >= max_neighbors {

@@ -1,6 +1,6 @@
 //! The links of our Router-LSA, RFC 5340 4.4.3.2.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Speaker;
 use crate::config::{InterfaceKind, Time};
@@ -146,9 +146,9 @@ impl Speaker {
         interface: &Interface,
         router_id: Ipv4Addr,
         neighbor: &Neighbor,
-    ) -> Ipv6Addr {
+    ) -> IpAddr {
         self.link_lsa_address(interface.config.id, router_id, neighbor.interface_id)
-            .unwrap_or(neighbor.address)
+            .unwrap_or(neighbor.address.into())
     }
 
     pub(super) fn link_lsa_address(
@@ -156,16 +156,30 @@ impl Speaker {
         interface: u32,
         router_id: Ipv4Addr,
         interface_id: u32,
-    ) -> Option<Ipv6Addr> {
+    ) -> Option<IpAddr> {
         let told = self
             .link_lsa(interface, router_id, interface_id)
             .map(|body| body.link_local)
-            .filter(Ipv6Addr::is_unicast_link_local);
+            .filter(|address| self.is_on_link(interface, *address));
         let heard = || {
             let neighbors = &self.interfaces.get(&interface)?.neighbors;
-            neighbors.get(&router_id).map(|neighbor| neighbor.address)
+            let neighbor = neighbors.get(&router_id)?;
+            Some(IpAddr::V6(neighbor.address))
         };
         told.or_else(heard)
+    }
+
+    /// Whether what a Link-LSA names can be a next hop here. An IPv4 address can if our own prefixes
+    /// on the link hold it (RFC 5838 2.5). A router that has none there is reached by its link-local
+    /// address, to which IPv4 packets go as well (in the manner of RFC 8950).
+    fn is_on_link(&self, interface: u32, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+            IpAddr::V4(_) => self.interfaces.get(&interface).is_some_and(|interface| {
+                let mut prefixes = interface.config.prefixes.iter();
+                prefixes.any(|stub| !stub.local && stub.prefix.contains(address))
+            }),
+        }
     }
 
     /// A router's Link-LSA.

@@ -47,7 +47,8 @@ impl Speaker {
                 continue;
             };
             let links = self.confirmed_links(area);
-            Neighborhood::new(self.config.router_id, area, links, database, now)
+            let (family, root) = (self.config.family, self.config.router_id);
+            Neighborhood::new(family, root, area, links, database, now)
                 .alternates(&self.routes, &mut found);
         }
         found
@@ -69,6 +70,7 @@ impl Speaker {
             areas
                 .iter()
                 .map(|area| AreaInput {
+                    family: self.config.family,
                     area: *area,
                     summaries: !backbone_only || *area == BACKBONE,
                     transit_external: !self.config.is_stub(*area),

@@ -61,7 +61,10 @@ impl Speaker {
             }
             if stub {
                 // RFC 2328 12.4.3.1
-                told.insert(Prefix::DEFAULT, config.default_cost.min(INFINITY - 1));
+                told.insert(
+                    Prefix::default_of(self.config.family),
+                    config.default_cost.min(INFINITY - 1),
+                );
             }
             self.desire_prefixes(now, *area, &told, desired);
             if !stub {

@@ -2,13 +2,13 @@
 //! anybody has computed anything.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::tree::{Tree, Vertex};
 use super::{AreaInput, Nexthop, PathKind, RootLink, Route};
 use crate::config::Time;
 use crate::lsdb::Lsdb;
-use crate::wire::{LsaBody, LsaType, Network, Options, Prefix, PrefixOptions, Router};
+use crate::wire::{Family, LsaBody, LsaType, Network, Options, Prefix, PrefixOptions, Router};
 
 /// The next hop to take instead, by destination and by the interface whose neighbour is gone.
 pub type Alternates = BTreeMap<(Prefix, u32), Nexthop>;
@@ -30,6 +30,7 @@ struct View {
 impl Neighborhood {
     /// Computes the trees of all neighbours in an area.
     pub(crate) fn new(
+        family: Family,
         root: Ipv4Addr,
         area: Ipv4Addr,
         links: Vec<RootLink>,
@@ -42,7 +43,7 @@ impl Neighborhood {
             .collect();
         let neighbors = links.iter().map(|link| link.link.neighbor_router_id);
         let views = neighbors
-            .map(|neighbor| (neighbor, View::of(neighbor, area, database, now)))
+            .map(|neighbor| (neighbor, View::of(family, neighbor, area, database, now)))
             .collect();
         Self { root, links, views }
     }
@@ -98,9 +99,10 @@ impl Neighborhood {
 }
 
 impl View {
-    fn of(neighbor: Ipv4Addr, area: Ipv4Addr, database: &Lsdb, now: Time) -> Self {
+    fn of(family: Family, neighbor: Ipv4Addr, area: Ipv4Addr, database: &Lsdb, now: Time) -> Self {
         let (forwards, links) = router(neighbor, database, now);
         let input = AreaInput {
+            family,
             area,
             summaries: false,
             transit_external: false,
@@ -111,7 +113,7 @@ impl View {
             now,
         };
         // Nobody asks where its packets go, only how far.
-        let tree = Tree::compute(&input, &|_, _, _| Some(Ipv6Addr::UNSPECIFIED));
+        let tree = Tree::compute(&input, &|_, _, _| Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
         let mut prefixes: BTreeMap<Prefix, u32> = BTreeMap::new();
         for entry in database.of_type(LsaType::INTRA_AREA_PREFIX) {
             let adv = entry.lsa.key().adv;

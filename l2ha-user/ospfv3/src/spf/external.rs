@@ -7,7 +7,6 @@ use std::net::Ipv4Addr;
 use super::table::{Offer, Preference, Rank, Table};
 use super::tree::{Path, Tree, Vertex};
 use super::{AreaInput, BoundaryRoute, INFINITY, PathKind};
-use crate::config::Time;
 use crate::lsdb::Lsdb;
 use crate::wire::{LsaBody, LsaType, Options, PrefixOptions};
 
@@ -60,7 +59,8 @@ impl Externals {
     }
 
     /// RFC 2328 16.4.
-    pub(super) fn routes(&self, root: Ipv4Addr, now: Time, database: &Lsdb, table: &mut Table) {
+    pub(super) fn routes(&self, input: &AreaInput<'_>, database: &Lsdb, table: &mut Table) {
+        let (family, root, now) = (input.family, input.root, input.now);
         // Forwarding addresses are looked up among internal routes only.
         let mut found = Vec::new();
         for entry in database.of_type(LsaType::AS_EXTERNAL) {
@@ -70,6 +70,7 @@ impl Externals {
             };
             let unusable = body.metric >= INFINITY
                 || body.options.contains(PrefixOptions::NU)
+                || body.prefix.family() != family
                 || body.prefix.is_link_local();
             if adv == root || entry.is_max_age(now) || unusable {
                 continue;

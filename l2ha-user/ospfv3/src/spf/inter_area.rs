@@ -30,6 +30,7 @@ pub(super) fn inter_area(input: &AreaInput<'_>, tree: &Tree<'_>, table: &mut Tab
         };
         let unusable = body.metric >= INFINITY
             || body.options.contains(PrefixOptions::NU)
+            || body.prefix.family() != input.family
             || body.prefix.is_link_local();
         if unusable {
             continue;

@@ -10,13 +10,13 @@ mod tests;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
 use crate::config::Time;
 use crate::lsdb::Lsdb;
-use crate::wire::{Network, Options, Prefix, RouterLink};
+use crate::wire::{Family, Network, Options, Prefix, RouterLink};
 
 pub use alternate::Alternates;
 pub(crate) use alternate::Neighborhood;
@@ -31,8 +31,9 @@ pub(crate) const INFINITY: u32 = 0x00ff_ffff;
 pub struct Nexthop {
     /// Out of which interface.
     pub interface: u32,
-    /// To which link-local address; nothing if the destination is on the link itself.
-    pub address: Option<Ipv6Addr>,
+    /// To which address on the link; nothing if the destination is on the link itself. A link-local
+    /// one, or, on the way to an IPv4 prefix, the neighbour's IPv4 address if it has one there.
+    pub address: Option<IpAddr>,
 }
 
 /// How good a kind of path is: the lesser wins whatever the metric (RFC 2328 11).
@@ -88,11 +89,13 @@ pub(crate) struct Found {
 pub(crate) struct RootLink {
     pub(crate) interface: u32,
     pub(crate) link: RouterLink,
-    pub(crate) address: Option<Ipv6Addr>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// What the calculation of one area works on.
 pub(crate) struct AreaInput<'a> {
+    /// What is routed.
+    pub(crate) family: Family,
     pub(crate) area: Ipv4Addr,
     /// Whether its summaries count: in every area for an internal router, in the backbone alone for
     /// a border router that has a neighbour there (RFC 2328 16.2, RFC 3509 2.2).
@@ -107,6 +110,6 @@ pub(crate) struct AreaInput<'a> {
     pub(crate) now: Time,
 }
 
-/// Finds the link-local address a router has in its Link-LSA: interface of ours, its Router ID, its
+/// Finds the address a router has in its Link-LSA: interface of ours, its Router ID, its
 /// Interface ID.
-pub(crate) type LinkLocal<'a> = &'a dyn Fn(u32, Ipv4Addr, u32) -> Option<Ipv6Addr>;
+pub(crate) type LinkLocal<'a> = &'a dyn Fn(u32, Ipv4Addr, u32) -> Option<IpAddr>;

@@ -1,7 +1,7 @@
 //! From trees to routes: intra-area prefixes (RFC 5340 4.8.2) and what competes for a prefix.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::external::Externals;
 use super::inter_area::{inter_area, inter_area_routers};
@@ -9,7 +9,7 @@ use super::tree::{Path, Tree, Vertex};
 use super::{AreaInput, Found, LinkLocal, Nexthop, PathKind, Route};
 use crate::config::BACKBONE;
 use crate::lsdb::Lsdb;
-use crate::wire::{LsaBody, LsaType, Prefix, PrefixOptions};
+use crate::wire::{Family, LsaBody, LsaType, Prefix, PrefixOptions};
 
 /// How good a path is; the lesser wins. RFC 2328 11 and 16.4 (6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,8 +96,8 @@ impl Table {
     }
 
     /// The longest match for an address, for forwarding addresses.
-    pub(super) fn lookup(&self, addr: std::net::Ipv6Addr) -> Option<(Rank, Preference, Path)> {
-        (0..=128).rev().find_map(|len| {
+    pub(super) fn lookup(&self, addr: IpAddr) -> Option<(Rank, Preference, Path)> {
+        (0..=Family::of(addr).bits()).rev().find_map(|len| {
             let best = self.0.get(&Prefix::new(addr, len)?)?;
             let path = Path {
                 cost: best.rank.cost,
@@ -152,7 +152,7 @@ pub(crate) fn routes(
         inter_area_routers(area, tree, &mut externals);
     }
     if let Some(area) = areas.first() {
-        externals.routes(area.root, area.now, external, &mut table);
+        externals.routes(area, external, &mut table);
     }
     Found {
         routes: table.finish(max_paths),
@@ -183,7 +183,11 @@ fn intra_area(input: &AreaInput<'_>, tree: &Tree<'_>, table: &mut Table) {
             continue;
         };
         for prefix in &body.prefixes {
-            if prefix.options.contains(PrefixOptions::NU) || prefix.prefix.is_link_local() {
+            // RFC 5838 2.3: what does not conform to the family is not used.
+            let unusable = prefix.options.contains(PrefixOptions::NU)
+                || prefix.prefix.family() != input.family
+                || prefix.prefix.is_link_local();
+            if unusable {
                 continue;
             }
             let cost = path.cost.saturating_add(u32::from(prefix.metric));

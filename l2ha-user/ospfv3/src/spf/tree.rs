@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::{AreaInput, LinkLocal, Nexthop};
-use crate::wire::{LinkKind, LsaBody, LsaType, Network, Options, Router, RouterBits, RouterLink};
+use crate::wire::{
+    Family, LinkKind, LsaBody, LsaType, Network, Options, Router, RouterBits, RouterLink,
+};
 
 /// A vertex. Networks sort before routers, as RFC 2328 16.1 (3) wants them taken first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +34,7 @@ pub(super) struct RouterNode {
 
 /// An area as its Router- and Network-LSAs draw it, and the tree through it.
 pub(super) struct Tree<'a> {
+    family: Family,
     pub(super) routers: BTreeMap<Ipv4Addr, RouterNode>,
     networks: BTreeMap<(Ipv4Addr, u32), &'a Network>,
     pub(super) paths: BTreeMap<Vertex, Path>,
@@ -42,6 +45,7 @@ pub(super) struct Tree<'a> {
 impl<'a> Tree<'a> {
     pub(super) fn compute(input: &'a AreaInput<'a>, link_local: LinkLocal<'_>) -> Self {
         let mut tree = Self {
+            family: input.family,
             routers: BTreeMap::new(),
             networks: BTreeMap::new(),
             paths: BTreeMap::new(),
@@ -198,11 +202,11 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// RFC 5340 4.8.1 and A.2: a router without the V6 bit takes no part in IPv6 routing.
+    /// RFC 5340 4.8.1 and A.2: a router without the V6 bit takes no part in IPv6 routing. In other
+    /// families that bit is ignored (RFC 5838 2.2).
     fn takes_part(&self, router: Ipv4Addr) -> bool {
-        self.routers
-            .get(&router)
-            .is_some_and(|node| node.options.contains(Options::V6))
+        let node = self.routers.get(&router);
+        node.is_some_and(|node| self.family != Family::Ipv6 || node.options.contains(Options::V6))
     }
 
     fn link_to_network(

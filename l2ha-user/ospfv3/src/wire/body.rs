@@ -1,6 +1,6 @@
 //! The bodies of the LSAs, RFC 5340 A.4.3 to A.4.10.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
@@ -125,7 +125,7 @@ pub struct AsExternal {
     /// Its capabilities.
     pub options: PrefixOptions,
     /// Where to send instead of the originator.
-    pub forwarding: Option<Ipv6Addr>,
+    pub forwarding: Option<IpAddr>,
     /// External route tag.
     pub tag: Option<u32>,
     /// LS type and Link State ID of an LSA with more to say; its originator is the same.
@@ -139,8 +139,9 @@ pub struct LinkBody {
     pub priority: u8,
     /// What it would like in the Network-LSA.
     pub options: Options,
-    /// Its link-local address: the next hop.
-    pub link_local: Ipv6Addr,
+    /// Its link-local address: the next hop. In an IPv4 instance its IPv4 address, 0.0.0.0 if it has
+    /// none there (RFC 5838 2.5).
+    pub link_local: IpAddr,
     /// Prefixes it wants associated with the link.
     pub prefixes: Vec<PrefixEntry>,
 }

@@ -1,21 +1,25 @@
 //! Encoding and decoding of the LSA bodies, RFC 5340 A.4.3 to A.4.10.
 
 use super::{
-    AsExternal, Decoded, Grace, InterAreaPrefix, InterAreaRouter, IntraAreaPrefix, LinkBody,
-    LinkKind, LsaBody, LsaType, Network, Options, Prefix, PrefixEntry, PrefixOptions, Reader,
-    Router, RouterBits, RouterLink, Write,
+    AsExternal, Decoded, Family, Grace, InterAreaPrefix, InterAreaRouter, IntraAreaPrefix,
+    LinkBody, LinkKind, LsaBody, LsaType, Network, Options, Prefix, PrefixEntry, PrefixOptions,
+    Reader, Router, RouterBits, RouterLink, Write,
 };
 
 impl LsaBody {
-    pub(crate) fn decode(ty: LsaType, r: &mut Reader<'_>) -> Decoded<Self> {
+    pub(crate) fn decode(family: Family, ty: LsaType, r: &mut Reader<'_>) -> Decoded<Self> {
         Ok(match ty {
             LsaType::ROUTER => Self::Router(Router::decode(r)?),
             LsaType::NETWORK => Self::Network(Network::decode(r)?),
-            LsaType::INTER_AREA_PREFIX => Self::InterAreaPrefix(InterAreaPrefix::decode(r)?),
+            LsaType::INTER_AREA_PREFIX => {
+                Self::InterAreaPrefix(InterAreaPrefix::decode(family, r)?)
+            }
             LsaType::INTER_AREA_ROUTER => Self::InterAreaRouter(InterAreaRouter::decode(r)?),
-            LsaType::AS_EXTERNAL => Self::AsExternal(AsExternal::decode(r)?),
-            LsaType::LINK => Self::Link(LinkBody::decode(r)?),
-            LsaType::INTRA_AREA_PREFIX => Self::IntraAreaPrefix(IntraAreaPrefix::decode(r)?),
+            LsaType::AS_EXTERNAL => Self::AsExternal(AsExternal::decode(family, r)?),
+            LsaType::LINK => Self::Link(LinkBody::decode(family, r)?),
+            LsaType::INTRA_AREA_PREFIX => {
+                Self::IntraAreaPrefix(IntraAreaPrefix::decode(family, r)?)
+            }
             LsaType::GRACE => Self::Grace(Grace::decode(r)?),
             _ => Self::Unknown(r.take(r.remaining())?.to_vec()),
         })
@@ -119,10 +123,10 @@ impl InterAreaPrefix {
         .encode(out);
     }
 
-    fn decode(r: &mut Reader<'_>) -> Decoded<Self> {
+    fn decode(family: Family, r: &mut Reader<'_>) -> Decoded<Self> {
         r.u8()?;
         let metric = r.u24()?;
-        let entry = PrefixEntry::decode(r)?;
+        let entry = PrefixEntry::decode(family, r)?;
         Ok(Self {
             metric,
             prefix: entry.prefix,
@@ -170,7 +174,7 @@ impl AsExternal {
         out.put_u16(self.referenced.map_or(0, |(ty, _)| ty.0));
         self.prefix.encode_addr(out);
         if let Some(address) = self.forwarding {
-            out.put(&address.octets());
+            Family::encode(address, out);
         }
         if let Some(tag) = self.tag {
             out.put_u32(tag);
@@ -180,15 +184,15 @@ impl AsExternal {
         }
     }
 
-    fn decode(r: &mut Reader<'_>) -> Decoded<Self> {
+    fn decode(family: Family, r: &mut Reader<'_>) -> Decoded<Self> {
         let bits = r.u8()?;
         let metric = r.u24()?;
         let len = r.u8()?;
         let options = PrefixOptions::from_bits(r.u8()?);
         let referenced_type = r.u16()?;
-        let prefix = Prefix::decode_addr(len, r)?;
+        let prefix = Prefix::decode_addr(family, len, r)?;
         let forwarding = if bits & Self::F != 0 {
-            Some(r.ipv6()?)
+            Some(family.decode(r)?)
         } else {
             None
         };
@@ -218,19 +222,19 @@ impl LinkBody {
     fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(self.priority);
         out.put_u24(self.options.bits());
-        out.put(&self.link_local.octets());
+        Family::encode(self.link_local, out);
         out.put_u32(u32::try_from(self.prefixes.len()).unwrap_or(u32::MAX));
         for prefix in &self.prefixes {
             prefix.encode(out);
         }
     }
 
-    fn decode(r: &mut Reader<'_>) -> Decoded<Self> {
+    fn decode(family: Family, r: &mut Reader<'_>) -> Decoded<Self> {
         let priority = r.u8()?;
         let options = Options::from_bits(r.u24()?);
-        let link_local = r.ipv6()?;
+        let link_local = family.decode(r)?;
         let count = r.u32()?;
-        let prefixes = decode_prefixes(count, r)?;
+        let prefixes = decode_prefixes(family, count, r)?;
         Ok(Self {
             priority,
             options,
@@ -254,12 +258,12 @@ impl IntraAreaPrefix {
         }
     }
 
-    fn decode(r: &mut Reader<'_>) -> Decoded<Self> {
+    fn decode(family: Family, r: &mut Reader<'_>) -> Decoded<Self> {
         let count = r.u16()?;
         let referenced_type = LsaType(r.u16()?);
         let referenced_id = r.u32()?;
         let referenced_router = r.ipv4()?;
-        let prefixes = decode_prefixes(u32::from(count), r)?;
+        let prefixes = decode_prefixes(family, u32::from(count), r)?;
         Ok(Self {
             referenced_type,
             referenced_id,
@@ -270,10 +274,10 @@ impl IntraAreaPrefix {
 }
 
 /// The count is the sender's word; memory is only taken for what is really there.
-fn decode_prefixes(count: u32, r: &mut Reader<'_>) -> Decoded<Vec<PrefixEntry>> {
+fn decode_prefixes(family: Family, count: u32, r: &mut Reader<'_>) -> Decoded<Vec<PrefixEntry>> {
     let mut prefixes = Vec::new();
     for _ in 0..count {
-        prefixes.push(PrefixEntry::decode(r)?);
+        prefixes.push(PrefixEntry::decode(family, r)?);
     }
     Ok(prefixes)
 }

@@ -41,8 +41,10 @@ impl DdFlags {
 pub struct DatabaseDescription {
     /// Optional capabilities.
     pub options: Options,
-    /// The largest IPv6 datagram the sender can send unfragmented, in bytes.
+    /// The largest datagram of its address family the sender can send unfragmented, in bytes.
     pub mtu: u16,
+    /// M6: [`Self::mtu`] is not the sender's IPv6 MTU (RFC 5838 2.7).
+    pub other_mtu: bool,
     /// I, M and MS.
     pub flags: DdFlags,
     /// DD sequence number.
@@ -54,13 +56,15 @@ pub struct DatabaseDescription {
 impl DatabaseDescription {
     /// Bytes before the LSA headers.
     pub(crate) const FIXED_LEN: usize = 12;
+    const M6: u8 = 0x10;
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(0);
         out.put_u24(self.options.bits());
         out.put_u16(self.mtu);
         out.put_u8(0);
-        out.put_u8(self.flags.bits());
+        let other_mtu = if self.other_mtu { Self::M6 } else { 0 };
+        out.put_u8(self.flags.bits() | other_mtu);
         out.put_u32(self.sequence);
         for header in &self.headers {
             header.encode(out);
@@ -72,13 +76,14 @@ impl DatabaseDescription {
         let options = Options::from_bits(r.u24()?);
         let mtu = r.u16()?;
         r.u8()?;
-        let flags = DdFlags::from_bits(r.u8()?);
+        let bits = r.u8()?;
         let sequence = r.u32()?;
         let headers = decode_headers(r)?;
         Ok(Self {
             options,
             mtu,
-            flags,
+            other_mtu: bits & Self::M6 != 0,
+            flags: DdFlags::from_bits(bits),
             sequence,
             headers,
         })

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{DecodeError, Decoded, LsaBody, LsaKey, Reader, Write, fletcher, fletcher_ok};
+use super::{DecodeError, Decoded, Family, LsaBody, LsaKey, Reader, Write, fletcher, fletcher_ok};
 
 /// Bytes of an LSA header.
 pub const LSA_HEADER_LEN: usize = 20;
@@ -217,7 +217,7 @@ impl Lsa {
 
     /// Takes one LSA off an update. The outer error means that the packet cannot be read on; the
     /// inner one that this LSA is to be refused, and the next one tried (RFC 2328 13).
-    pub(crate) fn decode(r: &mut Reader<'_>) -> Decoded<Result<Self, BadLsa>> {
+    pub(crate) fn decode(family: Family, r: &mut Reader<'_>) -> Decoded<Result<Self, BadLsa>> {
         let header = LsaHeader::decode(&mut r.clone())?;
         if usize::from(header.length) < LSA_HEADER_LEN {
             return Err(DecodeError::LsaLength(header.length));
@@ -225,10 +225,10 @@ impl Lsa {
         let raw = r
             .take(usize::from(header.length))
             .map_err(|_| DecodeError::LsaLength(header.length))?;
-        Ok(Self::check(header, raw).map_err(|error| BadLsa { header, error }))
+        Ok(Self::check(family, header, raw).map_err(|error| BadLsa { header, error }))
     }
 
-    fn check(header: LsaHeader, raw: &[u8]) -> Decoded<Self> {
+    fn check(family: Family, header: LsaHeader, raw: &[u8]) -> Decoded<Self> {
         // RFC 2328 13 (1)
         if !fletcher_ok(raw) {
             return Err(DecodeError::LsaChecksum);
@@ -242,7 +242,7 @@ impl Lsa {
             return Err(DecodeError::LsaSequence);
         }
         let mut r = Reader::new(raw.get(LSA_HEADER_LEN..).unwrap_or_default());
-        let body = LsaBody::decode(header.key.ty, &mut r)
+        let body = LsaBody::decode(family, header.key.ty, &mut r)
             .and_then(|body| r.finish().map(|()| body))
             .map_err(|_| DecodeError::LsaBody)?;
         Ok(Self {

@@ -7,6 +7,7 @@ mod body;
 mod body_codec;
 mod checksum;
 mod exchange;
+mod family;
 mod grace;
 mod hello;
 mod lsa;
@@ -25,6 +26,7 @@ pub use body::{
 };
 pub use checksum::{fletcher, fletcher_ok, pseudo_header_checksum};
 pub use exchange::{DatabaseDescription, DdFlags, LsaKey};
+pub use family::Family;
 pub use grace::{Grace, GraceReason};
 pub use hello::Hello;
 pub use lsa::{

@@ -17,6 +17,8 @@ impl Options {
     pub const R: Self = Self(0x10);
     /// Demand circuits.
     pub const DC: Self = Self(0x20);
+    /// Understands address families (RFC 5838 2.2: bit 15 of 0 to 23).
+    pub const AF: Self = Self(0x100);
     /// A link-local signalling block follows the packet (RFC 5613).
     pub const L: Self = Self(0x200);
     /// An authentication trailer follows the packet (RFC 7166 2.1: bit 13 of 0 to 23).
@@ -56,6 +58,7 @@ impl Serialize for Options {
             (Self::N, "N"),
             (Self::R, "R"),
             (Self::DC, "DC"),
+            (Self::AF, "AF"),
             (Self::L, "L"),
             (Self::AT, "AT"),
         ];

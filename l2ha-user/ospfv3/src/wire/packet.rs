@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::exchange::decode_headers;
 use super::{
-    BadLsa, DatabaseDescription, DecodeError, Decoded, Hello, Lsa, LsaHeader, LsaKey, Options,
-    Reader, Write, pseudo_header_checksum,
+    BadLsa, DatabaseDescription, DecodeError, Decoded, Family, Hello, Lsa, LsaHeader, LsaKey,
+    Options, Reader, Write, pseudo_header_checksum,
 };
 
 /// Bytes of the OSPF packet header.
@@ -177,7 +177,10 @@ impl Packet {
                 PacketBody::DatabaseDescription(DatabaseDescription::decode(&mut r)?)
             }
             PacketType::LinkStateRequest => PacketBody::LinkStateRequest(decode_request(&mut r)?),
-            PacketType::LinkStateUpdate => PacketBody::LinkStateUpdate(decode_update(&mut r)?),
+            PacketType::LinkStateUpdate => {
+                let family = Family::of_instance(header.instance_id);
+                PacketBody::LinkStateUpdate(decode_update(family, &mut r)?)
+            }
             PacketType::LinkStateAck => PacketBody::LinkStateAck(decode_headers(&mut r)?),
         };
         r.finish()?;
@@ -207,11 +210,11 @@ fn decode_request(r: &mut Reader<'_>) -> Decoded<Vec<LsaKey>> {
     Ok(keys)
 }
 
-fn decode_update(r: &mut Reader<'_>) -> Decoded<Vec<Result<Lsa, BadLsa>>> {
+fn decode_update(family: Family, r: &mut Reader<'_>) -> Decoded<Vec<Result<Lsa, BadLsa>>> {
     let count = r.u32()?;
     let mut lsas = Vec::new();
     for _ in 0..count {
-        lsas.push(Lsa::decode(r)?);
+        lsas.push(Lsa::decode(family, r)?);
     }
     Ok(lsas)
 }

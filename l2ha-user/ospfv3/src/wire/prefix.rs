@@ -1,46 +1,65 @@
-//! IPv6 prefixes as RFC 5340 A.4.1 writes them: as many 32-bit words as the length needs.
+//! Prefixes as RFC 5340 A.4.1 writes them: as many 32-bit words as the length needs.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Serialize, Serializer};
 
-use super::{DecodeError, Decoded, PrefixOptions, Reader, Write};
+use super::{DecodeError, Decoded, Family, PrefixOptions, Reader, Write};
 
-/// An IPv6 prefix. The bits beyond its length are always zero.
+/// A prefix. The bits beyond its length are always zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
-    addr: Ipv6Addr,
+    addr: IpAddr,
     len: u8,
 }
 
 impl Prefix {
-    /// Everything, `::/0`.
-    pub const DEFAULT: Self = Self {
-        addr: Ipv6Addr::UNSPECIFIED,
-        len: 0,
-    };
+    /// Everything of IPv6, `::/0`.
+    pub const DEFAULT: Self = Self::default_of(Family::Ipv6);
 
-    /// `addr` cut to its first `len` bits; nothing if `len` is above 128.
-    pub fn new(addr: Ipv6Addr, len: u8) -> Option<Self> {
-        if len > 128 {
-            return None;
-        }
-        let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
-        Some(Self {
-            addr: Ipv6Addr::from_bits(addr.to_bits() & mask),
-            len,
-        })
+    /// `addr` cut to its first `len` bits; nothing if it has fewer.
+    pub fn new(addr: impl Into<IpAddr>, len: u8) -> Option<Self> {
+        let addr = addr.into();
+        let bits = Family::of(addr).bits();
+        let rest = u32::from(bits.checked_sub(len)?);
+        let addr = match addr {
+            IpAddr::V6(addr) => {
+                let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask))
+            }
+            IpAddr::V4(addr) => {
+                let mask = u32::MAX.checked_shl(rest).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask))
+            }
+        };
+        Some(Self { addr, len })
     }
 
-    /// The /128 of one address.
-    pub const fn host(addr: Ipv6Addr) -> Self {
-        Self { addr, len: 128 }
+    /// Everything: `::/0` or `0.0.0.0/0`.
+    pub const fn default_of(family: Family) -> Self {
+        let addr = match family {
+            Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        Self { addr, len: 0 }
+    }
+
+    /// The /128 or /32 of one address.
+    pub fn host(addr: impl Into<IpAddr>) -> Self {
+        let addr = addr.into();
+        let len = Family::of(addr).bits();
+        Self { addr, len }
     }
 
     /// The first address.
-    pub const fn addr(&self) -> Ipv6Addr {
+    pub const fn addr(&self) -> IpAddr {
         self.addr
+    }
+
+    /// What kind of addresses it has.
+    pub const fn family(&self) -> Family {
+        Family::of(self.addr)
     }
 
     /// Length in bits.
@@ -52,14 +71,19 @@ impl Prefix {
         self.len
     }
 
+    /// Whether it is a single address.
+    pub const fn is_host(&self) -> bool {
+        self.len == self.family().bits()
+    }
+
     /// Whether `addr` lies within.
-    pub fn contains(&self, addr: Ipv6Addr) -> bool {
+    pub fn contains(&self, addr: impl Into<IpAddr>) -> bool {
         Self::new(addr, self.len) == Some(*self)
     }
 
     /// Whether it lies within fe80::/10. RFC 5340 4.4.3.9: such a prefix is never advertised.
     pub fn is_link_local(&self) -> bool {
-        self.addr.is_unicast_link_local()
+        matches!(self.addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
     }
 
     fn wire_len(len: u8) -> usize {
@@ -72,13 +96,19 @@ impl Prefix {
     }
 
     pub(crate) fn encode_addr(&self, out: &mut Vec<u8>) {
-        let octets = self.addr.octets();
-        out.put(octets.get(..self.encoded_len()).unwrap_or(&octets));
+        let len = self.encoded_len();
+        match self.addr {
+            IpAddr::V6(addr) => out.put(addr.octets().get(..len).unwrap_or_default()),
+            IpAddr::V4(addr) => out.put(addr.octets().get(..len).unwrap_or_default()),
+        }
     }
 
     /// Reads the address part. Bits beyond the length are ignored, as RFC 5340 A.4.1 has them zero.
-    pub(crate) fn decode_addr(len: u8, r: &mut Reader<'_>) -> Decoded<Self> {
-        if len > 128 {
+    ///
+    /// What is too long for IPv4 is read as IPv6, and so never used: RFC 5838 2.3 keeps prefixes
+    /// that do not conform to the family out of the calculation, not out of the database.
+    pub(crate) fn decode_addr(family: Family, len: u8, r: &mut Reader<'_>) -> Decoded<Self> {
+        if len > Family::Ipv6.bits() {
             return Err(DecodeError::PrefixLength(len));
         }
         let mut octets = [0u8; 16];
@@ -86,7 +116,13 @@ impl Prefix {
         for (to, from) in octets.iter_mut().zip(bytes) {
             *to = *from;
         }
-        Self::new(Ipv6Addr::from(octets), len).ok_or(DecodeError::PrefixLength(len))
+        let [a, b, c, d, ..] = octets;
+        let addr = if family == Family::Ipv4 && len <= Family::Ipv4.bits() {
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(octets))
+        };
+        Self::new(addr, len).ok_or(DecodeError::PrefixLength(len))
     }
 }
 
@@ -132,11 +168,11 @@ impl PrefixEntry {
         self.prefix.encode_addr(out);
     }
 
-    pub(crate) fn decode(r: &mut Reader<'_>) -> Decoded<Self> {
+    pub(crate) fn decode(family: Family, r: &mut Reader<'_>) -> Decoded<Self> {
         let len = r.u8()?;
         let options = PrefixOptions::from_bits(r.u8()?);
         let metric = r.u16()?;
-        let prefix = Prefix::decode_addr(len, r)?;
+        let prefix = Prefix::decode_addr(family, len, r)?;
         Ok(Self {
             prefix,
             options,

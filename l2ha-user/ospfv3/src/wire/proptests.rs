@@ -1,6 +1,6 @@
 //! Encoding and decoding are each other's inverse, and no bytes make the decoder panic.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
@@ -22,12 +22,29 @@ fn u24() -> impl Strategy<Value = u32> {
     0u32..1 << 24
 }
 
-fn prefix() -> impl Strategy<Value = Prefix> {
-    (ipv6(), 0u8..=128).prop_map(|(addr, len)| Prefix::new(addr, len).unwrap())
+/// An address field of a family.
+fn address(family: Family) -> BoxedStrategy<IpAddr> {
+    match family {
+        Family::Ipv6 => ipv6().prop_map(IpAddr::V6).boxed(),
+        Family::Ipv4 => ipv4().prop_map(IpAddr::V4).boxed(),
+    }
 }
 
-fn entry() -> impl Strategy<Value = PrefixEntry> {
-    (prefix(), any::<u8>(), any::<u16>()).prop_map(|(prefix, options, metric)| PrefixEntry {
+/// A prefix as packets of a family may have it: in those of IPv4, what is too long is IPv6.
+fn prefix(family: Family) -> BoxedStrategy<Prefix> {
+    let new = |(addr, len): (IpAddr, u8)| Prefix::new(addr, len).unwrap();
+    let long = |from| (address(Family::Ipv6), from..=128u8).prop_map(new);
+    match family {
+        Family::Ipv6 => long(0).boxed(),
+        Family::Ipv4 => {
+            let short = (address(Family::Ipv4), 0..=32u8).prop_map(new);
+            prop_oneof![9 => short, 1 => long(33)].boxed()
+        }
+    }
+}
+
+fn entry(family: Family) -> impl Strategy<Value = PrefixEntry> {
+    (prefix(family), any::<u8>(), any::<u16>()).prop_map(|(prefix, options, metric)| PrefixEntry {
         prefix,
         options: PrefixOptions::from_bits(options),
         metric,
@@ -76,13 +93,13 @@ fn router() -> impl Strategy<Value = (LsaType, LsaBody)> {
         })
 }
 
-fn external() -> impl Strategy<Value = (LsaType, LsaBody)> {
+fn external(family: Family) -> impl Strategy<Value = (LsaType, LsaBody)> {
     let optional = (
-        prop::option::of(ipv6()),
+        prop::option::of(address(family)),
         prop::option::of(any::<u32>()),
         prop::option::of((1u16.., any::<u32>())),
     );
-    (any::<bool>(), u24(), prefix(), any::<u8>(), optional).prop_map(
+    (any::<bool>(), u24(), prefix(family), any::<u8>(), optional).prop_map(
         |(type2, metric, prefix, options, (forwarding, tag, referenced))| {
             let options = PrefixOptions::from_bits(options);
             let referenced = referenced.map(|(ty, id)| (LsaType(ty), id));
@@ -110,18 +127,18 @@ fn reason() -> impl Strategy<Value = GraceReason> {
     ]
 }
 
-fn body() -> impl Strategy<Value = (LsaType, LsaBody)> {
-    let entries = || prop::collection::vec(entry(), 0..6);
+fn body(family: Family) -> impl Strategy<Value = (LsaType, LsaBody)> {
+    let entries = || prop::collection::vec(entry(family), 0..6);
     prop_oneof![
         router(),
-        external(),
+        external(family),
         (options(), prop::collection::vec(ipv4(), 0..6)).prop_map(|(options, attached)| {
             (
                 LsaType::NETWORK,
                 LsaBody::Network(Network { options, attached }),
             )
         }),
-        (u24(), prefix(), any::<u8>()).prop_map(|(metric, prefix, options)| {
+        (u24(), prefix(family), any::<u8>()).prop_map(|(metric, prefix, options)| {
             let options = PrefixOptions::from_bits(options);
             let body = InterAreaPrefix {
                 metric,
@@ -138,7 +155,7 @@ fn body() -> impl Strategy<Value = (LsaType, LsaBody)> {
             };
             (LsaType::INTER_AREA_ROUTER, LsaBody::InterAreaRouter(body))
         }),
-        (any::<u8>(), options(), ipv6(), entries()).prop_map(
+        (any::<u8>(), options(), address(family), entries()).prop_map(
             |(priority, options, link_local, prefixes)| {
                 let body = LinkBody {
                     priority,
@@ -168,9 +185,9 @@ fn body() -> impl Strategy<Value = (LsaType, LsaBody)> {
     ]
 }
 
-fn lsa() -> impl Strategy<Value = Lsa> {
+fn lsa(family: Family) -> impl Strategy<Value = Lsa> {
     (
-        body(),
+        body(family),
         any::<u32>(),
         ipv4(),
         INITIAL_SEQUENCE..=MAX_SEQUENCE,
@@ -200,7 +217,7 @@ fn header() -> impl Strategy<Value = LsaHeader> {
     )
 }
 
-fn packet_body() -> impl Strategy<Value = PacketBody> {
+fn packet_body(family: Family) -> impl Strategy<Value = PacketBody> {
     let hello = (
         any::<u32>(),
         any::<u8>(),
@@ -226,9 +243,16 @@ fn packet_body() -> impl Strategy<Value = PacketBody> {
                 })
             }
         ),
-        (options(), any::<u16>(), flags, any::<u32>(), headers()).prop_map(
-            |(options, mtu, flags, sequence, headers)| {
+        (
+            options(),
+            any::<(u16, bool)>(),
+            flags,
+            any::<u32>(),
+            headers()
+        )
+            .prop_map(|(options, (mtu, other_mtu), flags, sequence, headers)| {
                 let dd = DatabaseDescription {
+                    other_mtu,
                     options,
                     mtu,
                     flags,
@@ -236,25 +260,29 @@ fn packet_body() -> impl Strategy<Value = PacketBody> {
                     headers,
                 };
                 PacketBody::DatabaseDescription(dd)
-            }
-        ),
+            }),
         prop::collection::vec(key(), 0..6).prop_map(PacketBody::LinkStateRequest),
-        prop::collection::vec(lsa().prop_map(Ok), 0..6).prop_map(PacketBody::LinkStateUpdate),
+        prop::collection::vec(lsa(family).prop_map(Ok), 0..6).prop_map(PacketBody::LinkStateUpdate),
         headers().prop_map(PacketBody::LinkStateAck),
     ]
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
-    (ipv4(), ipv4(), any::<u8>(), packet_body()).prop_map(|(router_id, area, instance_id, body)| {
-        Packet {
+    let of = |instance_id| {
+        let body = packet_body(Family::of_instance(instance_id));
+        (ipv4(), ipv4(), Just(instance_id), body)
+    };
+    let instances = prop_oneof![any::<u8>(), Just(0), Just(64)];
+    instances
+        .prop_flat_map(of)
+        .prop_map(|(router_id, area, instance_id, body)| Packet {
             header: Header {
                 router_id,
                 area,
                 instance_id,
             },
             body,
-        }
-    })
+        })
 }
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
@@ -304,11 +332,13 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..120),
         ty in prop::sample::select(vec![0x2001u16, 0x2002, 0x2003, 0x2004, 0x4005, 8, 0x2009]),
     ) {
-        let _ = LsaBody::decode(LsaType(ty), &mut Reader::new(&bytes));
+        for family in [Family::Ipv6, Family::Ipv4] {
+            let _ = LsaBody::decode(family, LsaType(ty), &mut Reader::new(&bytes));
+        }
     }
 
     #[test]
-    fn fletcher_verifies(lsa in lsa()) {
+    fn fletcher_verifies(lsa in lsa(Family::Ipv6)) {
         let mut bytes = Vec::new();
         lsa.encode(&mut bytes);
         prop_assert!(fletcher_ok(&bytes));
@@ -384,16 +414,87 @@ fn octets_of_a_hello() {
     assert_eq!(pseudo_header_checksum(SOURCE, ALL_SPF_ROUTERS, &bytes), 0);
 }
 
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
 /// Prefixes take as many 32-bit words as their length needs.
 #[test]
 fn prefix_words() {
-    let prefix = Prefix::new("2001:db8:ffff:ffff::1".parse().unwrap(), 33).unwrap();
+    let prefix = Prefix::new(ip("2001:db8:ffff:ffff::1"), 33).unwrap();
     assert_eq!(prefix.to_string(), "2001:db8:8000::/33");
     assert_eq!(prefix.encoded_len(), 8);
     assert_eq!(Prefix::new(SOURCE, 0).unwrap().encoded_len(), 0);
     assert_eq!(Prefix::new(SOURCE, 129), None);
-    assert!(prefix.contains("2001:db8:8000:1::".parse().unwrap()));
-    assert!(!prefix.contains("2001:db8::".parse().unwrap()));
+    assert!(prefix.contains(ip("2001:db8:8000:1::")));
+    assert!(!prefix.contains(ip("2001:db8::")));
+    assert!(!prefix.contains(ip("32.1.13.184")), "another family");
+}
+
+/// RFC 5838 2.3: one word, or none.
+#[test]
+fn prefixes_of_ipv4() {
+    let prefix = Prefix::new(ip("192.0.2.80"), 24).unwrap();
+    assert_eq!(prefix.to_string(), "192.0.2.0/24");
+    assert_eq!(prefix.encoded_len(), 4);
+    assert!(prefix.contains(ip("192.0.2.255")) && !prefix.contains(ip("192.0.3.0")));
+    assert_eq!(Prefix::new(ip("192.0.2.80"), 33), None);
+    assert_eq!(Prefix::default_of(Family::Ipv4).to_string(), "0.0.0.0/0");
+    assert_eq!(Prefix::default_of(Family::Ipv4).encoded_len(), 0);
+    let host = Prefix::host(ip("192.0.2.80"));
+    assert!(host.is_host() && host.len() == 32 && !prefix.is_host());
+    let bytes = [32, 2, 0, 0, 192, 0, 2, 80];
+    let entry = |family| PrefixEntry::decode(family, &mut Reader::new(&bytes)).unwrap();
+    assert_eq!(entry(Family::Ipv4).prefix, host);
+    assert_eq!(entry(Family::Ipv6).prefix.to_string(), "c000:250::/32");
+}
+
+/// RFC 5838 2.5 and 2.6: IPv4 in the first 32 bits of an address field, zeros behind it.
+#[test]
+fn addresses_of_ipv4() {
+    let mut bytes = Vec::new();
+    Family::encode(ip("192.0.2.1"), &mut bytes);
+    assert_eq!(bytes, [192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes[4..].fill(7);
+    let read = Family::Ipv4.decode(&mut Reader::new(&bytes));
+    assert_eq!(read, Ok(ip("192.0.2.1")), "what is behind it is ignored");
+}
+
+/// RFC 5838 2.1.
+#[test]
+fn families_of_instances() {
+    for (family, instances) in [
+        (Family::Ipv6, 0..=31),
+        (Family::Ipv4, 64..=95),
+        (Family::Ipv6, 128..=255),
+    ] {
+        for instance in instances {
+            assert_eq!(Family::of_instance(instance), family, "{instance}");
+        }
+        assert_eq!(Family::of_instance(family.instance()), family);
+    }
+}
+
+/// RFC 5838 2.2 and 2.7: the AF and M6 bits.
+#[test]
+fn octets_of_an_ipv4_database_description() {
+    let options = Options::AF.union(Options::E).union(Options::R);
+    let flags = DdFlags {
+        init: true,
+        more: true,
+        master: true,
+    };
+    let mut bytes = Vec::new();
+    let dd = DatabaseDescription {
+        options,
+        mtu: 1400,
+        other_mtu: true,
+        flags,
+        sequence: 9,
+        headers: Vec::new(),
+    };
+    dd.encode(&mut bytes);
+    assert_eq!(bytes, [0, 0, 1, 0x12, 5, 0x78, 0, 0x17, 0, 0, 0, 9]);
 }
 
 #[test]

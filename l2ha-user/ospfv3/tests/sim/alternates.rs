@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ospfv3::{NeighborState, Nexthop, Prefix};
 
-use crate::net::{Net, anycast, link_local, local, own_prefix, router_id};
+use crate::net::{Net, anycast, hop as hop_to, local, own_prefix, router_id};
 
 /// Full, and long enough for every adjacency to be trusted.
 fn settled(mut net: Net) -> Net {
@@ -25,7 +25,7 @@ fn leads_to(net: &Net, node: usize, hop: &Nexthop) -> Ipv4Addr {
     let neighbors = net.node(node).neighbors();
     neighbors
         .iter()
-        .find(|n| n.interface == hop.interface && Some(n.address) == hop.address)
+        .find(|n| n.interface == hop.interface && hop.address == Some(n.address.into()))
         .expect("a neighbour")
         .router_id
 }
@@ -41,7 +41,7 @@ fn the_other_holder_of_an_anycast_address_is_the_alternate() {
     let to_1 = net.links[0].ends[0].interface;
     let hop = alternate(&net, 0, anycast(), to_1).expect("an alternate");
     assert_eq!(leads_to(&net, 0, &hop), router_id(2));
-    assert_eq!(hop.address, Some(link_local(net.links[1].ends[1])));
+    assert_eq!(hop.address, Some(hop_to(net.links[1].ends[1])));
     // What only 1 has could only come back.
     assert_eq!(alternate(&net, 0, own_prefix(1), to_1), None);
 }

@@ -1,13 +1,13 @@
 //! Several areas and the routers between them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::wire::{LsaBody, LsaType};
 use ospfv3::{BACKBONE, DbId, LsaView, PathKind, Prefix, StubPrefix};
 
-use crate::net::{LOOPBACK, Net, Rng, Weather, link_local, local, own_prefix, router_id};
+use crate::net::{LOOPBACK, Net, Rng, Weather, local, own_prefix, router_id};
 
 pub(crate) fn area(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(number)
@@ -302,7 +302,7 @@ fn an_orderly_stop_flushes_every_summary() {
 fn a_metric_beyond_reach_is_not_told() {
     let mut net = line();
     net.run(Duration::from_secs(8));
-    let far: Prefix = Prefix::new("2001:db8:77::".parse().unwrap(), 64).unwrap();
+    let far: Prefix = Prefix::new("2001:db8:77::".parse::<Ipv6Addr>().unwrap(), 64).unwrap();
     let stub = |metric| StubPrefix {
         prefix: far,
         metric,
@@ -326,7 +326,7 @@ fn a_border_router_restarts_unnoticed() {
     let mut net = line();
     net.run(Duration::from_secs(8));
     let outside = ospfv3::ExternalPrefix {
-        prefix: Prefix::new("2001:db8:e::".parse().unwrap(), 48).unwrap(),
+        prefix: Prefix::new("2001:db8:e::".parse::<Ipv6Addr>().unwrap(), 48).unwrap(),
         metric: 5,
         type2: false,
         tag: None,
@@ -384,7 +384,7 @@ fn arrives(net: &Net, from: usize, to: usize) -> Result<(), String> {
         };
         let hop = route.nexthops[0].address.unwrap();
         let mut ends = net.links.iter().flat_map(|link| link.ends);
-        at = ends.find(|end| link_local(*end) == hop).unwrap().node;
+        at = ends.find(|end| crate::net::hop(*end) == hop).unwrap().node;
     }
     Err(format!("{from} to {to}: a loop"))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ospfv3::{Event, NeighborState};
 
-use crate::net::{Net, anycast, link_local, local, own_prefix};
+use crate::net::{Net, anycast, hop, local, own_prefix};
 
 fn full(net: &Net, node: usize) -> usize {
     net.node(node)
@@ -26,10 +26,7 @@ fn two_routers_become_adjacent_at_once() {
     assert_eq!(route.metric, 10);
     assert_eq!(route.nexthops.len(), 1);
     assert_eq!(route.nexthops[0].interface, net.links[0].ends[0].interface);
-    assert_eq!(
-        route.nexthops[0].address,
-        Some(link_local(net.links[0].ends[1]))
-    );
+    assert_eq!(route.nexthops[0].address, Some(hop(net.links[0].ends[1])));
     assert!(
         net.events
             .iter()

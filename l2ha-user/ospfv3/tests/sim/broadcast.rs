@@ -1,12 +1,12 @@
 //! Ethernets with a Designated Router.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::wire::LsaType;
 use ospfv3::{InterfaceState, NeighborState, Prefix};
 
-use crate::net::{End, Lan, Net, Weather, link_local, own_prefix, router_id};
+use crate::net::{End, Lan, Net, Weather, hop, own_prefix, router_id};
 
 /// `count` nodes on one Ethernet.
 fn lan(count: usize) -> Net {
@@ -51,13 +51,13 @@ fn reaches_all(net: &Net) -> bool {
         running.iter().filter(|to| *to != from).all(|to| {
             let route = net.node(*from).routes().get(&own_prefix(*to));
             let end = net.lans[0].ends[*to];
-            route.is_some_and(|r| r.metric == 10 && r.nexthops[0].address == Some(link_local(end)))
+            route.is_some_and(|r| r.metric == 10 && r.nexthops[0].address == Some(hop(end)))
         })
     })
 }
 
 fn ethernet() -> Prefix {
-    Prefix::new("2001:db8:ff::".parse().unwrap(), 64).unwrap()
+    Prefix::new("2001:db8:ff::".parse::<Ipv6Addr>().unwrap(), 64).unwrap()
 }
 
 #[test]

@@ -216,10 +216,7 @@ fn restart_under_another_interface_id() {
     let neighbors = net.node(0).neighbors();
     assert_eq!(neighbors[0].interface_id, 99);
     let hop = net.node(0).routes()[&anycast()].nexthops[0];
-    assert_eq!(
-        hop.address,
-        Some(crate::net::link_local(net.links[0].ends[1]))
-    );
+    assert_eq!(hop.address, Some(crate::net::hop(net.links[0].ends[1])));
     // The old Link-LSA is gone too.
     let lsas = net.node(0).database().lsas;
     let link_lsas = lsas.iter().filter(|l| l.ty.name() == "link");

@@ -363,6 +363,7 @@ fn what_is_never_delivered_restarts_the_exchange() {
     );
     let dd = |flags, sequence, headers| {
         PacketBody::DatabaseDescription(DatabaseDescription {
+            other_mtu: false,
             options: Options::V6.union(Options::E).union(Options::R),
             mtu: 1500,
             flags,

@@ -8,6 +8,7 @@ mod broadcast;
 mod convergence;
 mod externals;
 mod failover;
+mod families;
 mod flooding;
 mod forge;
 mod graceful;

@@ -2,12 +2,12 @@
 //! from a seed, so that every run replays.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::{
-    AreaConfig, Config, Event, GracefulRestart, InterfaceConfig, InterfaceKind, Limits, Prefix,
-    Speaker, StubPrefix, Time,
+    AreaConfig, Config, Event, Family, GracefulRestart, InterfaceConfig, InterfaceKind, Limits,
+    Prefix, Speaker, StubPrefix, Time,
 };
 
 /// Interface ID of every node's loopback.
@@ -120,6 +120,8 @@ pub(crate) struct Net {
     /// Areas that are not like any other.
     pub(crate) kinds: BTreeMap<Ipv4Addr, AreaConfig>,
     pub(crate) mtu: u16,
+    /// What nodes started from now on route.
+    pub(crate) family: Family,
     /// Whether nodes started from now on help others with graceful restarts, and how strictly.
     pub(crate) helper: bool,
     pub(crate) strict: bool,
@@ -135,7 +137,7 @@ pub(crate) fn own_prefix(node: usize) -> Prefix {
 }
 
 pub(crate) fn anycast() -> Prefix {
-    Prefix::host("2001:db8:a::1".parse().unwrap())
+    Prefix::host(Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 1))
 }
 
 pub(crate) fn local(prefix: Prefix) -> StubPrefix {
@@ -144,6 +146,11 @@ pub(crate) fn local(prefix: Prefix) -> StubPrefix {
         metric: 0,
         local: true,
     }
+}
+
+/// The same as a next hop.
+pub(crate) fn hop(end: End) -> IpAddr {
+    IpAddr::V6(link_local(end))
 }
 
 pub(crate) fn link_local(end: End) -> Ipv6Addr {
@@ -173,6 +180,7 @@ impl Net {
             homes: BTreeMap::new(),
             kinds: BTreeMap::new(),
             mtu: 1500,
+            family: Family::Ipv6,
             helper: true,
             strict: true,
         }
@@ -221,6 +229,7 @@ impl Net {
         let mut config = InterfaceConfig::new(&name, end.interface, kind, link_local(end));
         config.cost = cost;
         config.mtu = self.mtu;
+        config.instance_id = self.family.instance();
         if let Some(area) = self.areas.get(&end.interface) {
             config.area = *area;
         }
@@ -245,6 +254,7 @@ impl Net {
     fn begin(&mut self, node: usize, prefixes: Vec<StubPrefix>, how: Option<GracefulRestart>) {
         let mut config = Config::new(router_id(node));
         config.limits = self.limits;
+        config.family = self.family;
         config.areas = self.kinds.clone();
         config.graceful_helper = self.helper;
         config.graceful_strict = self.strict;

@@ -72,7 +72,7 @@ fn hundreds_of_local_prefixes() {
 #[test]
 fn a_host_address_has_la_and_a_link_local_is_not_told() {
     let mut net = Net::build(6, 2, &[(0, 1, 10)]);
-    let secret = StubPrefix::host("fe80::77".parse().unwrap());
+    let secret = StubPrefix::host("fe80::77".parse::<Ipv6Addr>().unwrap());
     net.set_prefixes(1, vec![local(own_prefix(1)), secret]);
     net.run(Duration::from_secs(10));
     let told: Vec<_> = net

@@ -1,5 +1,6 @@
 //! Stub areas.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use ospfv3::wire::{LsaBody, LsaType};
@@ -9,7 +10,7 @@ use crate::areas::{area, draw, lsas, metric};
 use crate::net::{Net, own_prefix, router_id};
 
 fn outside() -> Prefix {
-    Prefix::new("2001:db8:e::".parse().unwrap(), 48).unwrap()
+    Prefix::new("2001:db8:e::".parse::<Ipv6Addr>().unwrap(), 48).unwrap()
 }
 
 /// 0 - 1 - 2: area 1, which is a stub, and the backbone, where 2 leads outside.
@@ -105,7 +106,7 @@ fn a_boundary_router_inside_is_not_heard() {
     let mut net = stub(STUB);
     let now = net.now;
     let external = ExternalPrefix {
-        prefix: Prefix::new("2001:db8:f::".parse().unwrap(), 48).unwrap(),
+        prefix: Prefix::new("2001:db8:f::".parse::<Ipv6Addr>().unwrap(), 48).unwrap(),
         metric: 1,
         type2: true,
         tag: None,

@@ -373,3 +373,48 @@ fn the_dead_are_not_asked() {
     world.area.flush(&key, NOW);
     assert_eq!(world.route("2001:db8::3/128"), None);
 }
+
+/// RFC 5838 2.2 and 2.3: the V6 bit means nothing beside IPv6, and prefixes of another family are
+/// not used.
+#[test]
+fn families() {
+    let mut world = World::line();
+    let prefixes = [
+        ("192.0.2.80/32", 0, PrefixOptions::LA),
+        ("2001:db8:5::/48", 1, PrefixOptions::default()),
+    ];
+    world.prefixes(3, (LsaType::ROUTER, 0), &prefixes);
+    let without_v6 = Options::R.union(Options::E);
+    let links = [p2p(10, 30, 2, 21)];
+    world.router_as(3, 0, without_v6, RouterBits::default(), &links);
+    assert!(
+        world
+            .routes()
+            .keys()
+            .all(|prefix| *prefix == self::prefix("2001:db8::2/128"))
+    );
+    world.family = Family::Ipv4;
+    assert_eq!(
+        world.route("192.0.2.80/32"),
+        Some((20, vec![via(10, 2, 20)]))
+    );
+    assert_eq!(world.routes().len(), 1);
+    let boundary = RouterBits {
+        external: true,
+        border: true,
+        ..RouterBits::default()
+    };
+    world.router_as(3, 0, without_v6, boundary, &links);
+    external(&mut world, 3, "0.0.0.0/0", true, 5, None);
+    external(
+        &mut world,
+        3,
+        "198.51.100.0/24",
+        true,
+        5,
+        Some("192.0.2.80"),
+    );
+    external(&mut world, 3, "2001:db8:7::/48", true, 5, None);
+    let found: Vec<String> = world.routes().keys().map(Prefix::to_string).collect();
+    assert_eq!(found, ["0.0.0.0/0", "192.0.2.80/32", "198.51.100.0/24"]);
+}

@@ -1,7 +1,7 @@
 //! Databases written by hand.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::super::{AreaInput, Nexthop, RootLink, Route, routes};
 use crate::config::BACKBONE;
 use crate::lsdb::{Lsdb, Origin};
 use crate::wire::{
-    INITIAL_SEQUENCE, IntraAreaPrefix, LinkKind, Lsa, LsaBody, LsaKey, LsaType, Network, Options,
-    Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
+    Family, INITIAL_SEQUENCE, IntraAreaPrefix, LinkKind, Lsa, LsaBody, LsaKey, LsaType, Network,
+    Options, Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
 };
 
 pub(super) const NORMAL: Options = Options::V6.union(Options::R).union(Options::E);
@@ -22,12 +22,13 @@ pub(super) fn id(number: u32) -> Ipv4Addr {
 
 pub(super) fn prefix(text: &str) -> Prefix {
     let (addr, len) = text.split_once('/').unwrap();
-    Prefix::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
+    Prefix::new(addr.parse::<IpAddr>().unwrap(), len.parse().unwrap()).unwrap()
 }
 
 /// The link-local address of a router's interface.
-pub(super) fn address(router: u32, interface: u32) -> Ipv6Addr {
-    Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(router) << 32 | u128::from(interface))
+pub(super) fn address(router: u32, interface: u32) -> IpAddr {
+    let bits = 0xfe80 << 112 | u128::from(router) << 32 | u128::from(interface);
+    IpAddr::V6(Ipv6Addr::from_bits(bits))
 }
 
 pub(super) fn p2p(metric: u16, own: u32, neighbor: u32, its: u32) -> RouterLink {
@@ -49,6 +50,7 @@ pub(super) fn transit(metric: u16, own: u32, dr: u32, its: u32) -> RouterLink {
 
 #[derive(Default)]
 pub(super) struct World {
+    pub(super) family: Family,
     pub(super) area: Lsdb,
     pub(super) external: Lsdb,
     pub(super) links: Vec<RootLink>,
@@ -147,6 +149,7 @@ impl World {
 
     pub(super) fn routes(&self) -> BTreeMap<Prefix, Route> {
         let input = AreaInput {
+            family: self.family,
             area: BACKBONE,
             summaries: true,
             transit_external: true,
