@@ -238,6 +238,8 @@ pub struct GracefulCounters {
     pub deaths_ignored: u64,
     /// Our own restarts that ended, by reason.
     pub restarts_ended: BTreeMap<RestartEnd, u64>,
+    /// Grace-LSAs that a neighbour has never acknowledged: it does not help.
+    pub unacknowledged: u64,
 }
 
 /// All counters of a speaker. They only grow.

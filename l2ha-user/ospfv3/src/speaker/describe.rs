@@ -7,7 +7,7 @@ use super::exchange::INITIAL;
 use super::receive::Peer;
 use crate::config::Time;
 use crate::neighbor::NeighborState;
-use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, PacketBody};
+use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, LsaType, PacketBody};
 
 impl Speaker {
     /// Entering ExStart: claim to be the master (RFC 2328 10.3, 10.8).
@@ -56,6 +56,12 @@ impl Speaker {
             .filter_map(|id| self.databases.get_key_value(id))
         {
             for (key, entry) in database.iter() {
+                let grace_of_another = key.ty == LsaType::GRACE && key.adv != router_id;
+                if grace_of_another && !entry.is_max_age(now) {
+                    // It is for those that are adjacent already (RFC 3623 3.1), and who does not help
+                    // may drop it: FRR would ask for it in Loading for ever.
+                    continue;
+                }
                 if entry.is_max_age(now) {
                     // RFC 2328 10.3: dead ones are flooded to it rather than described. At once: a
                     // router that has just restarted must learn what it has to outpace.

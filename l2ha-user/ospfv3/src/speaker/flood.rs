@@ -10,11 +10,13 @@ use crate::config::Time;
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
-use crate::wire::LsaKey;
+use crate::wire::{LsaKey, LsaType};
 
 /// Most LSAs sent again at once to one neighbour, and the pause before the next ones.
 const RETRANSMIT_BURST: usize = 512;
 const RETRANSMIT_PACE: Duration = Duration::from_millis(50);
+/// How often a Grace-LSA is sent again to a neighbour that does not acknowledge it.
+const GRACE_RETRANSMISSIONS: u32 = 10;
 /// Slack after MinLSArrival: the way of the one instance may have been longer than the other's.
 const ARRIVAL_SLACK: Duration = Duration::from_millis(100);
 
@@ -123,6 +125,7 @@ impl Speaker {
         };
         let databases = self.config.shared(id, interface.config.area);
         let again = now + interface.config.retransmit();
+        let give_up = interface.config.retransmit() * GRACE_RETRANSMISSIONS;
         let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
             return;
         };
@@ -131,9 +134,17 @@ impl Speaker {
         let mut next: Option<Time> = None;
         for (key, at) in &mut neighbor.unacknowledged {
             if *at <= now && keys.len() < RETRANSMIT_BURST {
-                let has = |db: &DbId| self.databases.get(db).is_some_and(|d| d.get(key).is_some());
-                match databases.iter().copied().find(has) {
-                    Some(db) => keys.push((db, *key)),
+                let entry = |db: &DbId| {
+                    let entry = self.databases.get(db)?.get(key)?;
+                    Some((*db, entry.installed()))
+                };
+                match databases.iter().find_map(entry) {
+                    Some((_, since)) if key.ty == LsaType::GRACE && now >= since + give_up => {
+                        // Who does not help may drop it without a word, as FRR does.
+                        self.counters.graceful.unacknowledged += 1;
+                        gone.push(*key);
+                    }
+                    Some((db, _)) => keys.push((db, *key)),
                     None => gone.push(*key),
                 }
                 *at = again;

@@ -384,8 +384,16 @@ impl Speaker {
         let own = self.config.router_id;
         let them = link.neighbor_router_id;
         if link.kind == LinkKind::Transit {
-            let network = (them, link.neighbor_interface_id);
-            return Ok(interface.transit_network(own) == Some(network));
+            let before = (them, link.neighbor_interface_id);
+            return match interface.transit_network(own) {
+                Some(network) if network == before => Ok(true),
+                // Another has taken the office over, and who held it has been heard.
+                Some(_) if them == own || interface.neighbors.contains_key(&them) => {
+                    Err(RestartEnd::Inconsistent)
+                }
+                Some(_) => Err(RestartEnd::NeighborMissing),
+                None => Ok(false),
+            };
         }
         let neighbor = interface.neighbors.get(&them);
         let neighbor = neighbor.ok_or(RestartEnd::NeighborMissing)?;

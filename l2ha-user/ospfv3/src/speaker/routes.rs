@@ -17,7 +17,9 @@ impl Speaker {
             return;
         }
         self.counters.spf_runs += 1;
-        let Found { routes, boundary } = self.compute_routes(now);
+        let Found {
+            routes, boundary, ..
+        } = self.compute_routes(now);
         let changed = routes != self.routes;
         if changed {
             self.routes = routes;
@@ -66,22 +68,24 @@ impl Speaker {
         // RFC 2328 16.2, RFC 3509 2.2
         let backbone_only = self.is_connected_border();
         let empty = Lsdb::default();
-        let inputs = |links: &dyn Fn(Ipv4Addr) -> Vec<RootLink>| -> Vec<AreaInput<'_>> {
-            areas
-                .iter()
-                .map(|area| AreaInput {
-                    family: self.config.family,
-                    area: *area,
-                    summaries: !backbone_only || *area == BACKBONE,
-                    transit_external: !self.config.is_stub(*area),
-                    root: self.config.router_id,
-                    links: links(*area),
-                    networks: self.own_networks(*area),
-                    database: self.databases.get(&DbId::Area(*area)).unwrap_or(&empty),
-                    now,
-                })
-                .collect()
-        };
+        let inputs =
+            |one_way: bool, links: &dyn Fn(Ipv4Addr) -> Vec<RootLink>| -> Vec<AreaInput<'_>> {
+                areas
+                    .iter()
+                    .map(|area| AreaInput {
+                        family: self.config.family,
+                        area: *area,
+                        summaries: !backbone_only || *area == BACKBONE,
+                        transit_external: !self.config.is_stub(*area),
+                        root: self.config.router_id,
+                        links: links(*area),
+                        one_way,
+                        networks: self.own_networks(*area),
+                        database: self.databases.get(&DbId::Area(*area)).unwrap_or(&empty),
+                        now,
+                    })
+                    .collect()
+            };
         let external = self.databases.get(&DbId::As).unwrap_or(&empty);
         let link_local = |interface, router_id, interface_id| {
             self.link_lsa_address(interface, router_id, interface_id)
@@ -95,13 +99,23 @@ impl Speaker {
         let compute = |inputs: &[AreaInput<'_>]| {
             spf::routes(inputs, external, &link_local, self.config.max_paths)
         };
-        let mut found = compute(&inputs(&|area| self.root_links(area)));
+        let better = |found: &mut Found, mut than: Found| {
+            found.routes.append(&mut than.routes);
+            found.boundary.append(&mut than.boundary);
+        };
+        let mut found = compute(&inputs(false, &|area| self.root_links(area)));
+        if found.one_way {
+            // The neighbour's Router-LSA may have to wait for MinLSInterval: until then it may lack
+            // the way back, and is better than none.
+            let proven = found;
+            found = compute(&inputs(true, &|area| self.root_links(area)));
+            better(&mut found, proven);
+        }
         if !self.all_confirmed() {
             // What can be reached without the adjacencies that are too new still is, until the
             // neighbour knows the way back; the rest has nothing to lose.
-            let mut old = compute(&inputs(&|area| self.confirmed_links(area)));
-            found.routes.append(&mut old.routes);
-            found.boundary.append(&mut old.boundary);
+            let old = compute(&inputs(false, &|area| self.confirmed_links(area)));
+            better(&mut found, old);
         }
         // What we have ourselves is nearest here: an anycast address of ours never leads away.
         found.routes.retain(|prefix, _| !own.contains(prefix));

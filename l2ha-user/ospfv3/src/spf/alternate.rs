@@ -108,6 +108,7 @@ impl View {
             transit_external: false,
             root: neighbor,
             links,
+            one_way: false,
             networks: networks(neighbor, database, now),
             database,
             now,

@@ -82,6 +82,8 @@ pub(crate) struct BoundaryRoute {
 pub(crate) struct Found {
     pub(crate) routes: BTreeMap<Prefix, Route>,
     pub(crate) boundary: BTreeMap<Ipv4Addr, BoundaryRoute>,
+    /// Whether there are adjacencies of ours that the neighbour's Router-LSA does not tell of.
+    pub(crate) one_way: bool,
 }
 
 /// A link of ours, with the next hop already known if it is point-to-point.
@@ -104,6 +106,8 @@ pub(crate) struct AreaInput<'a> {
     pub(crate) transit_external: bool,
     pub(crate) root: Ipv4Addr,
     pub(crate) links: Vec<RootLink>,
+    /// Whether a link of ours counts although the neighbour's Router-LSA does not tell of it.
+    pub(crate) one_way: bool,
     /// Networks we are Designated Router of, by our Interface ID.
     pub(crate) networks: Vec<(u32, Network)>,
     pub(crate) database: &'a Lsdb,

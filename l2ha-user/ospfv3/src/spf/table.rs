@@ -157,6 +157,7 @@ pub(crate) fn routes(
     Found {
         routes: table.finish(max_paths),
         boundary: externals.finish(),
+        one_way: trees.iter().any(|tree| !tree.one_way.is_empty()),
     }
 }
 

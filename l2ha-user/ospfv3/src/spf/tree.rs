@@ -38,8 +38,8 @@ pub(super) struct Tree<'a> {
     pub(super) routers: BTreeMap<Ipv4Addr, RouterNode>,
     networks: BTreeMap<(Ipv4Addr, u32), &'a Network>,
     pub(super) paths: BTreeMap<Vertex, Path>,
-    /// Links of the root whose neighbour is known to be Full with it.
-    alive: Vec<RouterLink>,
+    /// Adjacencies of the root that the neighbour's Router-LSA does not tell of.
+    pub(super) one_way: Vec<RouterLink>,
 }
 
 impl<'a> Tree<'a> {
@@ -49,7 +49,7 @@ impl<'a> Tree<'a> {
             routers: BTreeMap::new(),
             networks: BTreeMap::new(),
             paths: BTreeMap::new(),
-            alive: Vec::new(),
+            one_way: Vec::new(),
         };
         tree.read(input);
         tree.grow(input, link_local);
@@ -95,8 +95,11 @@ impl<'a> Tree<'a> {
         let root = self.routers.entry(input.root).or_default();
         root.options = Options::V6.union(Options::R);
         root.links = input.links.iter().map(|root| root.link).collect();
-        let alive = input.links.iter().filter(|root| root.address.is_some());
-        self.alive = alive.map(|root| root.link).collect();
+        let links = input.links.iter().map(|root| root.link);
+        self.one_way = links
+            .filter(|link| link.kind == LinkKind::PointToPoint)
+            .filter(|link| self.link_back(input.root, link).is_none())
+            .collect();
     }
 
     /// Dijkstra's algorithm, RFC 2328 16.1.
@@ -111,7 +114,7 @@ impl<'a> Tree<'a> {
                 continue;
             };
             self.paths.insert(vertex, path.clone());
-            for (next, metric, link) in self.edges(input.root, vertex) {
+            for (next, metric, link) in self.edges(input.root, vertex, input.one_way) {
                 if self.paths.contains_key(&next) {
                     continue;
                 }
@@ -139,7 +142,12 @@ impl<'a> Tree<'a> {
     }
 
     /// Where a vertex leads: only to vertices that lead back (RFC 2328 16.1 (2b)).
-    fn edges(&self, root: Ipv4Addr, vertex: Vertex) -> Vec<(Vertex, u32, Option<RouterLink>)> {
+    fn edges(
+        &self,
+        root: Ipv4Addr,
+        vertex: Vertex,
+        one_way: bool,
+    ) -> Vec<(Vertex, u32, Option<RouterLink>)> {
         match vertex {
             Vertex::Router(id) => {
                 let Some(node) = self.routers.get(&id) else {
@@ -149,7 +157,7 @@ impl<'a> Tree<'a> {
                 if id != root && !node.options.contains(Options::R) {
                     return Vec::new();
                 }
-                let follow = |link: &RouterLink| self.follow(id, link, id == root);
+                let follow = |link: &RouterLink| self.follow(id, link, one_way && id == root);
                 node.links
                     .iter()
                     .filter_map(|link| Some((follow(link)?, u32::from(link.metric), Some(*link))))
@@ -173,21 +181,11 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn follow(&self, from: Ipv4Addr, link: &RouterLink, ours: bool) -> Option<Vertex> {
+    fn follow(&self, from: Ipv4Addr, link: &RouterLink, one_way: bool) -> Option<Vertex> {
         let to = link.neighbor_router_id;
         match link.kind {
             LinkKind::PointToPoint => {
-                // The very link, told from its parallels by both Interface IDs.
-                let back = |back: &RouterLink| {
-                    back.kind == LinkKind::PointToPoint
-                        && back.neighbor_router_id == from
-                        && back.interface_id == link.neighbor_interface_id
-                        && back.neighbor_interface_id == link.interface_id
-                };
-                // Of a link of ours the adjacency itself says so, whatever the neighbour's Router-LSA,
-                // which may have to wait for MinLSInterval to tell of a link that came back.
-                let leads_back = (ours && self.alive.contains(link))
-                    || self.routers.get(&to)?.links.iter().any(back);
+                let leads_back = one_way || self.link_back(from, link).is_some();
                 (leads_back && self.takes_part(to)).then_some(Vertex::Router(to))
             }
             LinkKind::Transit => {
@@ -200,6 +198,17 @@ impl<'a> Tree<'a> {
             }
             LinkKind::Virtual | LinkKind::Other(_) => None,
         }
+    }
+
+    /// The other end of a point-to-point link: told from its parallels by both Interface IDs.
+    fn link_back(&self, from: Ipv4Addr, link: &RouterLink) -> Option<&RouterLink> {
+        let node = self.routers.get(&link.neighbor_router_id)?;
+        node.links.iter().find(|back| {
+            back.kind == LinkKind::PointToPoint
+                && back.neighbor_router_id == from
+                && back.interface_id == link.neighbor_interface_id
+                && back.neighbor_interface_id == link.interface_id
+        })
     }
 
     /// RFC 5340 4.8.1 and A.2: a router without the V6 bit takes no part in IPv6 routing. In other

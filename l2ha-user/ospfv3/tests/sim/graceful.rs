@@ -356,17 +356,7 @@ fn death_by_bfd_does_not_count_and_a_lost_path_does() {
 #[test]
 fn a_designated_router_stays_one() {
     for who in [0, 1, 2] {
-        let mut net = Net::drawn(8, 3, &[]);
-        let end = |node| End { node, interface: 5 };
-        net.lans.push(Lan {
-            ends: vec![end(0), end(1), end(2)],
-            cut: Vec::new(),
-        });
-        for node in 0..3 {
-            net.start(node);
-        }
-        net.run(Duration::from_secs(30));
-        net.events.clear();
+        let mut net = on_a_lan();
         let elected = |net: &Net, node: usize| {
             let interfaces = net.node(node).interfaces().into_iter();
             let mut lan = interfaces.filter(|i| i.kind == InterfaceKind::Broadcast);
@@ -428,5 +418,36 @@ fn a_storm_ends_in_order_whatever_is_lost() {
             );
         }
         assert_eq!(net.node(3).routes()[&anycast()].metric, 20);
+    }
+}
+
+/// Three routers on one broadcast network, settled.
+fn on_a_lan() -> Net {
+    let mut net = Net::drawn(8, 3, &[]);
+    let end = |node| End { node, interface: 5 };
+    net.lans.push(Lan {
+        ends: vec![end(0), end(1), end(2)],
+        cut: Vec::new(),
+    });
+    for node in 0..3 {
+        net.start(node);
+    }
+    net.run(Duration::from_secs(30));
+    net.events.clear();
+    net
+}
+
+#[test]
+fn whose_office_is_taken_does_not_wait_for_it() {
+    for who in [0, 1, 2] {
+        let mut net = on_a_lan();
+        let before: Vec<_> = (0..3).map(|node| net.node(node).routes().clone()).collect();
+        net.crash(who);
+        net.run(Duration::from_secs(60));
+        net.resume(who, vec![local(own_prefix(who))], UNPLANNED);
+        net.run(Duration::from_secs(40));
+        let after: Vec<_> = (0..3).map(|node| net.node(node).routes().clone()).collect();
+        assert_eq!(before, after, "{who}\n{}", net.describe());
+        assert_eq!(restart_ended(&net).len(), 1, "{who}");
     }
 }

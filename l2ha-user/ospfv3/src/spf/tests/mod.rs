@@ -30,9 +30,11 @@ fn a_link_needs_the_way_back_with_the_same_interface_ids() {
 }
 
 #[test]
-fn an_adjacency_of_ours_needs_no_word_of_the_neighbour() {
+fn a_last_resort_needs_no_word_of_the_neighbour() {
     let mut world = World::line();
     world.router(2, &[p2p(10, 20, 9, 10), p2p(10, 21, 3, 30)]);
+    assert_eq!(world.route("2001:db8::2/128"), None, "no way back");
+    world.one_way = true;
     let through_2 = |cost| Some((cost, vec![via(10, 2, 20)]));
     assert_eq!(world.route("2001:db8::2/128"), through_2(10));
     assert_eq!(world.route("2001:db8::3/128"), through_2(20));

@@ -53,6 +53,7 @@ pub(super) struct World {
     pub(super) family: Family,
     pub(super) area: Lsdb,
     pub(super) external: Lsdb,
+    pub(super) one_way: bool,
     pub(super) links: Vec<RootLink>,
 }
 
@@ -155,6 +156,7 @@ impl World {
             transit_external: true,
             root: id(1),
             links: self.links.clone(),
+            one_way: self.one_way,
             networks: Vec::new(),
             database: &self.area,
             now: NOW,
