@@ -273,6 +273,10 @@ pub struct Counters {
     pub graceful: GracefulCounters,
     /// Shortest-path computations.
     pub spf_runs: u64,
+    /// Of these, those in which the trees were grown again.
+    pub spf_trees: u64,
+    /// Prefixes whose route was looked at again.
+    pub spf_prefixes: u64,
     /// Events thrown away because nobody fetched them.
     pub events_dropped: u64,
 }

@@ -96,6 +96,15 @@ const LATEST_COPY: Duration = Duration::from_millis(200);
 /// Dead LSAs remembered in one database.
 const MAX_BURIED: usize = 16_384;
 
+/// What has changed in a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Nobody has asked before.
+    All,
+    /// These LSAs have come, gone, or say something else.
+    Of(BTreeSet<LsaKey>),
+}
+
 /// One database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lsdb {
@@ -108,9 +117,24 @@ pub(crate) struct Lsdb {
     buried: BTreeMap<LsaKey, (i32, u16, Time)>,
     burials: VecDeque<(Time, LsaKey)>,
     bytes: usize,
+    /// What has changed since the last [`Self::take_news`], if anybody has asked before.
+    news: Option<BTreeSet<LsaKey>>,
 }
 
 impl Lsdb {
+    /// What has changed since this was last asked.
+    pub(crate) fn take_news(&mut self) -> News {
+        self.news
+            .replace(BTreeSet::new())
+            .map_or(News::All, News::Of)
+    }
+
+    fn note(&mut self, key: LsaKey) {
+        if let Some(news) = &mut self.news {
+            news.insert(key);
+        }
+    }
+
     pub(crate) fn get(&self, key: &LsaKey) -> Option<&Entry> {
         self.entries.get(key)
     }
@@ -145,12 +169,15 @@ impl Lsdb {
     /// Puts an LSA in, with the age its header has, in place of the old instance.
     pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) {
         let key = lsa.key();
-        let old = self.remove(&key);
+        let old = self.take(&key);
         let changed = old.as_ref().is_none_or(|old| {
             old.is_max_age(now)
                 || lsa.header().is_max_age()
                 || old.lsa.body_bytes() != lsa.body_bytes()
         });
+        if changed {
+            self.note(key);
+        }
         let previous_at = old.map(|old| old.last_moved());
         self.bytes += lsa.len();
         let age = Duration::from_secs(u64::from(lsa.header().age));
@@ -199,10 +226,16 @@ impl Lsdb {
             self.deadlines.remove(&(deadline, *key));
         }
         self.dead.insert(*key);
+        self.note(*key);
         true
     }
 
     pub(crate) fn remove(&mut self, key: &LsaKey) -> Option<Entry> {
+        self.note(*key);
+        self.take(key)
+    }
+
+    fn take(&mut self, key: &LsaKey) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.bytes -= entry.lsa.len();
         if let Some(deadline) = entry.deadline {

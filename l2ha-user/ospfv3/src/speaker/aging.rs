@@ -31,7 +31,7 @@ impl Speaker {
         }
         self.flood(now, id, key, None);
         if !self.is_told_only(key) {
-            self.spf.trigger(now, &self.config.spf_delay);
+            self.spf.trigger_for_lsa(now, &self.config.spf_delay);
         }
         true
     }

@@ -27,7 +27,7 @@ mod timers;
 mod update;
 mod views;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ use crate::event::Event;
 use crate::interface::{Interface, InterfaceEvent};
 use crate::lsdb::{DbId, Lsdb};
 use crate::neighbor::{NeighborEvent, Reason};
-use crate::spf::{BoundaryRoute, Route, Schedule};
+use crate::spf::{BoundaryRoute, Calculation, Route, Schedule};
 use crate::wire::{LsaKey, LsaType, Prefix};
 
 pub use helper::{GracefulView, HelpEnd, HelpRefusal, HelpView, PastHelp};
@@ -85,7 +85,10 @@ pub struct Speaker {
     /// When to compare what we should originate with what we have.
     reconcile_at: Option<Time>,
     spf: Schedule,
+    calculation: Calculation,
     routes: Routes,
+    /// Prefixes whose route has changed since [`Self::take_changes`].
+    changes: BTreeSet<Prefix>,
     /// The ways to AS boundary routers.
     boundary: BTreeMap<Ipv4Addr, BoundaryRoute>,
     outbox: VecDeque<Transmit>,
@@ -117,7 +120,9 @@ impl Speaker {
             past_helps: BTreeMap::new(),
             reconcile_at: None,
             spf: Schedule::default(),
+            calculation: Calculation::default(),
             routes: Routes::new(),
+            changes: BTreeSet::new(),
             boundary: BTreeMap::new(),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -279,6 +284,11 @@ impl Speaker {
     /// The routing table. Never holds a prefix that we advertise ourselves.
     pub fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// The prefixes whose route has come, gone or changed since this was last asked.
+    pub fn take_changes(&mut self) -> BTreeSet<Prefix> {
+        std::mem::take(&mut self.changes)
     }
 
     /// All counters.

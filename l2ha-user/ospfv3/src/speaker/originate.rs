@@ -143,7 +143,7 @@ impl Speaker {
         self.counters.lsas_originated += 1;
         self.flood(now, id, key, None);
         if changed && !self.is_told_only(key) {
-            self.spf.trigger(now, &self.config.spf_delay);
+            self.spf.trigger_for_lsa(now, &self.config.spf_delay);
         }
     }
 

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use super::Speaker;
 use crate::config::{BACKBONE, Time};
 use crate::event::Event;
-use crate::lsdb::{DbId, Lsdb};
-use crate::spf::{self, Alternates, AreaInput, Found, Neighborhood, RootLink};
+use crate::lsdb::{DbId, News};
+use crate::spf::{self, Alternates, AreaInput, Calculation, Input, Neighborhood, RootLink};
 use crate::wire::Prefix;
 
 impl Speaker {
@@ -17,14 +17,13 @@ impl Speaker {
             return;
         }
         self.counters.spf_runs += 1;
-        let Found {
-            routes, boundary, ..
-        } = self.compute_routes(now);
-        let changed = routes != self.routes;
+        let changes = self.compute_routes(now);
+        let changed = !changes.is_empty();
+        self.changes.extend(changes);
         if changed {
-            self.routes = routes;
             self.event(Event::RoutesChanged);
         }
+        let boundary = self.calculation.boundary();
         let moved = boundary != self.boundary;
         self.boundary = boundary;
         if (changed || moved) && self.is_area_border() {
@@ -56,10 +55,26 @@ impl Speaker {
         found
     }
 
-    fn compute_routes(&self, now: Time) -> Found {
+    /// Brings the routes up to date. Gives the prefixes whose route has changed.
+    fn compute_routes(&mut self, now: Time) -> Vec<Prefix> {
         if self.stopped {
-            return Found::default();
+            self.calculation = Calculation::default();
+            return std::mem::take(&mut self.routes).into_keys().collect();
         }
+        let databases = self.databases.iter_mut();
+        let news: Vec<(DbId, News)> = databases.map(|(id, db)| (*id, db.take_news())).collect();
+        let again = self.spf.take_links() || spf::demands_trees(&news);
+        let mut calculation = std::mem::take(&mut self.calculation);
+        let mut routes = std::mem::take(&mut self.routes);
+        let (changes, looked_at) = calculation.update(self.input(news, again, now), &mut routes);
+        self.calculation = calculation;
+        self.routes = routes;
+        self.counters.spf_trees += u64::from(again);
+        self.counters.spf_prefixes += looked_at as u64;
+        changes
+    }
+
+    fn input(&self, news: Vec<(DbId, News)>, trees: bool, now: Time) -> Input<'_> {
         let areas: BTreeSet<Ipv4Addr> = self
             .interfaces
             .values()
@@ -67,58 +82,56 @@ impl Speaker {
             .collect();
         // RFC 2328 16.2, RFC 3509 2.2
         let backbone_only = self.is_connected_border();
-        let empty = Lsdb::default();
         let inputs =
             |one_way: bool, links: &dyn Fn(Ipv4Addr) -> Vec<RootLink>| -> Vec<AreaInput<'_>> {
                 areas
                     .iter()
-                    .map(|area| AreaInput {
-                        family: self.config.family,
-                        area: *area,
-                        summaries: !backbone_only || *area == BACKBONE,
-                        transit_external: !self.config.is_stub(*area),
-                        root: self.config.router_id,
-                        links: links(*area),
-                        one_way,
-                        networks: self.own_networks(*area),
-                        database: self.databases.get(&DbId::Area(*area)).unwrap_or(&empty),
-                        now,
+                    .filter_map(|area| {
+                        Some(AreaInput {
+                            family: self.config.family,
+                            area: *area,
+                            summaries: !backbone_only || *area == BACKBONE,
+                            transit_external: !self.config.is_stub(*area),
+                            root: self.config.router_id,
+                            links: links(*area),
+                            one_way,
+                            networks: self.own_networks(*area),
+                            database: self.databases.get(&DbId::Area(*area))?,
+                            now,
+                        })
                     })
                     .collect()
             };
-        let external = self.databases.get(&DbId::As).unwrap_or(&empty);
-        let link_local = |interface, router_id, interface_id| {
-            self.link_lsa_address(interface, router_id, interface_id)
+        let views = || {
+            let mut views = Vec::new();
+            if !self.all_confirmed() {
+                // What can be reached without the adjacencies that are too new still is, until the
+                // neighbour knows the way back; the rest has nothing to lose.
+                views.push(inputs(false, &|area| self.confirmed_links(area)));
+            }
+            views.push(inputs(false, &|area| self.root_links(area)));
+            // The neighbour's Router-LSA may have to wait for MinLSInterval: until then it may lack
+            // the way back, and is better than none.
+            views.push(inputs(true, &|area| self.root_links(area)));
+            views
         };
-        let own: BTreeSet<Prefix> = areas
+        let own = areas
             .iter()
             .flat_map(|area| self.area_prefixes(*area))
             .map(|stub| stub.prefix)
-            .chain(self.externals.keys().copied())
-            .collect();
-        let compute = |inputs: &[AreaInput<'_>]| {
-            spf::routes(inputs, external, &link_local, self.config.max_paths)
-        };
-        let better = |found: &mut Found, mut than: Found| {
-            found.routes.append(&mut than.routes);
-            found.boundary.append(&mut than.boundary);
-        };
-        let mut found = compute(&inputs(false, &|area| self.root_links(area)));
-        if found.one_way {
-            // The neighbour's Router-LSA may have to wait for MinLSInterval: until then it may lack
-            // the way back, and is better than none.
-            let proven = found;
-            found = compute(&inputs(true, &|area| self.root_links(area)));
-            better(&mut found, proven);
+            .chain(self.externals.keys().copied());
+        Input {
+            family: self.config.family,
+            root: self.config.router_id,
+            databases: &self.databases,
+            news,
+            areas: trees.then(views),
+            link_local: Box::new(|interface, router_id, interface_id| {
+                self.link_lsa_address(interface, router_id, interface_id)
+            }),
+            max_paths: self.config.max_paths,
+            own: own.collect(),
+            now,
         }
-        if !self.all_confirmed() {
-            // What can be reached without the adjacencies that are too new still is, until the
-            // neighbour knows the way back; the rest has nothing to lose.
-            let old = compute(&inputs(false, &|area| self.confirmed_links(area)));
-            better(&mut found, old);
-        }
-        // What we have ourselves is nearest here: an anycast address of ours never leads away.
-        found.routes.retain(|prefix, _| !own.contains(prefix));
-        found
     }
 }

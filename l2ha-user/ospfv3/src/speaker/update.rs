@@ -199,7 +199,7 @@ impl Speaker {
             self.counters.lsas_installed += 1;
         }
         if changed {
-            self.spf.trigger(now, &self.config.spf_delay);
+            self.spf.trigger_for_lsa(now, &self.config.spf_delay);
         }
         Ok(())
     }

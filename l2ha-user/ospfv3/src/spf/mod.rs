@@ -1,6 +1,8 @@
 //! The route calculation, RFC 5340 4.8: pure functions of databases and our own links.
 
 mod alternate;
+mod calculation;
+mod claims;
 mod external;
 mod inter_area;
 mod schedule;
@@ -8,20 +10,21 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod ways;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
 use crate::config::Time;
 use crate::lsdb::Lsdb;
-use crate::wire::{Family, Network, Options, Prefix, RouterLink};
+use crate::wire::{Family, Network, Options, RouterLink};
 
 pub use alternate::Alternates;
 pub(crate) use alternate::Neighborhood;
+pub(crate) use calculation::{Calculation, Input, demands_trees};
 pub(crate) use schedule::Schedule;
-pub(crate) use table::routes;
 
 /// LSInfinity, RFC 2328 B: not reachable.
 pub(crate) const INFINITY: u32 = 0x00ff_ffff;
@@ -75,15 +78,6 @@ pub(crate) struct BoundaryRoute {
     pub(crate) areas: BTreeSet<Ipv4Addr>,
     /// The router's own options.
     pub(crate) options: Options,
-}
-
-/// What the calculation finds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) routes: BTreeMap<Prefix, Route>,
-    pub(crate) boundary: BTreeMap<Ipv4Addr, BoundaryRoute>,
-    /// Whether there are adjacencies of ours that the neighbour's Router-LSA does not tell of.
-    pub(crate) one_way: bool,
 }
 
 /// A link of ours, with the next hop already known if it is point-to-point.

@@ -9,6 +9,8 @@ pub(crate) struct Schedule {
     at: Option<Time>,
     last_run: Option<Time>,
     hold: Duration,
+    /// Whether something beside the databases has changed.
+    links: bool,
 }
 
 impl Schedule {
@@ -16,8 +18,14 @@ impl Schedule {
         self.at
     }
 
-    /// Something changed.
+    /// Something changed beside the databases: our own links or adjacencies.
     pub(crate) fn trigger(&mut self, now: Time, delay: &SpfDelay) {
+        self.links = true;
+        self.trigger_for_lsa(now, delay);
+    }
+
+    /// An LSA came, went or changed; the database knows which.
+    pub(crate) fn trigger_for_lsa(&mut self, now: Time, delay: &SpfDelay) {
         if self.at.is_some() {
             return;
         }
@@ -36,6 +44,7 @@ impl Schedule {
 
     /// Something changed that must not wait.
     pub(crate) fn at_once(&mut self, now: Time) {
+        self.links = true;
         self.at = Some(now);
     }
 
@@ -47,6 +56,11 @@ impl Schedule {
         self.at = None;
         self.last_run = Some(now);
         true
+    }
+
+    /// Whether anything beside the databases has changed since this was last asked.
+    pub(crate) fn take_links(&mut self) -> bool {
+        std::mem::take(&mut self.links)
     }
 }
 

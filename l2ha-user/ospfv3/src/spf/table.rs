@@ -1,15 +1,11 @@
-//! From trees to routes: intra-area prefixes (RFC 5340 4.8.2) and what competes for a prefix.
+//! What competes for a prefix.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
-use super::external::Externals;
-use super::inter_area::{inter_area, inter_area_routers};
-use super::tree::{Path, Tree, Vertex};
-use super::{AreaInput, Found, LinkLocal, Nexthop, PathKind, Route};
+use super::tree::Path;
+use super::{Nexthop, PathKind, Route};
 use crate::config::BACKBONE;
-use crate::lsdb::Lsdb;
-use crate::wire::{Family, LsaBody, LsaType, Prefix, PrefixOptions};
 
 /// How good a path is; the lesser wins. RFC 2328 11 and 16.4 (6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +28,8 @@ pub(super) enum Preference {
 }
 
 impl Preference {
-    pub(super) fn of(kind: PathKind, areas: &BTreeSet<Ipv4Addr>) -> Self {
-        if kind == PathKind::IntraArea && !areas.contains(&BACKBONE) {
+    pub(super) fn of<'a>(kind: PathKind, areas: impl IntoIterator<Item = &'a Ipv4Addr>) -> Self {
+        if kind == PathKind::IntraArea && !areas.into_iter().any(|area| *area == BACKBONE) {
             Self::WithinAnArea
         } else {
             Self::Other
@@ -55,150 +51,70 @@ impl Rank {
 /// A way as it is offered.
 pub(super) struct Offer<'a> {
     pub(super) rank: Rank,
-    pub(super) path: &'a Path,
+    pub(super) nexthops: &'a BTreeSet<Nexthop>,
     /// Who advertises the destination.
     pub(super) router: Ipv4Addr,
     /// The area it leads through; none out of the AS.
     pub(super) area: Option<Ipv4Addr>,
 }
 
-/// The routes found so far.
-#[derive(Default)]
-pub(super) struct Table(BTreeMap<Prefix, Best>);
-
-struct Best {
+/// The best ways to one prefix found so far.
+pub(super) struct Best {
     rank: Rank,
-    nexthops: BTreeSet<Nexthop>,
-    routers: BTreeSet<Ipv4Addr>,
-    areas: BTreeSet<Ipv4Addr>,
+    nexthops: Vec<Nexthop>,
+    routers: Vec<Ipv4Addr>,
+    areas: Vec<Ipv4Addr>,
 }
 
-impl Table {
-    /// Offers a path to a prefix: kept if it is the best, joined if it is as good.
-    pub(super) fn offer(&mut self, prefix: Prefix, offer: &Offer<'_>) {
-        match self.0.get_mut(&prefix) {
+impl Best {
+    /// Offers a path: kept if it is the best, joined if it is as good.
+    pub(super) fn offer(best: &mut Option<Self>, offer: &Offer<'_>) {
+        match best {
             Some(best) if best.rank < offer.rank => {}
             Some(best) if best.rank == offer.rank => {
-                best.nexthops.extend(&offer.path.nexthops);
-                best.routers.insert(offer.router);
+                best.nexthops.extend(offer.nexthops);
+                best.routers.push(offer.router);
                 best.areas.extend(offer.area);
             }
             _ => {
-                let best = Best {
+                *best = Some(Self {
                     rank: offer.rank,
-                    nexthops: offer.path.nexthops.clone(),
-                    routers: BTreeSet::from([offer.router]),
+                    nexthops: offer.nexthops.iter().copied().collect(),
+                    routers: vec![offer.router],
                     areas: offer.area.into_iter().collect(),
-                };
-                self.0.insert(prefix, best);
+                });
             }
         }
     }
 
-    /// The longest match for an address, for forwarding addresses.
-    pub(super) fn lookup(&self, addr: IpAddr) -> Option<(Rank, Preference, Path)> {
-        (0..=Family::of(addr).bits()).rev().find_map(|len| {
-            let best = self.0.get(&Prefix::new(addr, len)?)?;
-            let path = Path {
-                cost: best.rank.cost,
-                nexthops: best.nexthops.clone(),
-            };
-            let preference = Preference::of(best.rank.kind, &best.areas);
-            Some((best.rank, preference, path))
+    pub(super) fn preference(&self) -> Preference {
+        Preference::of(self.rank.kind, &self.areas)
+    }
+
+    pub(super) fn into_path(self) -> Path {
+        Path {
+            cost: self.rank.cost,
+            nexthops: self.nexthops.into_iter().collect(),
+        }
+    }
+
+    pub(super) fn finish(self, max_paths: usize) -> Option<Route> {
+        let mut nexthops = sorted(self.nexthops);
+        nexthops.truncate(max_paths.max(1));
+        (!nexthops.is_empty()).then(|| Route {
+            metric: self.rank.cost,
+            type2_metric: self.rank.type2_metric,
+            kind: self.rank.kind,
+            nexthops,
+            routers: sorted(self.routers),
+            areas: sorted(self.areas),
         })
     }
-
-    fn finish(self, max_paths: usize) -> BTreeMap<Prefix, Route> {
-        self.0
-            .into_iter()
-            .filter(|(_, best)| !best.nexthops.is_empty())
-            .map(|(prefix, best)| {
-                let route = Route {
-                    metric: best.rank.cost,
-                    type2_metric: best.rank.type2_metric,
-                    kind: best.rank.kind,
-                    nexthops: best.nexthops.into_iter().take(max_paths.max(1)).collect(),
-                    routers: best.routers.into_iter().collect(),
-                    areas: best.areas.into_iter().collect(),
-                };
-                (prefix, route)
-            })
-            .collect()
-    }
 }
 
-/// The whole calculation.
-pub(crate) fn routes(
-    areas: &[AreaInput<'_>],
-    external: &Lsdb,
-    link_local: LinkLocal<'_>,
-    max_paths: usize,
-) -> Found {
-    let mut table = Table::default();
-    let mut externals = Externals::default();
-    let trees: Vec<Tree<'_>> = areas
-        .iter()
-        .map(|area| Tree::compute(area, link_local))
-        .collect();
-    for (area, tree) in areas.iter().zip(&trees) {
-        intra_area(area, tree, &mut table);
-        externals.add_routers(area, tree);
-    }
-    for (area, tree) in areas.iter().zip(&trees) {
-        if !area.summaries {
-            continue;
-        }
-        inter_area(area, tree, &mut table);
-        inter_area_routers(area, tree, &mut externals);
-    }
-    if let Some(area) = areas.first() {
-        externals.routes(area, external, &mut table);
-    }
-    Found {
-        routes: table.finish(max_paths),
-        boundary: externals.finish(),
-        one_way: trees.iter().any(|tree| !tree.one_way.is_empty()),
-    }
-}
-
-/// RFC 5340 4.8.2: the prefixes that hang off the vertices of the tree.
-fn intra_area(input: &AreaInput<'_>, tree: &Tree<'_>, table: &mut Table) {
-    for entry in input.database.of_type(LsaType::INTRA_AREA_PREFIX) {
-        let adv = entry.lsa.key().adv;
-        let LsaBody::IntraAreaPrefix(body) = entry.lsa.body() else {
-            continue;
-        };
-        // RFC 5340 4.4.3.9: whoever describes a router or a network describes its own.
-        if entry.is_max_age(input.now) || body.referenced_router != adv || adv == input.root {
-            continue;
-        }
-        let vertex = match (body.referenced_type, body.referenced_id) {
-            (LsaType::ROUTER, 0) => Vertex::Router(adv),
-            (LsaType::NETWORK, interface_id) => Vertex::Network {
-                router: adv,
-                interface_id,
-            },
-            _ => continue,
-        };
-        let Some(path) = tree.paths.get(&vertex) else {
-            continue;
-        };
-        for prefix in &body.prefixes {
-            // RFC 5838 2.3: what does not conform to the family is not used.
-            let unusable = prefix.options.contains(PrefixOptions::NU)
-                || prefix.prefix.family() != input.family
-                || prefix.prefix.is_link_local();
-            if unusable {
-                continue;
-            }
-            let cost = path.cost.saturating_add(u32::from(prefix.metric));
-            let offer = Offer {
-                rank: Rank::internal(PathKind::IntraArea, cost),
-                path,
-                router: adv,
-                area: Some(input.area),
-            };
-            table.offer(prefix.prefix, &offer);
-        }
-    }
+/// In order, and each once.
+fn sorted<T: Ord>(mut of: Vec<T>) -> Vec<T> {
+    of.sort_unstable();
+    of.dedup();
+    of
 }

@@ -18,7 +18,7 @@ pub(super) enum Vertex {
 }
 
 /// How a vertex is reached.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) cost: u32,
     pub(super) nexthops: BTreeSet<Nexthop>,

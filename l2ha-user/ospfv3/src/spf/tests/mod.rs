@@ -1,9 +1,13 @@
 //! The calculation on databases written by hand. Router `n` is 0.0.0.n and its Interface IDs are
 //! tens of `n`; node 1 is the root.
 
+mod incremental;
 mod world;
 
 use super::*;
+use std::collections::BTreeMap;
+
+use crate::lsdb::DbId;
 use crate::wire::*;
 use world::*;
 
@@ -265,7 +269,7 @@ fn external(
         tag: None,
         referenced: None,
     };
-    let lsid = world.external.iter().count() as u32;
+    let lsid = world.databases[&DbId::As].iter().count() as u32;
     world.add(LsaType::AS_EXTERNAL, lsid, adv, LsaBody::AsExternal(body));
 }
 
@@ -372,7 +376,7 @@ fn the_dead_are_not_asked() {
         id: 0,
         adv: id(3),
     };
-    world.area.flush(&key, NOW);
+    world.databases.get_mut(&AREA).unwrap().flush(&key, NOW);
     assert_eq!(world.route("2001:db8::3/128"), None);
 }
 

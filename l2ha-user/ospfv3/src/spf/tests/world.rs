@@ -1,13 +1,13 @@
 //! Databases written by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{AreaInput, Nexthop, RootLink, Route, routes};
+use super::super::{AreaInput, Calculation, Input, Nexthop, RootLink, Route, demands_trees};
 use crate::config::BACKBONE;
-use crate::lsdb::{Lsdb, Origin};
+use crate::lsdb::{DbId, Lsdb, News, Origin};
 use crate::wire::{
     Family, INITIAL_SEQUENCE, IntraAreaPrefix, LinkKind, Lsa, LsaBody, LsaKey, LsaType, Network,
     Options, Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
@@ -48,13 +48,30 @@ pub(super) fn transit(metric: u16, own: u32, dr: u32, its: u32) -> RouterLink {
     }
 }
 
-#[derive(Default)]
+/// The area's database.
+pub(super) const AREA: DbId = DbId::Area(BACKBONE);
+
 pub(super) struct World {
     pub(super) family: Family,
-    pub(super) area: Lsdb,
-    pub(super) external: Lsdb,
+    pub(super) databases: BTreeMap<DbId, Lsdb>,
     pub(super) one_way: bool,
     pub(super) links: Vec<RootLink>,
+    pub(super) own: BTreeSet<Prefix>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            family: Family::default(),
+            databases: [AREA, DbId::As]
+                .map(|db| (db, Lsdb::default()))
+                .into_iter()
+                .collect(),
+            one_way: false,
+            links: Vec::new(),
+            own: BTreeSet::new(),
+        }
+    }
 }
 
 impl World {
@@ -66,10 +83,11 @@ impl World {
         };
         let lsa = Arc::new(Lsa::build(key, INITIAL_SEQUENCE, &body).unwrap());
         let db = if ty == LsaType::AS_EXTERNAL {
-            &mut self.external
+            DbId::As
         } else {
-            &mut self.area
+            AREA
         };
+        let db = self.databases.get_mut(&db).unwrap();
         db.install(lsa, NOW, Origin::Flooded);
     }
 
@@ -148,7 +166,7 @@ impl World {
         });
     }
 
-    pub(super) fn routes(&self) -> BTreeMap<Prefix, Route> {
+    fn inputs(&self, one_way: bool) -> Vec<AreaInput<'_>> {
         let input = AreaInput {
             family: self.family,
             area: BACKBONE,
@@ -156,14 +174,52 @@ impl World {
             transit_external: true,
             root: id(1),
             links: self.links.clone(),
-            one_way: self.one_way,
+            one_way,
             networks: Vec::new(),
-            database: &self.area,
+            database: &self.databases[&AREA],
             now: NOW,
         };
-        let link_local =
-            |_: u32, router: Ipv4Addr, interface| Some(address(router.to_bits(), interface));
-        routes(&[input], &self.external, &link_local, 8).routes
+        vec![input]
+    }
+
+    pub(super) fn input(&self, news: Vec<(DbId, News)>, trees: bool) -> Input<'_> {
+        Input {
+            family: self.family,
+            root: id(1),
+            databases: &self.databases,
+            areas: trees.then(|| {
+                let both = [false, true]
+                    .into_iter()
+                    .take(1 + usize::from(self.one_way));
+                both.map(|one_way| self.inputs(one_way)).collect()
+            }),
+            news,
+            link_local: Box::new(|_, router, interface| Some(address(router.to_bits(), interface))),
+            max_paths: 8,
+            own: self.own.clone(),
+            now: NOW,
+        }
+    }
+
+    /// From nothing.
+    pub(super) fn routes(&self) -> BTreeMap<Prefix, Route> {
+        let mut routes = BTreeMap::new();
+        let news = self.databases.keys().map(|db| (*db, News::All)).collect();
+        Calculation::default().update(self.input(news, true), &mut routes);
+        routes
+    }
+
+    /// Goes on from the last time.
+    pub(super) fn follow(
+        &mut self,
+        links: bool,
+        calculation: &mut Calculation,
+        routes: &mut BTreeMap<Prefix, Route>,
+    ) -> Vec<Prefix> {
+        let databases = self.databases.iter_mut();
+        let news: Vec<_> = databases.map(|(db, of)| (*db, of.take_news())).collect();
+        let trees = links || demands_trees(&news);
+        calculation.update(self.input(news, trees), routes).0
     }
 
     /// Metric and next hops.
