@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{Ipv6Addr, SocketAddrV6, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -38,7 +38,8 @@ impl Echo {
     /// # Errors
     ///
     /// When the port is taken.
-    pub fn start(ns: &Namespace, address: Ipv6Addr, name: &str) -> Result<Self> {
+    pub fn start(ns: &Namespace, address: impl Into<IpAddr>, name: &str) -> Result<Self> {
+        let address = address.into();
         let socket = ns.enter(|| listen(address))?.context("cannot listen")?;
         let ended = Arc::new(AtomicBool::new(false));
         let name = name.to_owned();
@@ -75,11 +76,16 @@ impl Drop for Echo {
     }
 }
 
-fn listen(address: Ipv6Addr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_freebind_v6(true)?;
+fn listen(address: IpAddr) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(address, PORT);
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    match domain {
+        Domain::IPV4 => socket.set_freebind_v4(true)?,
+        _ => socket.set_freebind_v6(true)?,
+    }
     socket.set_read_timeout(Some(LOOK))?;
-    socket.bind(&SocketAddrV6::new(address, PORT, 0, 0).into())?;
+    socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
@@ -114,13 +120,17 @@ impl Beats {
     /// # Errors
     ///
     /// When there can be no socket.
-    pub fn start(ns: &Namespace, address: Ipv6Addr) -> Result<Self> {
+    pub fn start(ns: &Namespace, address: impl Into<IpAddr>) -> Result<Self> {
+        let target = SocketAddr::new(address.into(), PORT);
+        let any = match target {
+            SocketAddr::V4(_) => "0.0.0.0:0",
+            SocketAddr::V6(_) => "[::]:0",
+        };
         let socket = ns.enter(|| -> io::Result<_> {
-            let socket = UdpSocket::bind("[::]:0")?;
+            let socket = UdpSocket::bind(any)?;
             socket.set_read_timeout(Some(LOOK))?;
             Ok(socket)
         })??;
-        let target = SocketAddrV6::new(address, PORT, 0, 0);
         let ended = Arc::new(AtomicBool::new(false));
         let beats: Arc<Mutex<Vec<Beat>>> = Arc::default();
         let ask = {

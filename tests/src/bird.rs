@@ -90,7 +90,20 @@ impl Bird {
     ///
     /// When BIRD does not answer.
     pub fn full_neighbours(&self) -> Result<Vec<Ipv4Addr>> {
-        let text = self.ask("show ospf neighbors ospf6")?;
+        self.full_neighbours_of("ospf6")
+    }
+
+    /// Those of the instance that routes IPv4.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn full_neighbours_ipv4(&self) -> Result<Vec<Ipv4Addr>> {
+        self.full_neighbours_of("ospf4")
+    }
+
+    fn full_neighbours_of(&self, instance: &str) -> Result<Vec<Ipv4Addr>> {
+        let text = self.ask(&format!("show ospf neighbors {instance}"))?;
         text.lines()
             .filter(|line| {
                 line.split_whitespace()
@@ -110,7 +123,16 @@ impl Bird {
     ///
     /// When BIRD does not answer or in an unknown form.
     pub fn database(&self) -> Result<Vec<LsaKey>> {
-        parse_database(&self.ask("show ospf lsadb")?)
+        parse_database(&self.ask("show ospf lsadb ospf6")?)
+    }
+
+    /// That of the instance that routes IPv4.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn database_ipv4(&self) -> Result<Vec<LsaKey>> {
+        parse_database(&self.ask("show ospf lsadb ospf4")?)
     }
 
     /// Ends BIRD with SIGTERM.
@@ -127,10 +149,14 @@ impl Resident for Bird {
     fn evidence(&self, into: &Path) -> Result<()> {
         let mut text = String::new();
         for command in [
-            "show ospf neighbors",
-            "show ospf interface",
-            "show ospf lsadb",
-            "show ospf state all",
+            "show ospf neighbors ospf6",
+            "show ospf interface ospf6",
+            "show ospf lsadb ospf6",
+            "show ospf state all ospf6",
+            "show ospf neighbors ospf4",
+            "show ospf interface ospf4",
+            "show ospf lsadb ospf4",
+            "show ospf state all ospf4",
             "show route all",
         ] {
             let answer = self.ask(command);
@@ -171,6 +197,7 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         router_id,
         links,
         stubs,
+        stubs4,
         home,
         stub_areas,
         external,
@@ -212,14 +239,33 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
             link.interface, link.cost
         ));
     }
+    let mut areas4 = areas.clone();
     for stub in stubs {
         let area = areas.entry(*home).or_default();
         area.push_str(&format!("    stubnet {stub}/128;\n"));
     }
-    let areas: String = areas
-        .iter()
-        .map(|(area, text)| format!("  area {area} {{\n{text}  }};\n"))
-        .collect();
+    let written = |areas: &BTreeMap<Ipv4Addr, String>| -> String {
+        let areas = areas.iter();
+        areas
+            .map(|(area, text)| format!("  area {area} {{\n{text}  }};\n"))
+            .collect()
+    };
+    let areas = written(&areas);
+    let options = "ecmp yes;\n  graceful restart yes;\n  debug { states, events };";
+    let ipv4 = if stubs4.is_empty() {
+        String::new()
+    } else {
+        for stub in stubs4 {
+            let area = areas4.entry(*home).or_default();
+            area.push_str(&format!("    stubnet {stub}/32;\n"));
+        }
+        format!(
+            "protocol kernel {{ ipv4 {{ export all; import none; }}; merge paths on; \
+             graceful restart yes; }}\n\
+             protocol ospf v3 ospf4 {{\n  ipv4 {{ import all; export none; }};\n  {options}\n{}}}\n",
+            written(&areas4)
+        )
+    };
     let (outside, export) = match external {
         Some(external) => (
             format!(
@@ -240,8 +286,8 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
          protocol device {{ scan time 1; }}\n\
          protocol kernel {{ ipv6 {{ export all; import none; }}; merge paths on; \
          graceful restart yes; }}\n\
-         {bfd}{outside}protocol ospf v3 ospf6 {{\n  ipv6 {{ import all; export {export}; }};\n  \
-         ecmp yes;\n  graceful restart yes;\n  debug {{ states, events }};\n{areas}}}\n",
+         {bfd}{outside}{ipv4}protocol ospf v3 ospf6 {{\n  \
+         ipv6 {{ import all; export {export}; }};\n  {options}\n{areas}}}\n",
         log.display()
     )
 }

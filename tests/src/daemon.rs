@@ -196,6 +196,24 @@ impl Daemon {
         views::full_neighbours(&self.ospf("neighbors")?)
     }
 
+    /// Those of the instance that routes IPv4.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn full_neighbours_ipv4(&self) -> Result<Vec<Ipv4Addr>> {
+        views::full_neighbours_of(&self.ospf("neighbors")?, "ipv4")
+    }
+
+    /// That of the instance that routes IPv4.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn database_ipv4(&self) -> Result<Vec<LsaKey>> {
+        views::database_of(&self.ospf("database")?, "ipv4")
+    }
+
     /// The link state database.
     ///
     /// # Errors

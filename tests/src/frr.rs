@@ -45,6 +45,7 @@ impl Frr {
     ///
     /// When FRR is not installed or does not come up; its logs are in the lab's folder.
     pub fn start(lab: &Lab, host: &Host, config: &RouterConfig) -> Result<Arc<Self>> {
+        ensure!(config.stubs4.is_empty(), "FRR 8.4 routes no IPv4 by OSPFv3");
         ensure!(
             Path::new(LIBEXEC).join("ospf6d").exists(),
             "FRR is not installed: apt-get install frr"
@@ -231,6 +232,7 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         router_id,
         links,
         stubs,
+        stubs4: _,
         home,
         stub_areas,
         external,

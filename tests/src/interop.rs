@@ -87,15 +87,28 @@ pub fn interoperate(name: &str, servers: Speaker, client: Speaker) -> Result<()>
 ///
 /// With the differences, when that takes too long.
 pub fn wait_one_database(members: &[&Member]) -> Result<usize> {
-    wait_for("one database", PATIENCE, || one_database(members).map(Some))
+    wait_for("one database", PATIENCE, || {
+        one_database(members, Member::database).map(Some)
+    })
+}
+
+/// The same of the instances that route IPv4.
+///
+/// # Errors
+///
+/// As there.
+pub fn wait_one_database_ipv4(members: &[&Member]) -> Result<usize> {
+    wait_for("one database for IPv4", PATIENCE, || {
+        one_database(members, Member::database_ipv4).map(Some)
+    })
 }
 
 /// Compares the databases of all members: the area's among all of them, and each link's between
 /// the two that share it.
-fn one_database(members: &[&Member]) -> Result<usize> {
+fn one_database(members: &[&Member], read: fn(&Member) -> Result<Vec<LsaKey>>) -> Result<usize> {
     let databases = members
         .iter()
-        .map(|member| member.database())
+        .map(|member| read(member))
         .collect::<Result<Vec<_>>>()?;
     let is_link = |lsa: &&LsaKey| lsa.ls_type & 0x6000 == 0;
     let area = |database: &[LsaKey]| -> Vec<LsaKey> {

@@ -47,7 +47,7 @@ pub use fabric::{Router, has_route, wait_same, wait_unrouted};
 pub use foreign::{Foreign, Kind, LinkHook};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};
-pub use interop::{interoperate, wait_one_database, wait_route};
+pub use interop::{interoperate, wait_one_database, wait_one_database_ipv4, wait_route};
 pub use lab::{Lab, Resident, target_dir, wait_for};
 pub use ns::Namespace;
 pub use probe::{Answer, Probe, ProbeOptions, fetch_once};
@@ -56,5 +56,8 @@ pub use routing::{External, LsaKey, OspfLink, RouterConfig, differences};
 pub use signals::{came as interrupted, catch as catch_signals};
 pub use snapshot::{Attached, Snapshot, attached};
 pub use stream::{Seen, Stream};
-pub use trio::{ANYCAST, CLIENT, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
+pub use trio::{
+    ANYCAST, ANYCAST4, CLIENT, CLIENT4, Ipv4Links, Member, SERVER_1, SERVER_2, Speaker, Trio,
+    TrioOptions,
+};
 pub use tshark::{Dissection, Framing, check};

@@ -47,6 +47,9 @@ pub struct RouterConfig {
     pub links: Vec<OspfLink>,
     /// Addresses it advertises as /128.
     pub stubs: Vec<Ipv6Addr>,
+    /// IPv4 addresses it advertises as /32, in an instance of OSPFv3 of their own (RFC 5838; BIRD
+    /// only).
+    pub stubs4: Vec<Ipv4Addr>,
     /// The area they are in.
     pub home: Ipv4Addr,
     /// Which areas are stub areas.
@@ -70,6 +73,7 @@ impl RouterConfig {
             router_id,
             links,
             stubs: Vec::new(),
+            stubs4: Vec::new(),
             home: Ipv4Addr::UNSPECIFIED,
             stub_areas: Vec::new(),
             external: None,

@@ -28,6 +28,10 @@ use crate::{
 pub const ANYCAST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 /// The client's own address inside: what it asks from, so that answers come over a tunnel, too.
 pub const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc1);
+/// The IPv4 anycast address of both servers, where IPv4 is routed.
+pub const ANYCAST4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
+/// The client's own IPv4 address inside.
+pub const CLIENT4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 193);
 /// The server the client prefers; the other is [`SERVER_2`].
 pub const SERVER_1: &str = "server-1";
 /// The server that takes over.
@@ -64,6 +68,19 @@ pub struct TrioOptions {
     pub signed: bool,
     /// Intervals of BFD: milliseconds and a multiplier.
     pub bfd: Option<(f64, u8)>,
+    /// Whether IPv4 is routed too, and how.
+    pub ipv4: Option<Ipv4Links>,
+    /// Switches of every host's kernel, set before anything starts there.
+    pub sysctls: &'static [(&'static str, &'static str)],
+}
+
+/// IPv4 over the tunnels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv4Links {
+    /// The tunnels have no IPv4 addresses.
+    Bare,
+    /// They have.
+    Numbered,
 }
 
 impl Default for TrioOptions {
@@ -75,6 +92,8 @@ impl Default for TrioOptions {
             mesh: true,
             signed: false,
             bfd: None,
+            ipv4: None,
+            sysctls: &[],
         }
     }
 }
@@ -91,7 +110,7 @@ pub struct Member {
     /// Its BIRD, if that is what speaks OSPF.
     pub bird: Option<Arc<Bird>>,
     web: Option<HttpServer>,
-    _echo: Option<Echo>,
+    _echoes: [Option<Echo>; 2],
 }
 
 /// The running trio.
@@ -121,6 +140,11 @@ impl Trio {
         };
         let names = [SERVER_1, SERVER_2, "client"];
         let (cloud, hosts) = lab.cloud(cloud_options, &names)?;
+        for host in &hosts {
+            for (name, value) in options.sysctls {
+                host.ns.sysctl(name, value)?;
+            }
+        }
         let mut configs = hosts
             .iter()
             .zip([options.servers, options.servers, options.client])
@@ -142,14 +166,21 @@ impl Trio {
         if options.mesh {
             join(first, second, cost(10))?;
         }
-        for (node, speaker, name, address) in [
-            (first, options.servers, "web", ANYCAST),
-            (second, options.servers, "web", ANYCAST),
-            (client, options.client, "self", CLIENT),
+        for (node, speaker, name, address, address4) in [
+            (first, options.servers, "web", ANYCAST, ANYCAST4),
+            (second, options.servers, "web", ANYCAST, ANYCAST4),
+            (client, options.client, "self", CLIENT, CLIENT4),
         ] {
             if speaker == Speaker::L2ha {
                 node.services.push((name.into(), address));
+                if options.ipv4.is_some() {
+                    let service = format!("name = \"v4\"\naddress = \"{address4}\"\n");
+                    node.more.push_str(&format!("\n[[services]]\n{service}"));
+                }
             }
+        }
+        if options.ipv4 == Some(Ipv4Links::Numbered) {
+            number(&mut configs);
         }
         if options.signed {
             for node in &mut configs {
@@ -165,7 +196,7 @@ impl Trio {
         let mut members = Vec::new();
         let speakers = [options.servers, options.servers, options.client];
         for (config, speaker) in configs.into_iter().zip(speakers) {
-            members.push(Member::start(lab, config, speaker, options.bfd)?);
+            members.push(Member::start(lab, config, speaker, options)?);
         }
         let (Some(client), Some(second), Some(first)) =
             (members.pop(), members.pop(), members.pop())
@@ -194,6 +225,28 @@ impl Trio {
         wait_for("every neighbour Full", timeout, || {
             for member in self.members() {
                 let mut full = member.full_neighbours()?;
+                full.sort();
+                let mut wanted = member.wanted_neighbours(&self.members());
+                wanted.sort();
+                ensure!(
+                    full == wanted,
+                    "{} is Full with {full:?} and not with {wanted:?}",
+                    member.host.name
+                );
+            }
+            Ok(Some(()))
+        })
+    }
+
+    /// As [`Trio::wait_full`], in the instances that route IPv4.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn wait_full_ipv4(&self, timeout: Duration) -> Result<()> {
+        wait_for("every neighbour Full for IPv4", timeout, || {
+            for member in self.members() {
+                let mut full = member.full_neighbours_ipv4()?;
                 full.sort();
                 let mut wanted = member.wanted_neighbours(&self.members());
                 wanted.sort();
@@ -247,6 +300,18 @@ impl Trio {
         Ok(beats)
     }
 
+    /// As [`Trio::beats`], by IPv4.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn beats_ipv4(&self) -> Result<Beats> {
+        let start = Instant::now();
+        let beats = Beats::start(&self.client.host.ns, ANYCAST4)?;
+        beats.wait_served_by(SERVER_1, start, 100, Duration::from_secs(15))?;
+        Ok(beats)
+    }
+
     /// Starts to fetch from the anycast address on the client and waits until the preferred server
     /// answers.
     ///
@@ -270,12 +335,28 @@ impl Trio {
     }
 }
 
+/// Gives every tunnel a network of its own: 10.9.n.0/30, with the lower host at the node that comes
+/// first.
+fn number(nodes: &mut [NodeConfig]) {
+    let names: Vec<String> = nodes.iter().map(|node| node.host.name.clone()).collect();
+    for (here, node) in nodes.iter_mut().enumerate() {
+        for tunnel in &mut node.tunnels {
+            let Some(there) = names.iter().position(|name| *name == tunnel.name) else {
+                continue;
+            };
+            let network = here.min(there) * 16 + here.max(there);
+            let host = if here < there { 1 } else { 2 };
+            tunnel.addresses.push(format!("10.9.{network}.{host}/30"));
+        }
+    }
+}
+
 impl Member {
     fn start(
         lab: &Lab,
         config: NodeConfig,
         speaker: Speaker,
-        bfd: Option<(f64, u8)>,
+        options: TrioOptions,
     ) -> Result<Self> {
         let host = Arc::clone(&config.host);
         let is_server = host.name.starts_with("server");
@@ -288,10 +369,16 @@ impl Member {
         let own = if is_server { ANYCAST } else { CLIENT };
         router.stubs.push(own);
         router.key.clone_from(&config.key);
-        router.bfd = bfd;
+        router.bfd = options.bfd;
+        let own4 = if is_server { ANYCAST4 } else { CLIENT4 };
+        router.stubs4.extend(options.ipv4.map(|_| own4));
         if speaker != Speaker::L2ha {
             host.ns
                 .run(["ip", "addr", "add", &format!("{own}/128"), "dev", "lo"])?;
+            if options.ipv4.is_some() {
+                let own4 = format!("{own4}/32");
+                host.ns.run(["ip", "addr", "add", &own4, "dev", "lo"])?;
+            }
         }
         let frr = (speaker == Speaker::Frr)
             .then(|| Frr::start(lab, &host, &router))
@@ -305,13 +392,16 @@ impl Member {
         let echo = is_server
             .then(|| Echo::start(&host.ns, ANYCAST, &host.name))
             .transpose()?;
+        let echo4 = (is_server && options.ipv4.is_some())
+            .then(|| Echo::start(&host.ns, ANYCAST4, &host.name))
+            .transpose()?;
         Ok(Self {
             host,
             daemon,
             frr,
             bird,
             web,
-            _echo: echo,
+            _echoes: [echo, echo4],
         })
     }
 
@@ -328,7 +418,7 @@ impl Member {
             frr,
             bird,
             web: None,
-            _echo: None,
+            _echoes: [None, None],
         }
     }
 
@@ -345,6 +435,30 @@ impl Member {
             return bird.full_neighbours();
         }
         self.daemon.full_neighbours()
+    }
+
+    /// As [`Member::full_neighbours`], in the instance that routes IPv4.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn full_neighbours_ipv4(&self) -> Result<Vec<Ipv4Addr>> {
+        match &self.bird {
+            Some(bird) => bird.full_neighbours_ipv4(),
+            None => self.daemon.full_neighbours_ipv4(),
+        }
+    }
+
+    /// As [`Member::database`], of the instance that routes IPv4.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn database_ipv4(&self) -> Result<Vec<LsaKey>> {
+        match &self.bird {
+            Some(bird) => bird.database_ipv4(),
+            None => self.daemon.database_ipv4(),
+        }
     }
 
     /// The link state database, by whoever speaks OSPF here.

@@ -7,24 +7,34 @@ use serde_json::Value;
 
 use crate::routing::{LsaKey, MAX_AGE};
 
-/// The router ids of the neighbours in state Full, from `l2ha ospf neighbors --json`.
+/// The router ids of the neighbours in state Full, from `l2ha ospf neighbors --json`; those of IPv6.
 pub(crate) fn full_neighbours(answer: &Value) -> Result<Vec<Ipv4Addr>> {
+    full_neighbours_of(answer, "ipv6")
+}
+
+/// Those of a family.
+pub(crate) fn full_neighbours_of(answer: &Value, family: &str) -> Result<Vec<Ipv4Addr>> {
     answer
         .as_array()
         .with_context(|| format!("no list of neighbours: {answer}"))?
         .iter()
-        .filter(|neighbour| neighbour["state"] == "full")
+        .filter(|neighbour| neighbour["family"] == family && neighbour["state"] == "full")
         .map(|neighbour| Ok(text(neighbour, "router_id")?.parse()?))
         .collect()
 }
 
-/// The LSAs of `l2ha ospf database --json`, without dead ones.
+/// The LSAs of `l2ha ospf database --json`, without dead ones; those of IPv6.
 pub(crate) fn database(answer: &Value) -> Result<Vec<LsaKey>> {
+    database_of(answer, "ipv6")
+}
+
+/// Those of a family.
+pub(crate) fn database_of(answer: &Value, family: &str) -> Result<Vec<LsaKey>> {
     let list = answer.as_array().or_else(|| answer["lsas"].as_array());
     let mut lsas = list
         .with_context(|| format!("no list of LSAs: {answer}"))?
         .iter()
-        .filter(|lsa| lsa["age"] != MAX_AGE)
+        .filter(|lsa| lsa["family"] == family && lsa["age"] != MAX_AGE)
         .map(|lsa| {
             let area = lsa["scope"]["area"].as_str();
             Ok(LsaKey {

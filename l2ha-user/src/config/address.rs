@@ -133,24 +133,26 @@ pub(super) fn host(
     Some(found.with(address))
 }
 
-/// The address of a service: IPv6, of global scope.
-pub(super) fn service(report: &Report, found: &Found<&str>) -> Option<Found<Ipv6Addr>> {
+/// The address of a service: of global scope.
+pub(super) fn service(report: &Report, found: &Found<&str>) -> Option<Found<IpAddr>> {
     let shown = Shown {
         key: "address",
         array: false,
         example: "2001:db8::80",
         of: "the service",
     };
-    match host(report, found, &shown)?.value {
-        IpAddr::V6(address) => Some(found.with(address)),
-        IpAddr::V4(address) => {
-            let what = format!(
-                "`{address}` is IPv4; services have IPv6 addresses, for OSPFv3 carries these"
-            );
-            report.error(&found.place, what, shown.write_example());
-            None
-        }
+    let address = host(report, found, &shown)?;
+    if let IpAddr::V4(v4) = address.value
+        && v4.is_link_local()
+    {
+        report.error(
+            &found.place,
+            format!("`{v4}` is a link-local address; no host elsewhere can reach it"),
+            shown.write_example(),
+        );
+        return None;
     }
+    Some(address)
 }
 
 /// An address with prefix length for a virtual interface.

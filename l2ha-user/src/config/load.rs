@@ -126,7 +126,13 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
     {
         tunnel::ospf_has_interfaces(section, &read_tunnels);
     }
-    let services = service::services(&services, is_there(&OSPF), &read_tunnels, underlay.as_ref());
+    let services = service::services(
+        &services,
+        is_there(&OSPF),
+        ospf.as_ref().and_then(|(ospf, _)| ospf.ipv4),
+        &read_tunnels,
+        underlay.as_ref(),
+    );
     let with_ospf = read_tunnels.iter().filter_map(|read| read.tunnel.as_ref());
     let with_ospf: Vec<String> = with_ospf
         .filter(|tunnel| tunnel.ospf.is_some())
@@ -145,7 +151,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
             .map(|tunnel| tunnel.tunnel)
             .collect::<Option<_>>()?,
         ospf: match ospf {
-            Some((ospf, _)) => Some(ospf.value()?),
+            Some((ospf, _)) => Some(ospf.value(&services)?),
             None => None,
         },
         ospf_areas,

@@ -28,7 +28,7 @@ mod underlay;
 mod words;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
 };
 
@@ -237,8 +237,10 @@ pub struct Ospf {
     pub cost: u16,
     /// Intervals of BFD on interfaces that name none of their own.
     pub bfd: Option<Timers>,
-    /// Instance ID (RFC 5340 section 2.4).
+    /// Instance ID (RFC 5340 section 2.4), not one of another family than IPv6 (RFC 5838).
     pub instance_id: u8,
+    /// Instance ID of the instance that routes IPv4 (RFC 5838 section 2.1), if there is one.
+    pub ipv4: Option<u8>,
     /// Seconds between retransmissions of what was not acknowledged, not 0.
     pub retransmit_interval: u16,
     /// Kernel table for the routes.
@@ -270,8 +272,8 @@ pub struct OspfKey {
 pub struct Service {
     /// Name, unique on this node.
     pub name: String,
-    /// Address of global scope, put on the loopback and advertised as /128.
-    pub address: Ipv6Addr,
+    /// Address of global scope, put on the loopback and advertised as /128 or /32.
+    pub address: IpAddr,
     /// OSPF metric of the prefix.
     pub metric: u16,
 }

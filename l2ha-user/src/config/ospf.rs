@@ -2,8 +2,10 @@
 
 use std::net::Ipv4Addr;
 
+use ospfv3::Family;
+
 use super::{
-    Ospf, OspfNetwork, TunnelOspf, bfd, redistribute,
+    Ospf, OspfNetwork, Service, TunnelOspf, bfd, redistribute,
     report::{Found, Report},
     section::Section,
 };
@@ -28,17 +30,30 @@ const LOCAL_TABLE: u32 = 255;
 /// more).
 pub(super) const COSTS: std::ops::RangeInclusive<i128> = 1..=65535;
 
+/// Instance IDs of IPv4 unicast (RFC 5838 section 2.1).
+const IPV4_INSTANCES: std::ops::RangeInclusive<i128> = 64..=95;
+/// Instance IDs of multicast and IPv4.
+const OTHER_FAMILIES: std::ops::RangeInclusive<u8> = 32..=127;
+
 /// `[ospf]` as far as it could be read.
 pub(super) struct ReadOspf {
     /// For interfaces that say nothing.
     pub(super) defaults: TunnelOspf,
+    /// Whether IPv4 shall be routed, if anything is said about it.
+    pub(super) ipv4: Option<bool>,
+    ipv4_instance: u8,
     ospf: Option<Ospf>,
 }
 
 impl ReadOspf {
-    /// The whole, if it could be read.
-    pub(super) fn value(self) -> Option<Ospf> {
-        self.ospf
+    /// The whole, if it could be read. IPv4 is routed where a service needs it.
+    pub(super) fn value(self, services: &[Service]) -> Option<Ospf> {
+        let needed = || services.iter().any(|service| service.address.is_ipv4());
+        let ipv4 = self
+            .ipv4
+            .unwrap_or_else(needed)
+            .then_some(self.ipv4_instance);
+        Some(Ospf { ipv4, ..self.ospf? })
     }
 }
 
@@ -95,9 +110,8 @@ pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
         dead_interval,
         cost,
         bfd,
-        instance_id: section
-            .integer("instance_id", 0..=255)
-            .map_or(0, |found| found.value),
+        instance_id: instance_id(section),
+        ipv4: None,
         retransmit_interval: section
             .integer("retransmit_interval", seconds)
             .map_or(5, |found| found.value),
@@ -119,6 +133,10 @@ pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
     // All keys are read, whatever the router id is, so that all mistakes are found.
     let ospf = read(router_id.unwrap_or(Ipv4Addr::UNSPECIFIED));
     ReadOspf {
+        ipv4: section.boolean("ipv4").map(|found| found.value),
+        ipv4_instance: section
+            .integer("ipv4_instance_id", IPV4_INSTANCES)
+            .map_or(Family::Ipv4.instance(), |found| found.value),
         defaults: TunnelOspf {
             area: area.unwrap_or(Ipv4Addr::UNSPECIFIED),
             network: OspfNetwork::default(),
@@ -128,6 +146,28 @@ pub(super) fn ospf(section: &Section<'_>) -> ReadOspf {
         },
         ospf: router_id.map(|_| ospf),
     }
+}
+
+/// The Instance ID for IPv6, which must not be one that stands for another family.
+fn instance_id(section: &Section<'_>) -> u8 {
+    let Some(found) = section.integer::<u8>("instance_id", 0..=255) else {
+        return Family::Ipv6.instance();
+    };
+    if OTHER_FAMILIES.contains(&found.value) {
+        let remedy = match IPV4_INSTANCES.contains(&found.value.into()) {
+            true => format!(
+                "write `instance_id = 0`, and `ipv4_instance_id = {}` for IPv4",
+                found.value
+            ),
+            false => "write `instance_id = 0`".to_owned(),
+        };
+        let what = format!(
+            "{} stands for another address family than IPv6 unicast (RFC 5838)",
+            found.value
+        );
+        section.report.error(&found.place, what, remedy);
+    }
+    found.value
 }
 
 fn router_id(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {

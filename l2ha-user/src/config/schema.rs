@@ -156,6 +156,8 @@ pub(super) const OSPF: Table = Table {
         default("cost", "10"),
         default("bfd", "\"off\""),
         default("instance_id", "0"),
+        optional("ipv4", "true", "`true` when a service has an IPv4 address"),
+        default("ipv4_instance_id", "64"),
         default("retransmit_interval", "5"),
         default("table", "254"),
         default("route_metric", "20"),

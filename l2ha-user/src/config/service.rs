@@ -3,11 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    Service, address, names,
-    report::{Found, Unique},
-    schema::OSPF,
-    section::Section,
-    tunnel::ReadTunnel,
+    Service, address, names, report::Unique, schema::OSPF, section::Section, tunnel::ReadTunnel,
     underlay::ReadUnderlay,
 };
 
@@ -15,6 +11,7 @@ use super::{
 pub(super) fn services(
     sections: &[Section<'_>],
     has_ospf: bool,
+    ipv4: Option<bool>,
     tunnels: &[ReadTunnel],
     underlay: Option<&ReadUnderlay>,
 ) -> Vec<Service> {
@@ -49,11 +46,20 @@ pub(super) fn services(
                 .string("address")
                 .and_then(|found| address::service(section.report, &found));
             if let Some(found) = &address {
-                let found: Found<IpAddr> = found.with(found.value.into());
-                addresses.take(section.report, found, |_| {
-                    "write another `address = \"2001:db8::81\"`, or remove one of the two"
-                        .to_owned()
+                let another = match found.value {
+                    IpAddr::V6(_) => "2001:db8::81",
+                    IpAddr::V4(_) => "192.0.2.81",
+                };
+                addresses.take(section.report, found.with(found.value), |_| {
+                    format!("write another `address = \"{another}\"`, or remove one of the two")
                 });
+                if found.value.is_ipv4() && ipv4 == Some(false) {
+                    section.report.error(
+                        &found.place,
+                        format!("`{}` is IPv4, but `ipv4 = false` in [ospf]", found.value),
+                        "write `ipv4 = true` there, or remove that key",
+                    );
+                }
             }
             let metric = section
                 .integer("metric", 0..=65535)

@@ -115,6 +115,7 @@ fn defaults() {
             bfd: None,
             cost: 10,
             instance_id: 0,
+            ipv4: None,
             retransmit_interval: 5,
             table: 254,
             route_metric: 20,
@@ -169,6 +170,26 @@ fn areas_networks_and_redistribution() {
     // No tunnel is in the backbone: the services are where the tunnels are.
     assert_eq!(config.home_area(), Some(area));
     assert_eq!(load(GOOD).unwrap().home_area(), Some(Ipv4Addr::UNSPECIFIED));
+}
+
+#[test]
+fn ipv4_services() {
+    let with = |ospf: &str| {
+        let text = GOOD.replace("[ospf]", &format!("[ospf]\n{ospf}"));
+        let text = text.replace("2001:db8::80", "192.0.2.80");
+        load(&text).unwrap()
+    };
+    let config = with("");
+    let address: IpAddr = "192.0.2.80".parse().unwrap();
+    assert_eq!(config.services[0].address, address);
+    assert_eq!(config.ospf.unwrap().ipv4, Some(64), "a service needs it");
+    let config = with("ipv4_instance_id = 65");
+    assert_eq!(config.ospf.unwrap().ipv4, Some(65));
+    let text = GOOD.replace("[ospf]", "[ospf]\nipv4 = true");
+    assert_eq!(load(&text).unwrap().ospf.unwrap().ipv4, Some(64));
+    let text = GOOD.replace("[ospf]", "[ospf]\nipv4 = false\ninstance_id = 200");
+    let ospf = load(&text).unwrap().ospf.unwrap();
+    assert_eq!((ospf.ipv4, ospf.instance_id), (None, 200));
 }
 
 /// Facts measured on a live Linux kernel peer over an underlay of 1500 bytes.

@@ -3,10 +3,7 @@
 //! A pass looks once and keeps what it changes up to date in here: asking the kernel for all it has
 //! once for each tunnel would take hours with thousands of them.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{collections::HashMap, net::IpAddr};
 
 use crate::netlink::{Address, Error, Link, Netlink};
 
@@ -73,16 +70,16 @@ impl Kernel {
             .any(|held| held.address == address)
     }
 
-    /// The global IPv6 addresses of an interface, with their prefix lengths.
-    pub(super) fn global_ipv6(&self, interface: u32) -> Vec<(Ipv6Addr, u8)> {
+    /// The global addresses of an interface, with their prefix lengths.
+    pub(super) fn global(&self, interface: u32) -> Vec<(IpAddr, u8)> {
+        let is_global = |address: IpAddr| match address {
+            IpAddr::V6(address) => !address.is_unicast_link_local(),
+            IpAddr::V4(address) => !address.is_link_local(),
+        };
         self.on(interface)
             .iter()
-            .filter_map(|held| match held.address {
-                IpAddr::V6(address) if !address.is_unicast_link_local() => {
-                    Some((address, held.prefix_len))
-                }
-                _ => None,
-            })
+            .filter(|held| is_global(held.address))
+            .map(|held| (held.address, held.prefix_len))
             .collect()
     }
 

@@ -18,7 +18,7 @@ use super::{
     tunnel::{self, State},
 };
 use crate::{
-    config::Config,
+    config::{Config, Ospf},
     dataplane::{Attached, DataPlane, Hook},
     doctor::Finding,
     netlink::{
@@ -294,8 +294,8 @@ impl Node {
         for service in &self.config.services {
             let address = Address {
                 interface: loopback.index,
-                address: IpAddr::V6(service.address),
-                prefix_len: service::PREFIX_LEN,
+                address: service.address,
+                prefix_len: service::prefix_len(service.address),
             };
             if !kernel.has(&address) {
                 let what = format!("{} is missing on lo, adding it", service.address);
@@ -440,6 +440,7 @@ impl Node {
         let endpoints = self.config.tunnels.iter();
         let endpoints = endpoints.flat_map(|tunnel| [tunnel.local, tunnel.remote]);
         routing.sync(routing::Desired {
+            ipv4: self.config.ospf.as_ref().and_then(|ospf| ospf.ipv4),
             interfaces: interfaces.collect(),
             services: services.collect(),
             home: self.config.home_area(),
@@ -448,7 +449,7 @@ impl Node {
                 .config
                 .services
                 .iter()
-                .map(|service| service.address.into())
+                .map(|service| service.address)
                 .collect(),
             endpoints: endpoints.collect(),
             underlay: self.underlay.map(|underlay| underlay.index),
@@ -476,7 +477,12 @@ impl Node {
                 && config.underlay.interface == self.config.underlay.interface,
             "[node] and [underlay].interface cannot change while running: restart the daemon"
         );
-        let ospf_changed = config.ospf != self.config.ospf;
+        // Whether IPv4 is routed can change without IPv6 hearing of it.
+        let without_ipv4 = |config: &Config| {
+            let ospf = config.ospf.clone();
+            ospf.map(|ospf| Ospf { ipv4: None, ..ospf })
+        };
+        let ospf_changed = without_ipv4(&config) != without_ipv4(&self.config);
         let mode_changed = config.underlay.mode != self.config.underlay.mode;
         self.config = config;
         if ospf_changed {

@@ -1,6 +1,6 @@
 //! Answers to the control socket.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use l2ha_ebpf::reason::Reason;
@@ -84,7 +84,7 @@ impl Node {
                 .iter()
                 .map(|service| ServiceStatus {
                     name: service.name.clone(),
-                    address: IpAddr::V6(service.address),
+                    address: service.address,
                     advertised: ospf.is_some() && self.services.contains(&service.name),
                 })
                 .collect(),

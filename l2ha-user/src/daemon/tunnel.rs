@@ -39,8 +39,8 @@ pub(super) struct Up {
     pub(super) mtu: u32,
     /// Link-local address of the virtual interface.
     pub(super) link_local: Ipv6Addr,
-    /// Global IPv6 addresses on it, with their prefix lengths.
-    pub(super) prefixes: Vec<(Ipv6Addr, u8)>,
+    /// Global addresses on it, with their prefix lengths.
+    pub(super) prefixes: Vec<(IpAddr, u8)>,
     /// The session as it was last written to the data plane.
     session: Session,
 }
@@ -77,7 +77,7 @@ impl Node {
             interface: visible.index,
             mtu,
             link_local,
-            prefixes: kernel.global_ipv6(visible.index),
+            prefixes: kernel.global(visible.index),
             session,
         })
     }
@@ -177,6 +177,19 @@ impl Node {
         }
         sysctl::ask_neighbours_often(visible)
             .with_context(|| format!("cannot set how often neighbours are asked on {name}"))?;
+        let routes_ipv4 = self
+            .config
+            .ospf
+            .as_ref()
+            .is_some_and(|it| it.ipv4.is_some());
+        if routes_ipv4 && tunnel.ospf.is_some() {
+            let has_ipv4 = tunnel.addresses.iter().any(|net| net.addr().is_ipv4());
+            let changed = sysctl::accept_any_way_back(visible, has_ipv4)
+                .with_context(|| format!("cannot set what IPv4 packets {name} takes"))?;
+            if changed {
+                self.setting(tunnel, name, "rp_filter or accept_local");
+            }
+        }
         for end in [hidden, visible] {
             if !end.up {
                 self.setting(tunnel, &end.name, "state `up`");

@@ -9,7 +9,8 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         route::{
-            RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteProtocol, RouteVia,
+            RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteProtocol, RouteScope,
+            RouteVia,
         },
     },
 };
@@ -120,17 +121,20 @@ impl KernelRoute {
             .table_id(self.table)
             .protocol(RouteProtocol::Ospf)
             .priority(self.priority);
-        if with_nexthops {
-            if let [only] = self.nexthops.as_slice() {
+        match self.nexthops.as_slice() {
+            // For IPv4 this means any scope; with another than the route's the kernel finds no route.
+            _ if !with_nexthops => builder = builder.scope(RouteScope::NoWhere),
+            [only] => {
                 builder = builder.output_interface(only.interface);
                 if let Some(gateway) = only.gateway {
                     builder = builder
                         .gateway(gateway)
                         .expect("only IPv6 leads to both families");
                 }
-            } else {
-                let hops = self.nexthops.iter();
-                let hops = hops.map(|hop| multipath(self.destination.is_ipv4(), hop));
+            }
+            several => {
+                let to_ipv4 = self.destination.is_ipv4();
+                let hops = several.iter().map(|hop| multipath(to_ipv4, hop));
                 builder = builder.multipath(hops.collect());
             }
         }

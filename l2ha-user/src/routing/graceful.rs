@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ospfv3::{Event, GracefulRestart, HelpEnd, RestartEnd, wire::GraceReason};
+use ospfv3::{Event, Family, GracefulRestart, HelpEnd, RestartEnd, wire::GraceReason};
 
 use super::epoch::Ending;
 use crate::config::Ospf;
@@ -36,7 +36,7 @@ pub(super) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Durat
 }
 
 /// What the speaker says about it, in the log.
-pub(super) fn log(event: &Event) {
+pub(super) fn log(family: Family, event: &Event) {
     match event {
         Event::HelpBegun {
             interface,
@@ -44,28 +44,36 @@ pub(super) fn log(event: &Event) {
             seconds,
             reason,
         } => tracing::info!(
-            interface, %router_id, seconds, %reason,
+            interface, %router_id, seconds, %reason, %family,
             "a neighbour restarts gracefully: it stays adjacent meanwhile"
         ),
         Event::HelpRefused {
             interface,
             router_id,
             why,
-        } => tracing::info!(interface, %router_id, %why, "no help with a neighbour's restart"),
+        } => {
+            tracing::info!(interface, %router_id, %why, %family, "no help with a neighbour's restart")
+        }
         Event::HelpEnded {
             interface,
             router_id,
             why: why @ HelpEnd::Completed,
-        } => tracing::info!(interface, %router_id, %why, "help with a neighbour's restart ends"),
+        } => {
+            tracing::info!(interface, %router_id, %why, %family, "help with a neighbour's restart ends")
+        }
         Event::HelpEnded {
             interface,
             router_id,
             why,
-        } => tracing::warn!(interface, %router_id, %why, "help with a neighbour's restart ends"),
+        } => {
+            tracing::warn!(interface, %router_id, %why, %family, "help with a neighbour's restart ends")
+        }
         Event::RestartEnded {
             why: why @ RestartEnd::Completed,
-        } => tracing::info!(%why, "our graceful restart is over"),
-        Event::RestartEnded { why } => tracing::warn!(%why, "our graceful restart is over"),
+        } => tracing::info!(%why, %family, "our graceful restart is over"),
+        Event::RestartEnded { why } => {
+            tracing::warn!(%why, %family, "our graceful restart is over")
+        }
         _ => {}
     }
 }

@@ -3,11 +3,13 @@
 mod detection;
 mod epoch;
 mod graceful;
+mod instances;
 mod kernel;
 mod protection;
 mod redistribute;
 mod socket;
 mod thread;
+mod views;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -26,6 +28,10 @@ use self::{
     protection::Protection,
 };
 use crate::config::{Ospf, OspfArea, OspfNetwork};
+
+/// Interface ID of the loopback, which carries the anycast prefixes and has no packets.
+/// Kernel indexes fit in 31 bits, so no other interface has it.
+const LOOPBACK: u32 = u32::MAX;
 
 /// An interface OSPF shall run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,19 +56,21 @@ pub(crate) struct Interface {
     pub(crate) bfd: Option<bfd::Timers>,
     /// Keys that packets are signed with.
     pub(crate) keys: Option<KeyChain>,
-    /// Global prefixes on the interface, advertised with its cost.
-    pub(crate) prefixes: Vec<(Ipv6Addr, u8)>,
+    /// Global addresses on the interface with the lengths of their prefixes, which are advertised
+    /// with its cost, each in its family.
+    pub(crate) prefixes: Vec<(IpAddr, u8)>,
 }
 
 impl Interface {
     /// Whether this can take the place of `other` without its adjacencies falling.
     fn is_like(&self, other: &Self) -> bool {
-        let same_keys = Self {
+        let as_other = Self {
             keys: other.keys.clone(),
+            prefixes: other.prefixes.clone(),
             bfd: other.bfd,
             ..self.clone()
         };
-        same_keys == *other
+        as_other == *other
     }
 }
 
@@ -70,7 +78,7 @@ impl Interface {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostPrefix {
     /// The address.
-    pub(crate) address: Ipv6Addr,
+    pub(crate) address: IpAddr,
     /// Its metric.
     pub(crate) metric: u16,
 }
@@ -78,6 +86,8 @@ pub(crate) struct HostPrefix {
 /// What OSPF shall run on and advertise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Desired {
+    /// Instance ID of IPv4's instance, if IPv4 is to be routed.
+    pub(crate) ipv4: Option<u8>,
     /// Interfaces.
     pub(crate) interfaces: Vec<Interface>,
     /// Anycast addresses.

@@ -1,17 +1,13 @@
-//! The routing thread: feeds the speaker with packets and time, does what it says.
+//! The routing thread: feeds the speakers with packets and time, does what they say.
 
 use std::{
     collections::BTreeMap,
-    net::Ipv6Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use ospfv3::{
-    AreaConfig, Event, Family, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
-    NeighborState, Prefix, Speaker, SpfDelay, StubPrefix,
-};
+use ospfv3::{AreaConfig, Event, Family, Speaker, Transmit};
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -24,20 +20,19 @@ use super::{
     detection::{Detection, Heard},
     epoch::{self, Ending},
     graceful,
+    instances::Instances,
     kernel::Routes,
     protection::Protection,
     redistribute,
     socket::{OspfSocket, Received},
+    views,
 };
 use crate::{
     bfd::Change,
-    config::{Ospf, OspfArea, OspfNetwork},
+    config::{Ospf, OspfArea},
     netlink::{Netlink, Nexthop},
 };
 
-/// Interface ID of the loopback, which carries the anycast prefixes and has no packets.
-/// Kernel indexes fit in 31 bits, so no other interface has it.
-const LOOPBACK: u32 = u32::MAX;
 /// After the withdrawal has been sent, how long data and addresses stay: the neighbours compute
 /// routes meanwhile (BIRD does so once a second) and still send here until they have.
 const STOP_GRACE: Duration = Duration::from_millis(1500);
@@ -50,17 +45,6 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 const ROUTE_SETTLE: Duration = Duration::from_millis(50);
 /// Beyond the dead interval, how long the routes of an earlier daemon are kept.
 const KEEP_EXTRA: Duration = Duration::from_secs(2);
-/// Least time between two originations of one LSA, in place of MinLSInterval (5 s, RFC 2328 B): a
-/// second change, such as the adjacency that comes up again after a cut, shall not wait that long.
-/// It must stay above MinLSArrival (1 s), below which neighbours drop what they receive.
-const LSA_THROTTLE: Duration = Duration::from_millis(1200);
-/// Delays before routes are computed. A neighbour moves its traffic here 0.3 s after it has heard of
-/// an adjacency, so even in a storm of changes the way back must be computed before.
-const SPF_DELAY: SpfDelay = SpfDelay {
-    initial: Duration::ZERO,
-    hold: Duration::from_millis(50),
-    max: Duration::from_millis(200),
-};
 /// Packets read and not yet handled, per interface; more stay in the socket.
 const QUEUE: usize = 64;
 
@@ -87,7 +71,7 @@ impl Drop for Port {
 struct Thread {
     config: Ospf,
     epoch: Instant,
-    speaker: Speaker,
+    instances: Instances,
     ports: BTreeMap<u32, Port>,
     desired: Desired,
     routes: Routes,
@@ -95,8 +79,6 @@ struct Thread {
     detection: Detection,
     protection: Protection,
     packets: mpsc::Sender<Packet>,
-    /// Whether this node forwards, as it was last seen.
-    transit: Option<bool>,
     /// Sends that the kernel refused, by interface name.
     send_errors: BTreeMap<String, u64>,
 }
@@ -116,7 +98,7 @@ pub(super) async fn run(
     let epoch = Instant::now();
     let (packets, mut arrived) = mpsc::channel(QUEUE);
     let mut thread = Thread {
-        speaker: speaker(&config, number, restart),
+        instances: Instances::new(&config, number, restart),
         config,
         epoch,
         ports: BTreeMap::new(),
@@ -126,13 +108,12 @@ pub(super) async fn run(
         detection,
         protection,
         packets,
-        transit: None,
         send_errors: BTreeMap::new(),
     };
     let mut check_due: Option<Instant> = None;
     loop {
         thread.act().await;
-        let timer = thread.speaker.poll_timeout().map(|time| epoch + time);
+        let timer = thread.instances.poll_timeout().map(|time| epoch + time);
         tokio::select! {
             biased;
             heard = thread.detection.heard() => match heard {
@@ -144,10 +125,10 @@ pub(super) async fn run(
                 }
             },
             Some(packet) = arrived.recv() => thread.packet(&packet),
-            () = until(timer) => thread.speaker.handle_timeout(epoch.elapsed()),
+            () = until(timer) => thread.instances.handle_timeout(epoch.elapsed()),
             request = inbox.recv() => match request {
                 Some(Request::Sync(desired)) => {
-                    thread.sync(desired);
+                    thread.sync(desired).await;
                     thread.redistribute().await;
                 }
                 Some(Request::CheckRoutes) => {
@@ -182,47 +163,6 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// The areas and what kind each is.
-fn areas(speaker: &Speaker) -> BTreeMap<String, &'static str> {
-    let kind = |config: AreaConfig| match (config.stub, config.no_summary) {
-        (false, _) => "regular",
-        (true, false) => "stub",
-        (true, true) => "stub, no summaries",
-    };
-    let areas = speaker.areas().into_iter();
-    areas
-        .map(|view| (view.area.to_string(), kind(view.config)))
-        .collect()
-}
-
-/// Whether the kernel forwards IPv6 packets in this network namespace.
-fn forwards() -> bool {
-    std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding")
-        .is_ok_and(|value| value.trim() != "0")
-}
-
-fn speaker(config: &Ospf, number: u32, restart: Option<GracefulRestart>) -> Speaker {
-    let speaker_config = ospfv3::Config {
-        min_ls_interval: LSA_THROTTLE,
-        spf_delay: SPF_DELAY,
-        authentication_epoch: number,
-        graceful_helper: config.graceful_helper,
-        graceful_strict: config.graceful_strict,
-        ..ospfv3::Config::new(config.router_id)
-    };
-    let mut speaker = Speaker::new(speaker_config, Duration::ZERO);
-    if let Some(restart) = restart {
-        tracing::info!(
-            seconds = restart.period,
-            reason = %restart.reason,
-            "an earlier daemon has left the data plane in place: the neighbours are asked to go on \
-             as if nothing happened"
-        );
-        speaker.resume_graceful_restart(Duration::ZERO, restart);
-    }
-    speaker
-}
-
 impl Thread {
     fn now(&self) -> Duration {
         self.epoch.elapsed()
@@ -232,46 +172,55 @@ impl Thread {
     async fn act(&mut self) {
         self.transmit();
         let (mut routes_changed, mut neighbors_changed) = (false, false);
-        while let Some(event) = self.speaker.poll_event() {
+        while let Some((family, event, restarted)) = self.instances.poll_event() {
             routes_changed |= matches!(event, Event::RoutesChanged);
             neighbors_changed |= matches!(event, Event::NeighborChanged { .. });
-            if matches!(event, Event::RestartEnded { .. }) {
+            if restarted {
                 // The calculation is due now, and finds what is still right of the routes.
                 self.routes.keep_for(ROUTES_FOLLOW);
             }
-            if let Event::InterfaceChanged { interface, to, .. } = event {
-                self.office_changed(interface, to);
+            if let Event::InterfaceChanged { interface, .. } = event {
+                self.office_changed(interface);
             }
-            log(&event);
+            log(family, &event);
         }
         if routes_changed {
-            let wanted = self.speaker.routes().iter().map(|(prefix, route)| {
-                let mut nexthops: Vec<Nexthop> = route
-                    .nexthops
-                    .iter()
-                    .map(|hop| Nexthop {
-                        interface: hop.interface,
-                        gateway: hop.address,
-                    })
-                    .collect();
-                nexthops.sort_unstable();
-                ((prefix.addr(), prefix.len()), nexthops)
-            });
-            self.routes.set(wanted).await;
+            self.set_routes().await;
         }
         if neighbors_changed {
             self.follow();
         }
         let now = self.now();
-        self.protection.follow(now, &self.speaker);
+        // IPv6 only: so is the data plane's detour.
+        if let Some(instance) = self.instances.ipv6() {
+            self.protection.follow(now, &instance.speaker);
+        }
     }
 
-    /// As Designated Router or its Backup we listen to AllDRouters too.
-    fn office_changed(&self, interface: u32, state: InterfaceState) {
+    /// Brings the kernel to the routes of all instances.
+    async fn set_routes(&mut self) {
+        let routes = self.instances.iter().map(|it| it.speaker.routes());
+        let wanted = routes.flatten().map(|(prefix, route)| {
+            let mut nexthops: Vec<Nexthop> = route
+                .nexthops
+                .iter()
+                .map(|hop| Nexthop {
+                    interface: hop.interface,
+                    gateway: hop.address,
+                })
+                .collect();
+            nexthops.sort_unstable();
+            ((prefix.addr(), prefix.len()), nexthops)
+        });
+        self.routes.set(wanted).await;
+    }
+
+    /// As Designated Router or its Backup, in any instance, we listen to AllDRouters too.
+    fn office_changed(&self, interface: u32) {
         let Some(port) = self.ports.get(&interface) else {
             return;
         };
-        let holds_office = matches!(state, InterfaceState::Dr | InterfaceState::Backup);
+        let holds_office = self.instances.holds_office(interface);
         if let Err(error) = port.socket.set_designated(holds_office) {
             let name = &port.interface.name;
             tracing::error!(
@@ -294,7 +243,8 @@ impl Thread {
         let wanted = areas.iter().map(|area| (area.area, area.config));
         let all: BTreeMap<_, _> = gone.chain(wanted).collect();
         for (area, config) in all {
-            self.speaker.set_area(now, area, config);
+            self.instances
+                .each(|speaker| speaker.set_area(now, area, config));
         }
     }
 
@@ -306,10 +256,11 @@ impl Thread {
         }
         match self.netlink.foreign_routes(redistribute::TABLE).await {
             Ok(routes) => {
-                let externals =
-                    redistribute::externals(Family::Ipv6, &routes, config, &self.desired);
                 let now = self.now();
-                self.speaker.set_externals(now, externals);
+                let desired = &self.desired;
+                self.instances.set_externals(now, |family| {
+                    redistribute::externals(family, &routes, config, desired)
+                });
             }
             Err(error) => {
                 tracing::error!(%error, "cannot tell which routes to redistribute; they stay as they were");
@@ -318,21 +269,25 @@ impl Thread {
     }
 
     fn transmit(&mut self) {
-        while let Some(transmit) = self.speaker.poll_transmit() {
-            let Some(port) = self.ports.get(&transmit.interface) else {
-                continue;
-            };
-            let sent = port
-                .socket
-                .send(transmit.source, transmit.destination, &transmit.bytes);
-            if let Err(error) = sent {
-                let name = &port.interface.name;
-                let count = self.send_errors.entry(name.clone()).or_default();
-                *count += 1;
-                // The first of a series is worth a line; the count tells the rest.
-                if count.is_power_of_two() {
-                    tracing::warn!(interface = name, %error, count, "cannot send an OSPF packet");
-                }
+        while let Some(transmit) = self.instances.poll_transmit() {
+            self.send(&transmit);
+        }
+    }
+
+    fn send(&mut self, transmit: &Transmit) {
+        let Some(port) = self.ports.get(&transmit.interface) else {
+            return;
+        };
+        let sent = port
+            .socket
+            .send(transmit.source, transmit.destination, &transmit.bytes);
+        if let Err(error) = sent {
+            let name = &port.interface.name;
+            let count = self.send_errors.entry(name.clone()).or_default();
+            *count += 1;
+            // The first of a series is worth a line; the count tells the rest.
+            if count.is_power_of_two() {
+                tracing::warn!(interface = name, %error, count, "cannot send an OSPF packet");
             }
         }
     }
@@ -340,7 +295,7 @@ impl Thread {
     /// Watches the neighbours' paths.
     fn follow(&mut self) {
         let ports = &self.ports;
-        self.detection.follow(&self.speaker.neighbors(), |index| {
+        self.detection.follow(&self.instances.paths(), |index| {
             ports.get(&index).map(|port| &port.interface)
         });
     }
@@ -348,35 +303,48 @@ impl Thread {
     /// BFD says that the path to a neighbour is gone (RFC 5882 4.1).
     fn path_failed(&mut self, change: &Change) {
         let now = self.now();
-        let lost = self.speaker.neighbors().into_iter().find(|neighbor| {
-            neighbor.interface == change.interface && neighbor.address == change.remote
-        });
-        let Some(neighbor) = lost else { return };
-        let (interface, router_id) = (neighbor.interface, neighbor.router_id);
-        if change.path_is_gone() {
-            self.speaker.path_lost(now, interface, router_id);
-        } else {
-            self.speaker.neighbor_lost(now, interface, router_id);
-        }
+        let to = (change.interface, change.remote);
+        self.instances.path_failed(now, to, change.path_is_gone());
     }
 
     fn packet(&mut self, packet: &Packet) {
         let now = self.now();
-        self.speaker.handle_packet(
-            now,
-            packet.interface,
-            packet.received.source,
-            packet.received.destination,
-            &packet.bytes,
-        );
+        let addresses = (packet.received.source, packet.received.destination);
+        self.instances
+            .handle_packet(now, packet.interface, addresses, &packet.bytes);
     }
 
-    /// Brings the speaker's interfaces and prefixes to what is wanted.
-    fn sync(&mut self, desired: Desired) {
+    /// Starts or ends IPv4. The interfaces that are open already get it too.
+    async fn set_ipv4(&mut self, wanted: Option<u8>) {
         let now = self.now();
-        self.set_transit(forwards());
+        let (changed, last_words) = self.instances.set_ipv4(now, wanted);
+        if !changed {
+            return;
+        }
+        for transmit in &last_words {
+            self.send(transmit);
+        }
+        self.instances
+            .each(|speaker| speaker.set_wall_clock(now, epoch::wall_clock()));
+        for area in &self.desired.areas {
+            self.instances
+                .each(|speaker| speaker.set_area(now, area.area, area.config));
+        }
+        for port in self.ports.values() {
+            self.instances.add_interface(now, &port.interface);
+        }
+        self.instances.set_services(now, &self.desired);
+        self.set_routes().await;
+    }
+
+    /// Brings the speakers' interfaces and prefixes to what is wanted.
+    async fn sync(&mut self, desired: Desired) {
+        self.set_ipv4(desired.ipv4).await;
+        let now = self.now();
+        self.instances.set_transit(now);
         // Somebody may have set the clock.
-        self.speaker.set_wall_clock(now, epoch::wall_clock());
+        self.instances
+            .each(|speaker| speaker.set_wall_clock(now, epoch::wall_clock()));
         self.set_areas(&desired.areas);
         let stale: Vec<u32> = self
             .ports
@@ -391,33 +359,29 @@ impl Thread {
             .collect();
         for index in stale {
             self.ports.remove(&index);
-            self.speaker.remove_interface(now, index);
+            self.instances
+                .each(|speaker| speaker.remove_interface(now, index));
         }
         for interface in &desired.interfaces {
             match self.ports.get_mut(&interface.index) {
                 None => self.open(interface),
-                Some(port) if port.interface.keys != interface.keys => {
+                Some(port)
+                    if port.interface.keys != interface.keys
+                        || port.interface.prefixes != interface.prefixes =>
+                {
+                    let new_keys = port.interface.keys != interface.keys;
                     port.interface.keys.clone_from(&interface.keys);
-                    tracing::info!(interface = interface.name, "OSPF has new keys here");
-                    let config = self.interface_config(interface);
-                    self.speaker.add_interface(now, config);
+                    port.interface.prefixes.clone_from(&interface.prefixes);
+                    if new_keys {
+                        tracing::info!(interface = interface.name, "OSPF has new keys here");
+                    }
+                    self.instances.add_interface(now, interface);
                 }
                 Some(_) => {}
             }
         }
         if (desired.home, &desired.services) != (self.desired.home, &self.desired.services) {
-            let prefixes = desired.services.iter().map(|service| StubPrefix {
-                metric: service.metric,
-                ..StubPrefix::host(service.address)
-            });
-            let kind = InterfaceKind::Loopback;
-            let loopback = InterfaceConfig {
-                area: desired.home.unwrap_or(self.config.area),
-                instance_id: self.config.instance_id,
-                prefixes: prefixes.collect(),
-                ..InterfaceConfig::new("lo", LOOPBACK, kind, Ipv6Addr::LOCALHOST)
-            };
-            self.speaker.add_interface(now, loopback);
+            self.instances.set_services(now, &desired);
         }
         for interface in &desired.interfaces {
             if let Some(port) = self.ports.get_mut(&interface.index) {
@@ -426,20 +390,6 @@ impl Thread {
         }
         self.follow();
         self.desired = desired;
-    }
-
-    /// Keeps others from routing through a node that forwards nothing.
-    fn set_transit(&mut self, on: bool) {
-        if self.transit != Some(on) {
-            self.transit = Some(on);
-            tracing::info!(
-                forwarding = on,
-                "sysctl net.ipv6.conf.all.forwarding: others {} route through this node",
-                if on { "may" } else { "do not" }
-            );
-        }
-        let now = self.now();
-        self.speaker.set_transit(now, on);
     }
 
     /// Opens an interface; when that fails the next sync tries again.
@@ -463,42 +413,7 @@ impl Thread {
         };
         self.ports.insert(interface.index, port);
         let now = self.now();
-        let config = self.interface_config(interface);
-        self.speaker.add_interface(now, config);
-    }
-
-    fn interface_config(&self, interface: &Interface) -> InterfaceConfig {
-        InterfaceConfig {
-            area: interface.area,
-            priority: interface.priority,
-            authentication: interface.keys.clone(),
-            mtu: interface.mtu,
-            cost: interface.cost,
-            hello_interval: self.config.hello_interval,
-            dead_interval: self.config.dead_interval,
-            retransmit_interval: self.config.retransmit_interval,
-            instance_id: self.config.instance_id,
-            prefixes: interface
-                .prefixes
-                .iter()
-                .filter_map(|(address, length)| {
-                    Some(StubPrefix {
-                        prefix: Prefix::new(*address, *length)?,
-                        metric: interface.cost,
-                        local: false,
-                    })
-                })
-                .collect(),
-            ..InterfaceConfig::new(
-                &interface.name,
-                interface.index,
-                match interface.network {
-                    OspfNetwork::PointToPoint => InterfaceKind::PointToPoint,
-                    OspfNetwork::Broadcast => InterfaceKind::Broadcast,
-                },
-                interface.link_local,
-            )
-        }
+        self.instances.add_interface(now, interface);
     }
 
     fn answer(&mut self, view: View, answer: oneshot::Sender<serde_json::Value>) {
@@ -519,66 +434,38 @@ impl Thread {
     fn show(&mut self, view: View) -> serde_json::Value {
         // Ages and timers as of this moment.
         let now = self.now();
-        self.speaker.handle_timeout(now);
+        self.instances.handle_timeout(now);
+        let name = |index: u32| {
+            let port = self.ports.get(&index);
+            port.map(|port| port.interface.name.as_str())
+        };
         let value = match view {
-            View::Interfaces => serde_json::to_value(self.speaker.interfaces()),
-            View::Neighbors => serde_json::to_value(self.speaker.neighbors()),
-            View::Database => serde_json::to_value(self.speaker.database().lsas),
-            View::Routes => serde_json::to_value(self.routes()),
-            View::Summary => serde_json::to_value(self.summary()),
+            View::Interfaces => views::list(&self.instances, Speaker::interfaces),
+            View::Neighbors => views::list(&self.instances, Speaker::neighbors),
+            View::Database => views::list(&self.instances, |speaker| speaker.database().lsas),
+            View::Routes => views::list(&self.instances, |speaker| views::routes(speaker, name)),
+            View::Summary => Ok(self.summary()),
             View::Bfd => Ok(serde_json::Value::Null),
         };
         value.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
     }
 
-    /// The routes as OSPF computed them, with the names of the interfaces.
-    fn routes(&self) -> Vec<serde_json::Value> {
-        let name = |index: u32| {
-            self.ports
-                .get(&index)
-                .map(|port| port.interface.name.as_str())
-        };
-        self.speaker
-            .routes()
-            .iter()
-            .map(|(prefix, route)| {
-                let nexthops: Vec<_> = route
-                    .nexthops
-                    .iter()
-                    .map(|hop| json!({ "interface": name(hop.interface), "address": hop.address }))
-                    .collect();
-                json!({
-                    "prefix": prefix.to_string(),
-                    "metric": route.metric,
-                    "kind": route.kind,
-                    "nexthops": nexthops,
-                    "routers": route.routers,
-                })
-            })
-            .collect()
-    }
-
-    /// What status shows.
+    /// What status shows: IPv6 at the top, IPv4 below a name of its own.
     fn summary(&self) -> serde_json::Value {
-        let full = self
-            .speaker
-            .neighbors()
-            .iter()
-            .filter(|neighbor| neighbor.state == NeighborState::Full)
-            .count();
-        json!({
-            "router_id": self.config.router_id,
-            "areas": areas(&self.speaker),
-            "area_border": self.speaker.is_area_border(),
-            "redistributed": self.speaker.externals().len(),
-            "interfaces": self.ports.len(),
-            "neighbors_full": full,
-            "routes": self.speaker.routes().len(),
-            "detours": self.protection.count(),
-            "graceful_restart": self.speaker.restart(),
-            "counters": self.speaker.counters(),
-            "send_errors": self.send_errors,
-        })
+        let mut summary = self
+            .instances
+            .ipv6()
+            .map(views::instance)
+            .unwrap_or_default();
+        let rest = [
+            ("router_id", json!(self.config.router_id)),
+            ("interfaces", json!(self.ports.len())),
+            ("detours", json!(self.protection.count())),
+            ("send_errors", json!(self.send_errors)),
+            ("ipv4", json!(self.instances.ipv4().map(views::instance))),
+        ];
+        summary.extend(rest.map(|(name, value)| (name.to_owned(), value)));
+        summary.into()
     }
 
     /// The end before a restart: the neighbours hear of it, and everything stays in its place. BFD
@@ -593,19 +480,20 @@ impl Thread {
             return;
         };
         let now = self.now();
-        self.speaker.begin_graceful_restart(now, restart);
+        self.instances
+            .each(|speaker| speaker.begin_graceful_restart(now, restart));
         let patience = sleep(LEAVE_PATIENCE);
         tokio::pin!(patience);
         let mut all = true;
         loop {
             self.transmit();
-            while let Some(event) = self.speaker.poll_event() {
-                log(&event);
+            while let Some((family, event, _)) = self.instances.poll_event() {
+                log(family, &event);
             }
-            if self.speaker.is_settled() {
+            if self.instances.is_settled() {
                 break;
             }
-            let timer = self.speaker.poll_timeout().map(|time| self.epoch + time);
+            let timer = self.instances.poll_timeout().map(|time| self.epoch + time);
             tokio::select! {
                 () = &mut patience => {
                     all = false;
@@ -614,7 +502,7 @@ impl Thread {
                 Some(packet) = arrived.recv() => self.packet(&packet),
                 () = until(timer) => {
                     let now = self.now();
-                    self.speaker.handle_timeout(now);
+                    self.instances.handle_timeout(now);
                 }
             }
         }
@@ -638,23 +526,23 @@ impl Thread {
         // The neighbours hear of the stop from OSPF; BFD shall not call it a failure.
         self.detection.stop();
         self.protection.end();
-        self.speaker.shutdown(now);
+        self.instances.each(|speaker| speaker.shutdown(now));
         self.transmit();
         let grace = sleep(STOP_GRACE);
         tokio::pin!(grace);
         loop {
-            let timer = self.speaker.poll_timeout().map(|time| self.epoch + time);
+            let timer = self.instances.poll_timeout().map(|time| self.epoch + time);
             tokio::select! {
                 () = &mut grace => break,
                 Some(packet) = arrived.recv() => self.packet(&packet),
                 () = until(timer) => {
                     let now = self.now();
-                    self.speaker.handle_timeout(now);
+                    self.instances.handle_timeout(now);
                 }
             }
             self.transmit();
-            while let Some(event) = self.speaker.poll_event() {
-                log(&event);
+            while let Some((family, event, _)) = self.instances.poll_event() {
+                log(family, &event);
             }
         }
         self.routes.remove_all().await;
@@ -686,7 +574,7 @@ async fn read(socket: Arc<OspfSocket>, interface: Interface, packets: mpsc::Send
 }
 
 /// What the speaker says, in the log.
-fn log(event: &Event) {
+fn log(family: Family, event: &Event) {
     match event {
         Event::NeighborChanged {
             interface,
@@ -695,16 +583,16 @@ fn log(event: &Event) {
             to,
             reason,
         } => {
-            tracing::info!(interface, %router_id, ?from, ?to, ?reason, "neighbour");
+            tracing::info!(interface, %router_id, ?from, ?to, ?reason, %family, "neighbour");
         }
         Event::InterfaceChanged {
             interface,
             from,
             to,
         } => {
-            tracing::info!(interface, ?from, ?to, "OSPF interface");
+            tracing::info!(interface, ?from, ?to, %family, "OSPF interface");
         }
-        Event::RoutesChanged => tracing::debug!("routes computed"),
+        Event::RoutesChanged => tracing::debug!(%family, "routes computed"),
         // Counted by the speaker; a peer could fill the log with these.
         Event::Refused {
             interface,
@@ -712,7 +600,7 @@ fn log(event: &Event) {
             reason,
             mismatch,
         } => {
-            tracing::debug!(interface, %source, ?reason, ?mismatch, "OSPF packet refused");
+            tracing::debug!(interface, %source, ?reason, ?mismatch, %family, "OSPF packet refused");
         }
         Event::LastKeyExpired { interface, sa_id } => {
             tracing::warn!(
@@ -725,11 +613,12 @@ fn log(event: &Event) {
         Event::HelpBegun { .. }
         | Event::HelpRefused { .. }
         | Event::HelpEnded { .. }
-        | Event::RestartEnded { .. } => graceful::log(event),
+        | Event::RestartEnded { .. } => graceful::log(family, event),
         Event::SelfOriginatedReceived { lsa, sequence } => {
             tracing::info!(
                 ?lsa,
                 sequence,
+                %family,
                 "our own LSA came back from an earlier life, outpacing it"
             );
         }

@@ -2,20 +2,24 @@
 
 use std::{collections::HashSet, net::IpAddr};
 
+use ospfv3::Family;
+
 use crate::{
     config::{Config, Service},
     daemon::MadeAddress,
 };
 
 /// An anycast address is a host route (RFC 5340 A.4.1.1, LA bit).
-pub(crate) const PREFIX_LEN: u8 = 128;
+pub(crate) const fn prefix_len(address: IpAddr) -> u8 {
+    Family::of(address).bits()
+}
 
 /// How a service's address is written down as made.
 pub(crate) fn made(service: &Service) -> MadeAddress {
     MadeAddress {
         interface: "lo".to_owned(),
-        address: IpAddr::V6(service.address),
-        prefix_len: PREFIX_LEN,
+        address: service.address,
+        prefix_len: prefix_len(service.address),
     }
 }
 
@@ -28,10 +32,13 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Of a configuration.
     pub(crate) fn of(config: &Config) -> Self {
-        let services = config
-            .services
-            .iter()
-            .map(|service| ("lo".to_owned(), IpAddr::V6(service.address), PREFIX_LEN));
+        let services = config.services.iter().map(|service| {
+            (
+                "lo".to_owned(),
+                service.address,
+                prefix_len(service.address),
+            )
+        });
         let tunnels = config.tunnels.iter().flat_map(|tunnel| {
             tunnel
                 .addresses

@@ -32,6 +32,7 @@ const fn column(header: &'static str, field: &'static str, show: fn(&Value) -> S
 pub(super) const INTERFACES: View = View {
     columns: &[
         column("interface", "name", plain),
+        column("family", "family", plain),
         column("area", "area", plain),
         column("kind", "kind", plain),
         column("state", "state", plain),
@@ -48,6 +49,7 @@ pub(super) const INTERFACES: View = View {
 pub(super) const NEIGHBORS: View = View {
     columns: &[
         column("router id", "router_id", plain),
+        column("family", "family", plain),
         column("area", "area", plain),
         column("state", "state", plain),
         column("for", "since_ms", seconds),
@@ -64,6 +66,7 @@ pub(super) const NEIGHBORS: View = View {
 /// `l2ha ospf database`.
 pub(super) const DATABASE: View = View {
     columns: &[
+        column("family", "family", plain),
         column("scope", "scope", scope),
         column("type", "type", plain),
         column("link state id", "link_state_id", plain),
@@ -227,33 +230,33 @@ mod tests {
     #[test]
     fn interfaces() {
         let answer = json!([{
-            "id": 7, "name": "l2-hub", "area": "0.0.0.1", "kind": "broadcast", "state": "backup",
+            "id": 7, "name": "l2-hub", "family": "ipv6", "area": "0.0.0.1", "kind": "broadcast", "state": "backup",
             "cost": 10, "designated_router": "10.0.0.9", "backup_router": "10.0.0.1",
             "neighbors": 3, "adjacent": 2,
         }, {
-            "id": 4_294_967_295_u32, "name": "lo", "area": "0.0.0.0", "kind": "loopback",
+            "id": 4_294_967_295_u32, "name": "lo", "family": "ipv4", "area": "0.0.0.0", "kind": "loopback",
             "state": "loopback", "cost": 10, "designated_router": null, "backup_router": null,
             "neighbors": 0, "adjacent": 0,
         }]);
         let lines = lines(&INTERFACES, &answer);
         assert_eq!(
             lines[1],
-            "l2-hub 0.0.0.1 broadcast backup 10 10.0.0.9 10.0.0.1 3 2"
+            "l2-hub ipv6 0.0.0.1 broadcast backup 10 10.0.0.9 10.0.0.1 3 2"
         );
-        assert_eq!(lines[2], "lo 0.0.0.0 loopback loopback 10 - - 0 0");
+        assert_eq!(lines[2], "lo ipv4 0.0.0.0 loopback loopback 10 - - 0 0");
     }
 
     #[test]
     fn neighbours() {
         let answer = json!([{
-            "interface": 7, "interface_name": "l2-client", "router_id": "10.0.0.9", "area": "0.0.0.1",
+            "family": "ipv4", "interface": 7, "interface_name": "l2-client", "router_id": "10.0.0.9", "area": "0.0.0.1",
             "address": "fe80::9", "interface_id": 3, "state": "full", "since_ms": 754_321,
             "dead_in_ms": 3_456, "priority": 1, "options": ["V6"], "unacknowledged": 0,
             "requested": 2, "graceful": {"help": null, "last_end": null, "last_end_ms": null},
         }]);
         assert_eq!(
             lines(&NEIGHBORS, &answer)[1],
-            "10.0.0.9 0.0.0.1 full 12 min 3.4 s l2-client fe80::9 0 2 -"
+            "10.0.0.9 ipv4 0.0.0.1 full 12 min 3.4 s l2-client fe80::9 0 2 -"
         );
         assert_eq!(lines(&NEIGHBORS, &json!([])), ["no neighbours"]);
         let help = json!({"remaining_ms": 118_400, "conversation": "exchange"});
@@ -271,7 +274,7 @@ mod tests {
     fn database() {
         let lsa = |scope, own| {
             json!({
-                "scope": scope, "type": "router", "link_state_id": "0.0.0.0",
+                "family": "ipv6", "scope": scope, "type": "router", "link_state_id": "0.0.0.0",
                 "advertising_router": "10.0.0.1", "age": 12, "sequence": 0x8000_0001_u32,
                 "checksum": 0x0abc, "length": 40, "own": own, "body": {},
             })
@@ -284,10 +287,10 @@ mod tests {
         let lines = lines(&DATABASE, &answer);
         assert_eq!(
             lines[1],
-            "area 0.0.0.0 router 0.0.0.0 10.0.0.1 12 80000001 0abc 40 yes"
+            "ipv6 area 0.0.0.0 router 0.0.0.0 10.0.0.1 12 80000001 0abc 40 yes"
         );
-        assert!(lines[2].starts_with("link 7 router"), "{lines:?}");
-        assert!(lines[3].starts_with("as router"), "{lines:?}");
+        assert!(lines[2].starts_with("ipv6 link 7 router"), "{lines:?}");
+        assert!(lines[3].starts_with("ipv6 as router"), "{lines:?}");
     }
 
     #[test]
@@ -302,6 +305,10 @@ mod tests {
                 "routers": ["10.0.0.1", "10.0.0.2"],
             },
             {"prefix": "fd00::/64", "metric": 0, "kind": "intra_area", "nexthops": []},
+            {
+                "prefix": "192.0.2.80/32", "metric": 5, "kind": "intra_area",
+                "nexthops": [{"interface": "l2-a", "address": "fe80::1"}], "routers": ["10.0.0.1"],
+            },
         ]);
         let lines = lines(&ROUTES, &answer);
         assert_eq!(
@@ -309,6 +316,7 @@ mod tests {
             "2001:db8::80/128 10 intra_area fe80::1 l2-a, l2-b 10.0.0.1, 10.0.0.2"
         );
         assert_eq!(lines[2], "fd00::/64 0 intra_area directly -");
+        assert_eq!(lines[3], "192.0.2.80/32 5 intra_area fe80::1 l2-a 10.0.0.1");
     }
 
     #[test]

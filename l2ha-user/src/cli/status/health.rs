@@ -37,15 +37,25 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
             ));
         }
     }
-    problems.extend(status.ospf.as_ref().and_then(ospf));
+    problems.extend(status.ospf.iter().flat_map(ospf));
     problems
 }
 
-/// A tunnel has one peer, so every interface should have its neighbour.
-fn ospf(summary: &Value) -> Option<String> {
-    let number = |name: &str| summary.get(name).and_then(Value::as_u64);
-    let (interfaces, full) = (number("interfaces")?, number("neighbors_full")?);
-    (full < interfaces).then(|| {
-        format!("ospf: {full} of {interfaces} neighbours are full; see `l2ha ospf neighbors`")
-    })
+/// A tunnel has one peer, so every interface should have its neighbour, in each family.
+fn ospf(summary: &Value) -> Vec<String> {
+    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64);
+    let Some(interfaces) = number(summary, "interfaces") else {
+        return Vec::new();
+    };
+    let of = |value: Option<&Value>, which: &str| {
+        let full = number(value?, "neighbors_full")?;
+        (full < interfaces).then(|| {
+            format!(
+                "ospf: {full} of {interfaces} neighbours are full{which}; see `l2ha ospf neighbors`"
+            )
+        })
+    };
+    let six = of(Some(summary), "");
+    let four = of(summary.get("ipv4"), " for IPv4");
+    six.into_iter().chain(four).collect()
 }
