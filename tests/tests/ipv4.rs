@@ -2,15 +2,15 @@
 //! a server costs in each family.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    ANYCAST, ANYCAST4, Beats, Gap, Host, Ipv4Links, Lab, SERVER_1, SERVER_2, Speaker, Trio,
-    TrioOptions, wait_for, wait_one_database, wait_one_database_ipv4, wait_route,
+    ANYCAST, ANYCAST4, Beats, CLIENT4, Gap, Host, Ipv4Links, Lab, Member, SERVER_1, SERVER_2,
+    Speaker, Trio, TrioOptions, wait_for, wait_one_database, wait_one_database_ipv4, wait_route,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -298,6 +298,16 @@ fn removed(lab: &Lab, trio: &Trio) -> Result<()> {
     })?;
     wait_routes(trio, SERVER_1)?;
     lab.say("what was removed came back, what was stale went");
+    // With the interface, or with its last address, the kernel drops IPv4 routes and tells nobody.
+    let device = format!("l2-{SERVER_1}");
+    client
+        .host
+        .ns
+        .run(["ip", "-4", "addr", "flush", "dev", &device])?;
+    wait_routes(trio, SERVER_1)?;
+    client.host.ns.run(["ip", "link", "set", &device, "down"])?;
+    wait_routes(trio, SERVER_1)?;
+    wait_full(trio)?;
     client.daemon.stop()?;
     no_routes(&client.host)?;
     let left = addresses(&client.host)?;
@@ -319,6 +329,111 @@ fn an_ipv4_address_outlives_its_server_with_strict_filters() -> Result<()> {
     ours("ipv4-strict", Ipv4Links::Numbered, ROUTERS)
 }
 
+/// Switches IPv4 services on or off at a member of the trio, while it runs.
+fn switch(member: &Member, address: Option<Ipv4Addr>) -> Result<()> {
+    member.daemon.reconfigure(|config| {
+        config.more = address.map_or_else(String::new, |address| {
+            format!("\n[[services]]\nname = \"v4\"\naddress = \"{address}\"\n")
+        });
+    })?;
+    member.daemon.signal(Signal::SIGHUP)
+}
+
+fn switch_all(trio: &Trio, on: bool) -> Result<()> {
+    for (member, address) in [
+        (&trio.first, ANYCAST4),
+        (&trio.second, ANYCAST4),
+        (&trio.client, CLIENT4),
+    ] {
+        switch(member, on.then_some(address))?;
+    }
+    Ok(())
+}
+
+fn ping(host: &Host, address: Ipv4Addr) -> Result<()> {
+    let address = address.to_string();
+    let words = ["ping", "-4", "-c", "3", "-i", "0.2", "-W", "1", &address];
+    let text = host.ns.run(words)?;
+    ensure!(text.contains(" 3 received"), "{text}");
+    Ok(())
+}
+
+/// IPv4 comes and goes by a reload, and IPv6 hears nothing of it. Packets are signed.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn ipv4_is_switched_on_and_off_while_ipv6_goes_on() -> Result<()> {
+    Lab::run("ipv4-reload", |lab| {
+        let options = TrioOptions {
+            signed: true,
+            bfd: Some((50.0, 3)),
+            sysctls: HOSTS,
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        trio.wait_full(PATIENCE)?;
+        let lost = || -> Result<u64> {
+            let mut sum = 0;
+            for member in trio.members() {
+                let status = member.daemon.status()?;
+                let lost = status["ospf"]["counters"]["adjacencies_lost"].as_u64();
+                sum += lost.context("no counters")?;
+            }
+            Ok(sum)
+        };
+        let before = lost()?;
+        for _ in 0..2 {
+            switch_all(&trio, true)?;
+            wait_full(&trio)?;
+            wait_one_database_ipv4(&trio.members())?;
+            wait_routes(&trio, SERVER_1)?;
+            ping(&trio.client.host, ANYCAST4)?;
+            switch_all(&trio, false)?;
+            wait_for("the end of IPv4", PATIENCE, || {
+                for member in trio.members() {
+                    no_routes(&member.host)?;
+                    let left = addresses(&member.host)?;
+                    ensure!(!left.contains("192.0.2"), "{left}");
+                    let status = member.daemon.status()?;
+                    ensure!(status["ospf"]["ipv4"].is_null(), "{status}");
+                }
+                Ok(Some(()))
+            })?;
+            trio.wait_full(PATIENCE)?;
+        }
+        ensure!(lost()? == before, "IPv6 has lost adjacencies");
+        lab.say("IPv4 came and went twice, IPv6 went on");
+
+        // Two ways of equal cost.
+        switch_all(&trio, true)?;
+        trio.client.daemon.reconfigure(|config| {
+            for tunnel in &mut config.tunnels {
+                tunnel.cost = 10;
+            }
+        })?;
+        trio.client.daemon.signal(Signal::SIGHUP)?;
+        let both = || -> Result<Value> {
+            let found = routes(&trio.client.host, &ANYCAST4.to_string())?;
+            let hops = found.first().and_then(|route| route["nexthops"].as_array());
+            ensure!(hops.is_some_and(|hops| hops.len() == 2), "{found:?}");
+            Ok(found[0].clone())
+        };
+        let route = wait_for("two next hops", PATIENCE, || both().map(Some))?;
+        lab.say(format_args!("the client's route: {route}"));
+        wait_full(&trio)?;
+        thread::sleep(SETTLE);
+        // What the kernel says of it is what was wanted: the check every 10 s changes nothing.
+        let mark = trio.client.daemon.log_mark();
+        thread::sleep(Duration::from_secs(11));
+        let log = trio.client.daemon.log_since(mark);
+        ensure!(!log.contains("route installed"), "{log}");
+        both()?;
+        ping(&trio.client.host, ANYCAST4)?;
+        trio.first.daemon.stop()?;
+        wait_routes(&trio, SERVER_2)?;
+        ping(&trio.client.host, ANYCAST4)
+    })
+}
+
 /// BIRD's instance for IPv4 at one end: one database, the same routes, answers, and a cut.
 fn with_bird(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
     Lab::run(name, |lab| {
@@ -338,18 +453,7 @@ fn with_bird(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
         lab.say(format_args!("the client's route: {route}"));
         let gateway: IpAddr = route["gateway"].as_str().context("no gateway")?.parse()?;
         ensure!(gateway.is_ipv4(), "{route}");
-        let ping = trio.client.host.ns.run([
-            "ping",
-            "-4",
-            "-c",
-            "3",
-            "-i",
-            "0.2",
-            "-W",
-            "1",
-            &ANYCAST4.to_string(),
-        ])?;
-        ensure!(ping.contains(" 3 received"), "{ping}");
+        ping(&trio.client.host, ANYCAST4)?;
         let both = Both::start(&trio)?;
         thread::sleep(SETTLE);
         let gaps = both.change(SERVER_2, || trio.cloud.cut(&trio.first.host))?;

@@ -90,7 +90,11 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
         tokio::select! {
             change = monitor.next() => match change {
                 Some(Change::Route) => node.check_routes(),
-                Some(_) => {
+                Some(change) => {
+                    // IPv4 routes go with an interface or with its last address, and nobody is told.
+                    if change != Change::TrafficControl {
+                        node.check_routes();
+                    }
                     due.get_or_insert_with(|| Instant::now() + SETTLE);
                 }
                 None => anyhow::bail!("the kernel has closed the notification socket"),

@@ -23,6 +23,21 @@ pub struct Facts {
     pub missing_addresses: Vec<IpAddr>,
     /// The configured tunnels.
     pub tunnels: Vec<Tunnel>,
+    /// Where OSPF routes IPv4, what there is to say about it.
+    pub ipv4: Option<Ipv4>,
+}
+
+/// IPv4 routed by OSPF.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ipv4 {
+    /// How many tunnels OSPF runs over.
+    pub tunnels: usize,
+    /// The names of those without an IPv4 address.
+    pub bare: Vec<String>,
+    /// `net.ipv4.conf.all.rp_filter`.
+    pub rp_filter: Option<u32>,
+    /// `net.ipv4.ip_forward`.
+    pub forwards: Option<bool>,
 }
 
 /// How the program shall be attached.

@@ -6,6 +6,7 @@
 mod collect;
 mod facts;
 mod interface;
+mod ipv4;
 mod kernel;
 mod offloads;
 mod programs;
@@ -18,7 +19,7 @@ use serde::Serialize;
 
 pub use self::{
     collect::Subject,
-    facts::{Facts, Interface, Mode, Peer, System, Tunnel},
+    facts::{Facts, Interface, Ipv4, Mode, Peer, System, Tunnel},
 };
 
 /// How bad a finding is.
@@ -90,6 +91,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         offloads::check,
         programs::check,
         tunnels::check,
+        ipv4::check,
     ];
     let mut findings: Vec<Finding> = groups.iter().flat_map(|check| check(facts)).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

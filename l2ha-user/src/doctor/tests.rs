@@ -1,6 +1,7 @@
 //! Each check over facts made up for it: found where it should be, and nowhere else.
 
 mod drivers;
+mod ipv4;
 mod programs;
 mod system;
 

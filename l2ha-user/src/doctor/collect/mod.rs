@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::facts::{Facts, Mode, Tunnel};
+use super::facts::{Facts, Ipv4, Mode, Tunnel};
 use crate::config::{self, AttachMode, Config};
 
 /// What is to be looked at.
@@ -24,6 +24,8 @@ pub struct Subject {
     pub addresses: Vec<IpAddr>,
     /// The tunnels.
     pub tunnels: Vec<Tunnel>,
+    /// What the configuration says of IPv4, if OSPF routes it.
+    pub ipv4: Option<Ipv4>,
     /// Where the bpffs shall be.
     pub bpffs: PathBuf,
     /// The node's folder of pins, if it is known.
@@ -42,6 +44,7 @@ impl Subject {
             mode: Mode::Auto,
             addresses: Vec::new(),
             tunnels: Vec::new(),
+            ipv4: None,
             bpffs: config::DEFAULT_BPFFS.into(),
             pins: None,
             try_kernel: false,
@@ -64,6 +67,7 @@ impl Subject {
             },
             addresses: config.underlay.addresses.clone(),
             tunnels: tunnels.collect(),
+            ipv4: ipv4(config),
             bpffs: config.node.bpffs.clone(),
             pins: Some(config.node.pins()),
             ..Self::interface(&config.underlay.interface)
@@ -81,6 +85,11 @@ impl Facts {
             mode: subject.mode,
             name: subject.interface.clone(),
             tunnels: subject.tunnels.clone(),
+            ipv4: subject.ipv4.clone().map(|ipv4| Ipv4 {
+                rp_filter: number("/proc/sys/net/ipv4/conf/all/rp_filter"),
+                forwards: number("/proc/sys/net/ipv4/ip_forward").map(|on| on != 0),
+                ..ipv4
+            }),
             ..Self::default()
         };
         if subject.try_kernel {
@@ -96,6 +105,25 @@ impl Facts {
         }
         (facts, unknown)
     }
+}
+
+/// What a configuration says of IPv4.
+fn ipv4(config: &Config) -> Option<Ipv4> {
+    config.ospf.as_ref()?.ipv4?;
+    let routed = config.tunnels.iter().filter(|tunnel| tunnel.ospf.is_some());
+    let has_none = |tunnel: &&config::Tunnel| {
+        let mut addresses = tunnel.addresses.iter();
+        !addresses.any(|net| net.addr().is_ipv4())
+    };
+    Some(Ipv4 {
+        tunnels: routed.clone().count(),
+        bare: routed.filter(has_none).map(|it| it.name.clone()).collect(),
+        ..Ipv4::default()
+    })
+}
+
+fn number(path: &str) -> Option<u32> {
+    read(path)?.parse().ok()
 }
 
 /// A file's text without blanks at its ends, if it can be read.
