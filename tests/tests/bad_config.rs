@@ -273,7 +273,7 @@ const MISTAKES: &[Mistake] = &[
     mistake("route_metric = 20", "route_metric = 0", "ospf.route_metric"),
     mistake(
         r#"address = "2001:db8::80""#,
-        r#"address = "192.0.2.80""#,
+        r#"address = "169.254.0.80""#,
         "services[0].address",
     ),
     mistake(

@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    ANYCAST, ANYCAST4, Beats, CLIENT4, Gap, Host, Ipv4Links, Lab, Member, SERVER_1, SERVER_2,
-    Speaker, Trio, TrioOptions, wait_for, wait_one_database, wait_one_database_ipv4, wait_route,
+    ANYCAST, ANYCAST4, Beats, CLIENT4, Capture, Framing, Gap, Host, Ipv4Links, Lab, Member,
+    SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, check, wait_for, wait_one_database,
+    wait_one_database_ipv4, wait_route,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -446,6 +447,7 @@ fn with_bird(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
+        let capture = Capture::cloud(lab, &trio.cloud, "udp", "wire")?;
         wait_full(&trio)?;
         let lsas = wait_one_database_ipv4(&trio.members())?;
         lab.say(format_args!("{lsas} LSAs for IPv4, the same everywhere"));
@@ -453,6 +455,10 @@ fn with_bird(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
         lab.say(format_args!("the client's route: {route}"));
         let gateway: IpAddr = route["gateway"].as_str().context("no gateway")?.parse()?;
         ensure!(gateway.is_ipv4(), "{route}");
+        // Before the ping, whose contents nobody can dissect.
+        let seen = check(capture.finish()?, Framing::default(), "")?;
+        ensure!(seen.ospf > 20, "{:?}", seen.stacks);
+        lab.say(format_args!("tshark: {} frames, all good", seen.frames));
         ping(&trio.client.host, ANYCAST4)?;
         let both = Both::start(&trio)?;
         thread::sleep(SETTLE);

@@ -353,3 +353,163 @@ fn forwards(family: Family) -> (&'static str, bool) {
     let value = std::fs::read_to_string(path);
     (name, value.is_ok_and(|value| value.trim() != "0"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use ospfv3::{NeighborState, wire::ALL_SPF_ROUTERS};
+
+    use super::*;
+    use crate::{config::Redistribute, routing::HostPrefix};
+
+    const INTERFACE: u32 = 7;
+
+    fn config(router: u8, ipv4: Option<u8>) -> Ospf {
+        Ospf {
+            router_id: Ipv4Addr::new(10, 0, 0, router),
+            area: Ipv4Addr::UNSPECIFIED,
+            hello_interval: 1,
+            dead_interval: 4,
+            cost: 10,
+            bfd: None,
+            instance_id: 0,
+            ipv4,
+            retransmit_interval: 5,
+            table: 254,
+            route_metric: 20,
+            redistribute: Redistribute {
+                connected: false,
+                statics: false,
+                metric: 20,
+                type2: true,
+            },
+            graceful_restart: 0,
+            graceful_helper: true,
+            graceful_strict: true,
+        }
+    }
+
+    fn interface(router: u8) -> Interface {
+        Interface {
+            name: "l2-peer".to_owned(),
+            index: INTERFACE,
+            link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, router.into()),
+            mtu: 1442,
+            area: Ipv4Addr::UNSPECIFIED,
+            network: OspfNetwork::PointToPoint,
+            priority: 1,
+            cost: 10,
+            bfd: None,
+            keys: None,
+            prefixes: vec![("10.9.0.1".parse().unwrap(), 30)],
+        }
+    }
+
+    fn node(router: u8, ipv4: Option<u8>) -> Instances {
+        let mut node = Instances::new(&config(router, ipv4), 1, None);
+        node.add_interface(Duration::ZERO, &interface(router));
+        let host = |text: &str| HostPrefix {
+            address: text.parse().unwrap(),
+            metric: 0,
+        };
+        let desired = Desired {
+            services: vec![host("2001:db8::80"), host("192.0.2.80")],
+            ..Desired::default()
+        };
+        node.set_services(Duration::ZERO, &desired);
+        node
+    }
+
+    /// Lets two nodes talk for some seconds.
+    fn talk(nodes: &mut [Instances; 2], from: Duration, seconds: u64) -> Duration {
+        let until = from + Duration::from_secs(seconds);
+        let mut now = from;
+        while now < until {
+            now += Duration::from_millis(50);
+            for speaker in 0..2 {
+                nodes[speaker].handle_timeout(now);
+                while let Some(sent) = nodes[speaker].poll_transmit() {
+                    let addresses = (sent.source, sent.destination);
+                    nodes[1 - speaker].handle_packet(now, INTERFACE, addresses, &sent.bytes);
+                }
+                while nodes[speaker].poll_event().is_some() {}
+            }
+        }
+        now
+    }
+
+    fn full(node: &Instances) -> Vec<Family> {
+        let full = |it: &&Instance| {
+            let mut neighbors = it.speaker.neighbors().into_iter();
+            neighbors.any(|neighbor| neighbor.state == NeighborState::Full)
+        };
+        node.iter().filter(full).map(|it| it.family).collect()
+    }
+
+    #[test]
+    fn each_family_has_its_neighbour_and_one_path_serves_both() {
+        let mut nodes = [node(1, Some(64)), node(2, Some(64))];
+        talk(&mut nodes, Duration::ZERO, 5);
+        for node in &nodes {
+            assert_eq!(full(node), [Family::Ipv6, Family::Ipv4]);
+            assert_eq!(node.paths().len(), 1);
+        }
+        let advertised = |family| {
+            let node = nodes[0].iter().find(|it| it.family == family).unwrap();
+            let interfaces = node.speaker.interfaces().into_iter();
+            interfaces
+                .flat_map(|interface| interface.prefixes)
+                .map(|stub| stub.prefix.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(advertised(Family::Ipv6), ["2001:db8::80/128"]);
+        assert_eq!(advertised(Family::Ipv4), ["10.9.0.0/30", "192.0.2.80/32"]);
+    }
+
+    #[test]
+    fn a_path_that_fails_is_lost_to_both() {
+        let mut nodes = [node(1, Some(64)), node(2, Some(64))];
+        let now = talk(&mut nodes, Duration::ZERO, 5);
+        let to = (INTERFACE, interface(2).link_local);
+        nodes[0].path_failed(now, to, false);
+        assert_eq!(full(&nodes[0]), []);
+        assert_eq!(full(&nodes[1]), [Family::Ipv6, Family::Ipv4]);
+    }
+
+    #[test]
+    fn ipv4_comes_and_goes_and_ipv6_stays() {
+        let mut nodes = [node(1, None), node(2, Some(64))];
+        let now = talk(&mut nodes, Duration::ZERO, 5);
+        assert_eq!(full(&nodes[0]), [Family::Ipv6]);
+        // What belongs to no instance of ours is counted.
+        let counters = nodes[0].ipv6().unwrap().speaker.counters();
+        let counted = serde_json::to_value(&counters.refused).unwrap();
+        assert!(
+            counted["instance_mismatch"].as_u64() >= Some(4),
+            "{counted}"
+        );
+
+        let (changed, _) = nodes[0].set_ipv4(now, Some(64));
+        assert!(changed);
+        nodes[0].add_interface(now, &interface(1));
+        let now = talk(&mut nodes, now, 5);
+        assert_eq!(full(&nodes[0]), [Family::Ipv6, Family::Ipv4]);
+        assert_eq!(nodes[0].set_ipv4(now, Some(64)), (false, Vec::new()));
+
+        let (changed, last_words) = nodes[0].set_ipv4(now, None);
+        assert!(changed && nodes[0].ipv4().is_none());
+        for sent in last_words {
+            assert_eq!(sent.destination, ALL_SPF_ROUTERS);
+            let addresses = (sent.source, sent.destination);
+            nodes[1].handle_packet(now, INTERFACE, addresses, &sent.bytes);
+        }
+        assert_eq!(
+            full(&nodes[1]),
+            [Family::Ipv6],
+            "at once, not when it is dead"
+        );
+        let lost = nodes[0].ipv6().unwrap().speaker.counters().adjacencies_lost;
+        assert_eq!(lost, 0);
+    }
+}
