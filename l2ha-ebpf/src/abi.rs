@@ -3,6 +3,7 @@
 //! What is compared with a packet is kept in the packet's byte order, as byte arrays; lengths and
 //! indices are in the machine's. No type has padding (`Pod` refuses to be derived otherwise).
 
+mod by_session;
 mod detour;
 mod form;
 mod key;
@@ -13,8 +14,9 @@ mod watch;
 use bytemuck::{Pod, Zeroable};
 
 pub use self::{
+    by_session::{MAX_BY_SESSION, SessionReason},
     detour::{Detour, DetourKey, MAX_DETOURS},
-    form::OuterForm,
+    form::{Dscp, OuterForm},
     key::{Address, Carrier, EndpointKey, SessionId},
     session::{Receive, SessionPlan, Transmit},
     watch::{

@@ -4,6 +4,7 @@
 
 use crate::{
     abi::{Address, Carrier, EndpointKey, Receive, SessionId},
+    congestion,
     packet::Packet,
     reason::Reason,
     sequence,
@@ -16,6 +17,8 @@ pub trait Tables {
     fn session(&self, id: SessionId) -> Option<&Receive>;
     /// Whether packets to this address and port are ours.
     fn is_endpoint(&self, key: &EndpointKey) -> bool;
+    /// Takes note of the session, by its slot, whose packet is refused.
+    fn blame(&self, slot: u32, reason: Reason);
 }
 
 /// A frame to be delivered.
@@ -35,6 +38,8 @@ pub struct Delivery {
     pub previous_cookie: bool,
     /// What the session's numbers say.
     pub sequence: Sequence,
+    /// The outer header's congestion mark, where the session wants it in the inner one; else 0.
+    pub ecn: u8,
 }
 
 /// The sequence number of a packet (RFC 3931 4.6).
@@ -154,16 +159,24 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
         return Err(refuse(endpoint, Reason::UnknownSession));
     };
 
+    let wrong = |reason| {
+        tables.blame(session.slot(), reason);
+        Refusal::Drop(reason)
+    };
     if !session.remote().is(&outer.source) {
-        return Err(Refusal::Drop(Reason::WrongSourceAddress));
+        return Err(wrong(Reason::WrongSourceAddress));
+    }
+    if session.wants_checksum() && is_checksum_missing(packet) {
+        return Err(wrong(Reason::MissingChecksum));
     }
     if !session.is_remote_port(source_port) {
-        return Err(Refusal::Drop(Reason::WrongSourcePort));
+        return Err(wrong(Reason::WrongSourcePort));
     }
-    let (cookie_end, previous_cookie) = check_cookie(packet, body, outer.end, session)?;
+    let (cookie_end, previous_cookie) =
+        check_cookie(packet, body, outer.end, session).map_err(wrong)?;
     let start = cookie_end + session.sublayer_length();
     if start + ETHERNET > outer.end {
-        return Err(Refusal::Drop(Reason::ShortFrame));
+        return Err(wrong(Reason::ShortFrame));
     }
     let sequence = if session.wants_sequence() {
         match packet.read(cookie_end).copied().and_then(sequence::read) {
@@ -173,6 +186,15 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
     } else {
         Sequence::Unchecked
     };
+    let ecn = if session.wants_ecn() {
+        packet
+            .read(ETHERNET)
+            .map_or(0, |[first, second]: &[u8; 2]| {
+                congestion::class(*first, *second) & congestion::ECN
+            })
+    } else {
+        0
+    };
     Ok(Delivery {
         start,
         end: outer.end,
@@ -181,7 +203,15 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
         slot: session.slot(),
         previous_cookie,
         sequence,
+        ecn,
     })
+}
+
+/// Whether a packet known as UDP over IPv6 carries no checksum.
+#[inline(always)]
+fn is_checksum_missing(packet: Packet<'_>) -> bool {
+    const CHECKSUM: usize = ETHERNET + IPV6 + 6;
+    packet.read(CHECKSUM) == Some(&[0_u8; 2])
 }
 
 /// Reads the outer Ethernet and IP headers; what the kernel itself would not take is foreign.
@@ -267,7 +297,7 @@ fn check_cookie(
     start: usize,
     packet_end: usize,
     session: &Receive,
-) -> Result<(usize, bool), Refusal> {
+) -> Result<(usize, bool), Reason> {
     let length = session.cookie_length();
     let present = is_cookie(packet, start, packet_end, session.cookie(), length);
     // No cookie is always there: a packet that carries the former one is told by that.
@@ -281,8 +311,8 @@ fn check_cookie(
     }
     match present {
         Ok(true) => Ok((start + length, false)),
-        Ok(false) => Err(Refusal::Drop(Reason::WrongCookie)),
-        Err(TooShort) => Err(Refusal::Drop(Reason::ShortHeader)),
+        Ok(false) => Err(Reason::WrongCookie),
+        Err(TooShort) => Err(Reason::ShortHeader),
     }
 }
 

@@ -3,6 +3,7 @@
 #![no_std]
 
 pub mod abi;
+pub mod congestion;
 pub mod inner;
 pub mod inspect;
 pub mod outer;

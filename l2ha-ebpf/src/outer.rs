@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    abi::{Carrier, SessionPlan},
+    abi::{Carrier, Dscp, SessionPlan},
     wire::{self, ETHERNET, IPV4, IPV6},
 };
 
@@ -74,6 +74,10 @@ impl Outer {
         };
         put(&INTERNAL_DESTINATION);
         put(&INTERNAL_SOURCE);
+        let class = match plan.form.dscp {
+            Dscp::Fixed(dscp) => dscp << 2,
+            Dscp::Copy => 0,
+        };
         let protocol = match plan.ports {
             Some(_) => wire::PROTOCOL_UDP,
             None => wire::PROTOCOL_L2TP,
@@ -84,7 +88,7 @@ impl Outer {
                 let mut header = [0; IPV4];
                 header[0] = 0x45;
                 header[6] = DONT_FRAGMENT;
-                header[1] = plan.form.dscp << 2;
+                header[1] = class;
                 header[8] = plan.form.ttl;
                 header[9] = protocol;
                 header[12..16].copy_from_slice(&local.octets());
@@ -95,7 +99,6 @@ impl Outer {
             }
             (IpAddr::V6(local), IpAddr::V6(remote)) => {
                 put(&wire::ETHERTYPE_IPV6.to_be_bytes());
-                let class = plan.form.dscp << 2;
                 put(&[
                     0x60 | class >> 4,
                     class << 4,
@@ -156,6 +159,23 @@ impl Outer {
             let length = capped(ip_length - ip_header as u32);
             bytes[IP + ip_header + 4] = length[0];
             bytes[IP + ip_header + 5] = length[1];
+        }
+    }
+
+    /// Puts bits into the traffic class that were prepared as 0, before [`Self::finish`].
+    #[inline(always)]
+    pub fn add_class(&mut self, carrier: Carrier, class: u8) {
+        let bytes = &mut self.0;
+        if carrier.is_v6() {
+            bytes[IP] |= class >> 4;
+            bytes[IP + 1] |= class << 4;
+        } else {
+            bytes[IP + 1] |= class;
+            let prepared = u16::from_be_bytes([bytes[IP + 10], bytes[IP + 11]]);
+            let sum = !wire::checksum_finish(u32::from(prepared) + u32::from(class));
+            let sum = sum.to_be_bytes();
+            bytes[IP + 10] = sum[0];
+            bytes[IP + 11] = sum[1];
         }
     }
 

@@ -54,11 +54,15 @@ pub enum Reason {
     SequenceGap = 22,
     /// Delivered: the peer has begun to count anew.
     SequenceRestarted = 23,
+    /// The packet met congestion, and its sender could not be told (RFC 6040 4.2).
+    CongestionLost = 24,
+    /// UDP over IPv6 without a checksum, which was not agreed (RFC 6935 5).
+    MissingChecksum = 25,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::PassedControl,
         Self::PassedFragment,
         Self::ShortHeader,
@@ -83,6 +87,8 @@ impl Reason {
         Self::SequenceOld,
         Self::SequenceGap,
         Self::SequenceRestarted,
+        Self::CongestionLost,
+        Self::MissingChecksum,
     ];
 
     /// How many there are.
@@ -123,6 +129,8 @@ impl Reason {
             Self::SequenceOld => "sequence_old",
             Self::SequenceGap => "sequence_gap",
             Self::SequenceRestarted => "sequence_restarted",
+            Self::CongestionLost => "congestion_lost",
+            Self::MissingChecksum => "missing_checksum",
         }
     }
 
@@ -164,6 +172,12 @@ impl Reason {
             Self::SequenceOld => "number that is over: the packet was late, or came twice",
             Self::SequenceGap => "delivered, with packets missing before it",
             Self::SequenceRestarted => "delivered: the peer counts anew",
+            Self::CongestionLost => {
+                "met congestion on the underlay, and its sender does not understand the mark (ECN)"
+            }
+            Self::MissingChecksum => {
+                "UDP over IPv6 without a checksum: switch it on at the peer, or set `udp_checksum = false`"
+            }
         }
     }
 }

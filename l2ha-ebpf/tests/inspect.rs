@@ -1,9 +1,12 @@
 //! What is decided about a packet, on the host: the programs are made of the same code.
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use l2ha_ebpf::{
-    abi::{Address, Carrier, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, Transmit},
+    abi::{
+        Address, Carrier, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, Transmit,
+    },
+    congestion,
     inspect::{Delivery, Refusal, Sequence, Tables, inspect},
     packet::Packet,
     reason::Reason,
@@ -15,6 +18,7 @@ use proptest::prelude::*;
 struct Memory {
     sessions: HashMap<SessionId, Receive>,
     endpoints: Vec<EndpointKey>,
+    blamed: RefCell<Vec<(u32, Reason)>>,
 }
 
 impl Tables for Memory {
@@ -24,6 +28,10 @@ impl Tables for Memory {
 
     fn is_endpoint(&self, key: &EndpointKey) -> bool {
         self.endpoints.contains(key)
+    }
+
+    fn blame(&self, slot: u32, reason: Reason) {
+        self.blamed.borrow_mut().push((slot, reason));
     }
 }
 
@@ -54,11 +62,21 @@ fn plan(v6: bool, udp: bool, sublayer: bool, cookie: &[u8], first: bool) -> Sess
 
 /// A frame as the first end sends it.
 fn encapsulate(plan: &SessionPlan<'_>, frame: &[u8]) -> Vec<u8> {
+    classified(plan, 0, frame)
+}
+
+/// The same with these bits of the inner traffic class.
+fn classified(plan: &SessionPlan<'_>, class: u8, frame: &[u8]) -> Vec<u8> {
     let transmit = Transmit::new(plan).expect("a plan that is right");
     let mut outer = *transmit.outer();
     let length = transmit.outer_length();
+    outer.add_class(transmit.carrier(), class);
     outer.finish(transmit.carrier(), length - 14 + frame.len() as u32);
     let mut packet = outer.bytes()[..length as usize].to_vec();
+    if transmit.has_checksum() {
+        // Not looked at, but must not be 0.
+        packet[14 + 40 + 6] = 1;
+    }
     packet.extend(frame);
     packet
 }
@@ -109,6 +127,7 @@ proptest! {
             slot: 5,
             previous_cookie: false,
             sequence: Sequence::Unchecked,
+            ecn: 0,
         }));
     }
 
@@ -150,15 +169,74 @@ proptest! {
     }
 
     #[test]
+    fn the_class_comes_from_where_it_should(
+        (v6, udp, sublayer, cookie) in ends(),
+        inner: u8,
+        dscp in prop_oneof![Just(Dscp::Copy), (0..64_u8).prop_map(Dscp::Fixed)],
+        ecn: bool,
+    ) {
+        let form = OuterForm { dscp, ecn, ..OuterForm::default() };
+        let sender = SessionPlan { form, ..plan(v6, udp, sublayer, &cookie, true) };
+        let transmit = Transmit::new(&sender).expect("a plan that is right");
+        let copied = inner & transmit.copied_class();
+        let mut packet = classified(&sender, copied, &[0; 60]);
+        let fixed = match dscp {
+            Dscp::Copy => inner & congestion::DSCP,
+            Dscp::Fixed(dscp) => dscp << 2,
+        };
+        let wanted = fixed | if ecn { inner & congestion::ECN } else { 0 };
+        prop_assert_eq!(congestion::class(packet[14], packet[15]), wanted);
+        prop_assert!(v6 || is_sum_right(&packet));
+        // Somebody on the way says that there is congestion.
+        if v6 {
+            packet[15] |= 0x30;
+            let receiver = receiver(&SessionPlan {
+                form,
+                ..plan(v6, udp, sublayer, &cookie, false)
+            });
+            let delivery = inspect(Packet::of(&packet), &receiver).expect("a delivery");
+            prop_assert_eq!(delivery.ecn, if ecn { 3 } else { 0 });
+        }
+    }
+
+    #[test]
     fn the_ipv4_checksum_is_right(frame in prop::collection::vec(any::<u8>(), 14..1400)) {
         let packet = encapsulate(&plan(false, true, false, &[], true), &frame);
-        let sum: u32 = packet[14..34]
-            .chunks(2)
-            .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
-            .sum();
-        let folded = (sum & 0xffff) + (sum >> 16);
-        prop_assert_eq!((folded & 0xffff) + (folded >> 16), 0xffff);
+        prop_assert!(is_sum_right(&packet));
     }
+}
+
+#[test]
+fn a_checksum_is_missed_where_its_absence_was_not_agreed() {
+    for agreed in [false, true] {
+        let form = OuterForm {
+            udp_checksum: !agreed,
+            ..OuterForm::default()
+        };
+        let plan = |first| SessionPlan {
+            form,
+            ..plan(true, true, false, &[], first)
+        };
+        let mut packet = encapsulate(&plan(true), &[0; 60]);
+        assert!(inspect(Packet::of(&packet), &receiver(&plan(false))).is_ok());
+        packet[14 + 40 + 6..][..2].fill(0);
+        let receiver = receiver(&plan(false));
+        let refused = inspect(Packet::of(&packet), &receiver);
+        let blamed = [(5, Reason::MissingChecksum)];
+        assert_eq!(receiver.blamed.take(), &blamed[usize::from(agreed)..]);
+        let missing = Refusal::Drop(Reason::MissingChecksum);
+        assert_eq!(refused.err(), (!agreed).then_some(missing));
+    }
+}
+
+/// Whether the sum over the outer IPv4 header is what it must be (RFC 791 3.1).
+fn is_sum_right(packet: &[u8]) -> bool {
+    let sum: u32 = packet[14..34]
+        .chunks(2)
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    (folded & 0xffff) + (folded >> 16) == 0xffff
 }
 
 #[test]

@@ -116,6 +116,11 @@ fn wrong(form: &Form) -> Vec<(&'static str, Vec<u8>)> {
     let v6 = form.session.local.is_ipv6();
     let good = form.received(&frame(0x0800, 100));
     let mut wrong = Vec::new();
+    if v6 && form.is_udp() {
+        let mut packet = good.bytes();
+        packet[60..62].fill(0);
+        wrong.push(("missing_checksum", packet));
+    }
     let mut add = |reason, change: &dyn Fn(&mut kit::outer::Outer)| {
         let mut packet = good.clone();
         change(&mut packet);
@@ -196,6 +201,18 @@ fn what_is_ours_and_wrong_is_refused_and_counted() -> Result {
                     .refuses(program, &packet, reason)
                     .with_context(|| format!("{form:?}: {packet:02x?}"))?;
             }
+        }
+        // Each under the session it names, whose cookie or addresses were wrong.
+        let counters = bench.plane.counters()?;
+        let refused = counters.refused.get(&form.session.session_id);
+        for reason in ["wrong_cookie", "wrong_source_address", "short_frame"] {
+            let expected = wrong(&form).iter().filter(|(of, _)| *of == reason).count() as u64;
+            let counted = refused.and_then(|refused| refused.get(reason));
+            let counted = counted.copied().unwrap_or(0);
+            anyhow::ensure!(
+                counted == expected * DECAPS.len() as u64,
+                "{form:?}: {counted} {reason}, of {expected} sent twice"
+            );
         }
     }
     Ok(())

@@ -7,12 +7,13 @@ use kit::{
     Result,
     bench::{Bench, DECAPS, Form, frame, runs_in_tc},
     net::endpoint,
-    outer::Random,
+    outer::{Random, ip_checksum},
 };
 use l2ha::dataplane::{
     Session, Sublayer,
     trial::{Program, Verdict},
 };
+use l2ha_ebpf::abi::{Dscp, OuterForm};
 
 /// What the packet is after the outer Ethernet addresses, which the neighbour table provides.
 fn behind_addresses(packet: &[u8]) -> &[u8] {
@@ -122,18 +123,22 @@ fn frames_to_be_cut_stay_as_they_are_until_the_hidden_end() -> Result {
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn decapsulation_undoes_encapsulation() -> Result {
-    const FRAMES: usize = 60;
+    const FRAMES: usize = 20;
+    const CHOICES: usize = 4;
     let mut bench = Bench::new()?;
     let mut random = Random(115);
-    let mirrors: Vec<_> = bench.forms.iter().map(mirrored).collect();
-    let endpoints: Vec<_> = mirrors.iter().map(endpoint).collect();
+    let endpoints: Vec<_> = bench.forms.iter().map(mirrored).collect();
+    let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
     bench.plane.set_endpoints(&endpoints)?;
-    for mirror in &mirrors {
-        bench.plane.set_session(mirror)?;
-    }
-    for form in bench.forms.clone() {
+    let forms = bench.forms.clone();
+    for choice in 0..forms.len() * CHOICES {
+        let mut form = forms[choice % forms.len()].clone();
+        if choice >= forms.len() {
+            form.session.form = any_form(&mut random, form.session.sublayer);
+        }
+        bench.plane.set_session(&mirrored(&form))?;
         bench.plane.set_session(&form.session)?;
-        for _ in 0..FRAMES {
+        for at in 0..FRAMES {
             let length = 15 + random.below(1370);
             let mut frame = random.bytes(length);
             let types = [
@@ -151,11 +156,151 @@ fn decapsulation_undoes_encapsulation() -> Result {
             }
             let packet = encapsulate(&mut bench, &frame)
                 .with_context(|| format!("{form:?}: {frame:02x?}"))?;
-            for program in DECAPS {
+            // What is numbered is delivered once.
+            let programs = if form.session.form.receive_sequence {
+                &DECAPS[at % 2..][..1]
+            } else {
+                &DECAPS[..]
+            };
+            for program in programs {
                 bench
-                    .delivers(program, &packet, &frame)
+                    .delivers(*program, &packet, &frame)
                     .with_context(|| format!("{form:?}: {frame:02x?}"))?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Outer headers of any kind.
+fn any_form(random: &mut Random, sublayer: Sublayer) -> OuterForm {
+    let mut coin = || random.below(2) == 0;
+    let numbered = sublayer == Sublayer::Default && coin();
+    OuterForm {
+        udp_checksum: coin(),
+        flow_ports: coin(),
+        ecn: coin(),
+        send_sequence: numbered,
+        receive_sequence: numbered && coin(),
+        dscp: if coin() {
+            Dscp::Copy
+        } else {
+            Dscp::Fixed(random.below(64) as u8)
+        },
+        ttl: 1 + random.below(255) as u8,
+    }
+}
+
+/// A frame with so many VLAN tags in line around an IP header with this traffic class.
+fn classified(v6: bool, tags: usize, class: u8) -> Vec<u8> {
+    let mut frame = frame(if v6 { 0x86dd } else { 0x0800 }, 120);
+    if v6 {
+        frame[14] = 0x60 | class >> 4;
+        frame[15] = class << 4 | 0x0b;
+    } else {
+        frame[14] = 0x45;
+        frame[15] = class;
+        frame[24..26].fill(0);
+        let checksum = ip_checksum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+    }
+    for tag in 0..tags {
+        let tag = if tag == 0 {
+            [0x81, 0, 0, 5]
+        } else {
+            [0x88, 0xa8, 0, 9]
+        };
+        frame.splice(12..12, tag);
+    }
+    frame
+}
+
+/// The traffic class of an outer packet.
+fn outer_class(packet: &[u8]) -> u8 {
+    if packet[14] >> 4 == 6 {
+        packet[14] << 4 | packet[15] >> 4
+    } else {
+        packet[15]
+    }
+}
+
+/// Sets the outer header's ECN field, as a router with a queue would.
+fn mark(packet: &mut [u8], ecn: u8) {
+    if packet[14] >> 4 == 6 {
+        packet[15] = packet[15] & !0x30 | ecn << 4;
+        return;
+    }
+    packet[15] = packet[15] & !3 | ecn;
+    packet[24..26].fill(0);
+    let checksum = ip_checksum(&packet[14..34]);
+    packet[24..26].copy_from_slice(&checksum.to_be_bytes());
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn the_traffic_class_goes_out_and_congestion_comes_back() -> Result {
+    const DSCP: u8 = 46 << 2;
+    let mut bench = Bench::new()?;
+    for (at, mut form) in bench.forms.clone().into_iter().enumerate() {
+        form.session.form.ecn = true;
+        form.session.form.dscp = if at % 2 == 0 {
+            Dscp::Copy
+        } else {
+            Dscp::Fixed(10)
+        };
+        let mirror = mirrored(&form);
+        bench.plane.set_endpoints(&[endpoint(&mirror)])?;
+        bench.plane.set_session(&form.session)?;
+        bench.plane.set_session(&mirror)?;
+        for (v6, tags) in [
+            (false, 0),
+            (false, 1),
+            (false, 2),
+            (true, 0),
+            (true, 1),
+            (true, 2),
+        ] {
+            for inner in 0..4 {
+                let frame = classified(v6, tags, DSCP | inner);
+                let packet = encapsulate(&mut bench, &frame)?;
+                let dscp = if at % 2 == 0 { DSCP } else { 10 << 2 };
+                let context = format!("IPv6 {v6}, {tags} tags, {inner} inside, {form:?}");
+                let class = outer_class(&packet);
+                ensure!(class == dscp | inner, "{class:02x} outside: {context}");
+                for outer in 0..4 {
+                    let mut packet = packet.clone();
+                    mark(&mut packet, outer);
+                    // RFC 6040 4.2, figure 4; 1 is ECT(1), 2 is ECT(0), 3 is CE.
+                    let ecn = match (inner, outer) {
+                        (0, 3) => None,
+                        (_, 3) => Some(3),
+                        (2, 1) => Some(1),
+                        (inner, _) => Some(inner),
+                    };
+                    for program in DECAPS {
+                        match ecn {
+                            None => bench.refuses(program, &packet, "congestion_lost"),
+                            Some(ecn) => {
+                                let wanted = classified(v6, tags, DSCP | ecn);
+                                bench.delivers(program, &packet, &wanted)
+                            }
+                        }
+                        .with_context(|| format!("{outer} outside: {context}"))?;
+                    }
+                }
+            }
+        }
+        // What is not IP has no class, and nowhere to keep a mark.
+        let arp = frame(0x0806, 60);
+        let mut packet = encapsulate(&mut bench, &arp)?;
+        let class = outer_class(&packet);
+        ensure!(
+            class == if at % 2 == 0 { 0 } else { 10 << 2 },
+            "{class:02x}"
+        );
+        mark(&mut packet, 3);
+        for program in DECAPS {
+            bench.delivers(program, &packet, &arp)?;
         }
     }
     Ok(())

@@ -100,8 +100,13 @@ fn random_frames_arrive_as_they_were_sent() -> Result {
             Raw::open(&pair.b.ns, VISIBLE)?,
         );
         for round in 0..60_u32 {
-            // Less than 20 bytes behind an Ethernet header are no IP.
-            let length = 34 + random.below(usize::from(wire.mtu()) - 20);
+            // Less than 20 bytes behind an Ethernet header are no IP. What is shorter than the outer
+            // IPv6 header cannot always be stripped in tc before Linux 6.3, and is counted then.
+            let least = match wire.mode {
+                AttachMode::Tc if wire.v6 && is_before_6_3()? => 54,
+                _ => 34,
+            };
+            let length = least + random.below(usize::from(wire.mtu()) - least + 14);
             let mut frame = random.bytes(length);
             // To everybody, to a group, to somebody else, to the other end.
             let destinations = [[0xff; 6], [1, 0x80, 0xc2, 0, 0, 0x0e], [2, 1, 1, 1, 1, 1]];
@@ -131,6 +136,13 @@ fn random_frames_arrive_as_they_were_sent() -> Result {
         pair.nothing_refused()?;
     }
     Ok(())
+}
+
+fn is_before_6_3() -> Result<bool> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let mut next = || numbers.next().context("no release")?.context("no number");
+    Ok((next()?, next()?) < (6, 3))
 }
 
 #[test]

@@ -19,7 +19,7 @@ use kit::{
     vlan::tag_everything,
 };
 use l2ha::dataplane::{AttachMode, Sublayer};
-use l2ha_ebpf::abi::OuterForm;
+use l2ha_ebpf::abi::{Dscp, OuterForm};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
@@ -137,7 +137,8 @@ fn wires() -> Vec<Wire> {
                 sublayer: Sublayer::Default,
                 form: OuterForm {
                     ttl: 17,
-                    dscp: 46,
+                    dscp: Dscp::Copy,
+                    ecn: true,
                     udp_checksum: false,
                     flow_ports: true,
                     ..OuterForm::default()

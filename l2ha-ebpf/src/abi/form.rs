@@ -2,14 +2,28 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::congestion::{DSCP, ECN};
+
+/// The differentiated services code point of outer headers (RFC 2983).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dscp {
+    /// The same for all, 0 to 63 (pipe model).
+    Fixed(u8),
+    /// That of the inner IP header; 0 for frames without one (uniform model).
+    Copy,
+}
+
 /// What of the outer headers can be chosen for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OuterForm {
     /// TTL or hop limit, not 0.
     pub ttl: u8,
-    /// Differentiated services code point, 0 to 63. The ECN field is 0: the peer would not bring a
-    /// mark into the inner packet (RFC 9601 4, compatibility mode).
-    pub dscp: u8,
+    /// Differentiated services code point.
+    pub dscp: Dscp,
+    /// Whether congestion marks are brought from the inner to the outer header and back (RFC 6040
+    /// normal mode), as has to be agreed with the peer. If not, the outer ECN field is 0 (RFC 9601 4,
+    /// compatibility mode).
+    pub ecn: bool,
     /// Whether UDP over IPv6 carries a checksum; zero has to be agreed with the peer (RFC 6936).
     pub udp_checksum: bool,
     /// Whether the UDP source port is of the inner flow, in both directions, so that receivers
@@ -25,7 +39,8 @@ impl Default for OuterForm {
     fn default() -> Self {
         Self {
             ttl: 64,
-            dscp: 0,
+            dscp: Dscp::Fixed(0),
+            ecn: false,
             udp_checksum: true,
             flow_ports: false,
             send_sequence: false,
@@ -44,6 +59,8 @@ impl Flags {
     const CUT: u8 = 2;
     const FLOW_PORTS: u8 = 4;
     const NUMBERED: u8 = 8;
+    const COPY_ECN: u8 = 16;
+    const COPY_DSCP: u8 = 32;
 
     pub(crate) fn new(form: OuterForm, v6: bool, udp: bool) -> Self {
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
@@ -52,7 +69,9 @@ impl Flags {
             flag(checksum, Self::CHECKSUM)
                 | flag(checksum || !udp || form.send_sequence, Self::CUT)
                 | flag(udp && form.flow_ports, Self::FLOW_PORTS)
-                | flag(form.send_sequence, Self::NUMBERED),
+                | flag(form.send_sequence, Self::NUMBERED)
+                | flag(form.ecn, Self::COPY_ECN)
+                | flag(form.dscp == Dscp::Copy, Self::COPY_DSCP),
         )
     }
 
@@ -69,6 +88,18 @@ impl Flags {
     #[inline(always)]
     pub(crate) const fn flow_ports(self) -> bool {
         self.0 & Self::FLOW_PORTS != 0
+    }
+
+    /// The bits of the traffic class that are the inner header's.
+    #[inline(always)]
+    pub(crate) const fn copied(self) -> u8 {
+        let ecn = if self.0 & Self::COPY_ECN == 0 { 0 } else { ECN };
+        let dscp = if self.0 & Self::COPY_DSCP == 0 {
+            0
+        } else {
+            DSCP
+        };
+        ecn | dscp
     }
 
     #[inline(always)]

@@ -6,9 +6,9 @@
 //! [`MEANING`].
 
 use super::{
-    Detour, DetourKey, EndpointKey, FRAMES_BYTES, MAX_DETOURS, MAX_ENDPOINTS, MAX_INTERFACES,
-    MAX_REASONS, MAX_SESSIONS, Missing, Numbers, REFUSED_BYTES, Receive, Record, SessionId,
-    Traffic, Transmit, Watch,
+    Detour, DetourKey, EndpointKey, FRAMES_BYTES, MAX_BY_SESSION, MAX_DETOURS, MAX_ENDPOINTS,
+    MAX_INTERFACES, MAX_REASONS, MAX_SESSIONS, Missing, Numbers, REFUSED_BYTES, Receive, Record,
+    SessionId, SessionReason, Traffic, Transmit, Watch,
 };
 
 /// To be raised when a field means something else than before and is still in its place.
@@ -24,7 +24,7 @@ pub struct MapLayout {
 }
 
 /// All of them.
-pub const MAPS: [MapLayout; 14] = [
+pub const MAPS: [MapLayout; 15] = [
     MapLayout {
         name: "SESSIONS",
         version: map(MAX_SESSIONS, SessionId::LAYOUT, Receive::LAYOUT),
@@ -40,6 +40,10 @@ pub const MAPS: [MapLayout; 14] = [
     MapLayout {
         name: "REASONS",
         version: map(MAX_REASONS, 4, size_of::<u64>() as u32),
+    },
+    MapLayout {
+        name: "BY_SESSION",
+        version: map(MAX_BY_SESSION, SessionReason::LAYOUT, 8),
     },
     MapLayout {
         name: "TRAFFIC",

@@ -63,8 +63,7 @@ pub struct Receive {
     hidden_ifindex: u32,
     visible_ifindex: u32,
     slot: u32,
-    /// Not 0: packets must be numbered.
-    sequence: u32,
+    checks: Checks,
     previous_cookie: [u8; 8],
 }
 
@@ -81,9 +80,30 @@ layout!(Receive {
     hidden_ifindex,
     visible_ifindex,
     slot,
-    sequence,
+    checks,
     previous_cookie,
 });
+
+/// What is looked at in each packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+struct Checks(u32);
+
+impl Checks {
+    const SEQUENCE: u32 = 1;
+    const ECN: u32 = 2;
+    const CHECKSUM: u32 = 4;
+
+    fn new(plan: &SessionPlan<'_>) -> Self {
+        let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        let over_ipv6 = plan.remote.is_ipv6() && plan.ports.is_some();
+        Self(
+            flag(plan.sublayer && plan.form.receive_sequence, Self::SEQUENCE)
+                | flag(plan.form.ecn, Self::ECN)
+                | flag(over_ipv6 && plan.form.udp_checksum, Self::CHECKSUM),
+        )
+    }
+}
 
 /// A remote port that says: whatever flow it is of. Also of sessions without ports.
 const ANY_PORT: u16 = 0;
@@ -121,7 +141,7 @@ impl Receive {
             hidden_ifindex: plan.hidden_ifindex,
             visible_ifindex: plan.visible_ifindex,
             slot: plan.slot,
-            sequence: u32::from(plan.sublayer && plan.form.receive_sequence),
+            checks: Checks::new(plan),
             previous_cookie,
         })
     }
@@ -185,7 +205,21 @@ impl Receive {
     #[inline(always)]
     #[must_use]
     pub const fn wants_sequence(&self) -> bool {
-        self.sequence != 0
+        self.checks.0 & Checks::SEQUENCE != 0
+    }
+
+    /// Whether the outer header's congestion mark is brought into the inner one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn wants_ecn(&self) -> bool {
+        self.checks.0 & Checks::ECN != 0
+    }
+
+    /// Whether packets over IPv6 must carry a UDP checksum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn wants_checksum(&self) -> bool {
+        self.checks.0 & Checks::CHECKSUM != 0
     }
 
     /// Index of the hidden end: what is sent there arrives at the visible one.
@@ -285,6 +319,13 @@ impl Transmit {
     #[must_use]
     pub const fn wants_cut_packets(&self) -> bool {
         self.flags.cut()
+    }
+
+    /// The bits of the traffic class that are the inner header's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn copied_class(&self) -> u8 {
+        self.flags.copied()
     }
 
     /// Whether packets are numbered.

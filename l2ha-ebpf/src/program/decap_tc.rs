@@ -13,8 +13,8 @@ use l2ha_ebpf::{
 };
 
 use super::{
-    detour,
-    maps::{Maps, count, count_received},
+    congestion, detour,
+    maps::{Maps, count_of, count_received, refused},
     sequence,
     skb::Skb as _,
     watch,
@@ -45,12 +45,13 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
     let packet = unsafe { Packet::new(ctx.data(), ctx.data_end(), length) };
     let delivery = inspect(packet, &Maps)?;
     sequence::check(&delivery)?;
+    congestion::bring_in(ctx, &delivery)?;
     watch::received(ctx, &delivery);
     if delivery.previous_cookie {
-        count(Reason::PreviousCookieUsed);
+        count_of(delivery.slot, Reason::PreviousCookieUsed);
     }
     let packets = ctx.wire_packets();
-    strip(ctx, &delivery).map_err(|()| Refusal::Drop(Reason::DecapFailed))?;
+    strip(ctx, &delivery).map_err(|()| refused(delivery.slot, Reason::DecapFailed))?;
 
     let inner_length = (delivery.end - delivery.start) as u64;
     count_received(delivery.slot, packets, inner_length);

@@ -12,8 +12,8 @@ use l2ha_ebpf::{
 };
 
 use super::{
-    detour, hand_on,
-    maps::{Maps, count, count_received},
+    congestion, detour, hand_on,
+    maps::{Maps, count_of, count_received, refused},
     sequence, watch,
 };
 
@@ -26,23 +26,24 @@ pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, Refusal> {
     let packet = unsafe { Packet::new(start, end, length) };
     let delivery = inspect(packet, &Maps)?;
     sequence::check(&delivery)?;
+    congestion::bring_in(ctx, &delivery)?;
     watch::received(ctx, &delivery);
     if delivery.previous_cookie {
-        count(Reason::PreviousCookieUsed);
+        count_of(delivery.slot, Reason::PreviousCookieUsed);
     }
 
-    let failed = Refusal::Drop(Reason::DecapFailed);
+    let failed = || refused(delivery.slot, Reason::DecapFailed);
     let padding = length - delivery.end;
     if padding > 0 {
         // A frame shorter than Ethernet's minimum was padded behind the outer packet.
         // SAFETY: the context is the program's; no pointer into the packet is used afterwards.
         if unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), -(padding as i32)) } != 0 {
-            return Err(failed);
+            return Err(failed());
         }
     }
     // SAFETY: as above.
     if unsafe { bpf_xdp_adjust_head(ctx.as_ptr().cast(), delivery.start as i32) } != 0 {
-        return Err(failed);
+        return Err(failed());
     }
     count_received(delivery.slot, 1, (delivery.end - delivery.start) as u64);
     detour::heard(delivery.slot);

@@ -17,7 +17,7 @@ use l2ha_ebpf::{
     wire::{ETHERNET, ETHERTYPE_IPV6},
 };
 
-use super::{maps::count, skb::Skb as _};
+use super::{maps::count_of, skb::Skb as _};
 
 /// When each session's peer was last heard, by slot, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
 #[map]
@@ -69,7 +69,7 @@ pub(crate) fn around(ctx: &TcContext, session: &Transmit) -> Option<i32> {
     if is_dead(detour.slot())? {
         return None;
     }
-    count(Reason::Detoured);
+    count_of(session.slot(), Reason::Detoured);
     let [a, b, c, d] = words(detour.gateway());
     let mut nexthop = bpf_redir_neigh {
         nh_family: AF_INET6,

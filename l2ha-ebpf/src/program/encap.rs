@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use l2ha_ebpf::{
     abi::Transmit,
+    congestion,
     reason::Reason,
     wire::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6},
 };
@@ -69,7 +70,7 @@ pub(crate) enum NoRoom {
 pub(crate) fn around_ip(ctx: &TcContext, session: &Transmit) -> Result<(), NoRoom> {
     let addresses: [u8; ETHERNET] = ctx.read_at(0).map_err(|()| NoRoom::Untouched)?;
     let carrier = session.carrier();
-    let hash = flow_hash(ctx, session);
+    let inner = Inner::of(ctx, session);
     let tag = ctx.vlan_tag();
     let inner_header = match tag {
         Some(_) => ETHERNET as u32 + VLAN_TAG,
@@ -101,7 +102,7 @@ pub(crate) fn around_ip(ctx: &TcContext, session: &Transmit) -> Result<(), NoRoo
             None => NoRoom::Untouched,
         });
     }
-    write_outer(ctx, session, hash).map_err(|()| NoRoom::Broken)?;
+    write_outer(ctx, session, inner).map_err(|()| NoRoom::Broken)?;
     let written = match tag {
         None => ctx.write_at(outer_length, &addresses),
         Some(tag) => {
@@ -130,7 +131,7 @@ fn through_hidden(ctx: &TcContext, session: &Transmit) -> Result<Sent, Reason> {
 #[inline(always)]
 fn in_front(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
     let outer_length = session.outer_length();
-    let hash = flow_hash(ctx, session);
+    let inner = Inner::of(ctx, session);
     match ctx.vlan_tag() {
         None => ctx.grow_head(outer_length)?,
         Some(tag) => {
@@ -141,25 +142,52 @@ fn in_front(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
             ctx.write_at(outer_length + addresses.len() as u32, &tag)?;
         }
     }
-    write_outer(ctx, session, hash)
+    write_outer(ctx, session, inner)
 }
 
-/// The inner flow's hash, where it is needed; asked while the kernel still sees the inner packet.
-#[inline(always)]
-fn flow_hash(ctx: &TcContext, session: &Transmit) -> u32 {
-    if session.has_flow_ports() {
-        ctx.flow_hash()
-    } else {
-        0
+/// What the outer headers take from the inner packet, where it is needed; asked while the kernel
+/// still sees that one.
+#[derive(Clone, Copy)]
+struct Inner {
+    flow_hash: u32,
+    class: u8,
+}
+
+impl Inner {
+    #[inline(always)]
+    fn of(ctx: &TcContext, session: &Transmit) -> Self {
+        let flow_hash = if session.has_flow_ports() {
+            ctx.flow_hash()
+        } else {
+            0
+        };
+        let copied = session.copied_class();
+        let class = if copied != 0 {
+            class(ctx).unwrap_or(0) & copied
+        } else {
+            0
+        };
+        Self { flow_hash, class }
     }
+}
+
+/// The traffic class of the inner IP header, if there is one.
+#[inline(always)]
+fn class(ctx: &TcContext) -> Option<u8> {
+    let at = congestion::network_offset(&ctx.read_at(0).ok()?)?;
+    let [first, second] = ctx.read_at(at as u32).ok()?;
+    Some(congestion::class(first, second))
 }
 
 /// Writes the outer headers at the start of a packet that has its final length.
 #[inline(always)]
-fn write_outer(ctx: &TcContext, session: &Transmit, flow_hash: u32) -> Result<(), ()> {
+fn write_outer(ctx: &TcContext, session: &Transmit, inner: Inner) -> Result<(), ()> {
     let mut outer = *session.outer();
     if session.has_flow_ports() {
-        outer.set_flow_port(session.carrier(), flow_hash);
+        outer.set_flow_port(session.carrier(), inner.flow_hash);
+    }
+    if inner.class != 0 {
+        outer.add_class(session.carrier(), inner.class);
     }
     outer.finish(session.carrier(), ctx.len() - ETHERNET as u32);
     ctx.write_outer(&outer, session.outer_length())

@@ -1,17 +1,20 @@
 //! The maps, and counting in them.
 
 use aya_ebpf::{
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
 use l2ha_ebpf::{
     abi::{
-        EndpointKey, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS, MAX_SESSIONS, Receive, SessionId,
-        Traffic, Transmit,
+        EndpointKey, MAX_BY_SESSION, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS, MAX_SESSIONS,
+        Receive, SessionId, SessionReason, Traffic, Transmit,
     },
-    inspect::Tables,
+    inspect::{Refusal, Tables},
     reason::Reason,
 };
+
+use super::atomic::fetch_add;
 
 /// Sessions by the id that the peer writes.
 #[map]
@@ -28,6 +31,11 @@ static INTERFACES: HashMap<u32, Transmit> = HashMap::with_max_entries(MAX_INTERF
 /// Packets by [`Reason`].
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_REASONS, 0);
+
+/// Refused packets by session and [`Reason`]. Made as they are needed: few are.
+#[map]
+static BY_SESSION: HashMap<SessionReason, u64> =
+    HashMap::with_max_entries(MAX_BY_SESSION, BPF_F_NO_PREALLOC);
 
 /// Traffic by the session's slot.
 #[map]
@@ -48,6 +56,11 @@ impl Tables for Maps {
     fn is_endpoint(&self, key: &EndpointKey) -> bool {
         ENDPOINTS.get_ptr(key).is_some()
     }
+
+    #[inline(always)]
+    fn blame(&self, slot: u32, reason: Reason) {
+        blame(slot, reason);
+    }
 }
 
 /// The session of a virtual interface, by the index of one of its ends.
@@ -65,6 +78,38 @@ pub(crate) fn count(reason: Reason) {
         // other on a CPU while it is written.
         unsafe { *counter += 1 };
     }
+}
+
+/// Takes note of the session whose packet is refused.
+#[inline(never)]
+pub(crate) fn blame(slot: u32, reason: Reason) {
+    let key = SessionReason::new(slot, reason);
+    if let Some(counter) = BY_SESSION.get_ptr_mut(key) {
+        // SAFETY: an aligned word of the map's own, changed only in single steps.
+        unsafe { fetch_add(counter, 1) };
+        return;
+    }
+    if BY_SESSION.insert(key, 1, u64::from(BPF_NOEXIST)).is_err()
+        && let Some(counter) = BY_SESSION.get_ptr_mut(key)
+    {
+        // Another processor was faster.
+        // SAFETY: as above.
+        unsafe { fetch_add(counter, 1) };
+    }
+}
+
+/// The refusal of a session's packet.
+#[inline(always)]
+pub(crate) fn refused(slot: u32, reason: Reason) -> Refusal {
+    blame(slot, reason);
+    Refusal::Drop(reason)
+}
+
+/// Counts a packet of a session that is delivered, or sent, all the same.
+#[inline(always)]
+pub(crate) fn count_of(slot: u32, reason: Reason) {
+    count(reason);
+    blame(slot, reason);
 }
 
 /// Counts a frame that is delivered.

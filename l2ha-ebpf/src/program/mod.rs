@@ -1,6 +1,8 @@
 //! The programs: one file for each thing that is done to a packet.
 
+mod atomic;
 pub(crate) mod checksum;
+mod congestion;
 pub(crate) mod decap_tc;
 pub(crate) mod decap_xdp;
 mod detour;

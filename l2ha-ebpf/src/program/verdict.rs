@@ -7,7 +7,11 @@ use aya_ebpf::{
 };
 use l2ha_ebpf::{inspect::Refusal, reason::Reason};
 
-use super::{maps::count, watch};
+use super::{
+    maps::{blame, count, transmit},
+    skb::Skb as _,
+    watch,
+};
 
 /// Set by the daemon when it loads the programs: each refused packet is to be logged. While it is
 /// 0 the verifier removes the code. The daemon reads the records: `refused`, the reason's number, the
@@ -72,7 +76,12 @@ pub(crate) fn tc_interface(ctx: &TcContext, outcome: Result<Sent, Reason>) -> i3
     match outcome {
         Ok(Sent::Redirected(action)) => action,
         Ok(Sent::Onward) => TC_ACT_OK,
-        Err(reason) => dropped(ctx, reason),
+        Err(reason) => {
+            if let Some(session) = transmit(ctx.ifindex()) {
+                blame(session.slot(), reason);
+            }
+            dropped(ctx, reason)
+        }
     }
 }
 

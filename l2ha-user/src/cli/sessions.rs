@@ -3,16 +3,21 @@
 use anyhow::{Context as _, Result};
 
 use super::{FINE, output, socket::Daemon, table};
-use crate::control::{Command, SessionStatus};
+use crate::{
+    control::{Command, SessionStatus},
+    dataplane::reason_text,
+};
 
 /// Show every session: its ends, its form on the wire, its state and its traffic
 ///
-/// Of cookies only the lengths are shown. Bytes are those of the inner frames.
+/// Of cookies only the lengths are shown. Bytes are those of the inner frames. What a session has refused,
+/// and why, stands below.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   l2ha sessions
   l2ha sessions --json | jq '.[] | select(.state != \"up\")'
-  l2ha sessions --json | jq '.[] | {name, rx_packets, tx_packets}'")]
+  l2ha sessions --json | jq '.[] | {name, rx_packets, tx_packets}'
+  l2ha sessions --json | jq '.[] | {name, reasons}'")]
 pub(super) struct Sessions {
     #[command(flatten)]
     daemon: Daemon,
@@ -70,6 +75,10 @@ fn text(sessions: &[SessionStatus]) -> String {
         if let Some(problem) = &session.problem {
             text.push_str(&format!("\n{}: {problem}", session.name));
         }
+        for (reason, count) in &session.reasons {
+            let meaning = reason_text(reason).unwrap_or_default();
+            text.push_str(&format!("\n{}: {reason} {count} ({meaning})", session.name));
+        }
     }
     text
 }
@@ -95,6 +104,8 @@ fn form(session: &SessionStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn session() -> SessionStatus {
@@ -120,6 +131,7 @@ mod tests {
             rx_bytes: 41984,
             tx_packets: 498,
             tx_bytes: 39936,
+            reasons: BTreeMap::new(),
         }
     }
 
@@ -144,10 +156,12 @@ mod tests {
             sublayer: "default".to_owned(),
             state: "waiting".to_owned(),
             problem: Some("waits for the underlay".to_owned()),
+            reasons: BTreeMap::from([("wrong_cookie".to_owned(), 3)]),
             ..session()
         };
         assert_eq!(form(&broken), "ip/v6, cookie 8/4 (former: 8), sublayer");
         let text = text(&[broken]);
-        assert!(text.ends_with("\nclient: waits for the underlay"), "{text}");
+        let below = "\nclient: waits for the underlay\nclient: wrong_cookie 3 (cookie is not";
+        assert!(text.contains(below), "{text}");
     }
 }

@@ -34,7 +34,7 @@ use std::{
 
 use ::bfd::Timers;
 use ipnet::IpNet;
-use l2ha_ebpf::abi::OuterForm;
+use l2ha_ebpf::abi::{Dscp, OuterForm};
 use ospfv3::{AreaConfig, AuthKey, KeyChain};
 
 pub use self::{

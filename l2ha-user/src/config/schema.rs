@@ -133,6 +133,7 @@ pub(super) const TUNNELS: Table = Table {
         default("udp_checksum", "true"),
         default("ttl", "64"),
         default("dscp", "0"),
+        default("ecn", "\"none\""),
         optional("mtu", "1442", "what the underlay's MTU leaves"),
         default("addresses", "[]"),
         optional("ospf", "true", "`true` when there is `[ospf]`"),

@@ -189,6 +189,12 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// Whether a key is there with a string.
+    pub(super) fn is_text(&self, name: &str) -> bool {
+        let found = self.get(name);
+        found.is_some_and(|found| matches!(found.value.get_ref(), DeValue::String(_)))
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&self, name: &str) -> Option<Found<bool>> {
         let found = self.wanted(name)?;

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Cookie, DEFAULT_PORT, Encapsulation, OuterForm, Sublayer, Tunnel, TunnelOspf,
+    Cookie, DEFAULT_PORT, Dscp, Encapsulation, OuterForm, Sublayer, Tunnel, TunnelOspf,
     address::{self, Shown},
     cookie_file, names,
     report::{Found, Place, Unique},
@@ -162,7 +162,10 @@ fn form(section: &Section<'_>, sublayer: Sublayer) -> OuterForm {
     let (send_sequence, receive_sequence) = sequence(section, sublayer);
     OuterForm {
         ttl: number("ttl", 1..=255, default.ttl),
-        dscp: number("dscp", 0..=63, default.dscp),
+        dscp: dscp(section).unwrap_or(default.dscp),
+        ecn: section
+            .choice("ecn", &[("none", false), ("copy", true)])
+            .unwrap_or(default.ecn),
         udp_checksum: section
             .boolean("udp_checksum")
             .map_or(default.udp_checksum, |found| found.value),
@@ -172,6 +175,15 @@ fn form(section: &Section<'_>, sublayer: Sublayer) -> OuterForm {
         send_sequence,
         receive_sequence,
     }
+}
+
+/// A number, or a word.
+fn dscp(section: &Section<'_>) -> Option<Dscp> {
+    if section.is_text("dscp") {
+        return section.choice("dscp", &[("copy", Dscp::Copy)]);
+    }
+    let found = section.integer("dscp", 0..=63)?;
+    Some(Dscp::Fixed(found.value))
 }
 
 /// Whether packets are numbered when they are sent, and must be when they are received.

@@ -1,6 +1,6 @@
 //! What `sessions` answers.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,4 +49,7 @@ pub struct SessionStatus {
     pub tx_packets: u64,
     /// Bytes of the frames sent.
     pub tx_bytes: u64,
+    /// Packets of this session that were refused, or worth a word, by the name of the reason; those
+    /// that never happened are absent.
+    pub reasons: BTreeMap<String, u64>,
 }

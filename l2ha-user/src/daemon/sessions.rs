@@ -56,6 +56,13 @@ impl Node {
             rx_bytes: status.rx_bytes,
             tx_packets: status.tx_packets,
             tx_bytes: status.tx_bytes,
+            reasons: counters
+                .refused
+                .get(&status.session_id)
+                .into_iter()
+                .flatten()
+                .map(|(reason, count)| ((*reason).to_owned(), *count))
+                .collect(),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! Reading the counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result};
-use l2ha_ebpf::{abi, reason::Reason};
+use l2ha_ebpf::{
+    abi::{self, SessionReason},
+    reason::Reason,
+};
 use serde::Serialize;
 
 use super::{
     object::Object,
-    sessions::{Sessions, TRAFFIC},
+    sessions::{BY_SESSION, Sessions, TRAFFIC},
 };
 
 /// All counters, since the programs were loaded.
@@ -19,6 +22,8 @@ pub struct Counters {
     pub reasons: BTreeMap<&'static str, u64>,
     /// Traffic by session id.
     pub sessions: BTreeMap<u32, Traffic>,
+    /// Those of the reasons that happened to packets whose session is known, by session id.
+    pub refused: BTreeMap<u32, BTreeMap<&'static str, u64>>,
 }
 
 /// What went through one session. Bytes are those of the inner Ethernet frames without FCS.
@@ -70,7 +75,28 @@ pub(super) fn read(object: &Object, sessions: &Sessions) -> Result<Counters> {
     Ok(Counters {
         reasons,
         sessions: traffic,
+        refused: refused(object, sessions)?,
     })
+}
+
+fn refused(
+    object: &Object,
+    sessions: &Sessions,
+) -> Result<BTreeMap<u32, BTreeMap<&'static str, u64>>> {
+    let ids: HashMap<u32, u32> = sessions.slots().map(|(id, slot)| (slot, id)).collect();
+    let map = object.hash::<SessionReason, u64>(BY_SESSION)?;
+    let mut refused: BTreeMap<u32, BTreeMap<_, _>> = BTreeMap::new();
+    for entry in map.iter() {
+        let (key, count) = entry.context("cannot read what sessions have refused")?;
+        let (Some(id), Some(reason)) = (ids.get(&key.0.slot()), key.0.reason()) else {
+            continue;
+        };
+        refused
+            .entry(*id)
+            .or_default()
+            .insert(reason.name(), count.0);
+    }
+    Ok(refused)
 }
 
 #[cfg(test)]

@@ -7,9 +7,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapError;
-use l2ha_ebpf::abi::{
-    Address, Carrier, EndpointKey, MAX_SESSIONS, Numbers, Receive, SessionId, SessionPlan, Traffic,
-    Transmit,
+use l2ha_ebpf::{
+    abi::{
+        Address, Carrier, EndpointKey, MAX_SESSIONS, Numbers, Receive, SessionId, SessionPlan,
+        SessionReason, Traffic, Transmit,
+    },
+    reason::Reason,
 };
 
 use super::{
@@ -23,6 +26,7 @@ const ENDPOINTS: &str = "ENDPOINTS";
 const INTERFACES: &str = "INTERFACES";
 pub(super) const TRAFFIC: &str = "TRAFFIC";
 const NUMBERS: &str = "NUMBERS";
+pub(super) const BY_SESSION: &str = "BY_SESSION";
 
 /// What is in the maps.
 #[derive(Debug, Default)]
@@ -268,6 +272,11 @@ fn write_traffic(object: &mut Object, slot: u32, id: u32) -> Result<()> {
         .array_mut::<Traffic>(TRAFFIC)?
         .set(slot, cpus.try_into()?, 0)
         .with_context(|| format!("cannot write the counters of session {id}"))?;
+    let mut refused = object.hash_mut::<SessionReason, u64>(BY_SESSION)?;
+    for reason in Reason::ALL {
+        gone(refused.remove(&Shared(SessionReason::new(slot, reason))))
+            .with_context(|| format!("cannot zero what session {id} has refused"))?;
+    }
     object
         .plain_array_mut::<Numbers>(NUMBERS)?
         .set(slot, Shared(Numbers::default()), 0)
