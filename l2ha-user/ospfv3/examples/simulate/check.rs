@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ospfv3::wire::{LsaBody, LsaType};
 use ospfv3::{BACKBONE, DbId, Nexthop, Prefix, Speaker};
 
-use crate::net::{End, Net, anycast, hop, own_prefix, router_id};
+use crate::net::{End, Net, hop, router_id};
 
 /// Distances over the links as they are. Networks come after the nodes.
 struct Truth {
@@ -61,6 +61,8 @@ impl Truth {
                 truth.edges[end.node].push((count + number, 10));
                 truth.edges[count + number].push((end.node, 0));
                 truth.owners.insert(hop(*end), end.node);
+                let numbered = net.lan_ipv4(*end).map(|addr| (IpAddr::V4(addr), end.node));
+                truth.owners.extend(numbered);
             }
         }
         truth
@@ -154,15 +156,15 @@ fn routes(
     let mut holders: BTreeMap<Prefix, Vec<usize>> = BTreeMap::new();
     for (other, speaker) in net.nodes.iter().enumerate() {
         let Some(speaker) = speaker else { continue };
-        holders.entry(own_prefix(other)).or_default().push(other);
+        holders.entry(net.own(other)).or_default().push(other);
         let interfaces = speaker.interfaces();
         let mut prefixes = interfaces.iter().flat_map(|interface| &interface.prefixes);
-        if prefixes.any(|stub| stub.prefix == anycast()) {
-            holders.entry(anycast()).or_default().push(other);
+        if prefixes.any(|stub| stub.prefix == net.anycast()) {
+            holders.entry(net.anycast()).or_default().push(other);
         }
     }
     for other in (0..count).filter(|other| net.nodes[*other].is_none()) {
-        if let Some(route) = table.get(&own_prefix(other)) {
+        if let Some(route) = table.get(&net.own(other)) {
             return Err(format!(
                 "{node} has a route to {other}, which is dead: {route:?}"
             ));

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use ospfv3::StubPrefix;
+use ospfv3::{Family, StubPrefix};
 
 use crate::check;
-use crate::net::{End, Lan, Net, Rng, Weather, anycast, local, own_prefix};
+use crate::net::{End, Lan, Net, Rng, Weather, local};
 
+/// Every so many seeds play with IPv4 (RFC 5838).
+const IPV4_EVERY: u64 = 4;
 /// Times of trouble in a row, each with a check after it.
 const ROUNDS: usize = 2;
 /// Longer than the dead interval (4 s), the retransmissions that an exchange may lose (5 s each)
@@ -17,6 +19,9 @@ const QUIET: Duration = Duration::from_secs(60);
 pub(crate) fn play(seed: u64, routers: usize, verbose: bool) -> Result<(), String> {
     let mut rng = Rng(seed);
     let mut net = draw(&mut rng, routers);
+    if seed.is_multiple_of(IPV4_EVERY) {
+        net.family = Family::Ipv4;
+    }
     let say = |net: &Net, what: &str| {
         if verbose {
             println!("{:>9.3} s  {what}", net.now.as_secs_f64());
@@ -94,13 +99,14 @@ fn weather(rng: &mut Rng) -> Weather {
 
 /// A node with its own address, and perhaps the one that many have.
 fn start(net: &mut Net, rng: &mut Rng, node: usize) {
-    net.start_with(node, prefixes(rng, node));
+    let prefixes = prefixes(net, rng, node);
+    net.start_with(node, prefixes);
 }
 
-fn prefixes(rng: &mut Rng, node: usize) -> Vec<StubPrefix> {
-    let mut prefixes = vec![local(own_prefix(node))];
+fn prefixes(net: &Net, rng: &mut Rng, node: usize) -> Vec<StubPrefix> {
+    let mut prefixes = vec![local(net.own(node))];
     if rng.percent(20) {
-        prefixes.push(local(anycast()));
+        prefixes.push(local(net.anycast()));
     }
     prefixes
 }
@@ -158,7 +164,7 @@ fn trouble(net: &mut Net, rng: &mut Rng) -> String {
             format!("the clock of {node} jumps {by:?}")
         }
         9 if runs => {
-            let prefixes = prefixes(rng, node);
+            let prefixes = prefixes(net, rng, node);
             let now = net.clock(node);
             net.with(node, |speaker| {
                 speaker.set_prefixes(now, crate::net::LOOPBACK, prefixes)

@@ -18,10 +18,6 @@ fn own(node: usize) -> Prefix {
     Prefix::host(Ipv4Addr::new(10, 255, 0, node as u8 + 1))
 }
 
-fn anycast() -> Prefix {
-    Prefix::host(Ipv4Addr::new(192, 0, 2, 80))
-}
-
 /// Nodes that route IPv4 and have an address of their own each.
 fn build(seed: u64, count: usize, links: &[(usize, usize, u16)]) -> Net {
     let mut net = Net::drawn(seed, count, links);
@@ -127,25 +123,25 @@ fn numbered_links_lead_to_ipv4_addresses() {
 fn an_anycast_address_moves() {
     let mut net = build(3, 3, &[(0, 1, 10), (0, 2, 100)]);
     for node in [1, 2] {
-        net.set_prefixes(node, vec![local(own(node)), local(anycast())]);
+        net.set_prefixes(node, vec![local(own(node)), local(net.anycast())]);
     }
     net.run(Duration::from_secs(10));
     let ends = [hop(net.links[0].ends[1]), hop(net.links[1].ends[1])];
-    assert_eq!(next_hops(&net, 0, anycast()), [ends[0]]);
+    assert_eq!(next_hops(&net, 0, net.anycast()), [ends[0]]);
     let out = net.links[0].ends[0].interface;
     let now = net.now;
     let alternates = net.node(0).alternates(now);
-    let alternate = alternates.get(&(anycast(), out)).expect("an alternate");
+    let alternate = alternates.get(&(net.anycast(), out)).expect("an alternate");
     assert_eq!(alternate.address, Some(ends[1]));
     net.with(0, |speaker| speaker.neighbor_lost(now, out, router_id(1)));
     net.run(Duration::from_millis(10));
-    assert_eq!(next_hops(&net, 0, anycast()), [ends[1]]);
+    assert_eq!(next_hops(&net, 0, net.anycast()), [ends[1]]);
     net.run(Duration::from_secs(10));
-    assert_eq!(next_hops(&net, 0, anycast()), [ends[0]], "it is back");
+    assert_eq!(next_hops(&net, 0, net.anycast()), [ends[0]], "it is back");
     net.stop(1);
     net.run(Duration::from_millis(100));
     assert_eq!(
-        next_hops(&net, 0, anycast()),
+        next_hops(&net, 0, net.anycast()),
         [ends[1]],
         "{}",
         net.describe()

@@ -223,6 +223,28 @@ impl Net {
         net
     }
 
+    /// The address only this node has, of the family that is routed.
+    pub(crate) fn own(&self, node: usize) -> Prefix {
+        match self.family {
+            Family::Ipv6 => own_prefix(node),
+            Family::Ipv4 => Prefix::host(Ipv4Addr::from_bits(0x0aff_0001 + node as u32)),
+        }
+    }
+
+    /// The address that several have.
+    pub(crate) fn anycast(&self) -> Prefix {
+        match self.family {
+            Family::Ipv6 => anycast(),
+            Family::Ipv4 => Prefix::host(Ipv4Addr::new(192, 0, 2, 80)),
+        }
+    }
+
+    /// The IPv4 address of a node on an Ethernet; every second has none.
+    pub(crate) fn lan_ipv4(&self, end: End) -> Option<Ipv4Addr> {
+        let numbered = self.family == Family::Ipv4 && end.node.is_multiple_of(2);
+        numbered.then(|| Ipv4Addr::from_bits(0x0a4d_0001 + end.node as u32))
+    }
+
     pub(crate) fn interface_config(&self, end: End, cost: u16) -> InterfaceConfig {
         let kind = InterfaceKind::PointToPoint;
         let name = format!("n{}i{}", end.node, end.interface);
@@ -239,7 +261,7 @@ impl Net {
 
     /// Starts a node that is not running: a new process with no memory.
     pub(crate) fn start(&mut self, node: usize) {
-        self.start_with(node, vec![local(own_prefix(node))]);
+        self.start_with(node, vec![local(self.own(node))]);
     }
 
     pub(crate) fn start_with(&mut self, node: usize, prefixes: Vec<StubPrefix>) {
@@ -283,13 +305,19 @@ impl Net {
             for end in lan.ends.iter().filter(|end| end.node == node) {
                 let mut config = self.interface_config(*end, 10);
                 config.kind = InterfaceKind::Broadcast;
+                config.ipv4 = self.lan_ipv4(*end);
                 let addr = Ipv6Addr::from_bits(0x2001_0db8_00ff << 80);
-                let prefix = Prefix::new(addr, 64).unwrap();
-                config.prefixes = vec![StubPrefix {
+                let prefix = match (self.family, config.ipv4) {
+                    (Family::Ipv6, _) => Prefix::new(addr, 64),
+                    (Family::Ipv4, Some(addr)) => Prefix::new(addr, 16),
+                    (Family::Ipv4, None) => None,
+                };
+                let prefixes = prefix.map(|prefix| StubPrefix {
                     prefix,
                     metric: 10,
                     local: false,
-                }];
+                });
+                config.prefixes = prefixes.into_iter().collect();
                 speaker.add_interface(now, config);
             }
         }
