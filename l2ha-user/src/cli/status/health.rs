@@ -59,3 +59,23 @@ fn ospf(summary: &Value) -> Vec<String> {
     let four = of(summary.get("ipv4"), " for IPv4");
     six.into_iter().chain(four).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_family_wants_its_neighbours() {
+        let summary =
+            |six: u64, four: Value| json!({ "interfaces": 2, "neighbors_full": six, "ipv4": four });
+        let full = json!({ "neighbors_full": 2 });
+        assert_eq!(ospf(&summary(2, full.clone())), [""; 0]);
+        assert_eq!(ospf(&summary(2, Value::Null)), [""; 0], "not routed");
+        let found = ospf(&summary(1, full));
+        assert!(found.len() == 1 && found[0].contains("1 of 2 neighbours are full;"));
+        let found = ospf(&summary(2, json!({ "neighbors_full": 0 })));
+        assert!(found.len() == 1 && found[0].contains("0 of 2 neighbours are full for IPv4;"));
+    }
+}
