@@ -4,6 +4,7 @@ mod bench;
 mod cmd;
 mod deps;
 mod drill;
+mod fuzz;
 mod lint;
 mod packages;
 mod run;
@@ -30,6 +31,8 @@ enum Task {
     Bench(bench::Options),
     /// Let servers fail again and again in the lab, and measure what a client notices
     Drill(drill::Options),
+    /// Look for inputs that the protocol crates and the kernel programs cannot stand
+    Fuzz(fuzz::Options),
     /// Check formatting, lints, and the dependencies' licences and versions
     Lint(lint::Options),
     /// Run every test; install what they need
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
         Task::Run(options) => run::run(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Drill(options) => drill::drill(&options),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Lint(options) => lint::lint(&options),
         Task::Test(options) => test::test(&options),
     }

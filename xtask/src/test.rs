@@ -153,6 +153,11 @@ fn phases() -> Result<Vec<Phase>> {
         ),
     ];
     phases.push(phase(
+        "fuzz",
+        true,
+        &["run", "--package", "xtask", "--", "fuzz", "--smoke"],
+    ));
+    phases.push(phase(
         "bench",
         true,
         &["run", "--package", "xtask", "--", "bench", "--smoke"],
