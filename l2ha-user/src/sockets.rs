@@ -45,6 +45,32 @@ pub(crate) fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
     Err(io::Error::last_os_error())
 }
 
+/// Whether a UDP socket takes packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
+/// udp(7)).
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub(crate) fn take_without_checksum(socket: &Socket, take: bool) -> io::Result<()> {
+    /// linux/udp.h.
+    const UDP_NO_CHECK6_RX: libc::c_int = 102;
+    let value = libc::c_int::from(take);
+    // SAFETY: the value is read during the call only, and is as long as is said.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_UDP,
+            UDP_NO_CHECK6_RX,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if answer == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
 /// The address of an interface for a packet socket, which sends whole frames to it.
 ///
 /// # Errors

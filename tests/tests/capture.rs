@@ -318,7 +318,8 @@ impl World {
         if self.outer == Outer::Udp {
             let length = u16::try_from(8 + 4 + message.len())?;
             let mut udp = Vec::new();
-            for word in [PORT, PORT, length, 0, 3, 0] {
+            // Over IPv6 there is a checksum to be right, which the programs leave to the NIC.
+            for word in [PORT, PORT, length, u16::from(self.v6), 3, 0] {
                 udp.extend(word.to_be_bytes());
             }
             message.splice(0..0, udp);

@@ -49,6 +49,35 @@ fn over_ip_and_ipv6() -> Result<()> {
     both_modes("fragments-ip6", Outer::Ip, true)
 }
 
+/// Where that was agreed they need no UDP checksum over IPv6 (RFC 6935), and elsewhere the kernel refuses
+/// them.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn without_a_checksum_over_ipv6() -> Result<()> {
+    for agreed in [true, false] {
+        Lab::run(&format!("fragments-unchecked-{agreed}"), |lab| {
+            let more = format!("udp_checksum = {}", !agreed);
+            let world = World::with(lab, Outer::Udp, true, "xdp", &[more])?;
+            let raw = world
+                .peer
+                .ns
+                .enter(|| Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::UDP)))??;
+            raw.bind(&SocketAddr::new(world.peer.v6.into(), 0).into())?;
+            raw.connect(&world.socket.peer_addr()?)?;
+            let frame = World::frame(1, LARGE);
+            let heard = wait_for("a frame", PATIENCE, || {
+                raw.send(&world.unchecked(&frame)?)?;
+                Ok(world.hear())
+            });
+            ensure!(heard.is_ok() == agreed, "agreed: {agreed}; {heard:?}");
+            let delivered = world.count("fragments_delivered")?;
+            ensure!((delivered > 0) == agreed, "{delivered} delivered");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 fn both_modes(name: &str, outer: Outer, v6: bool) -> Result<()> {
     for mode in ["xdp", "tc"] {
         Lab::run(&format!("{name}-{mode}"), |lab| {
@@ -72,6 +101,11 @@ struct World {
 
 impl World {
     fn new(lab: &Lab, outer: Outer, v6: bool, mode: &str) -> Result<Self> {
+        Self::with(lab, outer, v6, mode, &[])
+    }
+
+    /// With more lines for the server's tunnel.
+    fn with(lab: &Lab, outer: Outer, v6: bool, mode: &str, more: &[String]) -> Result<Self> {
         let options = CloudOptions {
             carries_l2tp: true,
             ..CloudOptions::default()
@@ -87,6 +121,9 @@ impl World {
             ..Link::default()
         };
         join(&mut config, &mut other, link)?;
+        for tunnel in &mut config.tunnels {
+            tunnel.more.extend_from_slice(more);
+        }
         let tunnel = config.tunnel("peer");
         let (session, file) = (tunnel.session_id, tunnel.receive_cookie.clone());
         let cookie = unhex(fs::read_to_string(file.context("no cookie")?)?.trim())?;
@@ -147,6 +184,19 @@ impl World {
         bytes.extend(frame);
         self.socket.send(&bytes)?;
         Ok(())
+    }
+
+    /// A frame with all that follows an IPv6 header, without a checksum.
+    fn unchecked(&self, frame: &[u8]) -> Result<Vec<u8>> {
+        let length = u16::try_from(8 + 4 + 4 + self.cookie.len() + frame.len())?;
+        let mut bytes = Vec::new();
+        for word in [PORT, PORT, length, 0, 3, 0] {
+            bytes.extend(word.to_be_bytes());
+        }
+        bytes.extend(self.session.to_be_bytes());
+        bytes.extend(&self.cookie);
+        bytes.extend(frame);
+        Ok(bytes)
     }
 
     fn hear(&self) -> Option<Vec<u8>> {

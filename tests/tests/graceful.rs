@@ -301,6 +301,21 @@ fn we_help_frr() -> Result<()> {
     })
 }
 
+/// Waits until each Router-LSA has all its links. BIRD originates one at most every 5 s, and its second,
+/// which has them, would be the changed topology that ends a help.
+fn wait_every_link(trio: &Trio) -> Result<()> {
+    const ROUTER_LSA: u16 = 0x2001;
+    // RFC 5340 A.4.3: LSA header, options, and a description of each link.
+    let whole = 20 + 4 + 16 * (trio.members().len() - 1);
+    wait_for("every link in the database", PATIENCE, || {
+        for lsa in trio.client.daemon.database()? {
+            let length = lsa.length.map_or(0, usize::from);
+            ensure!(lsa.ls_type != ROUTER_LSA || length == whole, "{lsa:x?}");
+        }
+        Ok(Some(()))
+    })
+}
+
 /// The preferred server's router is somebody else's and restarts gracefully.
 fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
     let options = TrioOptions {
@@ -317,6 +332,7 @@ fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
         }
     }
     trio.wait_full(PATIENCE)?;
+    wait_every_link(&trio)?;
     wait_one_database(&trio.members())?;
     wait_route(&trio.client.host, SERVER_1)?;
     thread::sleep(SETTLE);

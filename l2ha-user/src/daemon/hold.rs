@@ -5,7 +5,7 @@
 //! messages) is not answered with an ICMP unreachable, and to receive what the kernel reassembled.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
 };
@@ -33,27 +33,33 @@ pub(super) enum Held {
 }
 
 impl Held {
-    /// Everything a configuration needs held.
-    pub(super) fn of(config: &Config) -> Vec<Self> {
-        let mut held: Vec<Self> = config
-            .tunnels
-            .iter()
-            .map(|tunnel| match tunnel.encapsulation {
-                Encapsulation::Udp { local_port, .. } => {
-                    Self::Udp(SocketAddr::new(tunnel.local, local_port))
-                }
-                Encapsulation::Ip => Self::Ip(tunnel.local),
-            })
-            .collect();
-        held.sort_unstable();
-        held.dedup();
+    /// Everything a configuration needs held, and whether a tunnel there agreed to be without a
+    /// checksum over IPv6.
+    pub(super) fn of(config: &Config) -> BTreeMap<Self, bool> {
+        let mut held = BTreeMap::new();
+        for tunnel in &config.tunnels {
+            let (it, unchecked) = match tunnel.encapsulation {
+                Encapsulation::Udp { local_port, .. } => (
+                    Self::Udp(SocketAddr::new(tunnel.local, local_port)),
+                    tunnel.local.is_ipv6() && !tunnel.form.udp_checksum,
+                ),
+                Encapsulation::Ip => (Self::Ip(tunnel.local), false),
+            };
+            *held.entry(it).or_default() |= unchecked;
+        }
         held
     }
 }
 
+/// A socket, and the task that reads from it.
+struct Open {
+    socket: Socket,
+    task: JoinHandle<()>,
+}
+
 /// The open sockets.
 pub(super) struct Holder {
-    sockets: BTreeMap<Held, JoinHandle<()>>,
+    sockets: BTreeMap<Held, Open>,
     reassembled: Reassembled,
 }
 
@@ -71,28 +77,30 @@ impl Holder {
     /// # Errors
     ///
     /// When a port cannot be taken; the text says by which address.
-    pub(super) fn hold(&mut self, wanted: &[Held]) -> Result<()> {
-        let keep: HashSet<Held> = wanted.iter().copied().collect();
-        self.sockets.retain(|held, task| {
-            let keep = keep.contains(held);
+    pub(super) fn hold(&mut self, wanted: &BTreeMap<Held, bool>) -> Result<()> {
+        self.sockets.retain(|held, open| {
+            let keep = wanted.contains_key(held);
             if !keep {
-                task.abort();
+                open.task.abort();
             }
             keep
         });
-        for held in wanted {
-            if self.sockets.contains_key(held) {
-                continue;
+        for (held, unchecked) in wanted {
+            if !self.sockets.contains_key(held) {
+                let socket = open(*held).with_context(|| match held {
+                    Held::Udp(address) => format!(
+                        "cannot bind UDP {address}: is another program using the port (ss -ulpn)?"
+                    ),
+                    Held::Ip(address) => format!("cannot open IP protocol 115 on {address}"),
+                })?;
+                let watched = sockets::watch(socket.try_clone()?)?;
+                let task = tokio::spawn(drain(watched, *held, self.reassembled.clone()));
+                self.sockets.insert(*held, Open { socket, task });
             }
-            let socket = open(*held).with_context(|| match held {
-                Held::Udp(address) => format!(
-                    "cannot bind UDP {address}: is another program using the port (ss -ulpn)?"
-                ),
-                Held::Ip(address) => format!("cannot open IP protocol 115 on {address}"),
-            })?;
-            let reassembled = self.reassembled.clone();
-            let task = tokio::spawn(drain(sockets::watch(socket)?, *held, reassembled));
-            self.sockets.insert(*held, task);
+            if let (Held::Udp(_), Some(open)) = (held, self.sockets.get(held)) {
+                sockets::take_without_checksum(&open.socket, *unchecked)
+                    .with_context(|| format!("cannot set UDP_NO_CHECK6_RX of {held:?}"))?;
+            }
         }
         Ok(())
     }
