@@ -209,13 +209,21 @@ pub fn has_route(host: &Host, destination: &str, device: &str) -> Result<()> {
         let protocol = route["protocol"].as_str().unwrap_or_default();
         daemons.contains(&protocol)
     });
-    let devices: Vec<_> = theirs.map(|route| route["dev"].as_str()).collect();
+    let found: Vec<_> = theirs.map(devices).collect();
     ensure!(
-        devices == [Some(device)],
+        found == [[device]],
         "{}: the routes to {destination} are {routes}",
         host.name
     );
     Ok(())
+}
+
+/// The interfaces that a route in the output of `ip -json route` leads to.
+#[must_use]
+pub fn devices(route: &serde_json::Value) -> Vec<&str> {
+    let several = route["nexthops"].as_array();
+    let hops = several.map_or(std::slice::from_ref(route), Vec::as_slice);
+    hops.iter().filter_map(|hop| hop["dev"].as_str()).collect()
 }
 
 /// Waits until the kernel has no route of a routing daemon's to a destination.

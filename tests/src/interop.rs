@@ -176,7 +176,7 @@ pub fn wait_route(host: &Host, server: &str) -> Result<()> {
         let routes = host.ns.ip_json(&["-6", "route", "show", &target])?;
         let list = routes.as_array().context("no list of routes")?;
         ensure!(
-            list.len() == 1 && list[0]["dev"] == device.as_str(),
+            list.len() == 1 && crate::devices(&list[0]) == [device.as_str()],
             "the routes are {routes}"
         );
         // FRR and we mark theirs `ospf`, BIRD `bird`.

@@ -43,7 +43,7 @@ pub use capture::Capture;
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
 pub use config::{Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
 pub use daemon::{Daemon, binary};
-pub use fabric::{Router, has_route, wait_same, wait_unrouted};
+pub use fabric::{Router, devices, has_route, wait_same, wait_unrouted};
 pub use foreign::{Foreign, Kind, LinkHook};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};

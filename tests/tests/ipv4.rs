@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
     ANYCAST, ANYCAST4, Beats, CLIENT4, Capture, Framing, Gap, Host, Ipv4Links, Lab, Member,
-    SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, check, wait_for, wait_one_database,
+    SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, check, devices, wait_for, wait_one_database,
     wait_one_database_ipv4, wait_route,
 };
 use nix::sys::signal::Signal;
@@ -116,7 +116,7 @@ fn wait_route_ipv4(host: &Host, server: &str) -> Result<Value> {
     wait_for(&format!("an IPv4 route through {device}"), PATIENCE, || {
         let found = routes(host, &ANYCAST4.to_string())?;
         ensure!(
-            found.len() == 1 && found[0]["dev"] == device.as_str(),
+            found.len() == 1 && devices(&found[0]) == [device.as_str()],
             "{found:?}"
         );
         Ok(Some(found[0].clone()))

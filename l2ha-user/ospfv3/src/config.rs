@@ -66,7 +66,7 @@ impl Config {
             spf_delay: SpfDelay::default(),
             min_ls_interval: MIN_LS_INTERVAL,
             min_ls_arrival: MIN_LS_ARRIVAL,
-            max_paths: 16,
+            max_paths: 64,
             authentication_epoch: 0,
             areas: BTreeMap::new(),
             graceful_helper: true,

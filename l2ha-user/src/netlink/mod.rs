@@ -1,6 +1,7 @@
 //! What l2ha asks of the kernel's routing netlink: links, addresses, routes, and news of them.
 
 mod address;
+mod batch;
 mod clsact;
 pub mod ethtool;
 pub mod features;
@@ -11,6 +12,7 @@ mod monitor;
 mod namespace;
 mod neighbour;
 pub mod netdev;
+mod nexthop;
 mod route;
 pub mod sysctl;
 pub mod sysfs;
@@ -21,10 +23,12 @@ use rtnetlink::Handle;
 
 pub use self::{
     address::Address,
+    batch::{Batch, Order},
     foreign::{ForeignRoute, RouteSource},
     link::{Link, VethPair},
     monitor::{Change, Monitor},
     neighbour::Answers,
+    nexthop::{Found, Leads, NexthopObject, Spread},
     route::{KernelRoute, Nexthop},
 };
 

@@ -37,7 +37,10 @@ pub struct KernelRoute {
     pub table: u32,
     /// Kernel priority (`metric` in ip-route); lower wins.
     pub priority: u32,
-    /// One or, for equal-cost paths, more; sorted.
+    /// The nexthop object it uses.
+    pub object: Option<u32>,
+    /// Without an object: one or, for equal-cost paths, more; sorted. With one, what it led to when
+    /// the kernel was asked.
     pub nexthops: Vec<Nexthop>,
 }
 
@@ -114,7 +117,7 @@ impl Netlink {
 }
 
 impl KernelRoute {
-    fn message(&self, with_nexthops: bool) -> RouteMessage {
+    pub(super) fn message(&self, with_nexthops: bool) -> RouteMessage {
         let mut builder = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(self.destination, self.prefix_len)
             .expect("no prefix is longer than its address")
@@ -124,6 +127,7 @@ impl KernelRoute {
         match self.nexthops.as_slice() {
             // For IPv4 this means any scope; with another than the route's the kernel finds no route.
             _ if !with_nexthops => builder = builder.scope(RouteScope::NoWhere),
+            _ if self.object.is_some() => {}
             [only] => {
                 builder = builder.output_interface(only.interface);
                 if let Some(gateway) = only.gateway {
@@ -138,7 +142,11 @@ impl KernelRoute {
                 builder = builder.multipath(hops.collect());
             }
         }
-        builder.build()
+        let mut message = builder.build();
+        if let Some(object) = self.object.filter(|_| with_nexthops) {
+            message.attributes.push(RouteAttribute::NhId(object));
+        }
+        message
     }
 
     fn from_message(message: &RouteMessage) -> Self {
@@ -150,6 +158,7 @@ impl KernelRoute {
             prefix_len: message.header.destination_prefix_length,
             table: u32::from(message.header.table),
             priority: 0,
+            object: None,
             nexthops: Vec::new(),
         };
         for attribute in &message.attributes {
@@ -161,6 +170,7 @@ impl KernelRoute {
                 }
                 RouteAttribute::Table(table) => route.table = *table,
                 RouteAttribute::Priority(priority) => route.priority = *priority,
+                RouteAttribute::NhId(object) => route.object = Some(*object),
                 RouteAttribute::MultiPath(hops) => {
                     let hops = hops
                         .iter()

@@ -5,6 +5,7 @@ mod epoch;
 mod graceful;
 mod instances;
 mod kernel;
+mod nexthops;
 mod protection;
 mod redistribute;
 mod socket;

@@ -3,9 +3,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 
-use ospfv3::Speaker;
+use ospfv3::{Alternates, Family};
 
-use crate::dataplane::{Detours, Instead, Protected};
+use super::{instances::Instances, kernel::Key};
+use crate::{
+    dataplane::{Detours, Instead, Protected},
+    netlink::Nexthop,
+};
 
 /// The kernel's clock here counts in ticks, of 4 ms mostly.
 const TICK: Duration = Duration::from_millis(4);
@@ -13,8 +17,8 @@ const TICK: Duration = Duration::from_millis(4);
 /// The detours, and what they were made from.
 pub(super) struct Protection {
     detours: Option<Detours>,
-    /// The route calculation the detours belong to.
-    calculation: Option<u64>,
+    /// The route calculations the detours belong to.
+    calculations: Vec<u64>,
 }
 
 impl Protection {
@@ -28,20 +32,45 @@ impl Protection {
         });
         Self {
             detours: detours.ok(),
-            calculation: None,
+            calculations: Vec::new(),
         }
     }
 
-    /// Follows the route calculation.
-    pub(super) fn follow(&mut self, now: Duration, speaker: &Speaker) {
-        let calculation = speaker.counters().spf_runs;
-        if self.calculation.replace(calculation) == Some(calculation) {
-            return;
+    /// Follows the route calculations. Gives where routes can go instead, if that is new.
+    pub(super) fn follow(
+        &mut self,
+        now: Duration,
+        instances: &Instances,
+    ) -> Option<BTreeMap<(Key, u32), Nexthop>> {
+        let speakers = instances.iter().map(|it| &it.speaker);
+        let calculations = speakers.map(|it| it.counters().spf_runs).collect();
+        if self.calculations == calculations {
+            return None;
         }
+        self.calculations = calculations;
+        let mut backups = BTreeMap::new();
+        for instance in instances.iter() {
+            let alternates = instance.speaker.alternates(now);
+            // So is the data plane's detour.
+            if instance.family == Family::Ipv6 {
+                self.write(&alternates);
+            }
+            backups.extend(alternates.into_iter().map(|((prefix, interface), hop)| {
+                let nexthop = Nexthop {
+                    interface: hop.interface,
+                    gateway: hop.address,
+                };
+                (((prefix.addr(), prefix.len()), interface), nexthop)
+            }));
+        }
+        Some(backups)
+    }
+
+    /// Tells the data plane.
+    fn write(&mut self, alternates: &Alternates) {
         let Some(detours) = &mut self.detours else {
             return;
         };
-        let alternates = speaker.alternates(now);
         let wanted = alternates
             .iter()
             .filter_map(|((prefix, interface), instead)| {
@@ -64,7 +93,7 @@ impl Protection {
         if let Err(error) = detours.set(wanted) {
             tracing::error!(error = format!("{error:#}"), "cannot write the detours");
             // Tried again.
-            self.calculation = None;
+            self.calculations.clear();
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,7 +31,7 @@ use super::{
 use crate::{
     bfd::Change,
     config::{Ospf, OspfArea},
-    netlink::{Netlink, Nexthop},
+    netlink::{Netlink, Nexthop, Spread},
 };
 
 /// After the withdrawal has been sent, how long data and addresses stay: the neighbours compute
@@ -94,7 +95,9 @@ pub(super) async fn run(
     let netlink = Netlink::open().context("cannot open rtnetlink")?;
     let restart = graceful::resumed(&config, before);
     let keep = graceful::keep_for(&config, restart) + KEEP_EXTRA;
-    let routes = Routes::adopt(netlink.clone(), config.table, config.route_metric, keep).await?;
+    let place = (config.table, config.route_metric);
+    let spread = Spread::Resilient(120);
+    let routes = Routes::adopt(netlink.clone(), place, keep, spread).await?;
     let epoch = Instant::now();
     let (packets, mut arrived) = mpsc::channel(QUEUE);
     let mut thread = Thread {
@@ -149,6 +152,9 @@ pub(super) async fn run(
                 thread.redistribute().await;
             }
             () = until(thread.routes.keep_until()) => thread.routes.stop_keeping().await,
+            () = std::future::ready(()), if thread.routes.is_busy() => {
+                thread.routes.proceed().await;
+            }
         }
     }
     thread.stop(&mut arrived).await;
@@ -191,9 +197,8 @@ impl Thread {
             self.follow();
         }
         let now = self.now();
-        // IPv6 only: so is the data plane's detour.
-        if let Some(instance) = self.instances.ipv6() {
-            self.protection.follow(now, &instance.speaker);
+        if let Some(backups) = self.protection.follow(now, &self.instances) {
+            self.routes.protect(backups).await;
         }
     }
 
@@ -305,6 +310,17 @@ impl Thread {
         let now = self.now();
         let to = (change.interface, change.remote);
         self.instances.path_failed(now, to, change.path_is_gone());
+        let paths = self.instances.paths();
+        let mut others = paths.iter().filter(|it| it.interface == change.interface);
+        if others.clone().any(|it| it.address == change.remote) {
+            // We help it over a restart: its path is not given up.
+            return;
+        }
+        // Of an IPv4 next hop the neighbour's IPv6 address says nothing.
+        let alone = others.next().is_none();
+        let remote = Some(IpAddr::V6(change.remote));
+        self.routes
+            .leave(|hop| hop.interface == change.interface && (alone || hop.gateway == remote));
     }
 
     fn packet(&mut self, packet: &Packet) {
@@ -461,6 +477,7 @@ impl Thread {
             ("router_id", json!(self.config.router_id)),
             ("interfaces", json!(self.ports.len())),
             ("detours", json!(self.protection.count())),
+            ("kernel", json!(self.routes.counts())),
             ("send_errors", json!(self.send_errors)),
             ("ipv4", json!(self.instances.ipv4().map(views::instance))),
         ];

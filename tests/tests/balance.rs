@@ -1,0 +1,220 @@
+//! Servers of equal cost share the flows, and one that dies or returns moves only its own.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use l2ha_lab::{
+    ANYCAST, Beats, CLIENT, CloudOptions, Daemon, Echo, Host, Lab, Link, NodeConfig, devices, join,
+    wait_for,
+};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SERVERS: [&str; 4] = ["server-1", "server-2", "server-3", "server-4"];
+/// Enough that each server has some at any spread that deserves the name.
+const FLOWS: usize = 400;
+/// Where the servers answer: echo.
+const PORT: u16 = 7;
+/// How long adjacencies take to count everywhere.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Connections of the client's, each from a port of its own.
+struct Flows(Vec<UdpSocket>);
+
+impl Flows {
+    fn open(client: &Host) -> Result<Self> {
+        let open = || -> io::Result<UdpSocket> {
+            let socket = UdpSocket::bind(SocketAddr::new(CLIENT.into(), 0))?;
+            socket.connect(SocketAddr::new(ANYCAST.into(), PORT))?;
+            socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+            Ok(socket)
+        };
+        let open_all = || (0..FLOWS).map(|_| open()).collect::<io::Result<_>>();
+        let sockets = client.ns.enter(open_all)?;
+        Ok(Self(sockets.context("cannot open the flows")?))
+    }
+
+    /// Who answers each.
+    fn ask(&self) -> Result<Vec<String>> {
+        let mut answers = Vec::new();
+        for (number, socket) in self.0.iter().enumerate() {
+            let question = u64::try_from(number)?.to_be_bytes();
+            let name = wait_for("an answer", PATIENCE, || {
+                socket.send(&question).context("cannot ask")?;
+                let mut answer = [0; 64];
+                let length = socket.recv(&mut answer).context("no answer")?;
+                let name = answer[..length]
+                    .strip_prefix(&question)
+                    .context("not ours")?;
+                Ok(Some(String::from_utf8_lossy(name).into_owned()))
+            })?;
+            answers.push(name);
+        }
+        Ok(answers)
+    }
+}
+
+fn shares(answers: &[String]) -> BTreeMap<&str, usize> {
+    let mut shares = BTreeMap::new();
+    for name in answers {
+        *shares.entry(name.as_str()).or_default() += 1;
+    }
+    shares
+}
+
+/// Each of `servers` has a part of the flows, and nobody else has.
+fn check_shares(answers: &[String], servers: &[&str]) -> Result<()> {
+    let shares = shares(answers);
+    let names: Vec<&str> = shares.keys().copied().collect();
+    ensure!(names == servers, "{shares:?}");
+    let fair = FLOWS / servers.len();
+    let fair = fair / 3..=fair * 2;
+    ensure!(shares.values().all(|it| fair.contains(it)), "{shares:?}");
+    Ok(())
+}
+
+/// No flow moved but those of `gone`.
+fn check_moves(before: &[String], after: &[String], gone: Option<&str>) -> Result<usize> {
+    let mut moved = 0;
+    for (before, after) in before.iter().zip(after) {
+        if before != after {
+            ensure!(
+                gone == Some(before.as_str()),
+                "a flow of {before} went to {after}: {:?} -> {:?}",
+                shares(std::slice::from_ref(before)),
+                shares(std::slice::from_ref(after)),
+            );
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}
+
+struct Cluster {
+    servers: Vec<(Arc<Daemon>, Echo)>,
+    client: Arc<Daemon>,
+}
+
+impl Cluster {
+    fn wait_route(&self, servers: &[&str]) -> Result<Value> {
+        let names: Vec<String> = servers.iter().map(|name| format!("l2-{name}")).collect();
+        let host = Arc::clone(&self.client.config().host);
+        wait_for("the client's route", PATIENCE, || {
+            let target = ANYCAST.to_string();
+            let routes = host.ns.ip_json(&["-6", "route", "show", &target])?;
+            let mut found = routes.get(0).map(devices).unwrap_or_default();
+            found.sort_unstable();
+            ensure!(found == names, "{routes}");
+            Ok(Some(routes[0].clone()))
+        })
+    }
+
+    fn kernel(&self) -> Result<Value> {
+        Ok(self.client.status()?["ospf"]["kernel"].clone())
+    }
+}
+
+fn start(lab: &Lab, hosts: &[Arc<Host>]) -> Result<Cluster> {
+    let (client, servers) = hosts.split_last().context("no hosts")?;
+    // Where flows have no label of their own, as those that begin here, their ports tell them apart.
+    client
+        .ns
+        .sysctl("net/ipv6/fib_multipath_hash_policy", "1")?;
+    let mut ours = NodeConfig::new(lab, client)?;
+    ours.services.push(("self".into(), CLIENT));
+    let mut theirs = Vec::new();
+    for host in servers {
+        let mut config = NodeConfig::new(lab, host)?;
+        config.services.push(("web".into(), ANYCAST));
+        join(&mut config, &mut ours, Link::default())?;
+        theirs.push(config);
+    }
+    for config in theirs.iter_mut().chain([&mut ours]) {
+        if let Some(ospf) = &mut config.ospf {
+            ospf.bfd = Some("20x3".into());
+        }
+    }
+    let client = Daemon::start(lab, ours)?;
+    let servers = theirs.into_iter().map(|config| {
+        let host = Arc::clone(&config.host);
+        let echo = Echo::start(&host.ns, ANYCAST, &host.name)?;
+        Ok((Daemon::start(lab, config)?, echo))
+    });
+    let servers = servers.collect::<Result<_>>()?;
+    Ok(Cluster { servers, client })
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn a_dead_server_moves_only_its_own_flows() -> Result<()> {
+    Lab::run("balance", |lab| {
+        let names: Vec<&str> = SERVERS.into_iter().chain(["client"]).collect();
+        let (cloud, hosts) = lab.cloud(CloudOptions::default(), &names)?;
+        let cluster = start(lab, &hosts)?;
+        cluster.wait_route(&SERVERS)?;
+        let kernel = cluster.kernel()?;
+        ensure!(kernel["resilient"] == true, "{kernel}");
+        thread::sleep(SETTLE);
+
+        let flows = Flows::open(&hosts[4])?;
+        let first = flows.ask()?;
+        lab.say(format_args!("four servers: {:?}", shares(&first)));
+        check_shares(&first, &SERVERS)?;
+        check_moves(&first, &flows.ask()?, None)?;
+
+        let others = ["server-1", "server-3", "server-4"];
+        cloud.cut(&hosts[1])?;
+        cluster.wait_route(&others)?;
+        let cut = flows.ask()?;
+        let moved = check_moves(&first, &cut, Some("server-2"))?;
+        lab.say(format_args!(
+            "one is cut: {moved} moved, {:?}",
+            shares(&cut)
+        ));
+        check_shares(&cut, &others)?;
+        let kernel = cluster.kernel()?;
+        ensure!(kernel["switches"].as_u64() >= Some(1), "{kernel}");
+
+        cloud.heal(&hosts[1])?;
+        cluster.wait_route(&SERVERS)?;
+        thread::sleep(SETTLE);
+        // Their buckets are in use: what returns gets new flows as old ones end.
+        check_moves(&cut, &flows.ask()?, None)?;
+        lab.say("it is back: 0 moved");
+
+        let beats = Beats::start(&hosts[4].ns, ANYCAST)?;
+        thread::sleep(Duration::from_millis(300));
+        let from = Instant::now();
+        cluster.servers[2].0.stop()?;
+        cluster.wait_route(&["server-1", "server-2", "server-4"])?;
+        thread::sleep(Duration::from_millis(300));
+        let gap = beats.gap(from, Instant::now() - Duration::from_millis(100));
+        drop(beats);
+        let stopped = flows.ask()?;
+        let moved = check_moves(&cut, &stopped, Some("server-3"))?;
+        let shares = shares(&stopped);
+        lab.say(format_args!(
+            "one stops: {moved} moved, {shares:?}, {gap:?}"
+        ));
+        ensure!(!shares.contains_key("server-3"), "{shares:?}");
+        ensure!(gap.lost == 0, "{gap:?}");
+
+        let group = cluster.wait_route(&["server-1", "server-2", "server-4"])?["nhid"].clone();
+        cluster.client.kill()?;
+        check_moves(&stopped, &flows.ask()?, None)?;
+        cluster.client.run()?;
+        thread::sleep(SETTLE * 3);
+        let route = cluster.wait_route(&["server-1", "server-2", "server-4"])?;
+        ensure!(route["nhid"] == group, "{route}: was {group}");
+        check_moves(&stopped, &flows.ask()?, None)?;
+        lab.say("the client's daemon is killed and started: 0 moved");
+        Ok(())
+    })
+}
