@@ -137,8 +137,8 @@ fn phases() -> Result<Vec<Phase>> {
                 "--nocapture",
             ],
         ),
-        simulation("1000", "20"),
-        simulation("10", "200"),
+        simulation("1000", "20", &["--found"]),
+        simulation("100", "200", &[]),
         phase(
             "bpf",
             true,
@@ -198,24 +198,25 @@ fn phase(name: &str, privileged: bool, arguments: &[&str]) -> Phase {
 }
 
 /// Networks of speakers in virtual time, one for each seed.
-fn simulation(seeds: &str, routers: &str) -> Phase {
+fn simulation(seeds: &str, routers: &str, more: &[&str]) -> Phase {
+    let arguments = [
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "ospfv3",
+        "--example",
+        "simulate",
+        "--",
+        "--seeds",
+        seeds,
+        "--routers",
+        routers,
+    ];
     phase(
         &format!("simulate:{routers}"),
         false,
-        &[
-            "run",
-            "--release",
-            "--quiet",
-            "--package",
-            "ospfv3",
-            "--example",
-            "simulate",
-            "--",
-            "--seeds",
-            seeds,
-            "--routers",
-            routers,
-        ],
+        &[&arguments, more].concat(),
     )
 }
 

@@ -85,8 +85,12 @@ pub(crate) enum Confirmation {
 /// The database exchange with a neighbour, RFC 2328 10.6 to 10.8.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange {
-    /// As slave, the sequence number that the master began with.
-    pub(crate) began: Option<u32>,
+    /// As slave, the sequence number that the master began with, and when it last said so.
+    pub(crate) began: Option<(u32, Time)>,
+    /// In ExStart, the sequence number that the slave to be has claimed to be the master with.
+    pub(crate) claimed: Option<u32>,
+    /// The neighbour, who will be the master, has begun already: nothing to claim.
+    pub(crate) yields: bool,
     /// Whether we are the master.
     pub(crate) master: bool,
     pub(crate) sequence: u32,
@@ -137,6 +141,8 @@ impl Neighbor {
     pub(crate) fn clear_lists(&mut self) {
         self.exchange = Exchange {
             sequence: self.exchange.sequence,
+            began: self.exchange.began,
+            yields: self.exchange.yields,
             ..Exchange::default()
         };
         self.requests.clear();

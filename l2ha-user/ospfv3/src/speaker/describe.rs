@@ -29,6 +29,7 @@ impl Speaker {
             last => last.wrapping_add(1),
         };
         exchange.master = true;
+        exchange.claimed = None;
         exchange.last_received = None;
         exchange.last_sent = Some(DatabaseDescription {
             options: self.config.options(interface.config.area),
@@ -38,7 +39,9 @@ impl Speaker {
             sequence: exchange.sequence,
             headers: Vec::new(),
         });
-        self.repeat_dd(now, id, router_id);
+        if !std::mem::take(&mut exchange.yields) {
+            self.repeat_dd(now, id, router_id);
+        }
     }
 
     /// Entering Exchange: list everything the neighbour should know of (RFC 2328 10.3).

@@ -1,5 +1,7 @@
 //! The database exchange as it is received: RFC 2328 10.6 and 10.8.
 
+use std::time::Duration;
+
 use super::Speaker;
 use super::receive::{Peer, Refused};
 use crate::config::{InterfaceConfig, Time};
@@ -13,6 +15,11 @@ pub(super) const INITIAL: DdFlags = DdFlags {
     more: true,
     master: true,
 };
+
+/// How late packets may be. Shorter than any interval of retransmission, 1 s at least.
+const LATE: Duration = Duration::from_millis(900);
+/// How many sequence numbers that time may take.
+const LATE_NUMBERS: u32 = 1000;
 
 impl Speaker {
     /// RFC 2328 10.6.
@@ -30,11 +37,13 @@ impl Speaker {
             // It hears us, or it would not describe its database to us.
             self.two_way(now, peer);
         }
+        let exchange = self.exchange_mut(peer);
+        let late = exchange.is_some_and(|exchange| exchange.is_late_beginning(now, dd));
         match self.neighbor_state(peer) {
-            Some(NeighborState::ExStart) => self.negotiate(now, peer, dd),
-            Some(NeighborState::Exchange) => self.continue_exchange(now, peer, dd),
+            Some(NeighborState::ExStart) => self.negotiate(now, peer, dd, late),
+            Some(NeighborState::Exchange) => self.continue_exchange(now, peer, dd, late),
             Some(NeighborState::Loading | NeighborState::Full) => {
-                self.after_exchange(now, peer, dd)
+                self.after_exchange(now, peer, dd, late)
             }
             _ => Err(Refusal::NeighborState.into()),
         }
@@ -46,21 +55,39 @@ impl Speaker {
         now: Time,
         peer: Peer,
         dd: &DatabaseDescription,
+        late: bool,
     ) -> Result<(), Refused> {
         let higher = peer.router_id > self.config.router_id;
         let Some(exchange) = self.exchange_mut(peer) else {
             return Ok(());
         };
-        if dd.flags == INITIAL && dd.headers.is_empty() && higher {
+        let claims = dd.flags == INITIAL && dd.headers.is_empty();
+        if claims && higher {
+            if late {
+                // Were it answered twice, with what the database has become in between, nobody could
+                // say which answer the master went on from.
+                return Err(Refusal::DdDuplicate.into());
+            }
             exchange.master = false;
             exchange.sequence = dd.sequence;
-            exchange.began = Some(dd.sequence);
+            exchange.began = Some((dd.sequence, now));
             exchange.repeat_at = None;
         } else if !dd.flags.init && !dd.flags.master && dd.sequence == exchange.sequence && !higher
         {
             exchange.master = true;
         } else {
             // The initial packet of a slave to be, or a straggler.
+            if claims
+                && exchange
+                    .claimed
+                    .is_some_and(|claimed| claimed != dd.sequence)
+            {
+                // It has begun anew: what it says to our present number may be from before.
+                self.start_exchange(now, peer.interface, peer.router_id);
+            }
+            if let Some(exchange) = self.exchange_mut(peer).filter(|_| claims) {
+                exchange.claimed = Some(dd.sequence);
+            }
             return Err(Refusal::DdDuplicate.into());
         }
         self.neighbor_event(
@@ -78,6 +105,7 @@ impl Speaker {
         now: Time,
         peer: Peer,
         dd: &DatabaseDescription,
+        late: bool,
     ) -> Result<(), Refused> {
         let Some(exchange) = self.exchange_mut(peer) else {
             return Ok(());
@@ -89,7 +117,7 @@ impl Speaker {
             }
             return Err(Refusal::DdDuplicate.into());
         }
-        if is_late_beginning(exchange, dd) {
+        if late || exchange.is_what_it_began_with(dd) {
             return Err(Refusal::DdDuplicate.into());
         }
         let expected = if master {
@@ -113,11 +141,13 @@ impl Speaker {
         now: Time,
         peer: Peer,
         dd: &DatabaseDescription,
+        late: bool,
     ) -> Result<(), Refused> {
         let Some(exchange) = self.exchange_mut(peer) else {
             return Ok(());
         };
-        if is_late_beginning(exchange, dd) {
+        let moved_on = !is_duplicate(exchange.last_received, dd);
+        if moved_on && (late || exchange.is_what_it_began_with(dd)) {
             return Err(Refusal::DdDuplicate.into());
         }
         if is_duplicate(exchange.last_received, dd) {
@@ -141,6 +171,10 @@ impl Speaker {
         peer: Peer,
         dd: &DatabaseDescription,
     ) -> Result<(), Refused> {
+        let higher = peer.router_id > self.config.router_id;
+        if let Some(exchange) = self.exchange_mut(peer) {
+            exchange.yields = dd.flags == INITIAL && higher;
+        }
         self.neighbor_event(
             now,
             peer.interface,
@@ -148,7 +182,7 @@ impl Speaker {
             NeighborEvent::SeqNumberMismatch,
         );
         if dd.flags == INITIAL {
-            let _ = self.negotiate(now, peer, dd);
+            let _ = self.negotiate(now, peer, dd, false);
         }
         Err(Refusal::DdSequence.into())
     }
@@ -246,6 +280,28 @@ impl Speaker {
     }
 }
 
+impl Exchange {
+    /// Whether this is a copy of the packet that began the exchange we are in, have just ended or have
+    /// given up, as slave, or of one before that. To begin anew with it would leave us in an exchange that
+    /// the master knows nothing of. A master that was not answered repeats itself later than a copy
+    /// comes.
+    fn is_late_beginning(&mut self, now: Time, dd: &DatabaseDescription) -> bool {
+        let Some((began, at)) = self.began.filter(|_| dd.flags == INITIAL) else {
+            return false;
+        };
+        if began == dd.sequence {
+            self.began = Some((began, now));
+        }
+        now < at + LATE && began.wrapping_sub(dd.sequence) < LATE_NUMBERS
+    }
+
+    /// Whether it is the packet that began this exchange.
+    fn is_what_it_began_with(&self, dd: &DatabaseDescription) -> bool {
+        let began = self.began.map(|(began, _)| began);
+        !self.master && dd.flags == INITIAL && began == Some(dd.sequence)
+    }
+}
+
 /// RFC 2328 10.6; RFC 5838 2.7: outside of the IPv6 family two MTUs have to fit, that of the family
 /// and that of the IPv6 packets OSPF itself travels in. One field names both unless M6 is set; then
 /// the latter is at least the 1280 of every IPv6 link.
@@ -265,13 +321,6 @@ fn check_mtu(
     } else {
         Ok(())
     }
-}
-
-/// A late copy of the packet that began the exchange we are in, or have just ended, as slave. To begin
-/// anew with it would leave us in an exchange that the master knows nothing of.
-fn is_late_beginning(exchange: &Exchange, dd: &DatabaseDescription) -> bool {
-    let moved_on = !is_duplicate(exchange.last_received, dd);
-    !exchange.master && dd.flags == INITIAL && exchange.began == Some(dd.sequence) && moved_on
 }
 
 fn is_duplicate(last: Option<(DdFlags, Options, u32)>, dd: &DatabaseDescription) -> bool {

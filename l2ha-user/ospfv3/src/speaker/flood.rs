@@ -48,6 +48,9 @@ impl Speaker {
             if !interface.speaks() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
             }
+            // What is still to be acknowledged of an older instance is moot. If this one is dead and the older
+            // one comes again from a neighbour that has removed both, it would stand for that, too.
+            interface.delayed_acks.remove(&key);
             let later = now + interface.config.retransmit();
             let again_at = prompt.map_or(later, |at| at.min(later));
             let mut wanted = false;

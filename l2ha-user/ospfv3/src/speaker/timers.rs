@@ -72,16 +72,18 @@ impl Speaker {
             .collect();
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         for router_id in due {
+            let interface = self.interfaces.get(&id);
+            let neighbor = interface.and_then(|interface| interface.neighbors.get(&router_id));
+            let help = neighbor.and_then(|neighbor| neighbor.help);
+            if help.is_some_and(|help| help.until <= now) {
+                self.end_help_at_expiry(now, id, router_id);
+            }
             let Some(interface) = self.interfaces.get_mut(&id) else {
                 return;
             };
             let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
                 continue;
             };
-            if neighbor.help.is_some_and(|help| help.until <= now) {
-                self.end_help_at_expiry(now, id, router_id);
-                continue;
-            }
             if neighbor.silent_until() <= now {
                 self.neighbor_event(now, id, router_id, NeighborEvent::InactivityTimer);
                 continue;

@@ -85,6 +85,7 @@ impl Speaker {
             .db_for(peer.interface, key.ty)
             .ok_or(Refusal::LsaScope)?;
         let exchanging = self.interfaces.values().any(|i| i.exchanging());
+        let ours = self.is_ours(key.adv);
         let requested = self
             .neighbor_mut(peer)
             .is_some_and(|n| n.requests.contains_key(&key));
@@ -105,7 +106,8 @@ impl Speaker {
                 }
                 return Ok(());
             }
-            if !requested && database.is_buried(&header, now) {
+            // One of ours is flushed again, however late it is.
+            if !requested && !ours && database.is_buried(&header, now) {
                 return Err(Refusal::LsaOlder);
             }
             return self.accept_lsa(now, peer, db_id, lsa, origin);
@@ -121,8 +123,14 @@ impl Speaker {
                 self.accept_lsa(now, peer, db_id, lsa, origin)
             }
             // RFC 2328 13 (6)
-            _ if requested => Err(Refusal::BadRequest),
+            Ordering::Less if requested => Err(Refusal::BadRequest),
             Ordering::Equal => {
+                // RFC 2328 13 (6) would begin the exchange anew. But what was described as newer for being
+                // younger by more than MaxAgeDiff (13.1) has aged on its way, and may be no more than
+                // MaxAgeDiff younger when it is here: again and again, until somebody refreshes it.
+                if requested && let Some(neighbor) = self.neighbor_mut(peer) {
+                    neighbor.satisfied(&key);
+                }
                 // RFC 2328 13 (7): an implied acknowledgment, or a duplicate to acknowledge at once.
                 let implied = self
                     .neighbor_mut(peer)
