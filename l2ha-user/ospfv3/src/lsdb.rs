@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::{LS_REFRESH_TIME, Limits, Time};
-use crate::wire::{Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE};
+use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -290,13 +290,15 @@ impl Lsdb {
         self.burials.push_back((now, header.key));
     }
 
-    /// Whether this is a late copy of an LSA that has just been buried.
+    /// Whether this is a late copy of an LSA that has just been buried, or of an instance before it,
+    /// which its flush has overtaken. A router that begins anew begins with the first sequence number.
     pub(crate) fn is_buried(&self, header: &LsaHeader, now: Time) -> bool {
         self.buried
             .get(&header.key)
             .is_some_and(|(sequence, checksum, at)| {
-                (*sequence, *checksum) == (header.sequence, header.checksum)
-                    && now < *at + LATEST_COPY
+                let same = (*sequence, *checksum) == (header.sequence, header.checksum);
+                let before = (INITIAL_SEQUENCE + 1..*sequence).contains(&header.sequence);
+                (same || before) && now < *at + LATEST_COPY
             })
     }
 
