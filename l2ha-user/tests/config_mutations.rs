@@ -21,9 +21,11 @@ fn sample(folder: &Path) -> String {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
     }
-    let key = folder.join("ospf.key");
-    fs::write(&key, "a001122-secret").unwrap();
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    for name in ["ospf.key", "bfd.key"] {
+        let key = folder.join(name);
+        fs::write(&key, "a001122-secret").unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    }
     sample.replace("/etc/l2ha/", "")
 }
 

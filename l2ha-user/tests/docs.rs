@@ -105,7 +105,7 @@ fn the_pages_examples_are_good() {
     let blocks = blocks(&page, "toml");
     assert_eq!(
         blocks.len(),
-        8,
+        9,
         "an example for every section, and the peer's tunnel"
     );
     let ours: Vec<String> = blocks
@@ -113,7 +113,7 @@ fn the_pages_examples_are_good() {
         .filter(|block| !block.contains("name = \"server-1\"\nremote"))
         .cloned()
         .collect();
-    assert_eq!(ours.len(), 7);
+    assert_eq!(ours.len(), 8);
     load(&ours.concat()).unwrap_or_else(|errors| panic!("{errors}"));
     let peer = blocks
         .iter()

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cloud::Host,
+    config::BFD_KEY,
     lab::{Lab, Resident, wait_for},
     process::Process,
     routing::{LsaKey, MAX_AGE, RouterConfig},
@@ -205,6 +206,7 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         dead,
         key,
         bfd,
+        bfd_algorithm,
     } = config;
     let key = key.as_ref().map_or_else(String::new, |(id, secret)| {
         format!(
@@ -214,9 +216,14 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
     let (watched, bfd) = match bfd {
         Some((ms, multiplier)) => {
             let us = (ms * 1000.0).round();
+            let signed = bfd_algorithm.map_or_else(String::new, |algorithm| {
+                let (id, secret) = BFD_KEY;
+                let algorithm = algorithm.replace('-', " ");
+                format!(" authentication {algorithm}; password \"{secret}\" {{ id {id}; }};")
+            });
             let times = format!(
                 "min rx interval {us} us; min tx interval {us} us; idle tx interval 1 s; \
-                 multiplier {multiplier};"
+                 multiplier {multiplier};{signed}"
             );
             (
                 " bfd yes;",

@@ -20,6 +20,9 @@ use crate::{
 /// The UDP port of L2TP, where nothing else is said.
 pub(crate) const PORT: u16 = 1701;
 
+/// Id and secret of the key that BFD's packets are signed with, where they are.
+pub const BFD_KEY: (u8, &str) = (9, "a-key-of-16-byte");
+
 /// The outer headers of a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outer {
@@ -127,6 +130,8 @@ pub struct NodeConfig {
     pub key: Option<(u16, String)>,
     /// Whether digests are made with that key as FRR makes them.
     pub key_as_frr: bool,
+    /// Algorithm of the key [`BFD_KEY`] that BFD's packets are signed with, as in the file.
+    pub bfd_algorithm: Option<&'static str>,
     /// Folder of the cookies' files.
     pub(crate) cookies: PathBuf,
 }
@@ -160,6 +165,7 @@ impl NodeConfig {
             services: Vec::new(),
             key: None,
             key_as_frr: false,
+            bfd_algorithm: None,
             cookies,
         })
     }
@@ -189,6 +195,11 @@ impl NodeConfig {
     /// The file with the secret of [`NodeConfig::key`].
     pub fn key_file(&self) -> PathBuf {
         self.cookies.join(format!("{}.ospf-key", self.host.name))
+    }
+
+    /// The file with the secret of [`BFD_KEY`].
+    pub fn bfd_key_file(&self) -> PathBuf {
+        self.cookies.join(format!("{}.bfd-key", self.host.name))
     }
 
     /// The tunnel to a host.
@@ -284,6 +295,13 @@ impl NodeConfig {
             if self.key_as_frr {
                 writeln!(to, "protocol_id = \"little-endian\"")?;
             }
+        }
+        if let (Some(algorithm), Some(_)) = (self.bfd_algorithm, &self.ospf) {
+            let (id, _) = BFD_KEY;
+            writeln!(to, "\n[[bfd_keys]]")?;
+            writeln!(to, "id = {id}")?;
+            writeln!(to, "algorithm = {algorithm:?}")?;
+            writeln!(to, "secret_file = {:?}", self.bfd_key_file())?;
         }
         writeln!(to, "{}", self.more)?;
         for (name, address) in &self.services {

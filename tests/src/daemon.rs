@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    config::{NodeConfig, secret_file},
+    config::{BFD_KEY, NodeConfig, secret_file},
     lab::{Lab, Resident, wait_for},
     process::Process,
     routing::LsaKey,
@@ -393,8 +393,11 @@ fn tail(log: &str) -> String {
 /// Writes a configuration and the secret it names.
 fn write(file: &Path, config: &NodeConfig) -> Result<()> {
     fs::write(file, config.toml())?;
-    match &config.key {
-        Some((_, secret)) => secret_file(&config.key_file(), secret),
-        None => Ok(()),
+    if let Some((_, secret)) = &config.key {
+        secret_file(&config.key_file(), secret)?;
     }
+    if config.bfd_algorithm.is_some() {
+        secret_file(&config.bfd_key_file(), BFD_KEY.1)?;
+    }
+    Ok(())
 }

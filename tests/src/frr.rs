@@ -240,6 +240,8 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         dead,
         key,
         bfd,
+        // bfdd (8.4) has no authentication.
+        bfd_algorithm: _,
     } = config;
     let mut text = "debug ospf6 neighbor state\n".to_owned();
     if let Some((id, secret)) = key {

@@ -41,7 +41,7 @@ pub use beats::{Beats, Echo, Gap};
 pub use bird::Bird;
 pub use capture::Capture;
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
-pub use config::{Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
+pub use config::{BFD_KEY, Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
 pub use daemon::{Daemon, binary};
 pub use fabric::{Router, devices, has_route, wait_same, wait_unrouted};
 pub use foreign::{Foreign, Kind, LinkHook};

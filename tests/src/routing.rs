@@ -64,6 +64,8 @@ pub struct RouterConfig {
     pub key: Option<(u16, String)>,
     /// Intervals of BFD: milliseconds and a multiplier.
     pub bfd: Option<(f64, u8)>,
+    /// Algorithm of the key that BFD's packets are signed with, as in our file.
+    pub bfd_algorithm: Option<&'static str>,
 }
 
 impl RouterConfig {
@@ -81,6 +83,7 @@ impl RouterConfig {
             dead: 3,
             key: None,
             bfd: None,
+            bfd_algorithm: None,
         }
     }
 }

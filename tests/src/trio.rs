@@ -68,6 +68,8 @@ pub struct TrioOptions {
     pub signed: bool,
     /// Intervals of BFD: milliseconds and a multiplier.
     pub bfd: Option<(f64, u8)>,
+    /// How BFD's packets are signed, if they are.
+    pub bfd_algorithm: Option<&'static str>,
     /// Whether IPv4 is routed too, and how.
     pub ipv4: Option<Ipv4Links>,
     /// Switches of every host's kernel, set before anything starts there.
@@ -92,6 +94,7 @@ impl Default for TrioOptions {
             mesh: true,
             signed: false,
             bfd: None,
+            bfd_algorithm: None,
             ipv4: None,
             sysctls: &[],
         }
@@ -189,6 +192,7 @@ impl Trio {
             }
         }
         for node in &mut configs {
+            node.bfd_algorithm = options.bfd_algorithm;
             if let Some(ospf) = &mut node.ospf {
                 ospf.bfd = options.bfd.map(|(ms, times)| format!("{ms}x{times}"));
             }
@@ -370,6 +374,7 @@ impl Member {
         router.stubs.push(own);
         router.key.clone_from(&config.key);
         router.bfd = options.bfd;
+        router.bfd_algorithm = options.bfd_algorithm;
         let own4 = if is_server { ANYCAST4 } else { CLIENT4 };
         router.stubs4.extend(options.ipv4.map(|_| own4));
         if speaker != Speaker::L2ha {

@@ -1,13 +1,15 @@
 //! Packets signed as RFC 7166 has it, with BIRD on the other side: in both roles, through the whole
 //! story of a cut and a stop, and with a key that does not fit.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for, wait_one_database, wait_route,
+    BFD_KEY, Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for, wait_one_database,
+    wait_route,
 };
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -78,4 +80,80 @@ fn bird_is_the_client_of_our_signing_servers() -> Result<()> {
 #[ignore = "needs root: run by cargo xtask test"]
 fn bird_servers_sign_for_our_client() -> Result<()> {
     signed("bird-auth-servers", Speaker::Bird, Speaker::L2ha)
+}
+
+/// BFD with every algorithm of RFC 5880 6.7, and with a key that does not fit.
+fn bfd_signed(algorithm: &'static str) -> Result<()> {
+    Lab::run(&format!("bird-bfd-{algorithm}"), |lab| {
+        let options = TrioOptions {
+            servers: Speaker::Bird,
+            bfd: Some((50.0, 3)),
+            bfd_algorithm: Some(algorithm),
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        trio.wait_full(PATIENCE)?;
+        trio.wait_watched(PATIENCE)?;
+        let daemon = &trio.client.daemon;
+        // Long enough for a sequence number that BIRD does not expect to end it.
+        thread::sleep(Duration::from_secs(2));
+        for session in daemon.bfd_sessions()? {
+            ensure!(session["state"] == "up", "{session}");
+            ensure!(session["key"][1] == algorithm, "{session}");
+            ensure!(session["counters"]["downs"] == 0, "{session}");
+            let refused = session["refused"].as_object().context("no refused")?;
+            ensure!(refused.is_empty(), "{session}");
+        }
+        let said = daemon.l2ha(&["bfd"])?;
+        ensure!(said.contains(algorithm), "{said}");
+        ensure!(
+            !daemon.status()?.to_string().contains(BFD_KEY.1),
+            "the secret in the status"
+        );
+        lab.say(format_args!("{algorithm}: sessions up"));
+
+        // Without the key nothing of BIRD's is taken, nor anything of ours by BIRD, whose session falls;
+        // ours knows by Echo that the path works.
+        daemon.reconfigure(|config| config.bfd_algorithm = None)?;
+        daemon.signal(Signal::SIGHUP)?;
+        let unexpected = |it: &Value| it["refused"]["auth_unexpected"].as_u64() > Some(0);
+        wait_for("signed packets to be refused", PATIENCE, || {
+            let sessions = daemon.bfd_sessions()?;
+            ensure!(sessions.iter().any(unexpected), "{sessions:#?}");
+            Ok(Some(()))
+        })?;
+        let bird = trio.first.bird.as_ref().context("no BIRD")?;
+        wait_for("BIRD's session to fall", PATIENCE, || {
+            let sessions = bird.ask("show bfd sessions")?;
+            ensure!(
+                sessions.contains("l2-client") && sessions.contains("Down"),
+                "{sessions}"
+            );
+            Ok(Some(()))
+        })?;
+        daemon.reconfigure(|config| config.bfd_algorithm = Some(algorithm))?;
+        daemon.signal(Signal::SIGHUP)?;
+        trio.wait_full(PATIENCE)?;
+        trio.wait_watched(PATIENCE)?;
+        lab.say(format_args!(
+            "{algorithm}: refused without the key, and up again with it"
+        ));
+        Ok(())
+    })
+    .with_context(|| format!("BFD with {algorithm}"))
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn bird_checks_our_bfd_and_we_check_its() -> Result<()> {
+    for algorithm in [
+        "simple",
+        "keyed-md5",
+        "meticulous-keyed-md5",
+        "keyed-sha1",
+        "meticulous-keyed-sha1",
+    ] {
+        bfd_signed(algorithm)?;
+    }
+    Ok(())
 }

@@ -61,7 +61,7 @@ const fn target(name: &'static str, about: &'static str) -> Target {
     }
 }
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     target("ospfv3_packet", "any bytes through OSPFv3's codec and back"),
     target(
         "ospfv3_speaker",
@@ -70,6 +70,10 @@ const TARGETS: [Target; 6] = [
     target(
         "bfd_session",
         "a BFD session whose peer sends anything, at any time",
+    ),
+    target(
+        "bfd_auth",
+        "BFD's authentication: any bytes, and signed ones changed",
     ),
     target(
         "l2tp_header",

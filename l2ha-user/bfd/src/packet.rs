@@ -8,11 +8,16 @@ use thiserror::Error;
 /// Length of a control packet without authentication, in bytes.
 pub const PACKET_LENGTH: usize = 24;
 
+/// Where the Length field is.
+pub(crate) const LENGTH: usize = 3;
+/// RFC 5880 6.8.6: the shortest packet with authentication.
+const WITH_AUTHENTICATION: usize = 26;
 const VERSION: u8 = 1;
 const POLL: u8 = 0x20;
 const FINAL: u8 = 0x10;
 const CONTROL_PLANE_INDEPENDENT: u8 = 0x08;
-const AUTHENTICATION: u8 = 0x04;
+/// The A bit.
+pub(crate) const AUTHENTICATION: u8 = 0x04;
 const DEMAND: u8 = 0x02;
 const MULTIPOINT: u8 = 0x01;
 
@@ -169,12 +174,21 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// Reads a packet and checks what RFC 5880 6.8.6 has checked before a session is looked for.
+    /// Reads a packet without authentication and checks what RFC 5880 6.8.6 has checked before a session
+    /// is looked for.
     ///
     /// # Errors
     ///
     /// When it is to be discarded.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        match Self::split(bytes)? {
+            (packet, None) => Ok(packet),
+            (_, Some(_)) => Err(DecodeError::Authenticated),
+        }
+    }
+
+    /// As [`Packet::decode`], and the authentication section if there is one.
+    pub(crate) fn split(bytes: &[u8]) -> Result<(Self, Option<&[u8]>), DecodeError> {
         let short = DecodeError::Short(bytes.len());
         let fixed: &[u8; PACKET_LENGTH] = bytes.first_chunk().ok_or(short)?;
         let [first, flags, detect_mult, length, rest @ ..] = fixed;
@@ -182,20 +196,20 @@ impl Packet {
         if version != VERSION {
             return Err(DecodeError::Version(version));
         }
-        if usize::from(*length) < PACKET_LENGTH {
+        let is_authenticated = flags & AUTHENTICATION != 0;
+        let least = match is_authenticated {
+            true => WITH_AUTHENTICATION,
+            false => PACKET_LENGTH,
+        };
+        if usize::from(*length) < least {
             return Err(DecodeError::Length(*length));
         }
-        if usize::from(*length) > bytes.len() {
-            return Err(short);
-        }
+        let whole = bytes.get(..usize::from(*length)).ok_or(short)?;
         if *detect_mult == 0 {
             return Err(DecodeError::Multiplier);
         }
         if flags & MULTIPOINT != 0 {
             return Err(DecodeError::Multipoint);
-        }
-        if flags & AUTHENTICATION != 0 {
-            return Err(DecodeError::Authenticated);
         }
         let word = |at: usize| {
             let bytes = rest.get(at * 4..).and_then(|rest| rest.first_chunk());
@@ -223,7 +237,8 @@ impl Packet {
         if packet.your_discriminator == 0 && !matches!(state, State::Down | State::AdminDown) {
             return Err(DecodeError::NotOurs(state));
         }
-        Ok(packet)
+        let section = whole.get(PACKET_LENGTH..).filter(|_| is_authenticated);
+        Ok((packet, section))
     }
 
     /// The bytes on the wire. Intervals beyond 2^32 µs are cut to that.

@@ -444,8 +444,9 @@ impl Session {
             .max(wanted)
     }
 
-    /// RFC 5880 6.8.4, asynchronous mode.
-    fn detection_time(&self) -> Duration {
+    /// After how much silence of the peer it goes down (RFC 5880 6.8.4, asynchronous mode).
+    #[must_use]
+    pub fn detection_time(&self) -> Duration {
         let (interval, multiplier) = self.remote.map_or((SLOW, 1), |remote| {
             (remote.desired_min_tx, remote.detect_mult)
         });

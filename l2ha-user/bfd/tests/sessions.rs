@@ -265,7 +265,10 @@ fn what_is_to_be_discarded_is() {
     assert_eq!(with(3, 25), Err(DecodeError::Short(24)));
     assert_eq!(with(2, 0), Err(DecodeError::Multiplier));
     assert_eq!(with(1, 0xc1), Err(DecodeError::Multipoint));
-    assert_eq!(with(1, 0xc4), Err(DecodeError::Authenticated));
+    assert_eq!(with(1, 0xc4), Err(DecodeError::Length(24)));
+    let mut signed = [&good().encode()[..], &[1, 4, 9, b'a']].concat();
+    (signed[1], signed[3]) = (0xc4, 28);
+    assert_eq!(Packet::decode(&signed), Err(DecodeError::Authenticated));
     assert_eq!(with(7, 0), Err(DecodeError::Discriminator));
     assert_eq!(with(11, 0), Err(DecodeError::NotOurs(State::Up)));
     assert_eq!(Packet::decode(&[0x20; 23]), Err(DecodeError::Short(23)));

@@ -207,12 +207,24 @@ impl From<DecodeError> for Refusal {
 }
 
 impl Refusal {
+    /// Whether loss, reordering or a restart explains it, so that it passes by itself.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        self.is_ordinary()
+            || matches!(
+                self,
+                Self::DdSequence
+                    | Self::BadRequest
+                    | Self::UnknownNeighbor
+                    | Self::UnknownInterface
+            )
+    }
+
     /// Whether it belongs to normal operation and is worth a count but no event.
     pub(crate) const fn is_ordinary(self) -> bool {
         matches!(
             self,
-            Self::InstanceMismatch
-                | Self::NotDesignated
+            Self::NotDesignated
                 | Self::DdDuplicate
                 | Self::LsaOlder
                 | Self::MinLsArrival

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bfd::{Diagnostic, Event, SessionView, Timers};
+use bfd::{Algorithm, Diagnostic, Event, Key, SessionView, Timers};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::Serialize;
 use tokio::sync::{mpsc as news, oneshot};
@@ -31,6 +31,8 @@ pub(crate) struct Peer {
     pub(crate) remote: Ipv6Addr,
     /// How often packets go, and how many may be missed.
     pub(crate) timers: Timers,
+    /// Keys that packets are signed with; the first one signs, each is accepted.
+    pub(crate) keys: Vec<Key>,
 }
 
 impl Peer {
@@ -87,6 +89,8 @@ pub(crate) struct Shown {
     remote: Ipv6Addr,
     interval_ms: f64,
     multiplier: u8,
+    /// Number and algorithm of the key that signs.
+    key: Option<(u8, Algorithm)>,
     #[serde(flatten)]
     session: SessionView,
     /// Packets that were none of this session's, by reason.

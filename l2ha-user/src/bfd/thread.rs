@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bfd::{Config, PACKET_LENGTH, Packet, Session, State};
+use bfd::{Authenticator, Config, Session, State};
 use nix::{
     libc,
     poll::{PollFd, PollFlags, ppoll},
@@ -34,6 +34,7 @@ const AT_ONCE: usize = 64;
 struct Watched {
     peer: Peer,
     session: Session,
+    authenticator: Authenticator,
     sockets: Sockets,
     /// None where it could not be had: then only the peer's own packets count.
     echo: Option<Echo>,
@@ -141,6 +142,7 @@ impl Thread<'_> {
             };
             watched.peer = peer.clone();
             watched.session.set_timers(now, peer.timers);
+            watched.authenticator.set_keys(peer.keys.clone());
             true
         });
         self.wanted = peers;
@@ -195,6 +197,7 @@ impl Thread<'_> {
                 Watched {
                     peer: peer.clone(),
                     session: Session::new(now, config),
+                    authenticator: Authenticator::new(peer.keys.clone(), random()),
                     sockets,
                     echo: echo.ok(),
                     refused: BTreeMap::new(),
@@ -285,6 +288,10 @@ impl Thread<'_> {
                     remote: watched.peer.remote,
                     interval_ms: watched.peer.timers.interval.as_secs_f64() * 1000.0,
                     multiplier: watched.peer.timers.multiplier,
+                    key: watched
+                        .authenticator
+                        .signs_with()
+                        .map(|key| (key.id, key.algorithm)),
                     session: watched.session.view(),
                     refused: watched.refused.clone(),
                     send_errors: watched.send_errors,
@@ -324,14 +331,23 @@ impl Watched {
                 continue;
             }
             let bytes = buffer.get(..received.length).unwrap_or_default();
-            match Packet::decode(bytes) {
+            let now = epoch.elapsed();
+            let detection_time = self.session.detection_time();
+            match self.authenticator.open(now, bytes, detection_time) {
                 Ok(packet) => {
                     // The session counts what it refuses.
-                    let _ = self.session.handle_packet(epoch.elapsed(), &packet);
+                    let _ = self.session.handle_packet(now, &packet);
                 }
-                Err(error) => {
-                    tracing::trace!(interface = self.peer.name, %error, "BFD packet refused");
-                    self.refuse("malformed");
+                Err(refused) => {
+                    let reason = refused.name();
+                    if !self.refused.contains_key(reason) {
+                        let (interface, remote) = (&self.peer.name, self.peer.remote);
+                        tracing::warn!(
+                            interface, %remote, %refused,
+                            "BFD packet refused; further ones are counted as {reason}"
+                        );
+                    }
+                    self.refuse(reason);
                 }
             }
         }
@@ -354,7 +370,7 @@ impl Watched {
 
     fn transmit(&mut self, now: Duration) {
         while let Some(packet) = self.session.poll_transmit(now) {
-            let bytes: [u8; PACKET_LENGTH] = packet.encode();
+            let bytes = self.authenticator.seal(&packet);
             if let Err(error) = self.sockets.send(&bytes) {
                 self.send_errors += 1;
                 tracing::trace!(interface = self.peer.name, %error, "cannot send");

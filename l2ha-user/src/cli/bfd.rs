@@ -51,6 +51,8 @@ fn text(answer: &Value) -> String {
         "kept by echo",
         "sent",
         "received",
+        "refused",
+        "key",
     ]);
     let word = |value: &Value| match value {
         Value::String(text) => text.replace('_', " "),
@@ -74,6 +76,8 @@ fn text(answer: &Value) -> String {
             word(&counters["probes_answered"]),
             word(&counters["sent"]),
             word(&counters["received"]),
+            refused(session),
+            key(session),
         ]);
     }
     let mut text = table::text(&mut rows);
@@ -85,6 +89,28 @@ fn text(answer: &Value) -> String {
     // Writing to a String cannot fail.
     let _ = write!(text, "\npriority: {priority}; woken at most {latest} late");
     text
+}
+
+/// What was refused, and why.
+fn refused(session: &Value) -> String {
+    let reasons = session["refused"].as_object().into_iter().flatten();
+    let mut all: Vec<String> = reasons
+        .map(|(reason, count)| format!("{} {count}", reason.replace('_', " ")))
+        .collect();
+    match session["counters"]["refused"].as_u64() {
+        Some(count @ 1..) => all.push(format!("wrong discriminator {count}")),
+        _ if all.is_empty() => all.push("-".to_owned()),
+        _ => {}
+    }
+    all.join(", ")
+}
+
+/// Number and algorithm of the key that signs.
+fn key(session: &Value) -> String {
+    match (session["key"][0].as_u64(), session["key"][1].as_str()) {
+        (Some(id), Some(algorithm)) => format!("{id} {algorithm}"),
+        _ => "-".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -99,12 +125,16 @@ mod tests {
                 "interface": "l2-client", "remote": "fe80::1", "state": "up",
                 "diagnostic": "detection_time_expired", "transmit_interval_us": 10_000,
                 "detection_time_us": 30_000,
-                "counters": { "downs": 2, "own_pauses": 0, "probes_answered": 0, "sent": 7, "received": 8 },
+                "key": [7, "keyed-sha1"],
+                "refused": { "auth_digest": 4, "wrong_source": 1 },
+                "counters": { "refused": 2, "downs": 2, "own_pauses": 0, "probes_answered": 0, "sent": 7, "received": 8 },
             }],
         });
         let text = text(&answer);
         assert!(text.contains("up     10 ms        30 ms"), "{text}");
         assert!(text.contains("detection time expired"), "{text}");
+        let refused = "auth digest 4, wrong source 1, wrong discriminator 2  7 keyed-sha1";
+        assert!(text.contains(refused), "{text}");
         assert!(
             text.ends_with("priority: real-time; woken at most 0.1 ms late"),
             "{text}"

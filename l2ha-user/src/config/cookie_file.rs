@@ -15,8 +15,6 @@ use super::{Cookie, report::Found, section::Section};
 const LONGEST: u64 = 64;
 /// Characters of a secret: fewer are too easily guessed.
 const SHORTEST_SECRET: usize = 8;
-/// Characters of a secret: FRR and BIRD take no more.
-const LONGEST_SECRET: usize = 128;
 /// Permission bits of group and others.
 const OTHERS: u32 = 0o077;
 
@@ -55,15 +53,21 @@ pub(super) fn read(section: &Section<'_>, key: &str, folder: &Path) -> Option<Fo
     }
 }
 
-/// Reads the text of a secret that `key` names a file of, white space around it removed.
-pub(super) fn secret(section: &Section<'_>, key: &str, folder: &Path) -> Option<Vec<u8>> {
+/// Reads the text of a secret that `key` names a file of, white space around it removed; `longest` is in
+/// characters.
+pub(super) fn secret(
+    section: &Section<'_>,
+    key: &str,
+    folder: &Path,
+    longest: usize,
+) -> Option<Vec<u8>> {
     let found = section.string(key)?;
     let read = match found.value {
         "" => Err(Problem {
             what: "there is no file name".to_owned(),
             remedy: format!("write `{key} = \"/etc/l2ha/ospf.key\"`"),
         }),
-        path => secret_text(&folder.join(path)),
+        path => secret_text(&folder.join(path), longest),
     };
     read.map_err(|problem| {
         section
@@ -73,23 +77,24 @@ pub(super) fn secret(section: &Section<'_>, key: &str, folder: &Path) -> Option<
     .ok()
 }
 
-fn secret_text(path: &Path) -> Result<Vec<u8>, Problem> {
+fn secret_text(path: &Path, longest: usize) -> Result<Vec<u8>, Problem> {
     let shown = path.display();
-    let bytes = text(path, LONGEST_SECRET as u64 + 2)?;
+    let bytes = text(path, longest as u64 + 2)?;
     let secret = bytes.trim_ascii();
     let problem = match secret.len() {
         0..SHORTEST_SECRET => format!("has {} characters; that can be guessed", secret.len()),
-        SHORTEST_SECRET..=LONGEST_SECRET => match secret.iter().all(u8::is_ascii_graphic) {
+        length if length <= longest => match secret.iter().all(u8::is_ascii_graphic) {
             true => return Ok(secret.to_vec()),
             false => "has characters that other routers do not take for a key".to_owned(),
         },
-        _ => format!("is longer than the {LONGEST_SECRET} characters a key can have"),
+        _ => format!("is longer than the {longest} characters a key can have"),
     };
     Err(Problem {
         what: format!("{shown} {problem}"),
         remedy: format!(
-            "make a new one with `rm {shown}` and `l2ha genkey --bytes 32 --output {shown}`, and \
-             give it to all neighbours"
+            "make a new one with `rm {shown}` and `l2ha genkey --bytes {} --output {shown}`, and \
+             give it to all neighbours",
+            (longest / 2).min(32)
         ),
     })
 }

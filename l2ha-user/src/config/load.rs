@@ -12,9 +12,12 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, ConfigErrors, OspfNetwork, TunnelOspf, ospf, ospf_area, ospf_key,
+    Config, ConfigError, ConfigErrors, OspfNetwork, TunnelOspf, bfd_key, ospf, ospf_area, ospf_key,
     report::{Place, Report},
-    schema::{self, NODE, OSPF, OSPF_AREAS, OSPF_KEYS, SERVICES, TABLES, TUNNELS, Table, UNDERLAY},
+    schema::{
+        self, BFD_KEYS, NODE, OSPF, OSPF_AREAS, OSPF_KEYS, SERVICES, TABLES, TUNNELS, Table,
+        UNDERLAY,
+    },
     section::Section,
     service, syntax, tunnel, underlay,
     words::{closest, kind, list},
@@ -101,6 +104,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
     let tunnels = several(report, root, &TUNNELS);
     let services = several(report, root, &SERVICES);
     let ospf_keys = several(report, root, &OSPF_KEYS);
+    let bfd_keys = several(report, root, &BFD_KEYS);
     let ospf_areas = several(report, root, &OSPF_AREAS);
 
     let node = node.map(|section| underlay::node(&section));
@@ -133,13 +137,17 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
         &read_tunnels,
         underlay.as_ref(),
     );
-    let with_ospf = read_tunnels.iter().filter_map(|read| read.tunnel.as_ref());
-    let with_ospf: Vec<String> = with_ospf
-        .filter(|tunnel| tunnel.ospf.is_some())
-        .map(|tunnel| tunnel.name.clone())
-        .collect();
+    let named = |which: &dyn Fn(&TunnelOspf) -> bool| -> Vec<String> {
+        let tunnels = read_tunnels.iter().filter_map(|read| read.tunnel.as_ref());
+        tunnels
+            .filter(|tunnel| tunnel.ospf.as_ref().is_some_and(which))
+            .map(|tunnel| tunnel.name.clone())
+            .collect()
+    };
+    let (with_ospf, with_bfd) = (named(&|_| true), named(&|ospf| ospf.bfd.is_some()));
     let ospf_areas = ospf_area::areas(&ospf_areas, is_there(&OSPF));
     let ospf_keys = ospf_key::keys(&ospf_keys, folder, is_there(&OSPF), &with_ospf);
+    let bfd_keys = bfd_key::keys(&bfd_keys, folder, &with_bfd);
     if report.count() > 0 {
         return None;
     }
@@ -156,6 +164,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
         },
         ospf_areas,
         ospf_keys,
+        bfd_keys,
         services,
     })
 }

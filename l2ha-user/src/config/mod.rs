@@ -5,6 +5,7 @@
 
 mod address;
 mod bfd;
+mod bfd_key;
 mod cookie;
 mod cookie_file;
 mod error;
@@ -67,6 +68,8 @@ pub struct Config {
     pub ospf_areas: Vec<OspfArea>,
     /// Keys that OSPF packets are signed with; empty without [`Config::ospf`].
     pub ospf_keys: Vec<OspfKey>,
+    /// Keys that BFD's packets are signed with, in the order of the file; empty without BFD.
+    pub bfd_keys: Vec<BfdKey>,
     /// Anycast addresses, in the order of the file; empty without [`Config::ospf`].
     pub services: Vec<Service>,
 }
@@ -267,6 +270,15 @@ pub struct OspfKey {
     pub tunnels: Vec<String>,
 }
 
+/// A key that BFD's packets are signed with (RFC 5880 6.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BfdKey {
+    /// The key; its secret is never shown.
+    pub key: ::bfd::Key,
+    /// Names of the tunnels it is for; all if empty.
+    pub tunnels: Vec<String>,
+}
+
 /// An anycast address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -299,19 +311,30 @@ impl Config {
         Some(home.unwrap_or(usual))
     }
 
+    /// The keys for BFD over a tunnel; the first one signs.
+    pub fn bfd_keys(&self, tunnel: &str) -> Vec<::bfd::Key> {
+        self.bfd_keys
+            .iter()
+            .filter(|key| is_for(&key.tunnels, tunnel))
+            .map(|key| key.key.clone())
+            .collect()
+    }
+
     /// The keys for OSPF over a tunnel, if there are any.
     pub fn key_chain(&self, tunnel: &str) -> Option<KeyChain> {
-        let mine = |key: &&OspfKey| {
-            key.tunnels.is_empty() || key.tunnels.iter().any(|name| name == tunnel)
-        };
         let keys: Vec<AuthKey> = self
             .ospf_keys
             .iter()
-            .filter(mine)
+            .filter(|key| is_for(&key.tunnels, tunnel))
             .map(|key| key.key.clone())
             .collect();
         (!keys.is_empty()).then_some(KeyChain { keys })
     }
+}
+
+/// Whether a key that names these tunnels, or none, is for one.
+fn is_for(tunnels: &[String], tunnel: &str) -> bool {
+    tunnels.is_empty() || tunnels.iter().any(|name| name == tunnel)
 }
 
 impl Tunnel {

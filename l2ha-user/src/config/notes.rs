@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use ospfv3::BACKBONE;
 
-use super::{Config, Encapsulation};
+use super::{Config, Encapsulation, Tunnel};
 
 /// Azure drops packets from and to this UDP port: it uses it itself.
 const AZURE_PORT: u16 = 65330;
@@ -34,6 +34,10 @@ impl Config {
             }
         }
         notes.extend(self.area_notes());
+        let watched = |tunnel: &Tunnel| tunnel.ospf.is_some_and(|ospf| ospf.bfd.is_some());
+        if !self.bfd_keys.is_empty() && !self.tunnels.iter().any(watched) {
+            notes.push("[[bfd_keys]]: no tunnel has BFD; write `bfd = \"50x3\"` in [ospf]".into());
+        }
         notes
     }
 

@@ -10,7 +10,6 @@ use super::{
     report::{Found, Unique},
     schema::OSPF,
     section::Section,
-    words::{closest, list},
 };
 
 /// The names of the algorithms.
@@ -24,6 +23,8 @@ const PROTOCOL_IDS: &[(&str, ProtocolId)] = &[
     ("network-order", ProtocolId::NetworkOrder),
     ("little-endian", ProtocolId::LittleEndian),
 ];
+/// Characters of a secret: FRR and BIRD take no more.
+const LONGEST_SECRET: usize = 128;
 /// A good moment, for remedies.
 const MOMENT: &str = "2027-01-31T12:00:00Z";
 
@@ -68,20 +69,8 @@ fn key(
     }
     let algorithm = section.choice("algorithm", ALGORITHMS);
     let protocol_id = section.choice("protocol_id", PROTOCOL_IDS);
-    let secret = cookie_file::secret(section, "secret_file", folder);
-    let named = section.strings("tunnels").map_or_else(Vec::new, |s| s.good);
-    for name in &named {
-        if !tunnels.iter().any(|tunnel| tunnel == name.value) {
-            let known: Vec<&str> = tunnels.iter().map(String::as_str).collect();
-            let remedy = match closest(name.value, &known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if known.is_empty() => "remove it".to_owned(),
-                None => format!("write one of {}", list(&known)),
-            };
-            let what = format!("there is no tunnel `{}` with OSPF", name.value);
-            section.report.error(&name.place, what, remedy);
-        }
-    }
+    let secret = cookie_file::secret(section, "secret_file", folder, LONGEST_SECRET);
+    let tunnels = section.tunnels(tunnels, "OSPF");
     let send = lifetime(section, "send_from", "send_until");
     let accept = lifetime(section, "accept_from", "accept_until");
     Some(OspfKey {
@@ -93,7 +82,7 @@ fn key(
             send,
             accept,
         },
-        tunnels: named.iter().map(|name| name.value.to_owned()).collect(),
+        tunnels,
     })
 }
 

@@ -78,7 +78,7 @@ const fn optional(name: &'static str, example: &'static str, means: &'static str
 
 /// Every table of the file.
 pub const TABLES: &[Table] = &[
-    NODE, UNDERLAY, TUNNELS, OSPF, OSPF_AREAS, OSPF_KEYS, SERVICES,
+    NODE, UNDERLAY, TUNNELS, OSPF, OSPF_AREAS, OSPF_KEYS, BFD_KEYS, SERVICES,
 ];
 
 /// `[node]`.
@@ -197,6 +197,18 @@ pub(super) const OSPF_KEYS: Table = Table {
         optional("send_until", "\"2028-01-31T12:00:00Z\"", "for ever"),
         optional("accept_from", "\"2027-01-31T11:00:00Z\"", "always"),
         optional("accept_until", "\"2028-01-31T13:00:00Z\"", "for ever"),
+    ],
+};
+
+/// `[[bfd_keys]]`.
+pub(super) const BFD_KEYS: Table = Table {
+    name: "bfd_keys",
+    several: true,
+    keys: &[
+        required("id", "1"),
+        default("algorithm", "\"meticulous-keyed-sha1\""),
+        required("secret_file", "\"/etc/l2ha/bfd.key\""),
+        default("tunnels", "[]"),
     ],
 };
 

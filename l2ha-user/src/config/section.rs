@@ -244,6 +244,24 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The key `tunnels`: names among those of `known`, which are tunnels `with` something.
+    pub(super) fn tunnels(&self, known: &[String], with: &str) -> Vec<String> {
+        let named = self.strings("tunnels").map_or_else(Vec::new, |s| s.good);
+        for name in &named {
+            if !known.iter().any(|tunnel| tunnel == name.value) {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let remedy = match closest(name.value, &known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if known.is_empty() => "remove it".to_owned(),
+                    None => format!("write one of {}", list(&known)),
+                };
+                let what = format!("there is no tunnel `{}` with {with}", name.value);
+                self.report.error(&name.place, what, remedy);
+            }
+        }
+        named.iter().map(|name| name.value.to_owned()).collect()
+    }
+
     fn elements(&self, name: &str, place: &Place, array: &'a DeArray<'a>) -> Vec<Found<&'a str>> {
         let mut strings = Vec::new();
         for (index, element) in array.iter().enumerate() {

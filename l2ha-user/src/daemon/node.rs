@@ -422,6 +422,7 @@ impl Node {
                     priority: ospf.priority,
                     cost: ospf.cost,
                     bfd: ospf.bfd,
+                    bfd_keys: self.config.bfd_keys(&tunnel.name),
                     keys: self.config.key_chain(&tunnel.name),
                     prefixes: up.prefixes.clone(),
                 }),

@@ -57,6 +57,7 @@ impl Detection {
                     local: interface.link_local,
                     remote: neighbor.address,
                     timers: interface.bfd?,
+                    keys: interface.bfd_keys.clone(),
                 })
             })
             .collect();

@@ -401,6 +401,7 @@ mod tests {
             priority: 1,
             cost: 10,
             bfd: None,
+            bfd_keys: Vec::new(),
             keys: None,
             prefixes: vec![("10.9.0.1".parse().unwrap(), 30)],
         }

@@ -8,6 +8,7 @@ mod kernel;
 mod nexthops;
 mod protection;
 mod redistribute;
+mod refusals;
 mod socket;
 mod thread;
 mod views;
@@ -55,6 +56,8 @@ pub(crate) struct Interface {
     pub(crate) cost: u16,
     /// Intervals of BFD, where it is used.
     pub(crate) bfd: Option<bfd::Timers>,
+    /// Keys that BFD's packets are signed with.
+    pub(crate) bfd_keys: Vec<bfd::Key>,
     /// Keys that packets are signed with.
     pub(crate) keys: Option<KeyChain>,
     /// Global addresses on the interface with the lengths of their prefixes, which are advertised
@@ -69,6 +72,7 @@ impl Interface {
             keys: other.keys.clone(),
             prefixes: other.prefixes.clone(),
             bfd: other.bfd,
+            bfd_keys: other.bfd_keys.clone(),
             ..self.clone()
         };
         as_other == *other

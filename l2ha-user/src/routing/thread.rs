@@ -25,6 +25,7 @@ use super::{
     kernel::Routes,
     protection::Protection,
     redistribute,
+    refusals::Refusals,
     socket::{OspfSocket, Received},
     views,
 };
@@ -82,6 +83,8 @@ struct Thread {
     packets: mpsc::Sender<Packet>,
     /// Sends that the kernel refused, by interface name.
     send_errors: BTreeMap<String, u64>,
+    /// What neighbours say that does not fit.
+    refusals: Refusals,
 }
 
 /// Runs until asked to stop.
@@ -112,6 +115,7 @@ pub(super) async fn run(
         protection,
         packets,
         send_errors: BTreeMap::new(),
+        refusals: Refusals::default(),
     };
     let mut check_due: Option<Instant> = None;
     loop {
@@ -188,7 +192,7 @@ impl Thread {
             if let Event::InterfaceChanged { interface, .. } = event {
                 self.office_changed(interface);
             }
-            log(family, &event);
+            self.tell(family, &event);
         }
         if routes_changed {
             self.set_routes().await;
@@ -375,6 +379,7 @@ impl Thread {
             .collect();
         for index in stale {
             self.ports.remove(&index);
+            self.refusals.forget(index);
             self.instances
                 .each(|speaker| speaker.remove_interface(now, index));
         }
@@ -402,6 +407,7 @@ impl Thread {
         for interface in &desired.interfaces {
             if let Some(port) = self.ports.get_mut(&interface.index) {
                 port.interface.bfd = interface.bfd;
+                port.interface.bfd_keys.clone_from(&interface.bfd_keys);
             }
         }
         self.follow();
@@ -447,6 +453,16 @@ impl Thread {
         });
     }
 
+    /// What an instance says, in the log and for who asks.
+    fn tell(&mut self, family: Family, event: &Event) {
+        if let Event::Refused { interface, .. } = event {
+            let port = self.ports.get(interface);
+            let name = port.map(|port| port.interface.name.as_str());
+            self.refusals.note(family, event, name);
+        }
+        log(family, event);
+    }
+
     fn show(&mut self, view: View) -> serde_json::Value {
         // Ages and timers as of this moment.
         let now = self.now();
@@ -456,7 +472,7 @@ impl Thread {
             port.map(|port| port.interface.name.as_str())
         };
         let value = match view {
-            View::Interfaces => views::list(&self.instances, Speaker::interfaces),
+            View::Interfaces => views::interfaces(&self.instances, &self.refusals),
             View::Neighbors => views::list(&self.instances, Speaker::neighbors),
             View::Database => views::list(&self.instances, |speaker| speaker.database().lsas),
             View::Routes => views::list(&self.instances, |speaker| views::routes(speaker, name)),
@@ -505,7 +521,7 @@ impl Thread {
         loop {
             self.transmit();
             while let Some((family, event, _)) = self.instances.poll_event() {
-                log(family, &event);
+                self.tell(family, &event);
             }
             if self.instances.is_settled() {
                 break;
@@ -559,7 +575,7 @@ impl Thread {
             }
             self.transmit();
             while let Some((family, event, _)) = self.instances.poll_event() {
-                log(family, &event);
+                self.tell(family, &event);
             }
         }
         self.routes.remove_all().await;

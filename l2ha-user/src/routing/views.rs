@@ -6,7 +6,10 @@ use ospfv3::{AreaConfig, NeighborState, Speaker};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::instances::{Instance, Instances};
+use super::{
+    instances::{Instance, Instances},
+    refusals::Refusals,
+};
 
 /// A list of every instance.
 pub(super) fn list<T: Serialize>(
@@ -19,6 +22,23 @@ pub(super) fn list<T: Serialize>(
             let mut entry = serde_json::to_value(entry)?;
             if let Value::Object(fields) = &mut entry {
                 fields.insert("family".to_owned(), json!(instance.family));
+            }
+            all.push(entry);
+        }
+    }
+    Ok(Value::Array(all))
+}
+
+/// The interfaces, each with what was refused there.
+pub(super) fn interfaces(instances: &Instances, refusals: &Refusals) -> serde_json::Result<Value> {
+    let mut all = Vec::new();
+    for instance in instances.iter() {
+        for interface in instance.speaker.interfaces() {
+            let refused = refusals.of(interface.id, instance.family);
+            let mut entry = serde_json::to_value(interface)?;
+            if let Value::Object(fields) = &mut entry {
+                fields.insert("family".to_owned(), json!(instance.family));
+                fields.insert("refused".to_owned(), refused.into());
             }
             all.push(entry);
         }

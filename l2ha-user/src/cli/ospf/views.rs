@@ -1,5 +1,7 @@
 //! OSPF's views as tables: what of the daemon's JSON people look for first, and how it reads.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Result, bail};
 use serde_json::Value;
 
@@ -41,6 +43,7 @@ pub(super) const INTERFACES: View = View {
         column("backup", "backup_router", plain),
         column("neighbours", "neighbors", plain),
         column("full", "adjacent", plain),
+        column("refused last", "refused", refused),
     ],
     none: "OSPF runs on no interface",
 };
@@ -165,6 +168,32 @@ fn graceful(value: &Value) -> String {
     }
 }
 
+/// What was refused last that will not pass by itself, and how often: why there is no adjacency.
+fn refused(value: &Value) -> String {
+    let all = value.as_array().into_iter().flatten();
+    let Some(last) = all.into_iter().find(|it| it["transient"] == false) else {
+        return "-".to_owned();
+    };
+    let reason = plain(&last["reason"]).replace('_', " ");
+    let side = |side: &str| match last[side].as_u64() {
+        Some(area) if reason.starts_with("area mismatch") => u32::try_from(area).map_or_else(
+            |_| area.to_string(),
+            |area| Ipv4Addr::from(area).to_string(),
+        ),
+        Some(number) => number.to_string(),
+        None => String::new(),
+    };
+    let sides = match (side("ours"), side("theirs")) {
+        (ours, theirs) if ours.is_empty() || theirs.is_empty() => String::new(),
+        (ours, theirs) => format!(" (ours {ours}, theirs {theirs})"),
+    };
+    let (count, ago) = (plain(&last["count"]), seconds(&last["ago_ms"]));
+    format!(
+        "{reason}{sides} from {}, {count} times, {ago} ago",
+        plain(&last["source"])
+    )
+}
+
 fn hex8(value: &Value) -> String {
     value
         .as_u64()
@@ -233,6 +262,12 @@ mod tests {
             "id": 7, "name": "l2-hub", "family": "ipv6", "area": "0.0.0.1", "kind": "broadcast", "state": "backup",
             "cost": 10, "designated_router": "10.0.0.9", "backup_router": "10.0.0.1",
             "neighbors": 3, "adjacent": 2,
+            "refused": [
+                { "reason": "dd_sequence", "source": "fe80::2", "ours": null, "theirs": null, "count": 1, "ago_ms": 10,
+                  "transient": true },
+                { "reason": "area_mismatch", "source": "fe80::1", "ours": 0, "theirs": 7, "count": 12, "ago_ms": 300,
+                  "transient": false },
+            ],
         }, {
             "id": 4_294_967_295_u32, "name": "lo", "family": "ipv4", "area": "0.0.0.0", "kind": "loopback",
             "state": "loopback", "cost": 10, "designated_router": null, "backup_router": null,
@@ -241,9 +276,10 @@ mod tests {
         let lines = lines(&INTERFACES, &answer);
         assert_eq!(
             lines[1],
-            "l2-hub ipv6 0.0.0.1 broadcast backup 10 10.0.0.9 10.0.0.1 3 2"
+            "l2-hub ipv6 0.0.0.1 broadcast backup 10 10.0.0.9 10.0.0.1 3 2 \
+             area mismatch (ours 0.0.0.0, theirs 0.0.0.7) from fe80::1, 12 times, 0.3 s ago"
         );
-        assert_eq!(lines[2], "lo ipv4 0.0.0.0 loopback loopback 10 - - 0 0");
+        assert_eq!(lines[2], "lo ipv4 0.0.0.0 loopback loopback 10 - - 0 0 -");
     }
 
     #[test]

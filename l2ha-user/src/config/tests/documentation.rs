@@ -21,6 +21,7 @@ fn load_sample(text: &str) -> Config {
         ("server-2.receive", "00112233"),
         ("server-2.send", "44556677"),
         ("ospf.key", "correct-horse-battery-staple"),
+        ("bfd.key", "correct-horse-batte"),
     ] {
         let path = folder.path().join(name);
         fs::write(&path, cookie).unwrap();
@@ -92,7 +93,8 @@ fn the_minimal_sample_and_the_readmes_file_load() {
     assert!(config.notes().is_empty());
     let mut required = known(|key| key.absent == Absent::Refused);
     // OSPF runs without keys and peculiar areas.
-    required.retain(|key| !key.starts_with("ospf_keys.") && !key.starts_with("ospf_areas."));
+    let optional = ["ospf_keys.", "ospf_areas.", "bfd_keys."];
+    required.retain(|key| !optional.iter().any(|table| key.starts_with(table)));
     assert!(keys(MINIMAL).is_superset(&required));
     let (_, readme) = README.split_once("```toml\n").unwrap();
     let (readme, _) = readme.split_once("```").unwrap();
