@@ -68,6 +68,11 @@ impl Entry {
         self.age(now) >= MAX_AGE
     }
 
+    /// Whether it came dead, or was killed, rather than having aged.
+    fn is_dead(&self) -> bool {
+        self.flushed || self.lsa.header().is_max_age()
+    }
+
     /// The header as of now.
     pub(crate) fn header(&self, now: Time) -> LsaHeader {
         LsaHeader {
@@ -93,6 +98,9 @@ impl Entry {
 /// A router that has lost its memory may originate that very instance anew; then it is refused, not
 /// acknowledged, and comes again.
 const LATEST_COPY: Duration = Duration::from_millis(200);
+/// How long a dead LSA stays after it has died, even when everybody has acknowledged that: longer than
+/// RxmtInterval. A neighbour that has it alive, from a copy that came late, is told when it offers it.
+const LINGER: Duration = Duration::from_secs(6);
 /// Dead LSAs remembered in one database.
 const MAX_BURIED: usize = 16_384;
 
@@ -109,9 +117,9 @@ pub(crate) enum News {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lsdb {
     entries: BTreeMap<LsaKey, Entry>,
-    /// When each entry reaches MaxAge or has to be refreshed.
+    /// When each entry reaches MaxAge, has to be refreshed, or has been dead for long enough.
     deadlines: BTreeSet<(Time, LsaKey)>,
-    /// Entries at MaxAge, to be removed once everybody knows.
+    /// Entries that have been at MaxAge for a while, to be removed once everybody knows.
     dead: BTreeSet<LsaKey>,
     /// Sequence number and checksum of those that have left of late, and when they did.
     buried: BTreeMap<LsaKey, (i32, u16, Time)>,
@@ -186,14 +194,8 @@ impl Lsdb {
         } else {
             Duration::from_secs(u64::from(MAX_AGE)).saturating_sub(age)
         };
-        let deadline = if life.is_zero() {
-            self.dead.insert(key);
-            None
-        } else {
-            let deadline = now + life;
-            self.deadlines.insert((deadline, key));
-            Some(deadline)
-        };
+        let deadline = now + if life.is_zero() { LINGER } else { life };
+        self.deadlines.insert((deadline, key));
         let entry = Entry {
             lsa,
             installed: now,
@@ -202,7 +204,7 @@ impl Lsdb {
             last_sent: None,
             previous_at,
             changed,
-            deadline,
+            deadline: Some(deadline),
         };
         self.entries.insert(key, entry);
     }
@@ -212,7 +214,7 @@ impl Lsdb {
         let Some(entry) = self.entries.get_mut(key) else {
             return false;
         };
-        if entry.flushed || self.dead.contains(key) {
+        if entry.flushed || entry.is_dead() {
             return false;
         }
         entry.flushed = true;
@@ -222,10 +224,10 @@ impl Lsdb {
         entry.previous_at = Some(entry.last_moved());
         entry.last_sent = None;
         entry.installed = now;
-        if let Some(deadline) = entry.deadline.take() {
+        if let Some(deadline) = entry.deadline.replace(now + LINGER) {
             self.deadlines.remove(&(deadline, *key));
         }
-        self.dead.insert(*key);
+        self.deadlines.insert((now + LINGER, *key));
         self.note(*key);
         true
     }
@@ -256,20 +258,25 @@ impl Lsdb {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Takes the next deadline that has come.
+    /// The next LSA that is alive and is to be refreshed or to die of age.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<LsaKey> {
-        let (at, key) = *self.deadlines.first()?;
-        if at > now {
-            return None;
+        loop {
+            let (at, key) = *self.deadlines.first()?;
+            if at > now {
+                return None;
+            }
+            self.deadlines.remove(&(at, key));
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.deadline = None;
+                if !entry.is_dead() {
+                    return Some(key);
+                }
+                self.dead.insert(key);
+            }
         }
-        self.deadlines.remove(&(at, key));
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.deadline = None;
-        }
-        Some(key)
     }
 
-    /// LSAs at MaxAge.
+    /// LSAs that have been at MaxAge for long enough.
     pub(crate) fn dead(&self) -> impl Iterator<Item = LsaKey> {
         self.dead.iter().copied()
     }

@@ -90,6 +90,13 @@ fn max_age_flushes_everywhere() {
     net.run(Duration::from_secs(3));
     forge_raw_update(&mut net, &aged(&lsa, MAX_AGE));
     net.run(Duration::from_secs(1));
+    for node in 0..3 {
+        let lsas = net.node(node).database().lsas;
+        let mut its = lsas.iter().filter(|lsa| lsa.advertising_router == STRANGER);
+        assert!(its.all(|lsa| lsa.age == MAX_AGE), "node {node}");
+    }
+    // For as long as a neighbour may have it alive and offer it.
+    net.run(Duration::from_secs(7));
     assert!(
         !has(&net, 0, STRANGER) && !has(&net, 2, STRANGER),
         "{}",
@@ -226,7 +233,7 @@ fn own_lsa_from_elsewhere_is_outpaced() {
         &mut net,
         &Lsa::build(key, INITIAL_SEQUENCE, &body.unwrap()).unwrap(),
     );
-    net.run(Duration::from_secs(2));
+    net.run(Duration::from_secs(8));
     for node in 0..3 {
         let lsas = net.node(node).database().lsas;
         assert!(

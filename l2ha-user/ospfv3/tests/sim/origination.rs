@@ -61,7 +61,7 @@ fn hundreds_of_local_prefixes() {
     net.set_prefixes(1, Vec::new());
     net.run_ms(100);
     assert_eq!(net.node(0).routes().len(), 0);
-    net.run(Duration::from_secs(5));
+    net.run(Duration::from_secs(10));
     let lsas = net.node(0).database().lsas;
     assert!(
         lsas.iter()
