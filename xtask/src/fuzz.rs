@@ -251,6 +251,10 @@ fn command(target: &Target, arguments: &[&Path]) -> Command {
 /// Keeps of a corpus what is needed to cover as much.
 fn minimize(target: &Target) -> Result<()> {
     let corpus = corpus(target);
+    if !corpus.exists() {
+        say(format!("{}: no corpus yet", target.name));
+        return Ok(());
+    }
     let least = tempfile::tempdir_in(corpus.parent().context("no folder")?)?;
     say(format!("{}: making the corpus small", target.name));
     run(command(target, &[least.path(), corpus.as_path()]).args([
