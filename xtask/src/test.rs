@@ -101,6 +101,8 @@ pub(crate) fn test(options: &Options) -> Result<()> {
 fn with_kernel(options: &Options, arguments: &[String]) -> std::process::Command {
     let mut command = cargo();
     command.args(arguments);
+    // A backtrace of a scenario hides its error, which says what was seen.
+    command.env("RUST_BACKTRACE", "0");
     if let Some(kernel) = &options.kernel {
         command.env(l2ha_lab::vm::SERIES, kernel);
     }
