@@ -47,11 +47,15 @@ pub(crate) fn play(seed: u64, routers: usize, verbose: bool) -> Result<(), Strin
         for (at, node, event) in net.events.drain(..).filter(|_| verbose) {
             println!("{:>9.3} s  {node}: {event:?}", at.as_secs_f64());
         }
-        // Where clocks have jumped, LSAs may be refreshed at this very moment.
-        if check::check(&net).is_err() {
+        // Where clocks have jumped, LSAs may be refreshed, or die of age, at this very moment.
+        let dead = check::dead(&net);
+        if check::check(&net).is_err() || !dead.is_empty() {
             net.run(REFRESH);
         }
-        check::check(&net).map_err(|why| {
+        let kept = check::dead(&net);
+        let kept = kept.intersection(&dead).next();
+        let gone = kept.map_or(Ok(()), |kept| Err(format!("kept though dead: {kept:?}")));
+        gone.and_then(|()| check::check(&net)).map_err(|why| {
             if verbose {
                 println!("{}", net.describe());
             }

@@ -173,6 +173,10 @@ impl Speaker {
             // A Router-LSA may have been waiting for this adjacency.
             self.reconcile_soon(now);
         }
+        if from == NeighborState::Down || to == NeighborState::Down {
+            // On a network, the next hop may be an address that only its Hellos tell.
+            self.spf.trigger(now, &self.config.spf_delay);
+        }
         if (from < NeighborState::TwoWay) != (to < NeighborState::TwoWay) {
             // RFC 2328 9.2 NeighborChange: bidirectional communication has begun or ended.
             self.interface_event(now, id, InterfaceEvent::NeighborChange);
