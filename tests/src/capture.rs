@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    cloud::Cloud,
+    cloud::{Cloud, Host},
     lab::{Lab, Resident, wait_for},
     ns::Namespace,
     process::Process,
@@ -20,12 +20,59 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where captures are to be kept, if anywhere: how those in tests/captures were made.
+const KEEP: &str = "L2HA_CAPTURES";
+
+/// The packets of a capture file as tcpdump writes it here: little-endian, whole packets; and its
+/// link type.
+///
+/// # Errors
+///
+/// When it is none, or ends early.
+pub fn packets(file: &Path) -> Result<(u32, Vec<Vec<u8>>)> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    ensure!(
+        bytes.starts_with(&[0xd4, 0xc3, 0xb2, 0xa1]),
+        "{} is no capture",
+        file.display()
+    );
+    let word = |bytes: &[u8], at: usize| -> Result<u32> {
+        let word = bytes.get(at..at + 4).context("a short file")?;
+        Ok(u32::from_le_bytes(word.try_into()?))
+    };
+    let link_type = word(&bytes, 20)?;
+    let mut rest = bytes.get(24..).context("a short file")?;
+    let mut packets = Vec::new();
+    while !rest.is_empty() {
+        let length = usize::try_from(word(rest, 8)?)?;
+        packets.push(rest.get(16..16 + length).context("a short file")?.to_vec());
+        rest = &rest[16 + length..];
+    }
+    Ok((link_type, packets))
+}
+
+/// Copies a capture to where the environment asks for it, if it does.
+///
+/// # Errors
+///
+/// When it cannot.
+pub fn keep(file: &Path, name: &str) -> Result<()> {
+    if let Some(folder) = std::env::var_os(KEEP) {
+        let folder = PathBuf::from(folder);
+        fs::create_dir_all(&folder)?;
+        fs::copy(file, folder.join(format!("{name}.pcap")))?;
+    }
+    Ok(())
+}
+
 /// A running tcpdump.
 #[derive(Debug)]
 pub struct Capture {
     file: PathBuf,
     said: PathBuf,
     process: Process,
+    /// Under which name it is kept when it ends.
+    kept: Option<String>,
 }
 
 impl Capture {
@@ -44,7 +91,28 @@ impl Capture {
             &["-i", "any", "-Q", "in"],
             filter,
             name,
+            None,
         )
+    }
+
+    /// Keeps what a router hears, where the environment asks for captures. What it sends leaves its
+    /// pseudowires before a capture on them could see it.
+    pub(crate) fn of_heard(lab: &Lab, host: &Host) -> Result<()> {
+        if std::env::var_os(KEEP).is_none() {
+            return Ok(());
+        }
+        let name = format!("{}-{}", lab.name(), host.name);
+        let all = ["-i", "any"];
+        // Of BFD, which speaks all the time, the beginning.
+        let few = [&all[..], &["-c", "40"]].concat();
+        for (what, place, filter) in [
+            ("ospf", &all[..], "inbound and ip6 proto 89"),
+            ("bfd", &few, "inbound and ip6 and udp port 3784"),
+        ] {
+            let name = format!("{name}-{what}");
+            Self::tcpdump(lab, &host.ns, place, filter, &name, Some(name.clone()))?;
+        }
+        Ok(())
     }
 
     /// Captures whole packets on an interface and waits until that has begun.
@@ -59,7 +127,7 @@ impl Capture {
         filter: &str,
         name: &str,
     ) -> Result<Arc<Self>> {
-        Self::tcpdump(lab, ns, &["-i", interface], filter, name)
+        Self::tcpdump(lab, ns, &["-i", interface], filter, name, None)
     }
 
     fn tcpdump(
@@ -68,6 +136,7 @@ impl Capture {
         place: &[&str],
         filter: &str,
         name: &str,
+        kept: Option<String>,
     ) -> Result<Arc<Self>> {
         let file = lab.dir().join(format!("{name}.pcap"));
         let said = lab.dir().join(format!("{name}.tcpdump"));
@@ -89,6 +158,7 @@ impl Capture {
             file,
             said,
             process,
+            kept,
         });
         wait_for(&format!("the capture {name}"), PATIENCE, || {
             let said = fs::read_to_string(&capture.said)?;
@@ -127,5 +197,8 @@ impl Resident for Capture {
 
     fn end(&self) {
         self.process.kill();
+        if let Some(Err(error)) = self.kept.as_ref().map(|name| keep(&self.file, name)) {
+            eprintln!("lab: {}: {error:#}", self.file.display());
+        }
     }
 }

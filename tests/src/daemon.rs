@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
+    capture::Capture,
     config::{BFD_KEY, NodeConfig, secret_file},
     lab::{Lab, Resident, wait_for},
     process::Process,
@@ -64,6 +65,9 @@ impl Daemon {
             config: Mutex::new(config),
         };
         write(&daemon.file, &daemon.config())?;
+        if daemon.config().ospf.is_some() {
+            Capture::of_heard(lab, &daemon.config().host)?;
+        }
         Ok(lab.adopt(daemon))
     }
 

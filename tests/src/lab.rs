@@ -128,6 +128,11 @@ impl Lab {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The scratch folder; it goes with the lab.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -39,7 +39,7 @@ pub use acts::Outage;
 pub use arp::{Deaf, Gateway};
 pub use beats::{Beats, Echo, Gap};
 pub use bird::Bird;
-pub use capture::Capture;
+pub use capture::{Capture, keep, packets};
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
 pub use config::{BFD_KEY, Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
 pub use daemon::{Daemon, binary};

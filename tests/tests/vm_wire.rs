@@ -5,7 +5,6 @@
 //! `L2HA_CAPTURES=<folder>` keeps the captures there: that is how tests/captures was made.
 
 use std::{
-    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Capture, Cloud, CloudOptions, Framing, Lab, Outer, check,
+    Capture, Cloud, CloudOptions, Framing, Lab, Outer, check, keep, packets,
     vm::{Pseudowire, Vm},
 };
 
@@ -227,16 +226,6 @@ fn the_captures_kept_are_as_told() -> Result<()> {
     Ok(())
 }
 
-/// Copies a capture to where the environment asks for it.
-fn keep(file: &Path, name: &str) -> Result<()> {
-    if let Some(folder) = std::env::var_os("L2HA_CAPTURES") {
-        let folder = PathBuf::from(folder);
-        fs::create_dir_all(&folder)?;
-        fs::copy(file, folder.join(format!("{name}.pcap")))?;
-    }
-    Ok(())
-}
-
 fn one_form(
     lab: &Lab,
     cloud: &Cloud,
@@ -314,7 +303,7 @@ fn fragments(
 /// Insists that a capture holds pairs of fragments: a first one that is as long as the underlay
 /// allows, and a last one.
 fn compare_fragments(file: &Path) -> Result<()> {
-    let packets = packets(file)?;
+    let (_, packets) = packets(file)?;
     ensure!(packets.len() >= 8, "only {} fragments", packets.len());
     for (index, packet) in packets.iter().enumerate() {
         let ip = &packet[14..];
@@ -336,7 +325,7 @@ fn compare_fragments(file: &Path) -> Result<()> {
 
 /// Compares every packet of a capture, byte by byte, with what the form says.
 fn compare(file: &Path, form: Form, ends: &[Pseudowire; 2]) -> Result<()> {
-    let packets = packets(file)?;
+    let (_, packets) = packets(file)?;
     let mut heard = [0_u32; 2];
     for (index, packet) in packets.iter().enumerate() {
         let ip = IpView::read(packet)?;
@@ -435,23 +424,4 @@ impl<'a> IpView<'a> {
             _ => anyhow::bail!("no IP: {:02x?}", &frame[12..14]),
         }
     }
-}
-
-/// The packets of a capture file as tcpdump writes it here: little-endian, whole packets.
-fn packets(file: &Path) -> Result<Vec<Vec<u8>>> {
-    let bytes = fs::read(file)?;
-    ensure!(
-        bytes.starts_with(&[0xd4, 0xc3, 0xb2, 0xa1]),
-        "{} is no capture",
-        file.display()
-    );
-    let mut rest = bytes.get(24..).context("a short file")?;
-    let mut packets = Vec::new();
-    while !rest.is_empty() {
-        let length = rest.get(8..12).context("a short file")?.try_into()?;
-        let length = usize::try_from(u32::from_le_bytes(length))?;
-        packets.push(rest.get(16..16 + length).context("a short file")?.to_vec());
-        rest = &rest[16 + length..];
-    }
-    Ok(packets)
 }

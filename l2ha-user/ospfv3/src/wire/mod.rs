@@ -12,6 +12,8 @@ mod grace;
 mod hello;
 mod lsa;
 mod options;
+#[cfg(test)]
+mod oracle;
 mod packet;
 mod prefix;
 #[cfg(test)]

@@ -33,7 +33,9 @@ fn address(family: Family) -> BoxedStrategy<IpAddr> {
 /// A prefix as packets of a family may have it: in those of IPv4, what is too long is IPv6.
 fn prefix(family: Family) -> BoxedStrategy<Prefix> {
     let new = |(addr, len): (IpAddr, u8)| Prefix::new(addr, len).unwrap();
-    let long = |from| (address(Family::Ipv6), from..=128u8).prop_map(new);
+    // Whole words often: where padding ends.
+    let lengths = |from| prop_oneof![from..=128u8, Just(64), Just(128)];
+    let long = |from| (address(Family::Ipv6), lengths(from)).prop_map(new);
     match family {
         Family::Ipv6 => long(0).boxed(),
         Family::Ipv4 => {
@@ -267,7 +269,7 @@ fn packet_body(family: Family) -> impl Strategy<Value = PacketBody> {
     ]
 }
 
-fn packet() -> impl Strategy<Value = Packet> {
+pub(super) fn packet() -> impl Strategy<Value = Packet> {
     let of = |instance_id| {
         let body = packet_body(Family::of_instance(instance_id));
         (ipv4(), ipv4(), Just(instance_id), body)
@@ -285,7 +287,7 @@ fn packet() -> impl Strategy<Value = Packet> {
         })
 }
 
-const SOURCE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const SOURCE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
