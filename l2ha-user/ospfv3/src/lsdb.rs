@@ -98,6 +98,9 @@ impl Entry {
 /// A router that has lost its memory may originate that very instance anew; then it is refused, not
 /// acknowledged, and comes again.
 const LATEST_COPY: Duration = Duration::from_millis(200);
+/// Age in seconds up to which a first instance is a router's that begins anew. It has grown by 1 at each
+/// router on its way (RFC 2328 13.3).
+const NEWBORN: u16 = 5;
 /// How long a dead LSA stays after it has died, even when everybody has acknowledged that: longer than
 /// RxmtInterval. A neighbour that has it alive, from a copy that came late, is told when it offers it.
 const LINGER: Duration = Duration::from_secs(6);
@@ -298,14 +301,16 @@ impl Lsdb {
     }
 
     /// Whether this is a late copy of an LSA that has just been buried, or of an instance before it,
-    /// which its flush has overtaken. A router that begins anew begins with the first sequence number.
+    /// which its flush has overtaken. A router that begins anew begins with the first sequence number,
+    /// and that instance is young.
     pub(crate) fn is_buried(&self, header: &LsaHeader, now: Time) -> bool {
         self.buried
             .get(&header.key)
             .is_some_and(|(sequence, checksum, at)| {
                 let same = (*sequence, *checksum) == (header.sequence, header.checksum);
-                let before = (INITIAL_SEQUENCE + 1..*sequence).contains(&header.sequence);
-                (same || before) && now < *at + LATEST_COPY
+                let before = (INITIAL_SEQUENCE..*sequence).contains(&header.sequence);
+                let anew = header.sequence == INITIAL_SEQUENCE && header.age <= NEWBORN;
+                (same || before && !anew) && now < *at + LATEST_COPY
             })
     }
 

@@ -128,7 +128,12 @@ impl Speaker {
                 // RFC 2328 13 (6) would begin the exchange anew. But what was described as newer for being
                 // younger by more than MaxAgeDiff (13.1) has aged on its way, and may be no more than
                 // MaxAgeDiff younger when it is here: again and again, until somebody refreshes it.
-                if requested && let Some(neighbor) = self.neighbor_mut(peer) {
+                // A copy of an instance before the one that was described does not answer the request.
+                if let Some(neighbor) = self.neighbor_mut(peer)
+                    && neighbor.requests.get(&key).is_some_and(|it| {
+                        (it.sequence, it.checksum) == (header.sequence, header.checksum)
+                    })
+                {
                     neighbor.satisfied(&key);
                 }
                 // RFC 2328 13 (7): an implied acknowledgment, or a duplicate to acknowledge at once.

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::wire::{
-    DatabaseDescription, DdFlags, INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey, LsaType, MAX_AGE,
-    MAX_SEQUENCE, Options, PacketBody,
+    DatabaseDescription, DdFlags, INITIAL_SEQUENCE, Lsa, LsaBody, LsaHeader, LsaKey, LsaType,
+    MAX_AGE, MAX_SEQUENCE, Options, PacketBody,
 };
 use ospfv3::{Limits, NeighborState, Refusal};
 
@@ -356,18 +356,14 @@ fn a_full_database_does_not_stop_an_adjacency() {
     assert!((0..3).all(|node| net.node(node).is_settled()));
 }
 
-/// A neighbour that describes an LSA and never delivers it is not waited for without end.
-#[test]
-fn what_is_never_delivered_restarts_the_exchange() {
-    let mut net = net();
-    let phantom = *router_lsa(STRANGER, INITIAL_SEQUENCE).header();
-    forge(
-        &mut net,
-        PacketBody::LinkStateRequest(vec![LsaKey {
-            id: 7,
-            ..phantom.key
-        }]),
-    );
+/// Node 1 begins the exchange anew, says that it has an LSA, and hears nothing any more.
+fn describe(net: &mut Net, header: LsaHeader) {
+    // What nobody has.
+    let key = LsaKey {
+        id: 7,
+        ..header.key
+    };
+    forge(net, PacketBody::LinkStateRequest(vec![key]));
     let dd = |flags, sequence, headers| {
         PacketBody::DatabaseDescription(DatabaseDescription {
             other_mtu: false,
@@ -385,9 +381,16 @@ fn what_is_never_delivered_restarts_the_exchange() {
         master: true,
     };
     net.links[0].cut = true;
-    forge(&mut net, dd(flags(true, true), 5000, Vec::new()));
-    forge(&mut net, dd(flags(false, false), 5001, vec![phantom]));
+    forge(net, dd(flags(true, true), 5000, Vec::new()));
+    forge(net, dd(flags(false, false), 5001, vec![header]));
     assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Loading);
+}
+
+/// A neighbour that describes an LSA and never delivers it is not waited for without end.
+#[test]
+fn what_is_never_delivered_restarts_the_exchange() {
+    let mut net = net();
+    describe(&mut net, *router_lsa(STRANGER, INITIAL_SEQUENCE).header());
     let mut restarted = false;
     for _ in 0..60 {
         forge(&mut net, hello());
@@ -395,4 +398,33 @@ fn what_is_never_delivered_restarts_the_exchange() {
         restarted |= net.node(0).neighbors()[0].state == NeighborState::ExStart;
     }
     assert!(restarted);
+}
+
+/// What the neighbour has sent again, before it had a newer one, does not stand for that.
+#[test]
+fn a_late_copy_of_an_older_instance_answers_no_request() {
+    let mut net = net();
+    let old = router_lsa(STRANGER, INITIAL_SEQUENCE);
+    update(&mut net, &old);
+    net.run(Duration::from_secs(3));
+    let new = router_lsa(STRANGER, INITIAL_SEQUENCE + 1);
+    describe(&mut net, *new.header());
+    update(&mut net, &old);
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Loading);
+    update(&mut net, &new);
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Full);
+}
+
+/// A router that stops is gone, also when a copy of its first LSA comes after the flush.
+#[test]
+fn a_late_copy_of_the_first_instance_does_not_outlive_its_flush() {
+    let mut net = net();
+    let first = router_lsa(STRANGER, INITIAL_SEQUENCE);
+    let last = router_lsa(STRANGER, INITIAL_SEQUENCE + 3);
+    forge_raw_update(&mut net, &aged(&last, MAX_AGE));
+    forge_raw_update(&mut net, &aged(&first, 50));
+    assert!(!has(&net, 0, STRANGER));
+    // One that begins anew at this very moment.
+    forge_raw_update(&mut net, &aged(&first, 2));
+    assert!(has(&net, 0, STRANGER));
 }
