@@ -36,6 +36,8 @@ pub struct CloudOptions {
     pub mtu: u16,
     /// Whether IP protocol 115 (L2TPv3 without UDP) crosses.
     pub carries_l2tp: bool,
+    /// Queues of every NIC, in each direction.
+    pub queues: u8,
 }
 
 impl Default for CloudOptions {
@@ -43,6 +45,7 @@ impl Default for CloudOptions {
         Self {
             mtu: 1500,
             carries_l2tp: false,
+            queues: 1,
         }
     }
 }
@@ -142,10 +145,10 @@ impl Cloud {
             mtu: self.options.mtu,
         };
         let port = host.port();
-        let mtu = self.options.mtu;
+        let CloudOptions { mtu, queues, .. } = self.options;
         self.router.ip_batch(&format!(
-            "link add {port} mtu {mtu} numtxqueues 1 numrxqueues 1 type veth \
-             peer name {UNDERLAY} mtu {mtu} numtxqueues 1 numrxqueues 1 netns {}\n\
+            "link add {port} mtu {mtu} numtxqueues {queues} numrxqueues {queues} type veth \
+             peer name {UNDERLAY} mtu {mtu} numtxqueues {queues} numrxqueues {queues} netns {}\n\
              addr add {GATEWAY_V4}/32 dev {port}\n\
              addr add {GATEWAY_V6}/64 dev {port}\n\
              link set {port} up\n\

@@ -11,12 +11,26 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    sys::socket::{
+        setsockopt,
+        sockopt::{RcvBufForce, UdpGsoSegment},
+    },
+    unistd::Pid,
+};
 
 use crate::ns::Namespace;
 
 /// Room for what arrives while the receiving thread does not run, in bytes.
 const BUFFER: usize = 256 << 20;
+/// Bytes of a packet: its number.
+const NUMBER: usize = 8;
+/// As many packets as the kernel takes at once (`UDP_MAX_SEGMENTS` of Linux 6.1); it sends them as one
+/// super-packet.
+const AT_ONCE: u64 = 64;
+/// How much too long a sleep may be.
+const DOZE: Duration = Duration::from_micros(200);
 /// How long the last packets may take.
 const LAST: Duration = Duration::from_millis(500);
 
@@ -67,6 +81,7 @@ impl Stream {
         };
         let sender = from.enter(|| UdpSocket::bind(any))??;
         sender.connect(target)?;
+        setsockopt(&sender, UdpGsoSegment, &(NUMBER as i32)).context("no super-packets")?;
         let stop = Arc::new(AtomicBool::new(false));
         let receiver = {
             let stop = Arc::clone(&stop);
@@ -116,22 +131,40 @@ fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
         .map_err(|_| anyhow::anyhow!("a thread of the stream panicked"))?
 }
 
-/// Sends in bursts of what has become due each millisecond.
+/// Sends super-packets at even distances. One that is late moves those after it: to catch up would overflow
+/// the queues on the way. On one processor all the time: of packets sent on two, the later ones may
+/// overtake.
 fn send(socket: &UdpSocket, rate: u64, stop: &AtomicBool) -> Result<u64> {
-    let start = Instant::now();
-    let mut sent = 0_u64;
+    stay_here()?;
+    let distance = Duration::from_secs(AT_ONCE) / u32::try_from(rate)?;
+    let mut due = Instant::now();
+    let mut sent = 0;
     while !stop.load(Ordering::Relaxed) {
-        let due = u128::from(rate) * start.elapsed().as_micros() / 1_000_000;
-        while u128::from(sent) < due {
-            let number = sent.to_be_bytes();
-            socket
-                .send(&number)
-                .with_context(|| format!("packet {sent} was not sent"))?;
-            sent += 1;
+        let numbers: Vec<u8> = (sent..sent + AT_ONCE).flat_map(u64::to_be_bytes).collect();
+        socket
+            .send(&numbers)
+            .with_context(|| format!("packet {sent} was not sent"))?;
+        sent += AT_ONCE;
+        due = Instant::now().max(due + distance);
+        loop {
+            match due.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => break,
+                long if long > DOZE => thread::sleep(long - DOZE),
+                _ => std::hint::spin_loop(),
+            }
         }
-        thread::sleep(Duration::from_millis(1));
     }
     Ok(sent)
+}
+
+/// Keeps the thread on the last processor it may use.
+fn stay_here() -> Result<()> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this)?;
+    let last = (0..CpuSet::count()).rfind(|core| allowed.is_set(*core).unwrap_or(false));
+    let mut set = CpuSet::new();
+    set.set(last.context("no processor")?)?;
+    sched_setaffinity(this, &set).context("cannot stay on a processor")
 }
 
 fn receive(socket: &UdpSocket, stop: &AtomicBool) -> Result<Seen> {
@@ -142,10 +175,10 @@ fn receive(socket: &UdpSocket, stop: &AtomicBool) -> Result<Seen> {
         rate: 0,
     };
     let mut next = 0;
-    let mut packet = [0; 8];
+    let mut packet = [0; NUMBER];
     loop {
         match socket.recv(&mut packet) {
-            Ok(8) => {}
+            Ok(NUMBER) => {}
             Ok(length) => anyhow::bail!("a packet of {length} bytes"),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 if stop.load(Ordering::Relaxed) {

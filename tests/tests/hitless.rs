@@ -10,8 +10,11 @@ use l2ha_lab::{
 use nix::sys::signal::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Packets a second.
+/// Packets a second, unless [`RATE_OF`] says otherwise: what a busy machine of two cores can send, route
+/// and receive.
 const RATE: u64 = 100_000;
+/// The environment variable with another rate.
+const RATE_OF: &str = "L2HA_LAB_RATE";
 /// How long packets flow before, between and after what is done.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -47,7 +50,11 @@ impl Pair {
 
     fn during(&self, what: impl FnOnce() -> Result<()>) -> Result<Seen> {
         let (from, to) = (&self.hosts[0].ns, &self.hosts[1].ns);
-        let stream = Stream::start(from, to, "fd00:9::2".parse()?, RATE)?;
+        let rate = match std::env::var(RATE_OF) {
+            Ok(text) => text.parse().context(RATE_OF)?,
+            Err(_) => RATE,
+        };
+        let stream = Stream::start(from, to, "fd00:9::2".parse()?, rate)?;
         thread::sleep(PAUSE);
         what()?;
         thread::sleep(PAUSE);

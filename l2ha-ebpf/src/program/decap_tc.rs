@@ -27,7 +27,10 @@ const HEADERS: usize = 128;
 const ETHERNET_MIN: u32 = 60;
 
 /// The virtual interface's queue for large packets, which the daemon has spread over all processors.
-const BULK_QUEUE: u32 = 1;
+const BULK_QUEUE: u32 = 0;
+/// Where the queues for all else begin. A frame sent to a veth's queue N is received as of queue N - 1
+/// where RPS is concerned, because nobody counts it anew: so not right behind the other.
+const OTHER_QUEUES: u32 = 2;
 
 /// Strips the outer headers and hands the frame to the virtual interface.
 #[inline(always)]
@@ -56,9 +59,12 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
     let inner_length = (delivery.end - delivery.start) as u64;
     count_received(delivery.slot, packets, inner_length);
     detour::heard(delivery.slot);
-    // Of the underlay's queue the virtual interface knows nothing.
     let whole = ctx.gso_size() != 0;
-    ctx.set_receive_queue(if whole { BULK_QUEUE } else { 0 });
+    ctx.set_receive_queue(if whole {
+        BULK_QUEUE
+    } else {
+        OTHER_QUEUES + ctx.receive_queue()
+    });
     let (ifindex, flags) = if !whole {
         // Out of the hidden end: the visible one receives it with GRO.
         (delivery.hidden_ifindex, 0)

@@ -127,6 +127,13 @@ pub(crate) trait Skb {
         unsafe { bpf_get_hash_recalc(self.raw()) as u32 }
     }
 
+    /// The queue of the NIC on which the packet was received.
+    #[inline(always)]
+    fn receive_queue(&self) -> u32 {
+        // SAFETY: as above; 0 is for none, which counts as the first.
+        unsafe { (*self.raw()).queue_mapping }.saturating_sub(1)
+    }
+
     /// Says on which of the receiving interface's queues the packet is to count as received.
     #[inline(always)]
     fn set_receive_queue(&self, queue: u32) {

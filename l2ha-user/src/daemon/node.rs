@@ -23,7 +23,7 @@ use crate::{
     doctor::Finding,
     netlink::{
         Address, Netlink,
-        ethtool::{self, Offload},
+        ethtool::{self, Offload, Queues},
         sysfs::Sysfs,
     },
     routing::{self, Routing},
@@ -31,7 +31,9 @@ use crate::{
 };
 
 /// The virtual interface's queue for large packets.
-const BULK_QUEUE: u32 = 1;
+const BULK_QUEUE: u32 = 0;
+/// Where those for all else begin, with tc.
+const OTHER_QUEUES: u32 = 2;
 
 /// The underlay interface as it was last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,27 +225,37 @@ impl Node {
     /// A veth gives what it receives to GRO only when the sending end would not have kept it
     /// whole; received frames are sent into the hidden end. With XDP they were merged before.
     ///
-    /// Large packets that came whole go through a queue of their own, and from there over all
-    /// processors: what is done for each of them is worth the way. With XDP it is not, and
-    /// frames of one flow would go through different queues on different processors.
+    /// Each queue of the underlay goes on to one of the virtual interface, so that what the NIC has
+    /// spread over the processors stays spread. With tc, large packets that came whole go through
+    /// one more, and from there over all processors: what is done for each of them is worth the way.
     fn ensure_merging(&self) -> Result<()> {
         let merged = self
             .attached
             .as_ref()
             .is_some_and(|it| it.hook == Hook::Xdp);
+        // A driver that does not say has one.
+        let received = ethtool::channels(&self.config.underlay.interface)
+            .map_or(1, |channels| channels.receiving().max(1));
+        let queues = if merged {
+            received
+        } else {
+            OTHER_QUEUES + received
+        };
         for tunnel in &self.config.tunnels {
             let hidden = &tunnel.hidden;
-            if ethtool::is_on(hidden, Offload::Tso)? != merged {
+            let switched = ethtool::is_on(hidden, Offload::Tso)? != merged;
+            if switched {
                 ethtool::set(hidden, Offload::Tso, merged)
                     .with_context(|| format!("cannot switch TSO of {hidden}"))?;
             }
             let visible = &tunnel.interface;
-            let queues = if merged { 1 } else { BULK_QUEUE + 1 };
-            ethtool::set_receive_queues(visible, queues)
-                .with_context(|| format!("cannot set how many receive queues {visible} has"))?;
-            if let (Some(sysfs), false) = (&self.sysfs, merged) {
+            for (end, direction) in [(visible, Queues::Rx), (hidden, Queues::Tx)] {
+                ethtool::set_queues(end, direction, queues)
+                    .with_context(|| format!("cannot set how many queues {end} has"))?;
+            }
+            if let (Some(sysfs), true) = (&self.sysfs, switched || !merged) {
                 sysfs
-                    .spread(visible, BULK_QUEUE)
+                    .spread(visible, BULK_QUEUE, !merged)
                     .with_context(|| format!("cannot spread what {visible} receives"))?;
             }
         }

@@ -118,6 +118,7 @@ impl Node {
                 visible: &pair.visible,
                 hidden: &pair.hidden,
                 mac,
+                queues: queues(),
             })
             .await?;
         kernel
@@ -339,6 +340,14 @@ impl Node {
                 .retain(|made| !gone.contains(made.interface.as_str()));
         })
     }
+}
+
+/// How many queues a virtual interface can have at most: one for each processor, and those in front of
+/// them (`OTHER_QUEUES` of the tc program). Each costs some kilobytes.
+fn queues() -> u32 {
+    const MOST: usize = 16;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.min(MOST) as u32 + 2
 }
 
 /// The names of a tunnel's veth pair.

@@ -40,8 +40,6 @@ type Value = [u32; 2];
 type Words = [u32; 9];
 const GET_CHANNELS: u32 = 0x3c;
 const SET_CHANNELS: u32 = 0x3d;
-const MOST_RX: usize = 1;
-const RX: usize = 5;
 
 /// How many queues an interface has, and may have (`struct ethtool_channels`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,21 +97,41 @@ pub fn set(interface: &str, offload: Offload, on: bool) -> io::Result<()> {
     ioctl(interface, &mut [set, u32::from(on)])
 }
 
-/// Gives an interface this many receive queues, or as many as it can have.
+/// The queues that [`set_queues`] sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queues {
+    /// To receive on.
+    Rx,
+    /// To send to.
+    Tx,
+}
+
+impl Queues {
+    /// Their most and present number among the [`Words`].
+    fn words(self) -> (usize, usize) {
+        match self {
+            Self::Rx => (1, 5),
+            Self::Tx => (2, 6),
+        }
+    }
+}
+
+/// Gives an interface this many queues, or as many as it can have.
 ///
 /// # Errors
 ///
 /// When there is no such interface in this thread's network namespace, or its driver refuses.
-pub fn set_receive_queues(interface: &str, wanted: u32) -> io::Result<()> {
+pub fn set_queues(interface: &str, queues: Queues, wanted: u32) -> io::Result<()> {
+    let (most, present) = queues.words();
     let mut channels: Words = [0; 9];
     channels[0] = GET_CHANNELS;
     ioctl(interface, &mut channels)?;
-    let wanted = wanted.min(channels[MOST_RX]);
-    if channels[RX] == wanted {
+    let wanted = wanted.min(channels[most]);
+    if channels[present] == wanted {
         return Ok(());
     }
     channels[0] = SET_CHANNELS;
-    channels[RX] = wanted;
+    channels[present] = wanted;
     ioctl(interface, &mut channels)
 }
 

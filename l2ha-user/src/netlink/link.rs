@@ -4,8 +4,8 @@ use futures_util::TryStreamExt as _;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{
-        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
-        LinkMessage,
+        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
+        LinkFlags, LinkInfo, LinkMessage,
     },
 };
 
@@ -34,9 +34,6 @@ pub struct Link {
     pub peer_namespace: Option<i32>,
 }
 
-/// Receive queues of a visible end: one for large packets that came whole, one for all else.
-const RECEIVE_QUEUES: u32 = 2;
-
 /// A veth pair to be made.
 #[derive(Clone, Debug)]
 pub struct VethPair<'a> {
@@ -46,6 +43,8 @@ pub struct VethPair<'a> {
     pub hidden: &'a str,
     /// MAC address of the visible end.
     pub mac: [u8; 6],
+    /// How many queues the visible end can receive on, and the hidden one send to.
+    pub queues: u32,
 }
 
 impl Netlink {
@@ -94,9 +93,13 @@ impl Netlink {
     ///
     /// When the kernel refuses, for example because one of the names is taken.
     pub async fn add_veth(&self, pair: &VethPair<'_>) -> Result<(), Error> {
+        let hidden = LinkUnspec::new_with_name(pair.hidden)
+            .append_extra_attribute(LinkAttribute::NumTxQueues(pair.queues))
+            .build();
         let message = LinkVeth::new(pair.visible, pair.hidden)
             .address(pair.mac.to_vec())
-            .append_extra_attribute(LinkAttribute::NumRxQueues(RECEIVE_QUEUES))
+            .append_extra_attribute(LinkAttribute::NumRxQueues(pair.queues))
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(hidden)))
             .build();
         self.handle.link().add(message).execute().await.asked(|| {
             format!(

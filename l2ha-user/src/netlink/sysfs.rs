@@ -37,13 +37,13 @@ impl Sysfs {
         Ok(Self { root })
     }
 
-    /// Spreads what comes in on a queue of an interface over all processors (RPS). Returns whether
-    /// there is such a queue.
+    /// Spreads what comes in on a queue of an interface over all processors (RPS), or leaves it where it
+    /// came in. Returns whether there is such a queue.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub fn spread(&self, interface: &str, queue: u32) -> io::Result<bool> {
+    pub fn spread(&self, interface: &str, queue: u32, on: bool) -> io::Result<bool> {
         let path = format!("class/net/{interface}/queues/rx-{queue}/rps_cpus");
         let open = |flags| openat(&self.root, &path, flags | OFlags::CLOEXEC, Mode::empty());
         let mut text = String::new();
@@ -52,7 +52,11 @@ impl Sysfs {
             Err(rustix::io::Errno::NOENT) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let mask = all_processors(text.trim());
+        let mask = if on {
+            all_processors(text.trim())
+        } else {
+            "0".to_owned()
+        };
         if significant(&text) != significant(&mask) {
             File::from(open(OFlags::WRONLY)?).write_all(mask.as_bytes())?;
         }

@@ -11,6 +11,7 @@ const PAIR: VethPair<'_> = VethPair {
     visible: "l2-doctor",
     hidden: "l2h-doctor",
     mac: [2, 0, 0, 0, 0, 1],
+    queues: 1,
 };
 
 /// What l2ha needs and the kernel lacks, with its answer.
