@@ -8,23 +8,19 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::inject::{Injector, Spread, multiply_session, stand_back};
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
-};
 
 use super::{
     Effort, frame, go_on,
-    host::progress,
-    pair::{Pair, UNDERLAY},
+    host::{cores, progress, stay_on},
+    pair::{Pair, UNDERLAY, Wire},
     rows::{Figure, Samples, Underlay},
     subject::Subject,
-    udp::{SOURCE, Sink},
+    udp::{SINK, SOURCE, Sink},
 };
 
 /// Tries until nearly all frames come: where the kernel leaves packets to a thread of its own, a queue
 /// may overflow, and what is spent on that is no capacity.
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 /// The map with what is received, and how many sessions it is filled with.
 const SESSIONS: &str = "SESSIONS";
 const COUNTS: [u32; 3] = [1, 100, 10_000];
@@ -53,7 +49,7 @@ pub(super) fn measure(effort: Effort, binary: &Path, samples: &mut Samples) -> R
     ] {
         go_on()?;
         progress(format_args!("driver: setting up {subject}"));
-        pairs.push(Pair::new(subject, false, binary)?);
+        pairs.push(Pair::new(subject, Wire::default(), binary)?);
     }
     let mut shots = Vec::new();
     for (number, pair) in pairs.iter().enumerate() {
@@ -92,17 +88,21 @@ pub(super) fn measure(effort: Effort, binary: &Path, samples: &mut Samples) -> R
     Ok(())
 }
 
-fn shot(pair: &Pair, sessions: Option<u32>) -> Result<Shot<'_>> {
+/// From and to where the frames of a pair go.
+pub(super) fn addresses(pair: &Pair) -> Result<frame::Addresses> {
     let inner = match pair.subject {
         Subject::Plain => UNDERLAY,
         _ => "inner0",
     };
-    let addresses = frame::Addresses {
+    Ok(frame::Addresses {
         outer: [pair.mac(0, UNDERLAY)?, pair.mac(1, UNDERLAY)?],
         inner: [pair.mac(0, inner)?, pair.mac(1, inner)?],
         session_id: pair.session_ids[1],
-    };
-    let (frame, offset) = frame::small(pair.subject, &addresses);
+    })
+}
+
+fn shot(pair: &Pair, sessions: Option<u32>) -> Result<Shot<'_>> {
+    let (frame, offset) = frame::small(pair.subject, &addresses(pair)?);
     let spread = match (sessions, offset) {
         (Some(count), Some(offset)) => {
             let base = pair.session_ids[1];
@@ -125,7 +125,7 @@ fn shot(pair: &Pair, sessions: Option<u32>) -> Result<Shot<'_>> {
 
 /// Injects a million frames for each second of `time` on one core; returns how many packets a second came to the socket.
 fn fire(shot: &Shot<'_>, time: Duration) -> Result<f64> {
-    let sink = Sink::open(shot.pair, SOURCE)?;
+    let sink = Sink::open(shot.pair, SOURCE, SINK)?;
     let mut best = (0, 0.0);
     for _ in 0..ATTEMPTS {
         go_on()?;
@@ -150,9 +150,7 @@ fn fire(shot: &Shot<'_>, time: Duration) -> Result<f64> {
 /// Injects on one core; returns how many frames, and the seconds it took.
 fn inject(shot: &Shot<'_>, time: Duration) -> Result<(u64, f64)> {
     shot.pair.hosts[0].enter(|| {
-        let mut core = CpuSet::new();
-        core.set(last_core()?)?;
-        sched_setaffinity(Pid::from_raw(0), &core)?;
+        stay_on(*cores()?.last().context("no core")?)?;
         stand_back()?;
         // In one go: between two the kernel waits for many milliseconds, and sends nothing.
         let count = u32::try_from(time.as_micros())?;
@@ -165,13 +163,4 @@ fn inject(shot: &Shot<'_>, time: Duration) -> Result<(u64, f64)> {
         let seconds = took.saturating_sub(start.elapsed()).as_secs_f64();
         Ok((u64::from(count), seconds))
     })?
-}
-
-/// The last core this process may use: the first has most of the machine's other work.
-fn last_core() -> Result<usize> {
-    let allowed = sched_getaffinity(Pid::from_raw(0))?;
-    (0..CpuSet::count())
-        .rev()
-        .find(|core| allowed.is_set(*core).unwrap_or(false))
-        .context("no core")
 }

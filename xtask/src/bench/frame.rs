@@ -19,6 +19,11 @@ pub(super) struct Addresses {
     pub(super) session_id: u32,
 }
 
+/// Where in a frame of [`small`] the inner UDP ports lie: they and its data are the last.
+pub(super) fn ports_at(frame: &[u8]) -> usize {
+    frame.len() - DATA - 8
+}
+
 /// The frame, and where in it the session id lies.
 pub(super) fn small(subject: Subject, addresses: &Addresses) -> (Vec<u8>, Option<usize>) {
     let data = [0; DATA];
@@ -162,6 +167,8 @@ mod tests {
         ] {
             let (frame, at) = small(subject, &addresses);
             assert_eq!(frame.len(), length, "{subject}");
+            let ports = &frame[ports_at(&frame)..][..4];
+            assert_eq!(ports, [SOURCE.to_be_bytes(), SINK.to_be_bytes()].concat());
             if let Some(at) = at {
                 assert_eq!(frame[at..at + 4], [0x12, 0x34, 0x56, 0x78], "{subject}");
             }

@@ -10,6 +10,7 @@ mod plot;
 mod record;
 mod report;
 mod rows;
+mod streams;
 mod subject;
 mod tcp;
 mod udp;
@@ -140,7 +141,10 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
 fn measure(underlay: Underlay, effort: Effort, binary: &Path, samples: &mut Samples) -> Result<()> {
     match underlay {
         Underlay::Wire | Underlay::Offload => netns::measure(underlay, effort, binary, samples),
-        Underlay::Driver => driver::measure(effort, binary, samples),
+        Underlay::Driver => {
+            driver::measure(effort, binary, samples)?;
+            streams::measure(effort, binary, samples)
+        }
         Underlay::Virtio => virtio::measure(effort, binary, samples),
     }
 }

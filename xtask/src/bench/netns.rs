@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{
     Effort, go_on,
     host::{BusyTime, progress},
-    pair::Pair,
+    pair::{Pair, Wire},
     rows::{Figure, Samples, Underlay, percentile},
     subject::Subject,
     tcp, udp,
@@ -21,6 +21,10 @@ pub(super) fn measure(
     samples: &mut Samples,
 ) -> Result<()> {
     let offload = underlay == Underlay::Offload;
+    let wire = Wire {
+        offload,
+        ..Wire::default()
+    };
     let mut subjects = vec![Subject::Plain, Subject::Vxlan, Subject::L2ha];
     if !offload {
         subjects.push(Subject::L2haTc);
@@ -30,7 +34,7 @@ pub(super) fn measure(
     for subject in subjects {
         go_on()?;
         progress(format_args!("{underlay}: setting up {subject}"));
-        let pair = Pair::new(subject, offload, binary)?;
+        let pair = Pair::new(subject, wire, binary)?;
         tcp::serve(&pair.hosts[1])?;
         pairs.push(pair);
     }
@@ -85,30 +89,21 @@ pub(super) fn measure(
             );
             samples.add(underlay, &name, "small", Figure::CpuPerPacket, cpu);
         }
-        for pair in &pairs {
-            go_on()?;
-            let name = pair.subject.to_string();
-            progress(format_args!(
-                "{underlay}: run {} of {}, rr, {name}",
-                run + 1,
-                effort.runs
-            ));
-            let times =
-                udp::round_trips(pair, effort.udp).with_context(|| format!("rr over {name}"))?;
-            samples.add(
-                underlay,
-                &name,
-                "rr",
-                Figure::LatencyP50,
-                percentile(&times, 50.0),
-            );
-            samples.add(
-                underlay,
-                &name,
-                "rr",
-                Figure::LatencyP99,
-                percentile(&times, 99.0),
-            );
+        for (case, round_trips) in udp::ROUND_TRIPS {
+            for pair in &pairs {
+                go_on()?;
+                let name = pair.subject.to_string();
+                progress(format_args!(
+                    "{underlay}: run {} of {}, {case}, {name}",
+                    run + 1,
+                    effort.runs
+                ));
+                let times =
+                    round_trips(pair, effort.udp).with_context(|| format!("{case} over {name}"))?;
+                for (figure, rank) in [(Figure::LatencyP50, 50.0), (Figure::LatencyP99, 99.0)] {
+                    samples.add(underlay, &name, case, figure, percentile(&times, rank));
+                }
+            }
         }
     }
     Ok(())

@@ -38,9 +38,18 @@ pub(super) struct Pair {
     daemons: Vec<(Process, PathBuf)>,
 }
 
+/// What joins two hosts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wire {
+    /// Leaves the checksum offload on.
+    pub(super) offload: bool,
+    /// Two queues instead of one, and a UDP source port for each flow in the tunnel.
+    pub(super) spread: bool,
+}
+
 impl Pair {
-    /// Makes it; `offload` leaves the underlay's checksum offload on.
-    pub(super) fn new(subject: Subject, offload: bool, binary: &Path) -> Result<Self> {
+    /// Makes it.
+    pub(super) fn new(subject: Subject, wire: Wire, binary: &Path) -> Result<Self> {
         let hosts = [Namespace::new("bench-a")?, Namespace::new("bench-b")?];
         // Names and ids that no other bench or lab on the machine has.
         let (_, number) = hosts[0].name().split_once('-').context("no number")?;
@@ -58,38 +67,39 @@ impl Pair {
             dir,
             daemons: Vec::new(),
         };
-        pair.underlay(offload)?;
+        pair.underlay(wire)?;
         match subject {
             Subject::Plain => {}
             Subject::Vxlan => pair.vxlan()?,
-            _ => pair.l2ha(&name, offload, binary)?,
+            _ => pair.l2ha(&name, wire, binary)?,
         }
         pair.wait()
             .with_context(|| format!("{subject} does not work{}", pair.logs()))?;
         Ok(pair)
     }
 
-    fn underlay(&self, offload: bool) -> Result<()> {
+    fn underlay(&self, wire: Wire) -> Result<()> {
         let [a, b] = &self.hosts;
-        // One queue each: native XDP on veth wants as many here as there, and a core is compared.
+        // One queue each, where a core is compared: native XDP on veth wants as many here as there.
+        let queues = if wire.spread { "2" } else { "1" };
         a.run([
             "ip",
             "link",
             "add",
             UNDERLAY,
             "numtxqueues",
-            "1",
+            queues,
             "numrxqueues",
-            "1",
+            queues,
             "type",
             "veth",
             "peer",
             "name",
             UNDERLAY,
             "numtxqueues",
-            "1",
+            queues,
             "numrxqueues",
-            "1",
+            queues,
             "netns",
             b.name(),
         ])?;
@@ -99,7 +109,7 @@ impl Pair {
                  addr add fd08::{number}/64 dev {UNDERLAY} nodad\n\
                  link set {UNDERLAY} up\n"
             ))?;
-            let sums = if offload { "on" } else { "off" };
+            let sums = if wire.offload { "on" } else { "off" };
             host.run(["ethtool", "-K", UNDERLAY, "gro", "on", "tx", sums])?;
         }
         Ok(())
@@ -117,9 +127,9 @@ impl Pair {
         Ok(())
     }
 
-    fn l2ha(&mut self, name: &str, offload: bool, binary: &Path) -> Result<()> {
+    fn l2ha(&mut self, name: &str, wire: Wire, binary: &Path) -> Result<()> {
         // XDP on veth drops what is not summed yet.
-        let mode = if offload || self.subject == Subject::L2haTc {
+        let mode = if wire.offload || self.subject == Subject::L2haTc {
             "tc"
         } else {
             "xdp"
@@ -134,6 +144,10 @@ impl Pair {
                 Subject::L2haIp => "ip",
                 _ => "udp",
             };
+            let ports = match wire.spread {
+                true => "source_port = \"flow\"\n",
+                false => "",
+            };
             let file = |what: &str| self.dir.join(format!("{side}.{what}"));
             for (what, cookie) in [("receive", COOKIES[side]), ("send", COOKIES[other])] {
                 secret(&file(what), &cookie)?;
@@ -145,7 +159,7 @@ impl Pair {
                  [[tunnels]]\nname = \"bench\"\ninterface = \"inner0\"\nremote = {:?}\n\
                  encapsulation = {encapsulation:?}\nsession_id = {}\npeer_session_id = {}\n\
                  receive_cookie_file = {:?}\nsend_cookie_file = {:?}\n\
-                 addresses = [\"10.8.1.{}/24\"]\n",
+                 addresses = [\"10.8.1.{}/24\"]\n{ports}",
                 self.dir,
                 address(side),
                 address(other),

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::pair::Pair;
+use super::{host, pair::Pair};
 
 /// What is sent: with the headers, an Ethernet frame of the least length.
 const SMALL: usize = 18;
@@ -21,8 +21,28 @@ pub(super) const SINK: u16 = 9;
 /// Where injected ones come from.
 pub(super) const SOURCE: u16 = 4000;
 
-/// Times of requests answered one after the other for a while, in microseconds.
+/// Measures times of requests, in microseconds.
+type RoundTrips = fn(&Pair, Duration) -> Result<Vec<f64>>;
+
+/// The cases: name, and how it is measured.
+pub(super) const ROUND_TRIPS: [(&str, RoundTrips); 2] =
+    [("rr", round_trips), ("rr-one-core", round_trips_on_one)];
+
+/// Times of requests answered one after the other for a while, in microseconds. Who asks and who answers
+/// have a core each, as two machines would, if there are two.
 pub(super) fn round_trips(pair: &Pair, time: Duration) -> Result<Vec<f64>> {
+    let cores = host::cores()?;
+    let (last, first) = (*cores.last().context("no core")?, cores[0]);
+    round_trips_on(pair, time, [last, first])
+}
+
+/// The same with both on one core: what it costs, without what it takes to wake another core.
+fn round_trips_on_one(pair: &Pair, time: Duration) -> Result<Vec<f64>> {
+    let last = *host::cores()?.last().context("no core")?;
+    round_trips_on(pair, time, [last; 2])
+}
+
+fn round_trips_on(pair: &Pair, time: Duration, [asks, answers]: [usize; 2]) -> Result<Vec<f64>> {
     const LOST: Duration = Duration::from_millis(200);
     let [a, b] = &pair.hosts;
     let (here, there) = (pair.address(0), pair.address(1));
@@ -34,6 +54,8 @@ pub(super) fn round_trips(pair: &Pair, time: Duration) -> Result<Vec<f64>> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
+            // Where it cannot be had, the one who asks says so.
+            let _ = host::stay_on(answers);
             let mut buffer = [0; QUESTION];
             while !stop.load(Ordering::Relaxed) {
                 if let Ok((length, from)) = server.recv_from(&mut buffer) {
@@ -42,7 +64,11 @@ pub(super) fn round_trips(pair: &Pair, time: Duration) -> Result<Vec<f64>> {
                 }
             }
         });
-        let result = ask(&client, time);
+        let asker = scope.spawn(|| {
+            host::stay_on(asks)?;
+            ask(&client, time)
+        });
+        let result = asker.join().map_err(|_| anyhow!("panicked"))?;
         stop.store(true, Ordering::Relaxed);
         result
     })
@@ -92,10 +118,10 @@ pub(super) struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    /// Opens it on the pair's second host, for what this port of the first one sends. Connected, so
+    /// Opens it on a port of the pair's second host, for what this port of the first one sends. Connected, so
     /// that its route is looked up once and not for each packet.
-    pub(super) fn open(pair: &'a Pair, from: u16) -> Result<Self> {
-        let address = SocketAddr::new(pair.address(1), SINK);
+    pub(super) fn open(pair: &'a Pair, from: u16, to: u16) -> Result<Self> {
+        let address = SocketAddr::new(pair.address(1), to);
         let socket = pair.hosts[1].enter(|| -> Result<UdpSocket> {
             let socket = UdpSocket::bind(address)?;
             socket.connect((pair.address(0), from))?;
@@ -133,7 +159,7 @@ fn column(text: &str, table: &str, name: &str) -> Result<u64> {
 pub(super) fn blast(pair: &Pair, time: Duration) -> Result<(u64, f64)> {
     let client = pair.hosts[0].enter(|| UdpSocket::bind((pair.address(0), 0)))??;
     client.connect((pair.address(1), SINK))?;
-    let sink = Sink::open(pair, client.local_addr()?.port())?;
+    let sink = Sink::open(pair, client.local_addr()?.port(), SINK)?;
     let message = [0; SMALL];
     let before = sink.count()?;
     let start = Instant::now();
