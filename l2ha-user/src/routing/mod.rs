@@ -2,6 +2,7 @@
 
 mod detection;
 mod epoch;
+mod flaps;
 mod graceful;
 mod instances;
 mod kernel;
@@ -9,6 +10,7 @@ mod nexthops;
 mod protection;
 mod redistribute;
 mod refusals;
+mod seldom;
 mod socket;
 mod thread;
 mod views;
