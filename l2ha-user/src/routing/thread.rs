@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Desired, Interface, Request, View,
+    Desired, Interface, Request, STOP_GRACE, View,
     detection::{Detection, Heard},
     epoch::{self, Ending},
     flaps::Flaps,
@@ -37,9 +37,6 @@ use crate::{
     netlink::{Netlink, Nexthop, Spread},
 };
 
-/// After the withdrawal has been sent, how long data and addresses stay: the neighbours compute
-/// routes meanwhile (BIRD does so once a second) and still send here until they have.
-const STOP_GRACE: Duration = Duration::from_millis(1500);
 /// How long after a graceful restart the routes of before are kept for the calculation.
 const ROUTES_FOLLOW: Duration = Duration::from_millis(500);
 /// How long neighbours have to acknowledge that this node restarts: more than one retransmission
@@ -149,6 +146,10 @@ pub(super) async fn run(
                 }
                 Some(Request::CheckRoutes) => {
                     check_due.get_or_insert_with(|| Instant::now() + ROUTE_SETTLE);
+                }
+                Some(Request::Drain(on)) => {
+                    let now = thread.now();
+                    thread.instances.drain(now, on);
                 }
                 Some(Request::Show(view, answer)) => {
                     thread.answer(view, answer);
