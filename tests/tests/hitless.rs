@@ -9,7 +9,7 @@ use l2ha_lab::{
 };
 use nix::sys::signal::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Packets a second.
 const RATE: u64 = 100_000;
 /// How long packets flow before, between and after what is done.

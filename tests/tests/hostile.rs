@@ -17,7 +17,7 @@ use ospfv3::wire::{
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 const OSPF: i32 = 89;
 /// Where LSAs begin in an update, and where the checksums are.
 const LSAS_AT: usize = 20;

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// BFD at 20 ms x 3 and what a busy machine adds, as for IPv6.
-const CUT_LIMIT: Duration = Duration::from_millis(300);
+const CUT_LIMIT: Duration = Duration::from_millis(500);
 /// BIRD computes routes once a second.
 const BIRD_LIMIT: Duration = Duration::from_millis(2500);
 /// How long adjacencies may take to count everywhere.
