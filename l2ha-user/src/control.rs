@@ -47,6 +47,11 @@ pub enum Command {
     OspfRoutes,
     /// BFD and its sessions.
     Bfd,
+    /// Makes the node the last resort, or ends that: an object with `node`, `drained` and `changed`.
+    Drain {
+        /// Whether it shall be.
+        on: bool,
+    },
     /// Refused packets as they come: a stream of [`Line`]s.
     Monitor {
         /// Names of reasons; all when there is none.
@@ -128,6 +133,10 @@ mod tests {
             r#"{"command":"ospf-database"}"#
         );
         assert_eq!(request(Command::OspfRoutes), r#"{"command":"ospf-routes"}"#);
+        assert_eq!(
+            request(Command::Drain { on: true }),
+            r#"{"command":{"drain":{"on":true}}}"#
+        );
         assert_eq!(
             serde_json::to_string(&Answer::data(&[1])).unwrap(),
             r#"{"version":1,"ok":true,"data":[1]}"#

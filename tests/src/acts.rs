@@ -14,7 +14,7 @@ const IN_A_ROW: usize = 20;
 /// How long a change is watched after that: a late flap belongs to it.
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long a change may take altogether before it counts as not happening.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An event and its price.
 #[derive(Debug, Clone, Copy)]

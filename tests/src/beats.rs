@@ -5,15 +5,17 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::AsFd,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{lab::wait_for, ns::Namespace};
@@ -29,6 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Echo {
     ended: Arc<AtomicBool>,
+    refused: Arc<AtomicU64>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
@@ -42,9 +45,10 @@ impl Echo {
         let address = address.into();
         let socket = ns.enter(|| listen(address))?.context("cannot listen")?;
         let ended = Arc::new(AtomicBool::new(false));
+        let refused = Arc::new(AtomicU64::new(0));
         let name = name.to_owned();
         let thread = ns.thread({
-            let ended = Arc::clone(&ended);
+            let (ended, refused) = (Arc::clone(&ended), Arc::clone(&refused));
             move || {
                 let mut question = [0; 8];
                 let mut answer = Vec::new();
@@ -54,15 +58,23 @@ impl Echo {
                         answer.extend(question);
                         answer.extend(name.as_bytes());
                         // The way back may be gone; then nobody hears.
-                        let _ = socket.send_to(&answer, from);
+                        if socket.send_to(&answer, from).is_err() {
+                            refused.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 }
             }
         })?;
         Ok(Self {
             ended,
+            refused,
             thread: Some(thread),
         })
+    }
+
+    /// Answers that the kernel did not send, because it had no route for them.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -76,6 +88,12 @@ impl Drop for Echo {
     }
 }
 
+/// Room for seconds of questions or answers: on a busy machine the threads here may wait for the processor,
+/// and what is lost in front of them was not lost on the way.
+fn make_room(socket: &impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(socket, RcvBufForce, &(8 << 20))?)
+}
+
 fn listen(address: IpAddr) -> io::Result<UdpSocket> {
     let address = SocketAddr::new(address, PORT);
     let domain = Domain::for_address(address);
@@ -85,6 +103,7 @@ fn listen(address: IpAddr) -> io::Result<UdpSocket> {
         _ => socket.set_freebind_v6(true)?,
     }
     socket.set_read_timeout(Some(LOOK))?;
+    make_room(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -129,6 +148,7 @@ impl Beats {
         let socket = ns.enter(|| -> io::Result<_> {
             let socket = UdpSocket::bind(any)?;
             socket.set_read_timeout(Some(LOOK))?;
+            make_room(&socket)?;
             Ok(socket)
         })??;
         let ended = Arc::new(AtomicBool::new(false));

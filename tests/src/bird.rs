@@ -21,7 +21,7 @@ use crate::{
     vty,
 };
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running BIRD.
 #[derive(Debug)]

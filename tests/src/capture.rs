@@ -18,7 +18,7 @@ use crate::{
     process::Process,
 };
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where captures are to be kept, if anywhere: how those in tests/captures were made.
 const KEEP: &str = "L2HA_CAPTURES";

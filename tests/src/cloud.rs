@@ -215,7 +215,7 @@ impl Host {
             "ip", "-6", "route", "show", "table", "local", "dev", UNDERLAY,
         ];
         let v6 = format!("local {} ", self.v6);
-        wait_for("the NIC's IPv6 addresses", Duration::from_secs(5), || {
+        wait_for("the NIC's IPv6 addresses", Duration::from_secs(20), || {
             let routes = self.ns.run(words)?;
             let settled = routes.contains(&v6) && routes.contains("local fe80:");
             Ok(settled.then_some(()))

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long the daemon may take to start or to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node's daemon: running, or stopped for a while.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use crate::{
 };
 
 const LIBEXEC: &str = "/usr/lib/frr";
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What [`parse_neighbours`] reads the answer of.
 pub(crate) const NEIGHBOURS: &str = "show ipv6 ospf6 neighbor json";
 /// What [`parse_database`] reads the answer of.

@@ -113,7 +113,7 @@ pub struct Member {
     /// Its BIRD, if that is what speaks OSPF.
     pub bird: Option<Arc<Bird>>,
     web: Option<HttpServer>,
-    _echoes: [Option<Echo>; 2],
+    echoes: [Option<Echo>; 2],
 }
 
 /// The running trio.
@@ -300,7 +300,7 @@ impl Trio {
     pub fn beats(&self) -> Result<Beats> {
         let start = Instant::now();
         let beats = Beats::start(&self.client.host.ns, ANYCAST)?;
-        beats.wait_served_by(SERVER_1, start, 100, Duration::from_secs(15))?;
+        beats.wait_served_by(SERVER_1, start, 100, Duration::from_secs(30))?;
         Ok(beats)
     }
 
@@ -312,7 +312,7 @@ impl Trio {
     pub fn beats_ipv4(&self) -> Result<Beats> {
         let start = Instant::now();
         let beats = Beats::start(&self.client.host.ns, ANYCAST4)?;
-        beats.wait_served_by(SERVER_1, start, 100, Duration::from_secs(15))?;
+        beats.wait_served_by(SERVER_1, start, 100, Duration::from_secs(30))?;
         Ok(beats)
     }
 
@@ -334,7 +334,7 @@ impl Trio {
     pub fn probe_with(&self, options: ProbeOptions) -> Result<Probe> {
         let start = Instant::now();
         let probe = Probe::start(&self.client.host.ns, ANYCAST, options)?;
-        probe.wait_served_by(SERVER_1, start, 20, Duration::from_secs(15))?;
+        probe.wait_served_by(SERVER_1, start, 20, Duration::from_secs(30))?;
         Ok(probe)
     }
 }
@@ -406,7 +406,7 @@ impl Member {
             frr,
             bird,
             web,
-            _echoes: [echo, echo4],
+            echoes: [echo, echo4],
         })
     }
 
@@ -423,7 +423,7 @@ impl Member {
             frr,
             bird,
             web: None,
-            _echoes: [None, None],
+            echoes: [None, None],
         }
     }
 
@@ -520,6 +520,11 @@ impl Member {
     /// Requests this server's web server answered so far.
     pub fn served(&self) -> u64 {
         self.web.as_ref().map_or(0, HttpServer::served)
+    }
+
+    /// Questions this server had no route to answer by.
+    pub fn unanswerable(&self) -> u64 {
+        self.echoes.iter().flatten().map(Echo::refused).sum()
     }
 
     fn wanted_neighbours(&self, members: &[&Self]) -> Vec<Ipv4Addr> {

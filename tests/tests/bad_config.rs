@@ -342,7 +342,7 @@ fn a_running_daemon_is_not_touched_by_a_bad_file() -> Result<()> {
             fs::write(daemon.file(), good.replace(line, becomes))?;
             let mark = daemon.log_mark();
             daemon.signal(Signal::SIGHUP)?;
-            let said = wait_for("a word in the log", Duration::from_secs(3), || {
+            let said = wait_for("a word in the log", Duration::from_secs(10), || {
                 let said = daemon.log_since(mark);
                 Ok(Some(said).filter(|said| said.contains(".toml:")))
             })

@@ -67,7 +67,7 @@ fn a_silent_cut_costs_milliseconds() -> Result<()> {
         Speaker::L2ha,
         Speaker::L2ha,
         (20.0, 3),
-        Duration::from_millis(300),
+        Duration::from_millis(500),
     )
 }
 
@@ -106,7 +106,7 @@ fn frr_serves_and_is_watched() -> Result<()> {
         Speaker::Frr,
         Speaker::L2ha,
         (50.0, 3),
-        Duration::from_millis(900),
+        Duration::from_millis(2000),
     )
 }
 
@@ -118,7 +118,7 @@ fn frr_watches_our_servers() -> Result<()> {
         Speaker::L2ha,
         Speaker::Frr,
         (50.0, 3),
-        Duration::from_millis(900),
+        Duration::from_millis(2000),
     )
 }
 
@@ -221,7 +221,7 @@ fn the_kernel_leaves_a_dead_path_without_the_daemon() -> Result<()> {
             let from = Instant::now();
             trio.cloud.cut(&trio.first.host)?;
             beats
-                .wait_served_by(SERVER_2, from, 50, Duration::from_secs(1))
+                .wait_served_by(SERVER_2, from, 50, Duration::from_secs(5))
                 .context("the client's kernel did not switch")?;
             thread::sleep(Duration::from_millis(500));
             trio.client.daemon.signal(Signal::SIGCONT)?;
@@ -243,7 +243,7 @@ fn the_kernel_leaves_a_dead_path_without_the_daemon() -> Result<()> {
             "nothing was detoured: {status:#}"
         );
         ensure!(
-            gaps.iter().all(|gap| *gap < Duration::from_millis(250)),
+            gaps.iter().all(|gap| *gap < Duration::from_millis(500)),
             "{gaps:?}"
         );
         Ok(())

@@ -23,7 +23,7 @@ use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
 const PORT: u16 = 1701;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]

@@ -9,7 +9,8 @@ use anyhow::{Result, ensure};
 use l2ha_lab::{Lab, Outage, Probe, Trio, TrioOptions};
 
 const CUT_LIMIT: Duration = Duration::from_millis(3500);
-const SMOOTH_LIMIT: Duration = Duration::from_millis(100);
+/// What a busy machine may hold back; who is gone is missed for the dead interval.
+const SMOOTH_LIMIT: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The gaps of one kind of event.

@@ -20,6 +20,9 @@ const AWAY: Duration = Duration::from_millis(500);
 /// The same for one that has asked.
 const LONG_AWAY: Duration = Duration::from_secs(8);
 
+/// How long zebra may take between two messages to the kernel on a busy machine.
+const REPLACED: Duration = Duration::from_millis(250);
+
 /// How long new adjacencies need before the routes stop moving: 0.3 s each, and what FRR and BIRD
 /// take.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -337,8 +340,11 @@ fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
     wait_route(&trio.client.host, SERVER_1)?;
     thread::sleep(SETTLE);
     let beats = trio.beats()?;
+    // So that the server's kernel refuses what it has no way for, rather than take it to the cloud's gateway.
+    let server = &trio.first.host.ns;
+    server.run(["ip", "-6", "route", "add", "unreachable", "2001:db8::/32"])?;
     let quiet = Quiet::begin(&trio.client)?;
-    let start = Instant::now();
+    let (start, unanswerable) = (Instant::now(), trio.first.unanswerable());
     trio.first.restart_peer_gracefully()?;
     let interface = format!("l2-{SERVER_1}");
     let view = neighbour(&trio.client, &interface)?;
@@ -359,11 +365,20 @@ fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
     };
     let gap = beats.gap(start, until - Duration::from_millis(100));
     let by = beats.answered_by(start);
+    // When its ospf6d is back, zebra (FRR 8.4) deletes the route to the client and adds the same one anew, as
+    // `ip monitor route` shows at the server. What is to be answered in between has no way back: with 50
+    // questions a millisecond 9 were lost, and 9 had none.
+    let unanswerable = match servers {
+        Speaker::Frr => trio.first.unanswerable() - unanswerable,
+        _ => 0,
+    };
     lab.say(format_args!(
-        "{servers:?} restarts: {} lost, longest gap {:.1?}, answers by {by:?}",
+        "{servers:?} restarts: {} lost, {unanswerable} without a route at the server, longest gap {:.1?}, \
+         answers by {by:?}",
         gap.lost, gap.longest
     ));
-    ensure!(gap.lost == 0, "{gap:?}");
+    ensure!(gap.lost <= unanswerable, "{gap:?}");
+    ensure!(gap.longest < REPLACED || gap.lost == 0, "{gap:?}");
     if servers != Speaker::Bird {
         quiet.check(&interface, 1)?;
         ensure!(by.len() == 1 && by.contains(SERVER_1), "{by:?}");

@@ -9,7 +9,7 @@ use l2ha_lab::{
 };
 use nix::sys::signal::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Packets a second, unless [`RATE_OF`] says otherwise: what a busy machine of two cores can send, route
 /// and receive.
 const RATE: u64 = 100_000;

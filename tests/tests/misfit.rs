@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, join, router_id, wait_for};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is wrong with the second node, and what the first says of it.
 struct Case {

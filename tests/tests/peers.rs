@@ -11,6 +11,8 @@ use l2ha_lab::{
     plain_link, wait_for,
 };
 
+/// An LSA of FRR waits 5 s for the next one (MinLSInterval), a lost packet as long to be sent again.
+const PATIENCE: Duration = Duration::from_secs(40);
 const ANYCAST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 
 #[test]
@@ -28,20 +30,20 @@ fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
         let frr = Frr::start(lab, a, &config)?;
         let config = RouterConfig::new(Ipv4Addr::new(10, 0, 0, 2), links);
         let bird = Bird::start(lab, b, &config)?;
-        wait_for("Full", Duration::from_secs(20), || {
+        wait_for("Full", PATIENCE, || {
             Ok((frr.full_neighbours()? == [Ipv4Addr::new(10, 0, 0, 2)]
                 && bird.full_neighbours()? == [Ipv4Addr::new(10, 0, 0, 1)])
             .then_some(()))
         })?;
         lab.say("both Full");
-        wait_for("one database", Duration::from_secs(10), || {
+        wait_for("one database", PATIENCE, || {
             let (left, right) = (frr.database()?, bird.database()?);
             ensure!(left.len() >= 5, "{left:x?}");
             let different = differences(&left, &right);
             ensure!(different.is_empty(), "{different:#?}");
             Ok(Some(()))
         })?;
-        wait_for("the route", Duration::from_secs(5), || {
+        wait_for("the route", PATIENCE, || {
             let routes = b.ns.run(["ip", "-6", "route"])?;
             Ok(routes.contains(&format!("{ANYCAST} ")).then_some(()))
         })?;

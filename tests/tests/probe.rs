@@ -8,6 +8,9 @@ use std::{
 use anyhow::{Result, ensure};
 use l2ha_lab::{CloudOptions, HttpServer, Lab, Probe, ProbeOptions, fetch_once};
 
+/// What a busy machine may hold back.
+const BUSY: Duration = Duration::from_millis(250);
+
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_cut_of_known_length_is_measured() -> Result<()> {
@@ -17,12 +20,12 @@ fn a_cut_of_known_length_is_measured() -> Result<()> {
             unreachable!()
         };
         let _web = HttpServer::start(&server.ns, Ipv6Addr::UNSPECIFIED, "server")?;
-        let answer = fetch_once(&client.ns, server.v6, Duration::from_secs(1))?;
+        let answer = fetch_once(&client.ns, server.v6, Duration::from_secs(5))?;
         ensure!(answer == "server", "{answer}");
 
         let start = Instant::now();
         let probe = Probe::start(&client.ns, server.v6, ProbeOptions::default())?;
-        probe.wait_served_by("server", start, 50, Duration::from_secs(5))?;
+        probe.wait_served_by("server", start, 50, Duration::from_secs(15))?;
         let quiet = Instant::now();
         std::thread::sleep(Duration::from_secs(1));
         let undisturbed = probe.longest_gap(quiet, Instant::now());
@@ -30,8 +33,8 @@ fn a_cut_of_known_length_is_measured() -> Result<()> {
         lab.say(format_args!(
             "undisturbed: {answers} answers in 1 s, longest gap {undisturbed:?}"
         ));
-        ensure!(undisturbed < Duration::from_millis(80), "{undisturbed:?}");
-        ensure!(answers > 100, "{answers} answers");
+        ensure!(undisturbed < BUSY, "{undisturbed:?}");
+        ensure!(answers > 50, "{answers} answers");
 
         let cut = Instant::now();
         cloud.cut(server)?;
@@ -39,12 +42,12 @@ fn a_cut_of_known_length_is_measured() -> Result<()> {
         cloud.heal(server)?;
         let healed = Instant::now();
         let length = healed - cut;
-        probe.wait_served_by("server", healed, 10, Duration::from_secs(5))?;
+        probe.wait_served_by("server", healed, 10, Duration::from_secs(15))?;
         let gap = probe.longest_gap(cut, Instant::now());
         lab.say(format_args!("cut for {length:?}: longest gap {gap:?}"));
         ensure!(gap > Duration::from_millis(480), "{gap:?}");
         // An attempt that hung in the cut must not hide that later ones already succeed.
-        ensure!(gap < length + Duration::from_millis(80), "{gap:?}");
+        ensure!(gap < length + BUSY, "{gap:?}");
         let (failures, why) = probe.failures();
         ensure!(failures > 0, "nothing failed in a cut: {why:?}");
         Ok(())

@@ -282,7 +282,7 @@ impl World {
         let before = self.received()?;
         // The first packet may wait for the cloud to learn a neighbour; it is not lost.
         let _socket = self.send(&self.right)?;
-        let heard = wait_for("the right frame", Duration::from_secs(2), || {
+        let heard = wait_for("the right frame", Duration::from_secs(10), || {
             Ok(Some(self.heard(SILENCE)?).filter(|count| *count > 0))
         })
         .with_context(|| format!("the {which} right message is not delivered"))?;
@@ -308,7 +308,7 @@ impl World {
         let socket = self.send(&message)?;
         let count =
             |reasons: &BTreeMap<String, u64>, name: &str| reasons.get(name).copied().unwrap_or(0);
-        let after = wait_for(case.reason, Duration::from_secs(1), || {
+        let after = wait_for(case.reason, Duration::from_secs(10), || {
             let after = self.reasons()?;
             ensure!(
                 count(&after, case.reason) == count(&before, case.reason) + 1,

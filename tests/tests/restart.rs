@@ -51,7 +51,7 @@ fn after_kill_9_the_next_start_takes_everything_over() -> Result<()> {
             lab.say(format_args!(
                 "{name}: 0.5 s without a daemon: longest gap {gap:.1?}"
             ));
-            ensure!(gap < Duration::from_millis(200), "{name}: {gap:?}");
+            ensure!(gap < Duration::from_millis(350), "{name}: {gap:?}");
 
             let started = Instant::now();
             member.daemon.run()?;
@@ -202,7 +202,7 @@ fn what_a_changed_configuration_no_longer_has_is_removed() -> Result<()> {
 
 /// Programs that were replaced or removed are not in the kernel any more.
 fn unloaded(ids: &[u64]) -> Result<()> {
-    wait_for("the old programs to go", Duration::from_secs(3), || {
+    wait_for("the old programs to go", Duration::from_secs(10), || {
         for id in ids {
             let output = std::process::Command::new("bpftool")
                 .args(["prog", "show", "id", &id.to_string()])

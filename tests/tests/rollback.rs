@@ -63,7 +63,7 @@ fn in_automatic_mode_tc_is_used_instead() -> Result<()> {
         // Once is enough: what repairs it does not try XDP again.
         host.ns
             .run(["tc", "filter", "del", "dev", UNDERLAY, "ingress"])?;
-        l2ha_lab::wait_for("the repair", Duration::from_secs(2), || {
+        l2ha_lab::wait_for("the repair", Duration::from_secs(10), || {
             let there = attached(&host.ns)?;
             Ok(there.iter().any(|it| it.name == "l2ha_decap").then_some(()))
         })?;

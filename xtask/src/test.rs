@@ -231,6 +231,8 @@ fn scenarios() -> Result<Vec<String>> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        // Those without belong to the unit tests.
+        .filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("#[ignore")))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     // Virtual machines last: they take longest.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::{LS_REFRESH_TIME, Limits, Time};
-use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE};
+use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -104,6 +104,17 @@ const NEWBORN: u16 = 5;
 /// How long a dead LSA stays after it has died, even when everybody has acknowledged that: longer than
 /// RxmtInterval. A neighbour that has it alive, from a copy that came late, is told when it offers it.
 const LINGER: Duration = Duration::from_secs(6);
+
+/// [`LINGER`], but not for one whose sequence number begins again: its successor would be refused for so
+/// long (RFC 2328 13 (8)), and that flushes what came late.
+const fn linger(sequence: i32) -> Duration {
+    if sequence == MAX_SEQUENCE {
+        Duration::ZERO
+    } else {
+        LINGER
+    }
+}
+
 /// Dead LSAs remembered in one database.
 const MAX_BURIED: usize = 16_384;
 
@@ -197,7 +208,8 @@ impl Lsdb {
         } else {
             Duration::from_secs(u64::from(MAX_AGE)).saturating_sub(age)
         };
-        let deadline = now + if life.is_zero() { LINGER } else { life };
+        let linger = linger(lsa.header().sequence);
+        let deadline = now + if life.is_zero() { linger } else { life };
         self.deadlines.insert((deadline, key));
         let entry = Entry {
             lsa,
@@ -227,10 +239,11 @@ impl Lsdb {
         entry.previous_at = Some(entry.last_moved());
         entry.last_sent = None;
         entry.installed = now;
-        if let Some(deadline) = entry.deadline.replace(now + LINGER) {
+        let until = now + linger(entry.lsa.header().sequence);
+        if let Some(deadline) = entry.deadline.replace(until) {
             self.deadlines.remove(&(deadline, *key));
         }
-        self.deadlines.insert((now + LINGER, *key));
+        self.deadlines.insert((until, *key));
         self.note(*key);
         true
     }

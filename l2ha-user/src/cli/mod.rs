@@ -4,6 +4,7 @@ mod bfd;
 mod capture;
 mod check;
 mod doctor;
+mod drain;
 mod genkey;
 mod log;
 mod monitor;
@@ -61,6 +62,7 @@ enum Command {
     Capture(capture::Capture),
     Ospf(ospf::Ospf),
     Bfd(bfd::Bfd),
+    Drain(drain::Drain),
     Genkey(genkey::Genkey),
 }
 
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Capture(capture) => capture.main(),
         Command::Ospf(ospf) => ospf.main(),
         Command::Bfd(bfd) => bfd.main(),
+        Command::Drain(drain) => drain.main(),
         Command::Genkey(genkey) => genkey.main(),
     };
     let code = result.unwrap_or_else(|error| {

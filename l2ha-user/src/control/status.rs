@@ -25,6 +25,9 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// What the kernel programs count for the node as a whole.
     pub dataplane: DataplaneStatus,
+    /// Whether the node is the last resort: `l2ha drain`.
+    #[serde(default)]
+    pub drained: bool,
     /// OSPF's own summary, when it runs.
     pub ospf: Option<serde_json::Value>,
     /// What was put right since the start, by kind.

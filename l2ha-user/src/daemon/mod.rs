@@ -82,7 +82,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let mut due: Option<Instant> = None;
     loop {
         let settled = async {
-            match due {
+            match due.into_iter().chain(node.due()).min() {
                 Some(due) => sleep_until(due.into()).await,
                 None => std::future::pending().await,
             }
@@ -151,6 +151,7 @@ async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<N
         holder,
         repairs: Repairs::default(),
         routing: None,
+        drained: false,
         underlay: None,
         underlay_problem: None,
         attached: None,
@@ -171,6 +172,7 @@ async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<N
         tunnels: BTreeMap::new(),
         kept: None,
         services: BTreeSet::new(),
+        leaving: BTreeMap::new(),
     };
     node.examine();
     node.start_routing()?;

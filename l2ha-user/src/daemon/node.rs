@@ -57,6 +57,8 @@ pub(super) struct Node {
     pub(super) holder: Holder,
     pub(super) repairs: Repairs,
     pub(super) routing: Option<Routing>,
+    /// Whether the node is the last resort.
+    pub(super) drained: bool,
     pub(super) underlay: Option<Underlay>,
     /// What is wrong with the underlay, for status and for saying it once.
     pub(super) underlay_problem: Option<String>,
@@ -77,6 +79,8 @@ pub(super) struct Node {
     pub(super) kept: Option<HashSet<u32>>,
     /// Names of the services whose address is on the loopback.
     pub(super) services: BTreeSet<String>,
+    /// Addresses that are no longer configured, and until when they stay.
+    pub(super) leaving: BTreeMap<MadeAddress, Instant>,
 }
 
 impl Node {
@@ -100,6 +104,11 @@ impl Node {
         }
         self.tell_routing();
         self.repairs.start();
+        // What is due and still there could not be removed: later again.
+        let now = Instant::now();
+        for until in self.leaving.values_mut().filter(|until| **until <= now) {
+            *until = now + routing::STOP_GRACE;
+        }
     }
 
     /// The part of a pass that works from one look at the kernel.
@@ -355,15 +364,7 @@ impl Node {
             );
         }
         self.remove_pairs(&pairs).await?;
-        let wanted = service::Wanted::of(&self.config);
-        let addresses: Vec<MadeAddress> = self
-            .made
-            .list
-            .addresses
-            .iter()
-            .filter(|address| !wanted.has(address))
-            .cloned()
-            .collect();
+        let addresses = self.unwanted_addresses();
         for address in &addresses {
             self.repairs.found(
                 Kind::Leftover,
@@ -392,6 +393,32 @@ impl Node {
         Ok(())
     }
 
+    /// The addresses that are to be removed now. Those of services are withdrawn first, and stay while
+    /// neighbours still send to them.
+    fn unwanted_addresses(&mut self) -> Vec<MadeAddress> {
+        let wanted = service::Wanted::of(&self.config);
+        self.leaving.retain(|address, _| !wanted.has(address));
+        let now = Instant::now();
+        let unwanted = self.made.list.addresses.iter();
+        let unwanted = unwanted.filter(|address| !wanted.has(address));
+        let due = unwanted.filter(|address| {
+            if self.routing.is_none() || !service::is_service(address) {
+                return true;
+            }
+            let until = self.leaving.entry((*address).clone()).or_insert_with(|| {
+                tracing::info!(address = %address.address, "no longer a service: withdrawn");
+                now + routing::STOP_GRACE
+            });
+            *until <= now
+        });
+        due.cloned().collect()
+    }
+
+    /// When the next pass is due by itself.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.leaving.values().min().copied()
+    }
+
     /// Takes addresses away that the daemon had put on interfaces.
     async fn remove_addresses(&mut self, addresses: &[MadeAddress]) -> Result<()> {
         if addresses.is_empty() {
@@ -413,7 +440,9 @@ impl Node {
             for made in addresses {
                 list.addresses.remove(made);
             }
-        })
+        })?;
+        self.leaving.retain(|made, _| !addresses.contains(made));
+        Ok(())
     }
 
     /// Tells the routing thread which interfaces and prefixes there are.
@@ -463,6 +492,7 @@ impl Node {
                 .services
                 .iter()
                 .map(|service| service.address)
+                .chain(self.leaving.keys().map(|made| made.address))
                 .collect(),
             endpoints: endpoints.collect(),
             underlay: self.underlay.map(|underlay| underlay.index),
@@ -476,11 +506,44 @@ impl Node {
                 let node = &self.config.node;
                 let memory = node.run_dir.join(format!("{}.ospf.json", node.name));
                 let routing = Routing::start(ospf.clone(), memory, node.pins());
-                Some(routing.context("cannot start OSPF")?)
+                let mut routing = routing.context("cannot start OSPF")?;
+                self.drained |= routing.was_drained();
+                if self.drained {
+                    tracing::warn!(
+                        "drained: this node is the last resort until `l2ha drain --off`"
+                    );
+                    routing.drain(true)?;
+                }
+                Some(routing)
             }
-            None => None,
+            None => {
+                self.drained = false;
+                None
+            }
         };
         Ok(())
+    }
+
+    /// Makes the node the last resort, or ends that. Whether that is a change.
+    pub(super) fn drain(&mut self, on: bool) -> Result<bool> {
+        let routing = self
+            .routing
+            .as_mut()
+            .context("OSPF is not configured, so there is nothing to drain")?;
+        routing.drain(on)?;
+        let changed = self.drained != on;
+        self.drained = on;
+        if changed {
+            tracing::warn!(
+                "{}",
+                if on {
+                    "drained: others serve what they can in place of this node"
+                } else {
+                    "no longer drained: this node serves again"
+                }
+            );
+        }
+        Ok(changed)
     }
 
     /// Takes a new configuration. Nothing has been changed when this fails.

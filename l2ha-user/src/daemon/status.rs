@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use l2ha_ebpf::reason::Reason;
+use serde_json::json;
 
 use super::{
     node::Node,
@@ -36,6 +37,14 @@ impl Node {
             Command::OspfDatabase => self.show(View::Database).await,
             Command::OspfRoutes => self.show(View::Routes).await,
             Command::Bfd => self.show(View::Bfd).await,
+            Command::Drain { on } => match self.drain(on) {
+                Ok(changed) => Answer::data(&json!({
+                    "node": self.config.node.name,
+                    "drained": on,
+                    "changed": changed,
+                })),
+                Err(error) => Answer::error(format!("{error:#}")),
+            },
             Command::Monitor { .. } | Command::Capture { .. } => {
                 Answer::error("packets come as a stream only")
             }
@@ -91,6 +100,7 @@ impl Node {
             dataplane: DataplaneStatus {
                 reasons: names(&counters),
             },
+            drained: self.drained,
             ospf,
             repairs: self.repairs.counts(),
             socket: self.plane.reassembled().counters(),

@@ -31,6 +31,8 @@ struct Memory {
     /// The boot of the machine in which that was, since which the kernel has what it was given.
     #[serde(default)]
     boot: String,
+    #[serde(default)]
+    drained: bool,
 }
 
 /// The file, and what it has said.
@@ -43,6 +45,8 @@ pub(super) struct Life {
     pub(super) number: u32,
     /// How the life before ended, if the kernel can still have what it left.
     pub(super) before: Option<Ending>,
+    /// Whether the life before was the last resort when it ended, other than by a clean stop.
+    pub(super) drained: bool,
 }
 
 /// Time of day since 1970.
@@ -81,17 +85,26 @@ impl Life {
         let above = last
             .as_ref()
             .map_or(0, |memory| memory.authentication_epoch);
-        let before = last
-            .filter(|memory| memory.boot == boot)
-            .map(|memory| memory.ending);
+        let last = last.filter(|memory| memory.boot == boot);
+        let drained = last
+            .as_ref()
+            .is_some_and(|memory| memory.drained && memory.ending != Ending::Stopped);
+        let before = last.map(|memory| memory.ending);
         let life = Self {
             path: path.to_owned(),
             boot,
             number: seconds.max(above.saturating_add(1)),
             before,
+            drained,
         };
         life.end(Ending::None)?;
         Ok(life)
+    }
+
+    /// Writes down whether this life is the last resort.
+    pub(super) fn drain(&mut self, on: bool) -> Result<()> {
+        let was = std::mem::replace(&mut self.drained, on);
+        self.end(Ending::None).inspect_err(|_| self.drained = was)
     }
 
     /// Writes down how it ends.
@@ -100,6 +113,7 @@ impl Life {
             authentication_epoch: self.number,
             ending,
             boot: self.boot.clone(),
+            drained: self.drained,
         })?;
         let new = self.path.with_extension("json.new");
         fs::write(&new, bytes)
@@ -147,5 +161,27 @@ mod tests {
         assert_eq!(life.before, None, "the machine was booted");
         fs::write(&path, r#"{"authentication_epoch": 9}"#).unwrap();
         assert_eq!(begin(&path, 6, "b").before, None, "of an older version");
+    }
+
+    #[test]
+    fn a_drained_node_stays_so_until_a_clean_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.ospf.json");
+        let mut life = begin(&path, 1, "a");
+        assert!(!life.drained);
+        life.drain(true).unwrap();
+        let life = begin(&path, 2, "a");
+        assert!(life.drained, "crashed");
+        life.end(Ending::Restarting).unwrap();
+        let life = begin(&path, 3, "a");
+        assert!(life.drained, "restarted");
+        life.end(Ending::Stopped).unwrap();
+        let mut life = begin(&path, 4, "a");
+        assert!(!life.drained, "stopped");
+        life.drain(true).unwrap();
+        life.drain(false).unwrap();
+        assert!(!begin(&path, 5, "a").drained);
+        begin(&path, 6, "a").drain(true).unwrap();
+        assert!(!begin(&path, 7, "b").drained, "booted");
     }
 }

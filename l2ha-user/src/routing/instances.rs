@@ -47,6 +47,8 @@ pub(super) struct Instances {
     /// Number of this life of the router.
     number: u32,
     list: Vec<Instance>,
+    /// Whether this node is the last resort.
+    drained: bool,
 }
 
 impl Instance {
@@ -169,6 +171,7 @@ impl Instances {
             config: config.clone(),
             number,
             list: [Some(six), four].into_iter().flatten().map(start).collect(),
+            drained: false,
         }
     }
 
@@ -196,6 +199,12 @@ impl Instances {
         }
     }
 
+    /// Makes this node the last resort (RFC 6987), or ends that.
+    pub(super) fn drain(&mut self, now: Time, on: bool) {
+        self.drained = on;
+        self.each(|speaker| speaker.drain(now, on));
+    }
+
     /// Starts or ends IPv4: its Instance ID, or nothing. What an instance that ends has still to
     /// send is returned; whether anything has changed, too.
     pub(super) fn set_ipv4(&mut self, now: Time, wanted: Option<u8>) -> (bool, Vec<Transmit>) {
@@ -212,7 +221,8 @@ impl Instances {
         if let Some(id) = wanted {
             tracing::info!(instance = id, "IPv4 is routed now");
             let which = (Family::Ipv4, id);
-            let instance = Instance::new(&self.config, self.number, which, now, None);
+            let mut instance = Instance::new(&self.config, self.number, which, now, None);
+            instance.speaker.drain(now, self.drained);
             self.list.push(instance);
         }
         (true, last_words)

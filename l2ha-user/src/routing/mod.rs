@@ -2,6 +2,7 @@
 
 mod detection;
 mod epoch;
+mod flaps;
 mod graceful;
 mod instances;
 mod kernel;
@@ -9,6 +10,7 @@ mod nexthops;
 mod protection;
 mod redistribute;
 mod refusals;
+mod seldom;
 mod socket;
 mod thread;
 mod views;
@@ -17,6 +19,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     thread::JoinHandle,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -34,6 +37,9 @@ use crate::config::{Ospf, OspfArea, OspfNetwork};
 /// Interface ID of the loopback, which carries the anycast prefixes and has no packets.
 /// Kernel indexes fit in 31 bits, so no other interface has it.
 const LOOPBACK: u32 = u32::MAX;
+/// After a withdrawal has been sent, how long data and addresses stay: the neighbours compute routes
+/// meanwhile (BIRD does so once a second) and still send here until they have.
+pub(crate) const STOP_GRACE: Duration = Duration::from_millis(1500);
 
 /// An interface OSPF shall run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +135,7 @@ pub(crate) enum View {
 enum Request {
     Sync(Desired),
     CheckRoutes,
+    Drain(bool),
     Show(View, oneshot::Sender<serde_json::Value>),
     Stop,
     Leave,
@@ -191,6 +198,22 @@ impl Routing {
     /// Says that kernel routes have changed: they may have been ours.
     pub(crate) fn check_routes(&self) {
         self.ask(Request::CheckRoutes);
+    }
+
+    /// Whether the node was drained in the life before, and this one goes on with that.
+    pub(crate) fn was_drained(&self) -> bool {
+        self.life.drained
+    }
+
+    /// Makes the node the last resort, or ends that, for lives that follow without a clean stop too.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written down; nothing has been changed then.
+    pub(crate) fn drain(&mut self, on: bool) -> Result<()> {
+        self.life.drain(on)?;
+        self.ask(Request::Drain(on));
+        Ok(())
     }
 
     /// What the thread answers to `view`, when it does.

@@ -17,15 +17,17 @@ use tokio::{
 };
 
 use super::{
-    Desired, Interface, Request, View,
+    Desired, Interface, Request, STOP_GRACE, View,
     detection::{Detection, Heard},
     epoch::{self, Ending},
+    flaps::Flaps,
     graceful,
     instances::Instances,
     kernel::Routes,
     protection::Protection,
     redistribute,
     refusals::Refusals,
+    seldom::Seldom,
     socket::{OspfSocket, Received},
     views,
 };
@@ -35,9 +37,6 @@ use crate::{
     netlink::{Netlink, Nexthop, Spread},
 };
 
-/// After the withdrawal has been sent, how long data and addresses stay: the neighbours compute
-/// routes meanwhile (BIRD does so once a second) and still send here until they have.
-const STOP_GRACE: Duration = Duration::from_millis(1500);
 /// How long after a graceful restart the routes of before are kept for the calculation.
 const ROUTES_FOLLOW: Duration = Duration::from_millis(500);
 /// How long neighbours have to acknowledge that this node restarts: more than one retransmission
@@ -49,6 +48,8 @@ const ROUTE_SETTLE: Duration = Duration::from_millis(50);
 const KEEP_EXTRA: Duration = Duration::from_secs(2);
 /// Packets read and not yet handled, per interface; more stay in the socket.
 const QUEUE: usize = 64;
+/// How often it is said that others have newer LSAs of ours: a peer could fill the log with that.
+const RECLAIMED_AGAIN: Duration = Duration::from_secs(60);
 
 /// A packet on its way from a socket to the speaker.
 struct Packet {
@@ -85,6 +86,9 @@ struct Thread {
     send_errors: BTreeMap<String, u64>,
     /// What neighbours say that does not fit.
     refusals: Refusals,
+    flaps: Flaps,
+    /// Words about our own LSAs that others send.
+    reclaimed: BTreeMap<Family, Seldom>,
 }
 
 /// Runs until asked to stop.
@@ -116,6 +120,8 @@ pub(super) async fn run(
         packets,
         send_errors: BTreeMap::new(),
         refusals: Refusals::default(),
+        flaps: Flaps::default(),
+        reclaimed: BTreeMap::new(),
     };
     let mut check_due: Option<Instant> = None;
     loop {
@@ -140,6 +146,10 @@ pub(super) async fn run(
                 }
                 Some(Request::CheckRoutes) => {
                     check_due.get_or_insert_with(|| Instant::now() + ROUTE_SETTLE);
+                }
+                Some(Request::Drain(on)) => {
+                    let now = thread.now();
+                    thread.instances.drain(now, on);
                 }
                 Some(Request::Show(view, answer)) => {
                     thread.answer(view, answer);
@@ -380,6 +390,7 @@ impl Thread {
         for index in stale {
             self.ports.remove(&index);
             self.refusals.forget(index);
+            self.flaps.forget(index);
             self.instances
                 .each(|speaker| speaker.remove_interface(now, index));
         }
@@ -455,12 +466,28 @@ impl Thread {
 
     /// What an instance says, in the log and for who asks.
     fn tell(&mut self, family: Family, event: &Event) {
-        if let Event::Refused { interface, .. } = event {
-            let port = self.ports.get(interface);
-            let name = port.map(|port| port.interface.name.as_str());
-            self.refusals.note(family, event, name);
+        let name = |interface: &u32| {
+            let port = self.ports.get(interface)?;
+            Some(port.interface.name.as_str())
+        };
+        match event {
+            Event::Refused { interface, .. } => self.refusals.note(family, event, name(interface)),
+            Event::SelfOriginatedReceived { lsa, sequence } => {
+                let words = self.reclaimed.entry(family).or_default();
+                if let Some(times) = words.again(RECLAIMED_AGAIN) {
+                    tracing::info!(
+                        ?lsa, sequence, times, %family,
+                        "others have an LSA of ours that is newer than we know: from an earlier life, \
+                         or somebody uses our Router ID. Outpaced"
+                    );
+                }
+            }
+            _ => {}
         }
         log(family, event);
+        if let Event::NeighborChanged { interface, .. } = event {
+            self.flaps.note(family, event, name(interface));
+        }
     }
 
     fn show(&mut self, view: View) -> serde_json::Value {
@@ -472,7 +499,7 @@ impl Thread {
             port.map(|port| port.interface.name.as_str())
         };
         let value = match view {
-            View::Interfaces => views::interfaces(&self.instances, &self.refusals),
+            View::Interfaces => views::interfaces(&self.instances, &self.refusals, &self.flaps),
             View::Neighbors => views::list(&self.instances, Speaker::neighbors),
             View::Database => views::list(&self.instances, |speaker| speaker.database().lsas),
             View::Routes => views::list(&self.instances, |speaker| views::routes(speaker, name)),
@@ -648,12 +675,7 @@ fn log(family: Family, event: &Event) {
         | Event::HelpEnded { .. }
         | Event::RestartEnded { .. } => graceful::log(family, event),
         Event::SelfOriginatedReceived { lsa, sequence } => {
-            tracing::info!(
-                ?lsa,
-                sequence,
-                %family,
-                "our own LSA came back from an earlier life, outpacing it"
-            );
+            tracing::debug!(?lsa, sequence, %family, "our own LSA received");
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
+    flaps::Flaps,
     instances::{Instance, Instances},
     refusals::Refusals,
 };
@@ -29,15 +30,21 @@ pub(super) fn list<T: Serialize>(
     Ok(Value::Array(all))
 }
 
-/// The interfaces, each with what was refused there.
-pub(super) fn interfaces(instances: &Instances, refusals: &Refusals) -> serde_json::Result<Value> {
+/// The interfaces, each with the adjacencies that were lost and what was refused there.
+pub(super) fn interfaces(
+    instances: &Instances,
+    refusals: &Refusals,
+    flaps: &Flaps,
+) -> serde_json::Result<Value> {
     let mut all = Vec::new();
     for instance in instances.iter() {
         for interface in instance.speaker.interfaces() {
             let refused = refusals.of(interface.id, instance.family);
+            let lost = flaps.of(interface.id, instance.family);
             let mut entry = serde_json::to_value(interface)?;
             if let Value::Object(fields) = &mut entry {
                 fields.insert("family".to_owned(), json!(instance.family));
+                fields.insert("adjacencies_lost".to_owned(), json!(lost));
                 fields.insert("refused".to_owned(), refused.into());
             }
             all.push(entry);

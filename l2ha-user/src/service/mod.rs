@@ -23,6 +23,11 @@ pub(crate) fn made(service: &Service) -> MadeAddress {
     }
 }
 
+/// Whether an address that was made is a service's.
+pub(crate) fn is_service(made: &MadeAddress) -> bool {
+    made.interface == "lo"
+}
+
 /// What the configuration wants of the addresses that the daemon makes.
 pub(crate) struct Wanted {
     interfaces: HashSet<String>,

@@ -11,7 +11,7 @@ use crate::wire::{LsaBody, LsaKey, LsaType};
 
 /// How long a neighbour may take from acknowledging our Router-LSA to having its routes in place:
 /// its delay before the calculation, and the installation.
-const INSTALL_TIME: Duration = Duration::from_millis(300);
+pub(super) const INSTALL_TIME: Duration = Duration::from_millis(300);
 
 impl Speaker {
     /// Whether no adjacency is too new to take traffic that has another way.

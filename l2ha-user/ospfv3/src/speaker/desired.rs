@@ -9,12 +9,15 @@ use crate::config::{InterfaceConfig, StubPrefix, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
 use crate::wire::{
-    Family, IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LsaBody, LsaKey, LsaType, Options, Prefix,
-    PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
+    Family, IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Options,
+    Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
 };
 
 /// What no path is worth: MaxLinkMetric, RFC 6987 2.
 pub(super) const MAX_LINK_METRIC: u16 = 0xffff;
+/// What a link costs more while we ourselves leave its adjacency alone: more than any other way is likely
+/// to cost. Where there is none, the link is used all the same.
+const TENTATIVE: u16 = 0x4000;
 /// Link State IDs of the Intra-Area-Prefix-LSAs: 1 to 0xffff carry one local prefix each, multiples
 /// of 0x10000 carry all the others.
 const GROUP_STEP: u32 = 0x1_0000;
@@ -110,15 +113,47 @@ impl Speaker {
         }
     }
 
+    /// Our links as others are to see them. One that we do not use yet, because the neighbour may lack the
+    /// way back, costs more: others would send us what we still send to them. One that was told before and
+    /// has only come up anew stays as it was.
     fn advertised_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
         let mut links = self.router_links(area);
-        if self.drained {
-            // RFC 6987 2
-            for link in &mut links {
+        let confirmed = self.confirmed_links(area);
+        // Nobody comes through us, or there is no other link to come over.
+        let through = self.transit && links.len() > 1;
+        for link in &mut links {
+            if self.drained {
+                // RFC 6987 2
                 link.metric = MAX_LINK_METRIC;
+                continue;
+            }
+            // A network has no confirmation.
+            let known = !through
+                || link.kind != LinkKind::PointToPoint
+                || confirmed.iter().any(|root| root.link == *link)
+                || self.tells_of(area, link);
+            if !known {
+                link.metric = link.metric.saturating_add(TENTATIVE);
             }
         }
         links
+    }
+
+    /// Whether our Router-LSA has a link as it is.
+    fn tells_of(&self, area: Ipv4Addr, link: &RouterLink) -> bool {
+        let own = self.config.router_id;
+        let Some(database) = self.databases.get(&DbId::Area(area)) else {
+            return false;
+        };
+        database
+            .iter()
+            .filter(|(key, entry)| {
+                key.ty == LsaType::ROUTER && key.adv == own && !entry.is_max_age(self.clock)
+            })
+            .any(|(_, entry)| match entry.lsa.body() {
+                LsaBody::Router(router) => router.links.contains(link),
+                _ => false,
+            })
     }
 
     /// RFC 5340 4.4.3.9.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::Speaker;
+use super::{Speaker, confirm::INSTALL_TIME};
 use crate::config::Time;
 use crate::interface::InterfaceEvent;
 use crate::lsdb::Lsdb;
@@ -97,6 +97,9 @@ impl Speaker {
             {
                 neighbor.confirmation = Confirmation::Given;
                 self.spf.trigger(now, &self.config.spf_delay);
+                // The others follow when our own routes are in place.
+                let follow = now + INSTALL_TIME;
+                self.reconcile_at = Some(self.reconcile_at.map_or(follow, |at| at.min(follow)));
             }
             let repeat = is_due(neighbor.exchange.repeat_at);
             let request = is_due(neighbor.request_at);

@@ -217,6 +217,8 @@ fn databases_outlive_hours() {
         net.start(node);
     }
     settle(&mut net, 60);
+    // MinLSInterval: the new links are told at their real cost.
+    net.run(Duration::from_secs(10));
     let before = contents(&net, 0);
     net.crash(2);
     net.run(Duration::from_secs(3000));

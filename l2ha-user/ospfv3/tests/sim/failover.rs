@@ -255,6 +255,40 @@ fn drain_moves_traffic_away_and_back() {
     assert_eq!((to_3(&net), metric(&net, 0)), (2, Some(1)));
 }
 
+/// While a router does not use its new link yet, nobody else sends it what goes over that link: it would
+/// send it back.
+#[test]
+fn a_link_that_comes_back_makes_no_loop() {
+    // A triangle: 1 and 2 are servers, 0 is their client, and 2 has two ways of equal cost to it.
+    let mut net = Net::build(5, 3, &[(0, 1, 10), (0, 2, 20), (1, 2, 10)]);
+    net.run(Duration::from_secs(20));
+    let ways = |net: &Net, node: usize| -> Vec<u32> {
+        let route = net.node(node).routes().get(&own_prefix(0));
+        let hops = route.map(|route| route.nexthops.iter().map(|hop| hop.interface).collect());
+        hops.unwrap_or_default()
+    };
+    let (direct, around) = (
+        net.links[0].ends[1].interface,
+        net.links[2].ends[0].interface,
+    );
+    let over_1 = net.links[2].ends[1].interface;
+    assert_eq!(ways(&net, 1), [direct]);
+    assert_eq!(ways(&net, 2).len(), 2);
+    net.links[0].cut = true;
+    net.run(Duration::from_secs(20));
+    assert_eq!(ways(&net, 1), [around]);
+    net.links[0].cut = false;
+    let start = net.now;
+    let took = net.run_while(Duration::from_secs(10), |net| {
+        let loops = ways(net, 1).contains(&around) && ways(net, 2).contains(&over_1);
+        assert!(!loops, "after {:?}", net.now - start);
+        ways(net, 2).len() < 2
+    });
+    // The next Hello, and MinLSInterval.
+    assert!(took < Duration::from_secs(7), "{took:?}");
+    assert_eq!(ways(&net, 1), [direct]);
+}
+
 #[test]
 fn carrier_loss_is_immediate() {
     let mut net = client_and_servers(20);

@@ -43,6 +43,7 @@ pub(super) const INTERFACES: View = View {
         column("backup", "backup_router", plain),
         column("neighbours", "neighbors", plain),
         column("full", "adjacent", plain),
+        column("lost", "adjacencies_lost", plain),
         column("refused last", "refused", refused),
     ],
     none: "OSPF runs on no interface",
@@ -261,7 +262,7 @@ mod tests {
         let answer = json!([{
             "id": 7, "name": "l2-hub", "family": "ipv6", "area": "0.0.0.1", "kind": "broadcast", "state": "backup",
             "cost": 10, "designated_router": "10.0.0.9", "backup_router": "10.0.0.1",
-            "neighbors": 3, "adjacent": 2,
+            "neighbors": 3, "adjacent": 2, "adjacencies_lost": 4,
             "refused": [
                 { "reason": "dd_sequence", "source": "fe80::2", "ours": null, "theirs": null, "count": 1, "ago_ms": 10,
                   "transient": true },
@@ -271,15 +272,15 @@ mod tests {
         }, {
             "id": 4_294_967_295_u32, "name": "lo", "family": "ipv4", "area": "0.0.0.0", "kind": "loopback",
             "state": "loopback", "cost": 10, "designated_router": null, "backup_router": null,
-            "neighbors": 0, "adjacent": 0,
+            "neighbors": 0, "adjacent": 0, "adjacencies_lost": 0,
         }]);
         let lines = lines(&INTERFACES, &answer);
         assert_eq!(
             lines[1],
-            "l2-hub ipv6 0.0.0.1 broadcast backup 10 10.0.0.9 10.0.0.1 3 2 \
+            "l2-hub ipv6 0.0.0.1 broadcast backup 10 10.0.0.9 10.0.0.1 3 2 4 \
              area mismatch (ours 0.0.0.0, theirs 0.0.0.7) from fe80::1, 12 times, 0.3 s ago"
         );
-        assert_eq!(lines[2], "lo ipv4 0.0.0.0 loopback loopback 10 - - 0 0 -");
+        assert_eq!(lines[2], "lo ipv4 0.0.0.0 loopback loopback 10 - - 0 0 0 -");
     }
 
     #[test]

@@ -46,6 +46,10 @@ fn headline(status: &Status, problems: &[String]) -> String {
         status.config_file
     );
     match problems {
+        [] if status.drained => format!(
+            "{}: healthy, drained: the last resort until `l2ha drain --off`\n{about}",
+            status.node
+        ),
         [] => format!("{}: healthy\n{about}", status.node),
         [only] => format!("{}: {only}\n{about}", status.node),
         several => {
@@ -129,10 +133,10 @@ fn services(status: &Status) -> String {
     }
     let mut table = table::new(&["name", "address", "state"]);
     for service in &status.services {
-        let state = if service.advertised {
-            "advertised"
-        } else {
-            "NOT ADVERTISED"
+        let state = match (service.advertised, status.drained) {
+            (true, false) => "advertised",
+            (true, true) => "advertised as last resort",
+            (false, _) => "NOT ADVERTISED",
         };
         table.add_row([
             service.name.clone(),
