@@ -17,26 +17,18 @@ const LARGE: usize = 100_000_000;
 fn forms() -> Vec<(String, Link)> {
     let mut links = Vec::new();
     for outer in [Outer::Udp, Outer::Ip] {
-        for cookie in [0, 4, 8] {
-            for sublayer in [false, true] {
-                links.push(Link {
-                    outer,
-                    cookies: (cookie, cookie),
-                    sublayer,
-                    ..Link::default()
-                });
+        for v6 in [false, true] {
+            for cookie in [0, 4, 8] {
+                for sublayer in [false, true] {
+                    links.push(Link {
+                        outer,
+                        v6,
+                        cookies: (cookie, cookie),
+                        sublayer,
+                        ..Link::default()
+                    });
+                }
             }
-        }
-    }
-    for outer in [Outer::Udp, Outer::Ip] {
-        for (cookies, sublayer) in [((8, 8), false), ((4, 4), true)] {
-            links.push(Link {
-                outer,
-                v6: true,
-                cookies,
-                sublayer,
-                ..Link::default()
-            });
         }
         links.push(Link {
             outer,
