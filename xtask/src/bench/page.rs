@@ -223,7 +223,9 @@ mod tests {
         );
         assert!(good.contains("plain underlay | at least 0.95 | 0.83 | **not reached** |"));
         assert!(
-            good.contains("tunnel, veth as a wire, against one | at least 1.6 |  | not measured |")
+            good.contains(
+                "on 2 cores, against one stream on one | at least 1.6 |  | not measured |"
+            )
         );
         assert!(good.contains("| small | rate, Mpps | l2ha | 1 (1 to 1) | 2.00 | 0.83 |"));
         let bad = markdown(&record(0.8), "");
