@@ -141,16 +141,13 @@ impl Speaker {
 
     /// Whether our Router-LSA has a link as it is.
     fn tells_of(&self, area: Ipv4Addr, link: &RouterLink) -> bool {
-        let own = self.config.router_id;
         let Some(database) = self.databases.get(&DbId::Area(area)) else {
             return false;
         };
-        database
-            .iter()
-            .filter(|(key, entry)| {
-                key.ty == LsaType::ROUTER && key.adv == own && !entry.is_max_age(self.clock)
-            })
-            .any(|(_, entry)| match entry.lsa.body() {
+        (0..)
+            .map_while(|number| database.get(&self.own_key(LsaType::ROUTER, number)))
+            .filter(|entry| !entry.is_max_age(self.clock))
+            .any(|entry| match entry.lsa.body() {
                 LsaBody::Router(router) => router.links.contains(link),
                 _ => false,
             })
