@@ -174,13 +174,17 @@ fn what_a_changed_configuration_no_longer_has_is_removed() -> Result<()> {
             .reconfigure(|config| config.services.clear())?;
         trio.second.daemon.run()?;
         let address = ANYCAST.to_string();
-        let now = snapshot(&trio.second)?;
-        let left: Vec<_> = now
-            .with(&address)
-            .into_iter()
-            .filter(|line| line.starts_with("address on \"lo\""))
-            .collect();
-        ensure!(left.is_empty(), "left on the loopback: {left:#?}");
+        // It is withdrawn first, and stays while neighbours still send to it.
+        wait_for("the leftover address to go", PATIENCE, || {
+            let now = snapshot(&trio.second)?;
+            let left: Vec<_> = now
+                .with(&address)
+                .into_iter()
+                .filter(|line| line.starts_with("address on \"lo\""))
+                .collect();
+            ensure!(left.is_empty(), "left on the loopback: {left:#?}");
+            Ok(Some(()))
+        })?;
         lab.say("the server's leftover address is gone");
 
         // Nobody the client still has a tunnel to holds the address now, but the first server does
