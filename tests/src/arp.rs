@@ -62,7 +62,7 @@ impl Gateway {
             .try_run(["ip", "-6", "route", "del", "default", "dev", UNDERLAY])?;
         host.ns.run(["ip", "neigh", "flush", "dev", UNDERLAY])?;
         let index = router.ifindex(&port)?.context("the host has no port")?;
-        let mac = mac(router, &port)?;
+        let mac = router.mac(&port)?;
         let end = Arc::new(AtomicBool::new(false));
         let (host, stop) = (Arc::clone(host), Arc::clone(&end));
         let socket = router.enter(|| listen(index))??;
@@ -115,16 +115,6 @@ fn has_xdp(ns: &Namespace) -> Result<bool> {
 fn has_tc(ns: &Namespace) -> Result<bool> {
     let filters = ns.run(["tc", "filter", "show", "dev", UNDERLAY, "ingress"])?;
     Ok(filters.contains("bpf"))
-}
-
-fn mac(ns: &Namespace, interface: &str) -> Result<[u8; 6]> {
-    let links = ns.ip_json(&["link", "show", "dev", interface])?;
-    let text = links[0]["address"].as_str().context("no address")?;
-    let mut mac = [0; 6];
-    for (byte, part) in mac.iter_mut().zip(text.split(':')) {
-        *byte = u8::from_str_radix(part, 16)?;
-    }
-    Ok(mac)
 }
 
 /// A socket that hears the ARP packets of one interface.

@@ -277,6 +277,21 @@ impl Namespace {
         Ok(text.trim().to_owned())
     }
 
+    /// The MAC address of an interface.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such interface, or it has none.
+    pub fn mac(&self, interface: &str) -> Result<[u8; 6]> {
+        let links = self.ip_json(&["link", "show", "dev", interface])?;
+        let text = links[0]["address"].as_str().context("no MAC address")?;
+        let bytes: Vec<u8> = text
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16))
+            .collect::<Result<_, _>>()?;
+        bytes.try_into().ok().context("not a MAC address")
+    }
+
     /// The index of an interface, if there is one of that name.
     ///
     /// # Errors

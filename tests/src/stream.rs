@@ -11,16 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    sys::socket::{
-        setsockopt,
-        sockopt::{RcvBufForce, UdpGsoSegment},
-    },
-    unistd::Pid,
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{RcvBufForce, UdpGsoSegment},
 };
 
-use crate::ns::Namespace;
+use crate::{cores::stay_on_last_core, ns::Namespace};
 
 /// Room for what arrives while the receiving thread does not run, in bytes.
 const BUFFER: usize = 256 << 20;
@@ -39,8 +35,16 @@ const LAST: Duration = Duration::from_millis(500);
 pub struct Stream {
     stop: Arc<AtomicBool>,
     sender: Option<JoinHandle<Result<u64>>>,
-    receiver: Option<JoinHandle<Result<Seen>>>,
+    listener: Listener,
     started: Instant,
+}
+
+/// Counts the numbered packets that arrive.
+#[derive(Debug)]
+pub struct Listener {
+    target: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<Seen>>>,
 }
 
 /// What became of a stream.
@@ -71,22 +75,15 @@ impl Stream {
     /// When a socket cannot be had.
     pub fn start(from: &Namespace, to: &Namespace, address: IpAddr, rate: u64) -> Result<Self> {
         ensure!(rate > 0, "a stream without packets");
-        let receiver = to.enter(|| UdpSocket::bind(SocketAddr::new(address, 0)))??;
-        setsockopt(&receiver, RcvBufForce, &BUFFER).context("no room for what arrives")?;
-        receiver.set_read_timeout(Some(LAST))?;
-        let target = receiver.local_addr()?;
+        let listener = Listener::start(to, address)?;
         let any = match address {
             IpAddr::V4(_) => "0.0.0.0:0",
             IpAddr::V6(_) => "[::]:0",
         };
         let sender = from.enter(|| UdpSocket::bind(any))??;
-        sender.connect(target)?;
+        sender.connect(listener.target())?;
         setsockopt(&sender, UdpGsoSegment, &(NUMBER as i32)).context("no super-packets")?;
         let stop = Arc::new(AtomicBool::new(false));
-        let receiver = {
-            let stop = Arc::clone(&stop);
-            thread::spawn(move || receive(&receiver, &stop))
-        };
         let sender = {
             let stop = Arc::clone(&stop);
             thread::spawn(move || send(&sender, rate, &stop))
@@ -94,7 +91,7 @@ impl Stream {
         Ok(Self {
             stop,
             sender: Some(sender),
-            receiver: Some(receiver),
+            listener,
             started: Instant::now(),
         })
     }
@@ -107,9 +104,8 @@ impl Stream {
     pub fn finish(mut self) -> Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         let lasted = self.started.elapsed();
-        let (sender, receiver) = (self.sender.take(), self.receiver.take());
-        let sent = join(sender.context("no sender")?)?;
-        let seen = join(receiver.context("no receiver")?)?;
+        let sent = join(self.sender.take().context("no sender")?)?;
+        let seen = self.listener.stop()?;
         let rate = u128::from(sent) * 1000 / lasted.as_millis().max(1);
         Ok(Seen {
             sent,
@@ -125,6 +121,51 @@ impl Drop for Stream {
     }
 }
 
+impl Listener {
+    /// Listens on a port of an address, in its namespace.
+    ///
+    /// # Errors
+    ///
+    /// When a socket cannot be had.
+    pub fn start(at: &Namespace, address: IpAddr) -> Result<Self> {
+        let socket = at.enter(|| UdpSocket::bind(SocketAddr::new(address, 0)))??;
+        setsockopt(&socket, RcvBufForce, &BUFFER).context("no room for what arrives")?;
+        socket.set_read_timeout(Some(LAST))?;
+        let target = socket.local_addr()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || receive(&socket, &stop))
+        };
+        Ok(Self {
+            target,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where packets have to go.
+    pub const fn target(&self) -> SocketAddr {
+        self.target
+    }
+
+    /// Waits for the last packets and says what came; how much was sent is not known here.
+    ///
+    /// # Errors
+    ///
+    /// When a packet could not be received.
+    pub fn stop(&mut self) -> Result<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        join(self.thread.take().context("no listener")?)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
 fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
     thread
         .join()
@@ -135,7 +176,7 @@ fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
 /// the queues on the way. On one processor all the time: of packets sent on two, the later ones may
 /// overtake.
 fn send(socket: &UdpSocket, rate: u64, stop: &AtomicBool) -> Result<u64> {
-    stay_here()?;
+    stay_on_last_core()?;
     let distance = Duration::from_secs(AT_ONCE) / u32::try_from(rate)?;
     let mut due = Instant::now();
     let mut sent = 0;
@@ -155,16 +196,6 @@ fn send(socket: &UdpSocket, rate: u64, stop: &AtomicBool) -> Result<u64> {
         }
     }
     Ok(sent)
-}
-
-/// Keeps the thread on the last processor it may use.
-fn stay_here() -> Result<()> {
-    let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this)?;
-    let last = (0..CpuSet::count()).rfind(|core| allowed.is_set(*core).unwrap_or(false));
-    let mut set = CpuSet::new();
-    set.set(last.context("no processor")?)?;
-    sched_setaffinity(this, &set).context("cannot stay on a processor")
 }
 
 fn receive(socket: &UdpSocket, stop: &AtomicBool) -> Result<Seen> {

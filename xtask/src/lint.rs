@@ -38,13 +38,20 @@ pub(crate) fn lint(options: &Options) -> Result<()> {
         "warnings",
     ];
     type Step<'a> = (&'static str, &'a dyn Fn() -> Result<()>);
-    let steps: [Step<'_>; 4] = [
+    let steps: [Step<'_>; 5] = [
         ("formatting (`cargo xtask lint --fix` mends it)", &|| {
             run(cargo().args(format))
         }),
         ("dependencies", &deps::check),
         ("clippy, kernel programs", &|| run(&mut bpf_clippy()?)),
         ("clippy, everything else", &|| run(cargo().args(clippy))),
+        // A workspace of its own, of which the tests run only a part.
+        ("the fuzzer's targets compile", &|| {
+            run(cargo()
+                .args(["check", "--locked", "--features", "daemon"])
+                .current_dir(root().join("tests/fuzz"))
+                .env("CARGO_TARGET_DIR", target_dir()))
+        }),
     ];
     let mut failed = Vec::new();
     for (name, step) in steps {

@@ -7,11 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::inject::{Injector, Spread, multiply_session, stand_back};
+use l2ha_lab::{
+    inject::{Injector, Spread, multiply_session, stand_back},
+    stay_on_last_core,
+};
 
 use super::{
     Effort, frame, go_on,
-    host::{cores, progress, stay_on},
+    host::progress,
     pair::{Pair, UNDERLAY, Wire},
     rows::{Figure, Samples, Underlay},
     subject::Subject,
@@ -95,8 +98,8 @@ pub(super) fn addresses(pair: &Pair) -> Result<frame::Addresses> {
         _ => "inner0",
     };
     Ok(frame::Addresses {
-        outer: [pair.mac(0, UNDERLAY)?, pair.mac(1, UNDERLAY)?],
-        inner: [pair.mac(0, inner)?, pair.mac(1, inner)?],
+        outer: [pair.hosts[0].mac(UNDERLAY)?, pair.hosts[1].mac(UNDERLAY)?],
+        inner: [pair.hosts[0].mac(inner)?, pair.hosts[1].mac(inner)?],
         session_id: pair.session_ids[1],
     })
 }
@@ -150,7 +153,7 @@ fn fire(shot: &Shot<'_>, time: Duration) -> Result<f64> {
 /// Injects on one core; returns how many frames, and the seconds it took.
 fn inject(shot: &Shot<'_>, time: Duration) -> Result<(u64, f64)> {
     shot.pair.hosts[0].enter(|| {
-        stay_on(*cores()?.last().context("no core")?)?;
+        stay_on_last_core()?;
         stand_back()?;
         // In one go: between two the kernel waits for many milliseconds, and sends nothing.
         let count = u32::try_from(time.as_micros())?;

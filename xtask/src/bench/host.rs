@@ -3,10 +3,6 @@
 use std::{fmt, fs, io::IsTerminal as _, process::Command};
 
 use anyhow::{Context as _, Result};
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
-};
 
 use super::Effort;
 use crate::cmd::{output, root};
@@ -18,22 +14,6 @@ pub(super) fn progress(text: fmt::Arguments<'_>) {
     } else {
         eprintln!("{text}");
     }
-}
-
-/// The cores this process may use; the first has most of the machine's other work.
-pub(super) fn cores() -> Result<Vec<usize>> {
-    let allowed = sched_getaffinity(Pid::from_raw(0))?;
-    Ok((0..CpuSet::count())
-        .filter(|core| allowed.is_set(*core).unwrap_or(false))
-        .collect())
-}
-
-/// Keeps the calling thread on one core from now on.
-pub(super) fn stay_on(core: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(core)?;
-    sched_setaffinity(Pid::from_raw(0), &set)
-        .with_context(|| format!("cannot stay on processor {core}"))
 }
 
 /// The time all cores together have been busy, from /proc/stat.

@@ -195,17 +195,6 @@ impl Pair {
         Ipv4Addr::new(10, 8, net, side + 1).into()
     }
 
-    /// The MAC address of an interface.
-    pub(super) fn mac(&self, side: usize, interface: &str) -> Result<[u8; 6]> {
-        let links = self.hosts[side].ip_json(&["link", "show", "dev", interface])?;
-        let text = links[0]["address"].as_str().context("no MAC address")?;
-        let bytes: Vec<u8> = text
-            .split(':')
-            .map(|byte| u8::from_str_radix(byte, 16))
-            .collect::<Result<_, _>>()?;
-        bytes.try_into().ok().context("not a MAC address")
-    }
-
     /// Waits until a packet comes back.
     fn wait(&self) -> Result<()> {
         wait_for(&format!("a packet over {}", self.subject), PATIENCE, || {

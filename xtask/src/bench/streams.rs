@@ -16,7 +16,7 @@ use super::{
     Effort,
     driver::{self, ATTEMPTS},
     frame, go_on,
-    host::{self, progress},
+    host::progress,
     pair::{Pair, UNDERLAY, Wire},
     rows::{Figure, Samples, Underlay},
     subject::Subject,
@@ -36,7 +36,7 @@ struct Fed {
 
 /// Measures every subject, taking turns.
 pub(super) fn measure(effort: Effort, binary: &Path, samples: &mut Samples) -> Result<()> {
-    let cores = host::cores()?;
+    let cores = l2ha_lab::cores()?;
     if cores.len() < usize::from(CORES) {
         progress(format_args!("driver: no two cores for the streams"));
         return Ok(());
@@ -143,7 +143,7 @@ fn inject(
     barrier: &Barrier,
 ) -> Result<f64> {
     pair.hosts[0].enter(|| {
-        let prepared = host::stay_on(core).and_then(|()| stand_back());
+        let prepared = l2ha_lab::stay_on(core).and_then(|()| stand_back());
         // Before any error: the others wait here.
         barrier.wait();
         prepared?;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::{host, pair::Pair};
+use super::pair::Pair;
 
 /// What is sent: with the headers, an Ethernet frame of the least length.
 const SMALL: usize = 18;
@@ -31,14 +31,14 @@ pub(super) const ROUND_TRIPS: [(&str, RoundTrips); 2] =
 /// Times of requests answered one after the other for a while, in microseconds. Who asks and who answers
 /// have a core each, as two machines would, if there are two.
 pub(super) fn round_trips(pair: &Pair, time: Duration) -> Result<Vec<f64>> {
-    let cores = host::cores()?;
+    let cores = l2ha_lab::cores()?;
     let (last, first) = (*cores.last().context("no core")?, cores[0]);
     round_trips_on(pair, time, [last, first])
 }
 
 /// The same with both on one core: what it costs, without what it takes to wake another core.
 fn round_trips_on_one(pair: &Pair, time: Duration) -> Result<Vec<f64>> {
-    let last = *host::cores()?.last().context("no core")?;
+    let last = *l2ha_lab::cores()?.last().context("no core")?;
     round_trips_on(pair, time, [last; 2])
 }
 
@@ -55,7 +55,7 @@ fn round_trips_on(pair: &Pair, time: Duration, [asks, answers]: [usize; 2]) -> R
     thread::scope(|scope| {
         scope.spawn(|| {
             // Where it cannot be had, the one who asks says so.
-            let _ = host::stay_on(answers);
+            let _ = l2ha_lab::stay_on(answers);
             let mut buffer = [0; QUESTION];
             while !stop.load(Ordering::Relaxed) {
                 if let Ok((length, from)) = server.recv_from(&mut buffer) {
@@ -65,7 +65,7 @@ fn round_trips_on(pair: &Pair, time: Duration, [asks, answers]: [usize; 2]) -> R
             }
         });
         let asker = scope.spawn(|| {
-            host::stay_on(asks)?;
+            l2ha_lab::stay_on(asks)?;
             ask(&client, time)
         });
         let result = asker.join().map_err(|_| anyhow!("panicked"))?;

@@ -2,6 +2,8 @@
 //! that writes a frame and redirects it to an interface (kernel: net/bpf/test_run.c). And further
 //! entries for the map of a daemon under test.
 
+mod paced;
+
 use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
@@ -10,7 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::libc;
 
+pub use paced::{Fields, Paced};
+
 /// Commands of bpf(2) (linux/bpf.h).
+const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;
 const MAP_UPDATE: u32 = 2;
 const PROG_LOAD: u32 = 5;
@@ -53,27 +58,32 @@ impl Injector {
     ///
     /// When not root, or the kernel refuses the program.
     pub fn new(frame: &[u8], ifindex: u32, spread: Option<Spread>) -> Result<Self> {
-        let code = program(frame, ifindex, spread)?;
+        Self::load(&program(frame, ifindex, spread)?, frame.len())
+    }
+
+    /// Loads the program for a frame of `length` bytes.
+    fn load(code: &[u64], length: usize) -> Result<Self> {
         let license = c"GPL";
-        let mut log = vec![0_u8; 64 * 1024];
         let mut attributes = [0_u64; 16];
         attributes[0] = PROG_TYPE_XDP | (u64::try_from(code.len())? << 32);
         attributes[1] = code.as_ptr() as u64;
         attributes[2] = license.as_ptr() as u64;
-        attributes[3] = 1 | (u64::try_from(log.len())? << 32);
-        attributes[4] = log.as_mut_ptr() as u64;
-        let program = bpf(PROG_LOAD, &mut attributes).with_context(|| {
-            let end = log.iter().position(|byte| *byte == 0).unwrap_or(0);
-            format!(
-                "the kernel refuses the injecting program: {}",
-                String::from_utf8_lossy(&log[..end])
-            )
+        // Only what is refused is asked for its log: one that is too short for all of it is an error of its own.
+        let program = bpf(PROG_LOAD, &mut attributes).or_else(|_| {
+            let mut log = vec![0_u8; 64 * 1024];
+            attributes[3] = 1 | (u64::try_from(log.len())? << 32);
+            attributes[4] = log.as_mut_ptr() as u64;
+            bpf(PROG_LOAD, &mut attributes).with_context(|| {
+                let end = log.iter().position(|byte| *byte == 0).unwrap_or(0);
+                format!(
+                    "the kernel refuses the injecting program: {}",
+                    String::from_utf8_lossy(&log[..end])
+                )
+            })
         })?;
-        // SAFETY: the kernel has just given this descriptor to us alone.
-        let program = unsafe { OwnedFd::from_raw_fd(program) };
         Ok(Self {
-            program,
-            length: frame.len(),
+            program: own(program),
+            length,
         })
     }
 
@@ -123,6 +133,25 @@ fn instruction(code: u8, registers: (u8, u8), offset: i16, value: i32) -> u64 {
 }
 
 fn program(frame: &[u8], ifindex: u32, spread: Option<Spread>) -> Result<Vec<u64>> {
+    let mut code = write(frame)?;
+    if let Some(spread) = spread {
+        ensure!(spread.offset + 4 <= frame.len() && spread.count > 0);
+        let base = i32::from_ne_bytes(spread.base.to_ne_bytes());
+        code.extend([
+            instruction(0x85, (0, 0), 0, PRANDOM),
+            // r0 %= count; r0 += base; as big-endian.
+            instruction(0x94, (0, 0), 0, i32::try_from(spread.count)?),
+            instruction(0x04, (0, 0), 0, base),
+            instruction(0xdc, (0, 0), 0, 32),
+            instruction(0x63, (6, 0), i16::try_from(spread.offset)?, 0),
+        ]);
+    }
+    code.extend(redirect(ifindex)?);
+    Ok(code)
+}
+
+/// Writes the frame, to which r6 points from then on.
+fn write(frame: &[u8]) -> Result<Vec<u64>> {
     ensure!(
         (14..=256).contains(&frame.len()),
         "a frame of {} bytes cannot be injected: 14 to 256",
@@ -157,25 +186,17 @@ fn program(frame: &[u8], ifindex: u32, spread: Option<Spread>) -> Result<Vec<u64
         code.push(instruction(store, (6, 5), i16::try_from(at)?, 0));
         at += size;
     }
-    if let Some(spread) = spread {
-        ensure!(spread.offset + 4 <= frame.len() && spread.count > 0);
-        let base = i32::from_ne_bytes(spread.base.to_ne_bytes());
-        code.extend([
-            instruction(0x85, (0, 0), 0, PRANDOM),
-            // r0 %= count; r0 += base; as big-endian.
-            instruction(0x94, (0, 0), 0, i32::try_from(spread.count)?),
-            instruction(0x04, (0, 0), 0, base),
-            instruction(0xdc, (0, 0), 0, 32),
-            instruction(0x63, (6, 0), i16::try_from(spread.offset)?, 0),
-        ]);
-    }
-    code.extend([
+    Ok(code)
+}
+
+/// Ends the program: the frame goes out by this interface.
+fn redirect(ifindex: u32) -> Result<[u64; 4]> {
+    Ok([
         instruction(0xb7, (1, 0), 0, i32::try_from(ifindex)?),
         instruction(0xb7, (2, 0), 0, 0),
         instruction(0x85, (0, 0), 0, REDIRECT),
         instruction(0x95, (0, 0), 0, 0),
-    ]);
-    Ok(code)
+    ])
 }
 
 /// Gives the entry of session `id` in the map `name` of a daemon to `count - 1` ids after it as
@@ -220,8 +241,7 @@ fn find_map(name: &str, id: u32) -> Result<Option<(OwnedFd, usize)>> {
         let Ok(descriptor) = bpf(MAP_GET_FD_BY_ID, &mut attributes) else {
             continue;
         };
-        // SAFETY: the kernel has just given this descriptor to us alone.
-        let map = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let map = own(descriptor);
         let mut info = [0_u8; MAP_INFO];
         let mut attributes = [0_u64; 16];
         attributes[0] = u64::try_from(map.as_raw_fd())? | ((MAP_INFO as u64) << 32);
@@ -253,6 +273,12 @@ fn lookup(map: &OwnedFd, id: u32, value: &mut [u8]) -> Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => bail!("cannot read a BPF map: {error}"),
     }
+}
+
+/// A descriptor that bpf(2) has just returned.
+fn own(descriptor: i32) -> OwnedFd {
+    // SAFETY: every caller passes what the kernel has just given to it alone.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
 /// bpf(2). What the attributes point at must live through the call and be as long as they say.
