@@ -195,12 +195,38 @@ pub fn wait_same(members: &[&Member], area: Option<Ipv4Addr>, types: &[u16]) -> 
     })
 }
 
+/// Waits until a router is Full with these and nobody else.
+///
+/// # Errors
+///
+/// With those it is Full with, when that takes too long.
+pub fn wait_full(member: &Member, peers: &[&Member]) -> Result<()> {
+    let mut wanted: Vec<Ipv4Addr> = peers.iter().map(|peer| router_id(&peer.host)).collect();
+    wanted.sort();
+    wait_for("every neighbour Full", PATIENCE, || {
+        let mut full = member.full_neighbours()?;
+        full.sort();
+        ensure!(full == wanted, "{} is Full with {full:?}", member.host.name);
+        Ok(Some(()))
+    })
+}
+
 /// Whether the kernel's best route to a destination leads over a device and is a routing daemon's.
 ///
 /// # Errors
 ///
 /// With the routes there are.
 pub fn has_route(host: &Host, destination: &str, device: &str) -> Result<()> {
+    has_paths(host, destination, &[device.to_owned()])
+}
+
+/// Whether the kernel's best route to a destination leads over all of these devices, sorted, and is a routing
+/// daemon's.
+///
+/// # Errors
+///
+/// With the routes there are.
+pub fn has_paths(host: &Host, destination: &str, wanted: &[String]) -> Result<()> {
     let routes = host.ns.ip_json(&["-6", "route", "show", destination])?;
     let list = routes.as_array().context("no list of routes")?;
     // FRR and we mark theirs `ospf`, BIRD `bird`.
@@ -209,10 +235,11 @@ pub fn has_route(host: &Host, destination: &str, device: &str) -> Result<()> {
         let protocol = route["protocol"].as_str().unwrap_or_default();
         daemons.contains(&protocol)
     });
-    let found: Vec<_> = theirs.map(devices).collect();
+    let mut found: Vec<_> = theirs.map(devices).collect();
+    found.iter_mut().for_each(|devices| devices.sort_unstable());
     ensure!(
-        found == [[device]],
-        "{}: the routes to {destination} are {routes}",
+        found == [wanted],
+        "{}: the routes to {destination} are {routes}, not over {wanted:?}",
         host.name
     );
     Ok(())

@@ -132,6 +132,16 @@ impl Frr {
         serde_json::from_str(&text).with_context(|| format!("`{command}` says {text}"))
     }
 
+    /// Asks zebra for something it prints as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer or not in JSON.
+    pub fn zebra(&self, command: &str) -> Result<Value> {
+        let text = vty::frr(&self.socket("zebra"), &[command])?;
+        serde_json::from_str(&text).with_context(|| format!("`{command}` says {text}"))
+    }
+
     /// Gives ospf6d configuration commands, one after the other, from the top level.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, pla
 pub use config::{BFD_KEY, Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
 pub use cores::{cores, stay_on, stay_on_last_core};
 pub use daemon::{Daemon, binary};
-pub use fabric::{Router, devices, has_route, wait_same, wait_unrouted};
+pub use fabric::{Router, devices, has_paths, has_route, wait_full, wait_same, wait_unrouted};
 pub use foreign::{Foreign, Kind, LinkHook};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};

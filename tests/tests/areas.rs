@@ -6,7 +6,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
     Capture, CloudOptions, External, Framing, Lab, Link, Member, Router, Speaker, check, has_route,
-    join, router_id, wait_for, wait_same, wait_unrouted,
+    join, wait_for, wait_full, wait_same, wait_unrouted,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,17 +124,6 @@ fn line(name: &str, speakers: [Speaker; 3], stub: bool) -> Result<()> {
         lab.say(format_args!("tshark: {} frames, all good", seen.frames));
         ensure!(seen.ospf > 20, "{:?}", seen.stacks);
         Ok(())
-    })
-}
-
-fn wait_full(member: &Member, peers: &[&Member]) -> Result<()> {
-    let mut wanted: Vec<Ipv4Addr> = peers.iter().map(|peer| router_id(&peer.host)).collect();
-    wanted.sort();
-    wait_for("every neighbour Full", PATIENCE, || {
-        let mut full = member.full_neighbours()?;
-        full.sort();
-        ensure!(full == wanted, "{} is Full with {full:?}", member.host.name);
-        Ok(Some(()))
     })
 }
 

@@ -145,13 +145,13 @@ pub struct StubPrefix {
     pub prefix: Prefix,
     /// Its cost, on top of the path to us.
     pub metric: u16,
-    /// An address of our own (the LA bit). Each such prefix gets an LSA of its own, so that it can
-    /// be withdrawn at once and alone.
+    /// An address of our own. Each such prefix gets an LSA of its own, so that it can be withdrawn at
+    /// once and alone.
     pub local: bool,
 }
 
 impl StubPrefix {
-    /// An address of our own: /128 or /32, LA bit, metric 0 (RFC 5340 4.4.3.9).
+    /// An address of our own: /128 or /32, metric 0 (RFC 5340 4.4.3.9).
     pub fn host(addr: impl Into<IpAddr>) -> Self {
         Self {
             prefix: Prefix::host(addr),

@@ -190,17 +190,15 @@ impl Speaker {
             } else {
                 metric
             };
-            let options = if prefix.is_host() {
-                PrefixOptions::LA
-            } else {
-                PrefixOptions::default()
-            };
             let key = self.own_key(LsaType::INTRA_AREA_PREFIX, *number);
             desired.insert(
                 (id, key),
                 body(vec![PrefixEntry {
                     prefix,
-                    options,
+                    // Without the LA bit: an anycast address is no address to find this router by, and RFC 5340
+                    // A.4.1.1 leaves a host prefix's to us. FRR's border routers (8.4) copy the bit into
+                    // Inter-Area-Prefix-LSAs, and its routers ignore those that have it.
+                    options: PrefixOptions::default(),
                     metric,
                 }]),
             );

@@ -70,7 +70,7 @@ fn hundreds_of_local_prefixes() {
 }
 
 #[test]
-fn a_host_address_has_la_and_a_link_local_is_not_told() {
+fn a_host_address_has_no_option_and_a_link_local_is_not_told() {
     let mut net = Net::build(6, 2, &[(0, 1, 10)]);
     let secret = StubPrefix::host("fe80::77".parse::<Ipv6Addr>().unwrap());
     net.set_prefixes(1, vec![local(own_prefix(1)), secret]);
@@ -89,7 +89,8 @@ fn a_host_address_has_la_and_a_link_local_is_not_told() {
         .collect();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].prefix, told[0].metric), (own_prefix(1), 0));
-    assert!(told[0].options.contains(PrefixOptions::LA));
+    // Routers of FRR do not take over from a border router of FRR's what has the LA bit.
+    assert_eq!(told[0].options, PrefixOptions::default());
 }
 
 /// A first change after a quiet time is told at once, the next ones MinLSInterval apart, and the
