@@ -68,7 +68,11 @@ impl Network {
             .map(|router| router.start(lab))
             .collect::<Result<Vec<_>>>()?;
         for frr in members.iter().filter_map(|member| member.frr.as_ref()) {
-            frr.configure(&["router ospf6", "graceful-restart helper enable"])?;
+            frr.configure(&[
+                "router ospf6",
+                "graceful-restart grace-period 60",
+                "graceful-restart helper enable",
+            ])?;
         }
         let network = Self {
             drawing,
