@@ -8,6 +8,7 @@ use aya_ebpf::{
 use l2ha_ebpf::{
     inspect::{Delivery, Refusal, inspect},
     packet::Packet,
+    queue,
     reason::Reason,
     wire::{ETHERNET, IPV4, IPV6},
 };
@@ -25,12 +26,6 @@ use super::{
 const HEADERS: usize = 128;
 /// Shortest Ethernet frame without its FCS.
 const ETHERNET_MIN: u32 = 60;
-
-/// The virtual interface's queue for large packets, which the daemon has spread over all processors.
-const BULK_QUEUE: u32 = 0;
-/// Where the queues for all else begin. A frame sent to a veth's queue N is received as of queue N - 1
-/// where RPS is concerned, because nobody counts it anew: so not right behind the other.
-const OTHER_QUEUES: u32 = 2;
 
 /// Strips the outer headers and hands the frame to the virtual interface.
 #[inline(always)]
@@ -61,9 +56,9 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
     detour::heard(delivery.slot);
     let whole = ctx.gso_size() != 0;
     ctx.set_receive_queue(if whole {
-        BULK_QUEUE
+        queue::BULK
     } else {
-        OTHER_QUEUES + ctx.receive_queue()
+        queue::OTHERS + ctx.receive_queue()
     });
     let (ifindex, flags) = if !whole {
         // Out of the hidden end: the visible one receives it with GRO.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use l2ha_ebpf::queue;
 
 use super::{
     hold::{Held, Holder},
@@ -29,11 +30,6 @@ use crate::{
     routing::{self, Routing},
     service,
 };
-
-/// The virtual interface's queue for large packets.
-const BULK_QUEUE: u32 = 0;
-/// Where those for all else begin, with tc.
-const OTHER_QUEUES: u32 = 2;
 
 /// The underlay interface as it was last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +244,7 @@ impl Node {
         let queues = if merged {
             received
         } else {
-            OTHER_QUEUES + received
+            queue::OTHERS + received
         };
         for tunnel in &self.config.tunnels {
             let hidden = &tunnel.hidden;
@@ -264,7 +260,7 @@ impl Node {
             }
             if let (Some(sysfs), true) = (&self.sysfs, switched || !merged) {
                 sysfs
-                    .spread(visible, BULK_QUEUE, !merged)
+                    .spread(visible, queue::BULK, !merged)
                     .with_context(|| format!("cannot spread what {visible} receives"))?;
             }
         }
