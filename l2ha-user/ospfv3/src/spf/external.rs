@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::table::Preference;
 use super::tree::{Tree, Vertex};
@@ -42,7 +43,7 @@ impl Externals {
         let rank = |way: &BoundaryRoute| (Preference::of(way.kind, &way.areas), way.cost);
         match self.0.get_mut(&router) {
             Some(old) if rank(old) == rank(&way) && old.kind == way.kind => {
-                old.nexthops.extend(way.nexthops);
+                Arc::make_mut(&mut old.nexthops).extend(way.nexthops.iter());
                 old.areas.extend(way.areas);
             }
             Some(old) if (rank(old), old.kind) < (rank(&way), way.kind) => {}

@@ -14,6 +14,7 @@ mod ways;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -73,7 +74,7 @@ pub struct Route {
 pub(crate) struct BoundaryRoute {
     pub(crate) kind: PathKind,
     pub(crate) cost: u32,
-    pub(crate) nexthops: BTreeSet<Nexthop>,
+    pub(crate) nexthops: Arc<BTreeSet<Nexthop>>,
     /// The areas the way leads through.
     pub(crate) areas: BTreeSet<Ipv4Addr>,
     /// The router's own options.

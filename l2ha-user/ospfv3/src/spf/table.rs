@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::tree::Path;
 use super::{Nexthop, PathKind, Route};
@@ -94,7 +95,7 @@ impl Best {
     pub(super) fn into_path(self) -> Path {
         Path {
             cost: self.rank.cost,
-            nexthops: self.nexthops.into_iter().collect(),
+            nexthops: Arc::new(self.nexthops.into_iter().collect()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::{AreaInput, LinkLocal, Nexthop};
 use crate::wire::{
@@ -21,7 +22,8 @@ pub(super) enum Vertex {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) cost: u32,
-    pub(super) nexthops: BTreeSet<Nexthop>,
+    /// Shared by all that is reached the same way.
+    pub(super) nexthops: Arc<BTreeSet<Nexthop>>,
 }
 
 /// All Router-LSAs of one router taken together (RFC 5340 4.4.3.2).
@@ -115,17 +117,18 @@ impl<'a> Tree<'a> {
             };
             self.paths.insert(vertex, path.clone());
             for (next, metric, link) in self.edges(input.root, vertex, input.one_way) {
-                if self.paths.contains_key(&next) {
+                let next_cost = cost.saturating_add(metric);
+                let better = candidates.get(&next).is_some_and(|it| it.cost < next_cost);
+                if better {
                     continue;
                 }
-                let next_cost = cost.saturating_add(metric);
                 let nexthops = self.nexthops(input, link_local, vertex, &path, next, link);
                 if nexthops.is_empty() {
                     continue;
                 }
                 let candidate = candidates.entry(next).or_insert_with(|| Path {
                     cost: u32::MAX,
-                    nexthops: BTreeSet::new(),
+                    nexthops: Arc::default(),
                 });
                 if next_cost < candidate.cost {
                     queue.remove(&(candidate.cost, next));
@@ -134,14 +137,15 @@ impl<'a> Tree<'a> {
                         cost: next_cost,
                         nexthops,
                     };
-                } else if next_cost == candidate.cost {
-                    candidate.nexthops.extend(nexthops);
+                } else if candidate.nexthops != nexthops {
+                    Arc::make_mut(&mut candidate.nexthops).extend(nexthops.iter());
                 }
             }
         }
     }
 
-    /// Where a vertex leads: only to vertices that lead back (RFC 2328 16.1 (2b)).
+    /// Where a vertex leads: only to vertices that lead back (RFC 2328 16.1 (2b)), and not to those that are in
+    /// the tree already.
     fn edges(
         &self,
         root: Ipv4Addr,
@@ -173,6 +177,7 @@ impl<'a> Tree<'a> {
                 network
                     .attached
                     .iter()
+                    .filter(|id| !self.paths.contains_key(&Vertex::Router(**id)))
                     .filter(|id| self.link_to_network(**id, router, interface_id).is_some())
                     .filter(|id| self.takes_part(**id))
                     .map(|id| (Vertex::Router(*id), 0, None))
@@ -183,21 +188,28 @@ impl<'a> Tree<'a> {
 
     fn follow(&self, from: Ipv4Addr, link: &RouterLink, one_way: bool) -> Option<Vertex> {
         let to = link.neighbor_router_id;
-        match link.kind {
-            LinkKind::PointToPoint => {
-                let leads_back = one_way || self.link_back(from, link).is_some();
-                (leads_back && self.takes_part(to)).then_some(Vertex::Router(to))
-            }
-            LinkKind::Transit => {
-                let interface_id = link.neighbor_interface_id;
-                let network = self.networks.get(&(to, interface_id))?;
-                network.attached.contains(&from).then_some(Vertex::Network {
-                    router: to,
-                    interface_id,
-                })
-            }
-            LinkKind::Virtual | LinkKind::Other(_) => None,
+        let next = match link.kind {
+            LinkKind::PointToPoint => Vertex::Router(to),
+            LinkKind::Transit => Vertex::Network {
+                router: to,
+                interface_id: link.neighbor_interface_id,
+            },
+            LinkKind::Virtual | LinkKind::Other(_) => return None,
+        };
+        // Asked first: it is true of half of all links.
+        if self.paths.contains_key(&next) {
+            return None;
         }
+        let leads = match link.kind {
+            LinkKind::PointToPoint => {
+                (one_way || self.link_back(from, link).is_some()) && self.takes_part(to)
+            }
+            _ => {
+                let network = self.networks.get(&(to, link.neighbor_interface_id));
+                network.is_some_and(|network| network.attached.contains(&from))
+            }
+        };
+        leads.then_some(next)
     }
 
     /// The other end of a point-to-point link: told from its parallels by both Interface IDs.
@@ -240,18 +252,17 @@ impl<'a> Tree<'a> {
         path: &Path,
         next: Vertex,
         link: Option<RouterLink>,
-    ) -> BTreeSet<Nexthop> {
+    ) -> Arc<BTreeSet<Nexthop>> {
         if parent == Vertex::Router(input.root) {
             // Our own link, which knows the neighbour; or the network itself.
-            return input
-                .links
-                .iter()
+            let links = input.links.iter();
+            let hops = links
                 .filter(|root| Some(root.link) == link)
                 .map(|root| Nexthop {
                     interface: root.interface,
                     address: root.address,
-                })
-                .collect();
+                });
+            return Arc::new(hops.collect());
         }
         let (
             Vertex::Network {
@@ -261,22 +272,20 @@ impl<'a> Tree<'a> {
             Vertex::Router(to),
         ) = (parent, next)
         else {
-            return path.nexthops.clone();
+            return Arc::clone(&path.nexthops);
         };
-        path.nexthops
-            .iter()
-            .filter_map(|hop| {
-                if hop.address.is_some() {
-                    return Some(*hop);
-                }
-                // A network we are attached to: the router's own address on it.
-                let its_link = self.link_to_network(to, router, interface_id)?;
-                let address = link_local(hop.interface, to, its_link.interface_id)?;
-                Some(Nexthop {
-                    interface: hop.interface,
-                    address: Some(address),
-                })
+        let hops = path.nexthops.iter().filter_map(|hop| {
+            if hop.address.is_some() {
+                return Some(*hop);
+            }
+            // A network we are attached to: the router's own address on it.
+            let its_link = self.link_to_network(to, router, interface_id)?;
+            let address = link_local(hop.interface, to, its_link.interface_id)?;
+            Some(Nexthop {
+                interface: hop.interface,
+                address: Some(address),
             })
-            .collect()
+        });
+        Arc::new(hops.collect())
     }
 }
