@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
+use l2ha_lab::{Ipv4Links, Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -204,15 +204,28 @@ fn a_clean_stop_is_no_failure() -> Result<()> {
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn the_kernel_leaves_a_dead_path_without_the_daemon() -> Result<()> {
-    Lab::run("bfd-detour", |lab| {
+    detours("bfd-detour", Ipv4Links::Bare)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn it_does_so_with_ipv4_on_the_tunnels() -> Result<()> {
+    detours("bfd-detour-4", Ipv4Links::Numbered)
+}
+
+/// The client's daemon is stopped while the path to its server is cut, for addresses of both families.
+fn detours(name: &str, ipv4: Ipv4Links) -> Result<()> {
+    Lab::run(name, |lab| {
         let options = TrioOptions {
             bfd: Some((10.0, 3)),
+            ipv4: Some(ipv4),
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
         trio.wait_full(PATIENCE)?;
+        trio.wait_full_ipv4(PATIENCE)?;
         trio.wait_watched(PATIENCE)?;
-        let beats = trio.beats()?;
+        let both = [trio.beats()?, trio.beats_ipv4()?];
         thread::sleep(Duration::from_secs(3));
         let mut gaps = Vec::new();
         for _ in 0..3 {
@@ -220,20 +233,30 @@ fn the_kernel_leaves_a_dead_path_without_the_daemon() -> Result<()> {
             thread::sleep(Duration::from_millis(500));
             let from = Instant::now();
             trio.cloud.cut(&trio.first.host)?;
-            beats
-                .wait_served_by(SERVER_2, from, 50, Duration::from_secs(5))
-                .context("the client's kernel did not switch")?;
+            for beats in &both {
+                beats
+                    .wait_served_by(SERVER_2, from, 50, Duration::from_secs(5))
+                    .context("the client's kernel did not switch")?;
+            }
             thread::sleep(Duration::from_millis(500));
             trio.client.daemon.signal(Signal::SIGCONT)?;
             thread::sleep(Duration::from_millis(100));
             // Its own routes take over without a loss.
-            let gap = beats.gap(from, Instant::now() - Duration::from_millis(50));
-            lab.say(format_args!("gap {:.1?}, {} lost", gap.longest, gap.lost));
-            gaps.push(gap.longest);
+            for (family, beats) in ["IPv6", "IPv4"].into_iter().zip(&both) {
+                let gap = beats.gap(from, Instant::now() - Duration::from_millis(50));
+                lab.say(format_args!(
+                    "{family}: gap {:.1?}, {} lost",
+                    gap.longest, gap.lost
+                ));
+                gaps.push(gap.longest);
+            }
             let from = Instant::now();
             trio.cloud.heal(&trio.first.host)?;
-            beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
+            for beats in &both {
+                beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
+            }
             trio.wait_full(PATIENCE)?;
+            trio.wait_full_ipv4(PATIENCE)?;
             trio.wait_watched(PATIENCE)?;
             thread::sleep(Duration::from_secs(3));
         }

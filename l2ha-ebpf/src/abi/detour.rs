@@ -1,10 +1,10 @@
 //! Where frames go while their session is silent, until the daemon has computed new routes.
 
-use core::net::Ipv6Addr;
+use core::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::layout::layout;
+use super::{Address, layout::layout};
 
 /// How many destinations can have a detour, over all sessions.
 pub const MAX_DETOURS: u32 = 65536;
@@ -16,16 +16,16 @@ const SLOT_BITS: u32 = 32;
 #[repr(C)]
 pub struct DetourKey {
     slot: [u8; 4],
-    destination: [u8; 16],
+    destination: Address,
 }
 
 layout!(DetourKey { slot, destination });
 
 impl DetourKey {
-    /// The key for a session's slot and an IPv6 destination.
+    /// The key for a session's slot and a destination.
     #[inline(always)]
     #[must_use]
-    pub const fn new(slot: u32, destination: [u8; 16]) -> Self {
+    pub const fn new(slot: u32, destination: Address) -> Self {
         Self {
             slot: slot.to_be_bytes(),
             destination,
@@ -35,8 +35,8 @@ impl DetourKey {
     /// How many bits of the key count for a prefix of this length.
     #[inline(always)]
     #[must_use]
-    pub const fn bits(prefix_length: u8) -> u32 {
-        SLOT_BITS + prefix_length as u32
+    pub const fn bits(v6: bool, prefix_length: u8) -> u32 {
+        SLOT_BITS + Address::bits(v6, prefix_length)
     }
 }
 
@@ -44,7 +44,7 @@ impl DetourKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Detour {
-    gateway: [u8; 16],
+    gateway: Address,
     visible_ifindex: u32,
     slot: u32,
 }
@@ -56,22 +56,22 @@ layout!(Detour {
 });
 
 impl Detour {
-    /// Through a neighbour's link-local address on the visible end of a virtual interface, whose
-    /// session has this slot.
+    /// Through a neighbour's address on the visible end of a virtual interface, whose session has this
+    /// slot. IPv4 can have a neighbour of IPv6.
     #[must_use]
-    pub const fn new(gateway: Ipv6Addr, visible_ifindex: u32, slot: u32) -> Self {
+    pub fn new(gateway: IpAddr, visible_ifindex: u32, slot: u32) -> Self {
         Self {
-            gateway: gateway.octets(),
+            gateway: gateway.into(),
             visible_ifindex,
             slot,
         }
     }
 
-    /// The neighbour's link-local address.
+    /// The neighbour's address.
     #[inline(always)]
     #[must_use]
-    pub const fn gateway(&self) -> [u8; 16] {
-        self.gateway
+    pub const fn gateway(&self) -> &Address {
+        &self.gateway
     }
 
     /// Index of the visible end.

@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use super::layout::layout;
 
 /// An IPv4 address as the IPv6 address that stands for it (RFC 4291 2.5.5.2), or an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub struct Address([u8; 16]);
 
@@ -25,6 +25,29 @@ impl Address {
     #[must_use]
     pub const fn v6(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+
+    /// How many bits of it count for a prefix of this length.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bits(v6: bool, prefix_length: u8) -> u32 {
+        prefix_length as u32 + if v6 { 0 } else { 96 }
+    }
+
+    /// In the machine's words, as they lie in memory; and whether only the last one counts, which is an IPv4
+    /// address then.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(&self) -> ([u32; 4], bool) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        let words = [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+            u32::from_ne_bytes([m, n, o, p]),
+        ];
+        let mapped = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+        (words, words[0] == 0 && words[1] == 0 && words[2] == mapped)
     }
 
     /// Whether both are the same; two comparisons instead of a call of `memcmp`.
@@ -201,6 +224,18 @@ mod tests {
         let two = Address::from(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)));
         assert!(one.is(&one));
         assert!(!one.is(&two));
+    }
+
+    #[test]
+    fn an_ipv4_address_is_the_last_word() {
+        let v4 = Address::from(IpAddr::from([10, 0, 0, 1]));
+        let (words, is_v4) = v4.words();
+        assert!(is_v4);
+        assert_eq!(words[3], u32::from_ne_bytes([10, 0, 0, 1]));
+        let (_, is_v4) = Address::from("fe80::ffff:a00:1".parse::<IpAddr>().unwrap()).words();
+        assert!(!is_v4);
+        assert_eq!(Address::bits(false, 24), 120);
+        assert_eq!(Address::bits(true, 64), 64);
     }
 
     #[test]

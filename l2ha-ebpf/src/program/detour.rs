@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use l2ha_ebpf::{
-    abi::{Detour, DetourKey, MAX_DETOURS, MAX_SESSIONS, Transmit},
+    abi::{Address, Detour, DetourKey, MAX_DETOURS, MAX_SESSIONS, Transmit},
     reason::Reason,
     wire::{ETHERNET, ETHERTYPE_IPV6},
 };
@@ -31,10 +31,12 @@ static PATIENCE: Array<u64> = Array::with_max_entries(MAX_SESSIONS, 0);
 #[map]
 static DETOURS: LpmTrie<DetourKey, Detour> = LpmTrie::with_max_entries(MAX_DETOURS, 0);
 
-/// `AF_INET6` of sys/socket.h.
+/// `AF_INET` and `AF_INET6` of sys/socket.h.
+const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
-/// Where the destination lies in a frame.
-const DESTINATION: u32 = ETHERNET as u32 + 24;
+/// Where the destination lies in a frame of IPv4, and in one of IPv6.
+const DESTINATION_V4: u32 = ETHERNET as u32 + 16;
+const DESTINATION_V6: u32 = ETHERNET as u32 + 24;
 
 /// Writes down that a session's peer was heard now.
 #[inline(always)]
@@ -52,16 +54,19 @@ pub(crate) fn heard(slot: u32) {
     }
 }
 
-/// Sends a frame around its session if that is dead and there is a way around. Says what the helper
+/// Sends a frame of IP around its session if that is dead and there is a way around. Says what the helper
 /// said then.
 #[inline(always)]
 pub(crate) fn around(ctx: &TcContext, session: &Transmit) -> Option<i32> {
-    if !is_dead(session.slot())? || ctx.ethertype() != ETHERTYPE_IPV6 {
+    if !is_dead(session.slot())? {
         return None;
     }
-    let destination: [u8; 16] = ctx.read_at(DESTINATION).ok()?;
+    let destination = match ctx.ethertype() {
+        ETHERTYPE_IPV6 => Address::v6(ctx.read_at(DESTINATION_V6).ok()?),
+        _ => Address::v4(ctx.read_at(DESTINATION_V4).ok()?),
+    };
     let key = Key::new(
-        DetourKey::bits(128),
+        DetourKey::bits(true, 128),
         DetourKey::new(session.slot(), destination),
     );
     let detour = DETOURS.get(&key)?;
@@ -70,12 +75,15 @@ pub(crate) fn around(ctx: &TcContext, session: &Transmit) -> Option<i32> {
         return None;
     }
     count_of(session.slot(), Reason::Detoured);
-    let [a, b, c, d] = words(detour.gateway());
+    let (words, is_v4) = detour.gateway().words();
+    let (nh_family, ipv6_nh) = match is_v4 {
+        true => (AF_INET, [words[3], 0, 0, 0]),
+        false => (AF_INET6, words),
+    };
+    // The IPv4 address lies in the first word of the same memory.
     let mut nexthop = bpf_redir_neigh {
-        nh_family: AF_INET6,
-        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 {
-            ipv6_nh: [a, b, c, d],
-        },
+        nh_family,
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh },
     };
     // SAFETY: the parameters are as long as is said; the helper reads them during the call.
     let action = unsafe {
@@ -104,16 +112,4 @@ fn is_dead(slot: u32) -> Option<bool> {
 fn coarse_now() -> u64 {
     // SAFETY: takes nothing.
     unsafe { bpf_ktime_get_coarse_ns() }
-}
-
-/// An address as the words it is made of in memory.
-#[inline(always)]
-fn words(address: [u8; 16]) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
-    [
-        u32::from_ne_bytes([a, b, c, d]),
-        u32::from_ne_bytes([e, f, g, h]),
-        u32::from_ne_bytes([i, j, k, l]),
-        u32::from_ne_bytes([m, n, o, p]),
-    ]
 }

@@ -1,7 +1,7 @@
 //! The ways around dead sessions, as the routing thread writes them. It has maps of its own, opened
 //! from their pins, so that it never waits for the rest of the daemon.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, path::Path, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key};
@@ -15,7 +15,7 @@ pub struct Protected {
     /// Index of the visible end that leads there.
     pub interface: u32,
     /// The destination.
-    pub destination: Ipv6Addr,
+    pub destination: IpAddr,
     /// Length of its prefix in bits.
     pub prefix_len: u8,
 }
@@ -25,8 +25,8 @@ pub struct Protected {
 pub struct Instead {
     /// Index of the visible end.
     pub interface: u32,
-    /// The neighbour's link-local address there.
-    pub gateway: Ipv6Addr,
+    /// The neighbour's address there.
+    pub gateway: IpAddr,
 }
 
 /// The maps of the detours.
@@ -108,9 +108,10 @@ impl Detours {
             let (Some(slot), Some(other)) = slots else {
                 continue;
             };
-            let key = DetourKey::new(slot, protected.destination.octets());
+            let key = DetourKey::new(slot, protected.destination.into());
             let detour = abi::Detour::new(instead.gateway, instead.interface, other);
-            new.insert((DetourKey::bits(protected.prefix_len), key), detour);
+            let bits = DetourKey::bits(protected.destination.is_ipv6(), protected.prefix_len);
+            new.insert((bits, key), detour);
         }
         for (bits, key) in self.written.keys().filter(|key| !new.contains_key(key)) {
             gone(self.detours.remove(&Key::new(*bits, Shared(*key))))?;

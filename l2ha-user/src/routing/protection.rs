@@ -1,9 +1,7 @@
 //! What the kernel shall do by itself when a neighbour falls silent: the loop-free alternates that
 //! OSPF has found, and the time after which BFD would have acted.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
-
-use ospfv3::{Alternates, Family};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{instances::Instances, kernel::Key};
 use crate::{
@@ -48,48 +46,41 @@ impl Protection {
             return None;
         }
         self.calculations = calculations;
-        let mut backups = BTreeMap::new();
-        for instance in instances.iter() {
-            let alternates = instance.speaker.alternates(now);
-            // So is the data plane's detour.
-            if instance.family == Family::Ipv6 {
-                self.write(&alternates);
-            }
-            backups.extend(alternates.into_iter().map(|((prefix, interface), hop)| {
+        let all = instances.iter().map(|it| it.speaker.alternates(now));
+        let backups = all
+            .flatten()
+            .map(|((prefix, interface), hop)| {
                 let nexthop = Nexthop {
                     interface: hop.interface,
                     gateway: hop.address,
                 };
                 (((prefix.addr(), prefix.len()), interface), nexthop)
-            }));
-        }
+            })
+            .collect();
+        self.write(&backups);
         Some(backups)
     }
 
     /// Tells the data plane.
-    fn write(&mut self, alternates: &Alternates) {
+    fn write(&mut self, backups: &BTreeMap<(Key, u32), Nexthop>) {
         let Some(detours) = &mut self.detours else {
             return;
         };
-        let wanted = alternates
-            .iter()
-            .filter_map(|((prefix, interface), instead)| {
-                let (IpAddr::V6(destination), Some(IpAddr::V6(gateway))) =
-                    (prefix.addr(), instead.address)
-                else {
-                    return None;
-                };
-                let protected = Protected {
-                    interface: *interface,
-                    destination,
-                    prefix_len: prefix.len(),
-                };
-                let instead = Instead {
-                    interface: instead.interface,
-                    gateway,
-                };
-                Some((protected, instead))
-            });
+        let wanted =
+            backups
+                .iter()
+                .filter_map(|(((destination, prefix_len), interface), instead)| {
+                    let protected = Protected {
+                        interface: *interface,
+                        destination: *destination,
+                        prefix_len: *prefix_len,
+                    };
+                    let instead = Instead {
+                        interface: instead.interface,
+                        gateway: instead.gateway?,
+                    };
+                    Some((protected, instead))
+                });
         if let Err(error) = detours.set(wanted) {
             tracing::error!(error = format!("{error:#}"), "cannot write the detours");
             // Tried again.
