@@ -195,14 +195,10 @@ fn story(lab: &Lab, mode: &str) -> Result<()> {
     Ok(())
 }
 
+/// One mode after the other: each has the machine for itself.
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn nothing_is_lost_at_half_the_capacity_in_xdp_mode() -> Result<()> {
-    Lab::run("half-xdp", |lab| story(lab, "xdp"))
-}
-
-#[test]
-#[ignore = "needs root: run by cargo xtask test"]
-fn nothing_is_lost_at_half_the_capacity_in_tc_mode() -> Result<()> {
+fn nothing_is_lost_at_half_the_capacity() -> Result<()> {
+    Lab::run("half-xdp", |lab| story(lab, "xdp"))?;
     Lab::run("half-tc", |lab| story(lab, "tc"))
 }

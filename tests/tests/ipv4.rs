@@ -457,6 +457,8 @@ fn with_bird(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
         lab.say(format_args!("the client's route: {route}"));
         let gateway: IpAddr = route["gateway"].as_str().context("no gateway")?.parse()?;
         ensure!(gateway.is_ipv4(), "{route}");
+        // What made them neighbours may have passed before tcpdump listened.
+        thread::sleep(SETTLE);
         // Before the ping, whose contents nobody can dissect.
         let seen = check(capture.finish()?, Framing::default(), "")?;
         ensure!(seen.ospf > 20, "{:?}", seen.stacks);
