@@ -1,5 +1,5 @@
 //! The networks of FRR's own tests of OSPFv3 (loopback cost, ECMP between areas, a flush across areas, graceful
-//! restart), of FRR's routers, with one of ours in the place of each in turn.
+//! restart), of FRR's routers, with one of ours in the place of several in turn.
 
 use std::{
     net::Ipv4Addr,

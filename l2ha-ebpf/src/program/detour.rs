@@ -61,13 +61,14 @@ pub(crate) fn around(ctx: &TcContext, session: &Transmit) -> Option<i32> {
     if !is_dead(session.slot())? {
         return None;
     }
-    let destination = match ctx.ethertype() {
-        ETHERTYPE_IPV6 => Address::v6(ctx.read_at(DESTINATION_V6).ok()?),
-        _ => Address::v4(ctx.read_at(DESTINATION_V4).ok()?),
+    let v6 = ctx.ethertype() == ETHERTYPE_IPV6;
+    let destination = match v6 {
+        true => Address::v6(ctx.read_at(DESTINATION_V6).ok()?),
+        false => Address::v4(ctx.read_at(DESTINATION_V4).ok()?),
     };
     let key = Key::new(
         DetourKey::bits(true, 128),
-        DetourKey::new(session.slot(), destination),
+        DetourKey::new(session.slot(), v6, destination),
     );
     let detour = DETOURS.get(&key)?;
     // One that nobody watches, or that is dead too, is no way.

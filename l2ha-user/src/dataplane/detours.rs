@@ -108,9 +108,10 @@ impl Detours {
             let (Some(slot), Some(other)) = slots else {
                 continue;
             };
-            let key = DetourKey::new(slot, protected.destination.into());
+            let v6 = protected.destination.is_ipv6();
+            let key = DetourKey::new(slot, v6, protected.destination.into());
             let detour = abi::Detour::new(instead.gateway, instead.interface, other);
-            let bits = DetourKey::bits(protected.destination.is_ipv6(), protected.prefix_len);
+            let bits = DetourKey::bits(v6, protected.prefix_len);
             new.insert((bits, key), detour);
         }
         for (bits, key) in self.written.keys().filter(|key| !new.contains_key(key)) {
