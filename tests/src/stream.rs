@@ -65,6 +65,11 @@ impl Seen {
     pub const fn lost(&self) -> u64 {
         self.sent.saturating_sub(self.received)
     }
+
+    /// Whether every packet arrived, in its order.
+    pub const fn is_whole(&self) -> bool {
+        self.lost() == 0 && self.reordered == 0
+    }
 }
 
 impl Stream {
