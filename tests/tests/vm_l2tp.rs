@@ -9,9 +9,10 @@ use l2ha_lab::{
     vm::{Data, Pseudowire, Vm, join_vm},
 };
 
-/// Bytes each way over IPv4 inside, for every form with IPv4 outside; over IPv6 inside, and for
-/// the other forms, it is a twentieth.
+/// Bytes each way over IPv4 inside, for a form of UDP and one of protocol 115.
 const LARGE: usize = 100_000_000;
+/// Over IPv6 inside, and for the other forms.
+const SMALL: usize = 5_000_000;
 
 /// What the packets of a tunnel look like, with a name for people.
 fn forms() -> Vec<(String, Link)> {
@@ -95,7 +96,7 @@ fn every_form_carries_everything() -> Result<()> {
         ));
 
         let large = Data::random(LARGE)?;
-        let small = Data::random(LARGE / 20)?;
+        let small = Data::random(SMALL)?;
         let mut faults = Vec::new();
         for (((name, link), tunnel), end) in forms().iter().zip(&tunnels).zip(&ends) {
             let wire = Wire {
@@ -104,16 +105,16 @@ fn every_form_carries_everything() -> Result<()> {
                 vm: &vm,
                 end,
             };
-            let plain = !link.v6 && link.cookies.0 == link.cookies.1;
-            let verdict = wire
-                .frames(*link)
-                .and_then(|()| wire.data(if plain { &large } else { &small }, &small));
-            match verdict {
+            let is_large = !link.v6 && link.cookies == (8, 8) && link.sublayer;
+            let data = if is_large { &large } else { &small };
+            let cross = || {
+                let verdict = wire.frames(*link).and_then(|()| wire.data(data, &small));
+                verdict.inspect_err(|error| lab.say(format_args!("{name}: {error:#}")))
+            };
+            // An emulated machine may pause for longer than its peers wait.
+            match cross().or_else(|_| cross()) {
                 Ok(text) => lab.say(format_args!("{name}: {text}")),
-                Err(error) => {
-                    lab.say(format_args!("{name}: {error:#}"));
-                    faults.push(name.clone());
-                }
+                Err(_) => faults.push(name.clone()),
             }
         }
         ensure!(faults.is_empty(), "not everything crosses: {faults:#?}");
