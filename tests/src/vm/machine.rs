@@ -98,7 +98,7 @@ impl Vm {
         let listener = Agent::listen(&socket)?;
         let mut command = Command::new(QEMU);
         command
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(["-accel", "tcg,thread=single", "-cpu", "max"])
             .args(["-m", "768", "-smp", "2"])
             .args([
                 "-nodefaults",
