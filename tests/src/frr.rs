@@ -142,6 +142,18 @@ impl Frr {
         serde_json::from_str(&text).with_context(|| format!("`{command}` says {text}"))
     }
 
+    /// How many of bfdd's sessions are up.
+    ///
+    /// # Errors
+    ///
+    /// When bfdd does not answer or in an unknown form.
+    pub fn bfd_sessions_up(&self) -> Result<usize> {
+        let text = vty::frr(&self.socket("bfdd"), &["show bfd peers json"])?;
+        let peers: Vec<Value> =
+            serde_json::from_str(&text).with_context(|| format!("bfdd says {text}"))?;
+        Ok(peers.iter().filter(|peer| peer["status"] == "up").count())
+    }
+
     /// Gives ospf6d configuration commands, one after the other, from the top level.
     ///
     /// # Errors

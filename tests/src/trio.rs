@@ -264,27 +264,27 @@ impl Trio {
         })
     }
 
-    /// Waits until every BFD session of ours is up: from then on a silent cut is noticed in
-    /// milliseconds.
+    /// Waits until every BFD session of our daemons and of FRR's is up: from then on a silent cut is noticed
+    /// in milliseconds. BIRD's have one of those at the other end.
     ///
     /// # Errors
     ///
     /// When that takes longer; the text says how many are up.
     pub fn wait_watched(&self, timeout: Duration) -> Result<()> {
         for member in self.members() {
-            if member.speaker() != Speaker::L2ha {
-                continue;
-            }
             let wanted = member.wanted_neighbours(&self.members()).len();
             wait_for("every BFD session up", timeout, || {
-                let sessions = member.daemon.bfd_sessions()?;
-                let up = sessions.iter().filter(|it| it["state"] == "up").count();
-                ensure!(
-                    up == wanted && sessions.len() == wanted,
-                    "{}: of {} sessions {up} are up",
-                    member.host.name,
-                    sessions.len()
-                );
+                let up = match &member.frr {
+                    _ if member.speaker() == Speaker::L2ha => {
+                        let sessions = member.daemon.bfd_sessions()?;
+                        ensure!(sessions.len() == wanted, "{} sessions", sessions.len());
+                        sessions.iter().filter(|it| it["state"] == "up").count()
+                    }
+                    Some(frr) => frr.bfd_sessions_up()?,
+                    None => return Ok(Some(())),
+                };
+                let name = &member.host.name;
+                ensure!(up == wanted, "{name}: {up} of {wanted} sessions are up");
                 Ok(Some(()))
             })?;
         }

@@ -146,6 +146,7 @@ pub(crate) fn drill(options: &Options) -> Result<()> {
     }
     setup::run_if_needed()?;
     packages::install()?;
+    l2ha_lab::catch_signals()?;
     say("building l2ha");
     cmd::run(cargo().args(["build", "--release", "--package", "l2ha-user"]))?;
     let binary = target_dir().join("release/l2ha");
@@ -167,6 +168,9 @@ pub(crate) fn drill(options: &Options) -> Result<()> {
             .with_context(|| format!("drilling {subject:?}"))?;
         rows.push(row(subject, options, &gaps));
         println!("{}", gaps.text());
+        if l2ha_lab::interrupted() {
+            break;
+        }
     }
     drop(load);
     for row in &rows {
@@ -195,6 +199,10 @@ pub(crate) fn drill(options: &Options) -> Result<()> {
         let text = serde_json::to_string_pretty(&rows)? + "\n";
         std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
+    ensure!(
+        !l2ha_lab::interrupted(),
+        "interrupted: these are the drills done until then"
+    );
     Ok(())
 }
 

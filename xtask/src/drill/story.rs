@@ -18,8 +18,13 @@ const IN_A_ROW: usize = 100;
 /// How long everything is left alone between two drills: BFD has to come up, first at its slow
 /// pace, and a clean stop takes its time.
 const REST: Duration = Duration::from_millis(2500);
+/// FRR notices a cut at once but waits with its own LSA, and with its route, until MinLSInterval (5 s) after
+/// the last one.
+const REST_OF_FRR: Duration = Duration::from_secs(6);
 /// How long the last answers may take.
 const LAST: Duration = Duration::from_millis(100);
+/// How often a watch says what it has seen.
+const REPORT: Duration = Duration::from_secs(60);
 /// A crashed daemon is left dead for so long.
 const DEAD: Duration = Duration::from_secs(2);
 
@@ -44,7 +49,14 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
     thread::sleep(REST);
     let mut gaps = Gaps::default();
     for number in 1..=options.count {
-        let gap = once(&trio, &beats, options.cut)?;
+        let rest = match subject {
+            Subject::L2ha => REST,
+            Subject::Frr => REST_OF_FRR,
+        };
+        let gap = match once(&trio, &beats, options.cut, rest) {
+            Err(_) if l2ha_lab::interrupted() && gaps.count() > 0 => break,
+            gap => gap?,
+        };
         lab.say(format_args!(
             "{subject:?} {number} of {}: {:.1?}, {} lost",
             options.count, gap.longest, gap.lost
@@ -71,7 +83,11 @@ pub(super) fn watch(binary: &Path, options: &Options, time: Duration) -> Result<
     let before = counted(&trio)?;
     let load = options.load.map(Load::start).transpose()?;
     while start.elapsed() < time {
-        thread::sleep((time - start.elapsed()).min(Duration::from_secs(60)));
+        let report = start.elapsed().saturating_add(REPORT).min(time);
+        while start.elapsed() < report {
+            ensure!(!l2ha_lab::interrupted(), "interrupted");
+            thread::sleep(LAST.min(report.saturating_sub(start.elapsed())));
+        }
         let gap = beats.gap(start, Instant::now() - LAST);
         lab.say(format_args!(
             "{:.0?} of {time:.0?}: {}; longest gap {:.1?}, {} lost",
@@ -140,7 +156,7 @@ fn settle(trio: &Trio) -> Result<()> {
 }
 
 /// One drill: what the loss of the server cost, and its return too unless it had failed.
-fn once(trio: &Trio, beats: &Beats, cut: Cut) -> Result<l2ha_lab::Gap> {
+fn once(trio: &Trio, beats: &Beats, cut: Cut, rest: Duration) -> Result<l2ha_lab::Gap> {
     let first = &trio.first;
     let nic = |state| first.host.ns.run(["ip", "link", "set", UNDERLAY, state]);
     let from = Instant::now();
@@ -179,7 +195,7 @@ fn once(trio: &Trio, beats: &Beats, cut: Cut) -> Result<l2ha_lab::Gap> {
     }
     beats.wait_served_by(SERVER_1, gone, IN_A_ROW, PATIENCE)?;
     settle(trio)?;
-    thread::sleep(REST);
+    thread::sleep(rest);
     Ok(match cut {
         Cut::Silent | Cut::Nic => cost,
         // Done in order, the way back shall cost nothing either.
