@@ -171,8 +171,7 @@ fn phases() -> Result<Vec<Phase>> {
             ],
         ),
         simulation("1000", "20", &["--found"]),
-        // 100 take a quarter of an hour on two slow cores: `--seeds 100 --routers 200` by hand.
-        simulation("60", "200", &[]),
+        simulation("100", "200", &[]),
         phase(
             "bpf",
             true,
