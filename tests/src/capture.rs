@@ -144,8 +144,9 @@ impl Capture {
         command
             .args(place)
             .args(["-n", "-U", "--immediate-mode"])
-            // In KiB: enough for what arrives while the machine does something else.
-            .args(["-B", "65536", "-s", "0", "-Z", "root", "-w"])
+            // In KiB: enough for what arrives while the machine does something else. Each packet takes up a block
+            // of the power of two above the most that is kept of it, which no packet reaches.
+            .args(["-B", "131072", "-s", "130000", "-Z", "root", "-w"])
             .arg(&file)
             .args(filter.split_whitespace())
             .stdin(Stdio::null())
