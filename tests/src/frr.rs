@@ -128,8 +128,7 @@ impl Frr {
     ///
     /// When it does not answer or not in JSON.
     pub fn ospf6d(&self, command: &str) -> Result<Value> {
-        let text = vty::frr(&self.socket("ospf6d"), &[command])?;
-        serde_json::from_str(&text).with_context(|| format!("`{command}` says {text}"))
+        self.ask("ospf6d", command)
     }
 
     /// Asks zebra for something it prints as JSON.
@@ -138,8 +137,7 @@ impl Frr {
     ///
     /// When it does not answer or not in JSON.
     pub fn zebra(&self, command: &str) -> Result<Value> {
-        let text = vty::frr(&self.socket("zebra"), &[command])?;
-        serde_json::from_str(&text).with_context(|| format!("`{command}` says {text}"))
+        self.ask("zebra", command)
     }
 
     /// How many of bfdd's sessions are up.
@@ -148,10 +146,14 @@ impl Frr {
     ///
     /// When bfdd does not answer or in an unknown form.
     pub fn bfd_sessions_up(&self) -> Result<usize> {
-        let text = vty::frr(&self.socket("bfdd"), &["show bfd peers json"])?;
-        let peers: Vec<Value> =
-            serde_json::from_str(&text).with_context(|| format!("bfdd says {text}"))?;
+        let peers = self.ask("bfdd", "show bfd peers json")?;
+        let peers = peers.as_array().context("bfdd has no list of peers")?;
         Ok(peers.iter().filter(|peer| peer["status"] == "up").count())
+    }
+
+    fn ask(&self, daemon: &str, command: &str) -> Result<Value> {
+        let text = vty::frr(&self.socket(daemon), &[command])?;
+        serde_json::from_str(&text).with_context(|| format!("`{command}` says {text}"))
     }
 
     /// Gives ospf6d configuration commands, one after the other, from the top level.

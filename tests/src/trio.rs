@@ -273,17 +273,18 @@ impl Trio {
     pub fn wait_watched(&self, timeout: Duration) -> Result<()> {
         for member in self.members() {
             let wanted = member.wanted_neighbours(&self.members()).len();
+            let name = &member.host.name;
             wait_for("every BFD session up", timeout, || {
-                let up = match &member.frr {
-                    _ if member.speaker() == Speaker::L2ha => {
+                let up = match (member.speaker(), &member.frr) {
+                    (Speaker::L2ha, _) => {
                         let sessions = member.daemon.bfd_sessions()?;
-                        ensure!(sessions.len() == wanted, "{} sessions", sessions.len());
+                        let count = sessions.len();
+                        ensure!(count == wanted, "{name} has {count} of {wanted} sessions");
                         sessions.iter().filter(|it| it["state"] == "up").count()
                     }
-                    Some(frr) => frr.bfd_sessions_up()?,
-                    None => return Ok(Some(())),
+                    (_, Some(frr)) => frr.bfd_sessions_up()?,
+                    (_, None) => return Ok(Some(())),
                 };
-                let name = &member.host.name;
                 ensure!(up == wanted, "{name}: {up} of {wanted} sessions are up");
                 Ok(Some(()))
             })?;

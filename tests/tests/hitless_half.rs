@@ -1,5 +1,5 @@
-//! The receiver is restarted, upgraded and given another cookie while it is half as busy as it can be: none is
-//! lost, none overtakes another. Frames are injected as a driver would, on the processor that receives
+//! The receiver is restarted, upgraded and given another cookie while it is half as busy as it can be, or less
+//! where the machine loses frames by itself then: none is lost, none overtakes another. Frames are injected as a driver would, on the processor that receives
 //! them.
 
 use std::{

@@ -98,6 +98,8 @@ impl Vm {
         let listener = Agent::listen(&socket)?;
         let mut command = Command::new(QEMU);
         command
+            // The processors take turns: with a thread for each, one would run code that another is just patching
+            // (static keys), and the guest died of `Oops: int3`.
             .args(["-accel", "tcg,thread=single", "-cpu", "max"])
             .args(["-m", "768", "-smp", "2"])
             .args([

@@ -31,9 +31,9 @@ const DEAD: Duration = Duration::from_secs(2);
 /// Runs them all.
 pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<Gaps> {
     let lab = Lab::new("drill")?.with_binary(binary);
-    let (servers, client) = match subject {
-        Subject::L2ha => (Speaker::L2ha, Speaker::L2ha),
-        Subject::Frr => (Speaker::Bird, Speaker::Frr),
+    let (servers, client, rest) = match subject {
+        Subject::L2ha => (Speaker::L2ha, Speaker::L2ha, REST),
+        Subject::Frr => (Speaker::Bird, Speaker::Frr, REST_OF_FRR),
     };
     let trio = Trio::start(
         &lab,
@@ -46,13 +46,9 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
     )?;
     settle(&trio)?;
     let beats = trio.beats()?;
-    thread::sleep(REST);
+    thread::sleep(rest);
     let mut gaps = Gaps::default();
     for number in 1..=options.count {
-        let rest = match subject {
-            Subject::L2ha => REST,
-            Subject::Frr => REST_OF_FRR,
-        };
         let gap = match once(&trio, &beats, options.cut, rest) {
             Err(_) if l2ha_lab::interrupted() && gaps.count() > 0 => break,
             gap => gap?,
