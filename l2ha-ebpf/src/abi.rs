@@ -18,7 +18,7 @@ pub use self::{
     detour::{Detour, DetourKey, MAX_DETOURS},
     form::{Dscp, OuterForm},
     key::{Address, Carrier, EndpointKey, SessionId},
-    session::{Receive, SessionPlan, Transmit},
+    session::{MAX_ROWS, Receive, SessionPlan, SessionValue, Transmit},
     watch::{
         CAPTURE_RX, CAPTURE_TX, FRAMES_BYTES, MAX_SNAPLEN, Missing, REFUSED_BYTES, REFUSED_SNAPLEN,
         Record, Watch,

@@ -13,8 +13,11 @@ use crate::{
 
 /// What the programs look up in their maps.
 pub trait Tables {
-    /// The session with this id.
-    fn session(&self, id: SessionId) -> Option<&Receive>;
+    /// The session with this id. By value: it may be of one map or of another, and the verifier would follow both
+    /// to the end.
+    fn session(&self, id: SessionId) -> Option<Receive>;
+    /// This session's former cookie.
+    fn previous_cookie(&self, id: SessionId) -> Option<[u8; 8]>;
     /// Whether packets to this address and port are ours.
     fn is_endpoint(&self, key: &EndpointKey) -> bool;
     /// Takes note of the session, by its slot, whose packet is refused.
@@ -173,7 +176,7 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
         return Err(wrong(Reason::WrongSourcePort));
     }
     let (cookie_end, previous_cookie) =
-        check_cookie(packet, body, outer.end, session).map_err(wrong)?;
+        check_cookie(packet, body, outer.end, &session, tables).map_err(wrong)?;
     let start = cookie_end + session.sublayer_length();
     if start + ETHERNET > outer.end {
         return Err(wrong(Reason::ShortFrame));
@@ -297,6 +300,7 @@ fn check_cookie(
     start: usize,
     packet_end: usize,
     session: &Receive,
+    tables: &impl Tables,
 ) -> Result<(usize, bool), Reason> {
     let length = session.cookie_length();
     let present = is_cookie(packet, start, packet_end, session.cookie(), length);
@@ -304,7 +308,8 @@ fn check_cookie(
     if length > 0 && present == Ok(true) {
         return Ok((start + length, false));
     }
-    if let Some((previous, length)) = session.previous_cookie()
+    if let Some(length) = session.previous_length()
+        && let Some(previous) = tables.previous_cookie(session.id())
         && is_cookie(packet, start, packet_end, previous, length) == Ok(true)
     {
         return Ok((start + length, true));

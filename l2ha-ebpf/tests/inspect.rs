@@ -4,7 +4,8 @@ use std::{cell::RefCell, collections::HashMap};
 
 use l2ha_ebpf::{
     abi::{
-        Address, Carrier, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, Transmit,
+        Address, Carrier, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan,
+        SessionValue, Transmit,
     },
     congestion,
     inspect::{Delivery, Refusal, Sequence, Tables, inspect},
@@ -16,14 +17,18 @@ use proptest::prelude::*;
 /// Maps in memory.
 #[derive(Default)]
 struct Memory {
-    sessions: HashMap<SessionId, Receive>,
+    sessions: HashMap<SessionId, SessionValue>,
     endpoints: Vec<EndpointKey>,
     blamed: RefCell<Vec<(u32, Reason)>>,
 }
 
 impl Tables for Memory {
-    fn session(&self, id: SessionId) -> Option<&Receive> {
-        self.sessions.get(&id)
+    fn session(&self, id: SessionId) -> Option<Receive> {
+        self.sessions.get(&id).map(|session| *session.receive())
+    }
+
+    fn previous_cookie(&self, id: SessionId) -> Option<[u8; 8]> {
+        self.sessions.get(&id).map(SessionValue::previous_cookie)
     }
 
     fn is_endpoint(&self, key: &EndpointKey) -> bool {
@@ -44,6 +49,7 @@ fn plan(v6: bool, udp: bool, sublayer: bool, cookie: &[u8], first: bool) -> Sess
     };
     let (local, remote) = if first { (one, two) } else { (two, one) };
     SessionPlan {
+        id: 77,
         local: local.parse().expect("an address"),
         remote: remote.parse().expect("an address"),
         ports: udp.then_some(if first { (1701, 1702) } else { (1702, 1701) }),
@@ -86,8 +92,8 @@ fn receiver(plan: &SessionPlan<'_>) -> Memory {
     let port = plan.ports.unwrap_or_default().0.to_be_bytes();
     let endpoint = EndpointKey::new(Address::from(plan.local), plan.carrier(), port);
     let mut memory = Memory::default();
-    let receive = Receive::new(plan).expect("a plan that is right");
-    memory.sessions.insert(SessionId::new(77), receive);
+    let value = SessionValue::new(plan).expect("a plan that is right");
+    memory.sessions.insert(SessionId::new(77), value);
     memory.endpoints = vec![endpoint, endpoint.of_fragments()];
     memory
 }

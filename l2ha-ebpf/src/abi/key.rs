@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::layout::layout;
+use super::{MAX_ROWS, layout::layout};
 
 /// An IPv4 address as the IPv6 address that stands for it (RFC 4291 2.5.5.2), or an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
@@ -122,7 +122,18 @@ impl SessionId {
     /// The number of its layout.
     pub(crate) const LAYOUT: u32 = size_of::<Self>() as u32;
 
+    /// Of no session.
+    pub const NONE: Self = Self([0; 4]);
+
+    /// The bytes as they lie in memory, as a word of this machine's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        u32::from_ne_bytes(self.0)
+    }
+
     /// The number.
+    #[inline(always)]
     #[must_use]
     pub const fn get(self) -> u32 {
         u32::from_be_bytes(self.0)
@@ -141,11 +152,25 @@ impl SessionId {
         Self(number.to_be_bytes())
     }
 
+    /// The last bits of the number: which of the rows can be this session's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn row(self) -> u32 {
+        self.get() & (MAX_ROWS - 1)
+    }
+
+    /// Whether both are the same.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(self, other: Self) -> bool {
+        self.word() == other.word()
+    }
+
     /// Whether it is 0, which no session has.
     #[inline(always)]
     #[must_use]
     pub const fn is_zero(self) -> bool {
-        u32::from_ne_bytes(self.0) == 0
+        self.word() == 0
     }
 }
 

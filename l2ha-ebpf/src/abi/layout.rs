@@ -7,8 +7,8 @@
 
 use super::{
     Detour, DetourKey, EndpointKey, FRAMES_BYTES, MAX_BY_SESSION, MAX_DETOURS, MAX_ENDPOINTS,
-    MAX_INTERFACES, MAX_REASONS, MAX_SESSIONS, Missing, Numbers, REFUSED_BYTES, Receive, Record,
-    SessionId, SessionReason, Traffic, Transmit, Watch,
+    MAX_INTERFACES, MAX_REASONS, MAX_ROWS, MAX_SESSIONS, Missing, Numbers, REFUSED_BYTES, Receive,
+    Record, SessionId, SessionReason, SessionValue, Traffic, Transmit, Watch,
 };
 
 /// To be raised when a field means something else than before and is still in its place.
@@ -24,10 +24,14 @@ pub struct MapLayout {
 }
 
 /// All of them.
-pub const MAPS: [MapLayout; 15] = [
+pub const MAPS: [MapLayout; 16] = [
     MapLayout {
         name: "SESSIONS",
-        version: map(MAX_SESSIONS, SessionId::LAYOUT, Receive::LAYOUT),
+        version: map(MAX_SESSIONS, SessionId::LAYOUT, SessionValue::LAYOUT),
+    },
+    MapLayout {
+        name: "ROWS",
+        version: map(MAX_ROWS, size_of::<u32>() as u32, Receive::LAYOUT),
     },
     MapLayout {
         name: "ENDPOINTS",

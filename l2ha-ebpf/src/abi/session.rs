@@ -4,12 +4,17 @@ use core::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Address, Carrier, EndpointKey, OuterForm, form::Flags, layout::layout};
+use super::{Address, Carrier, EndpointKey, OuterForm, SessionId, form::Flags, layout::layout};
 use crate::outer::{Outer, OuterLength};
 
-/// What the daemon knows of a session when it fills [`Receive`] and [`Transmit`].
+/// How many rows there are, a power of two: twice as many as sessions, so that few ids meet in one.
+pub const MAX_ROWS: u32 = 32768;
+
+/// What the daemon knows of a session when it fills [`SessionValue`] and [`Transmit`].
 #[derive(Clone, Copy, Debug)]
 pub struct SessionPlan<'a> {
+    /// Its own id.
+    pub id: u32,
     /// Local outer address; of the same family as `remote`.
     pub local: IpAddr,
     /// The peer's outer address.
@@ -47,9 +52,22 @@ impl SessionPlan<'_> {
     }
 }
 
-/// Value of the sessions: what a packet of this session must be, and where its frame goes.
+/// Value of the sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
+pub struct SessionValue {
+    receive: Receive,
+    previous_cookie: [u8; 8],
+}
+
+layout!(SessionValue {
+    receive,
+    previous_cookie,
+});
+
+/// Value of the rows: what a packet of this session must be, and where its frame goes. One cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(8))]
 pub struct Receive {
     local: Address,
     remote: Address,
@@ -57,15 +75,16 @@ pub struct Receive {
     local_port: [u8; 2],
     remote_port: [u8; 2],
     cookie_length: u8,
-    sublayer_length: u8,
+    checks: Checks,
     carrier: Carrier,
     previous_length: u8,
     hidden_ifindex: u32,
     visible_ifindex: u32,
     slot: u32,
-    checks: Checks,
-    previous_cookie: [u8; 8],
+    id: SessionId,
 }
+
+const _: () = assert!(size_of::<Receive>() == 64);
 
 layout!(Receive {
     local,
@@ -74,32 +93,34 @@ layout!(Receive {
     local_port,
     remote_port,
     cookie_length,
-    sublayer_length,
+    checks,
     carrier,
     previous_length,
     hidden_ifindex,
     visible_ifindex,
     slot,
-    checks,
-    previous_cookie,
+    id,
 });
 
 /// What is looked at in each packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
-struct Checks(u32);
+struct Checks(u8);
 
 impl Checks {
-    const SEQUENCE: u32 = 1;
-    const ECN: u32 = 2;
-    const CHECKSUM: u32 = 4;
+    const SEQUENCE: u8 = 1;
+    const ECN: u8 = 2;
+    /// There is an L2-specific sublayer: the bit is its length in bytes.
+    const SUBLAYER: u8 = 4;
+    const CHECKSUM: u8 = 8;
 
     fn new(plan: &SessionPlan<'_>) -> Self {
-        let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        let flag = |on: bool, bit: u8| if on { bit } else { 0 };
         let over_ipv6 = plan.remote.is_ipv6() && plan.ports.is_some();
         Self(
             flag(plan.sublayer && plan.form.receive_sequence, Self::SEQUENCE)
                 | flag(plan.form.ecn, Self::ECN)
+                | flag(plan.sublayer, Self::SUBLAYER)
                 | flag(over_ipv6 && plan.form.udp_checksum, Self::CHECKSUM),
         )
     }
@@ -111,7 +132,7 @@ const ANY_PORT: u16 = 0;
 /// A `previous_length` that says: there is no former cookie.
 const NO_PREVIOUS: u8 = u8::MAX;
 
-impl Receive {
+impl SessionValue {
     /// Fills the value; `None` when a cookie is not 0, 4 or 8 bytes long or the addresses are of
     /// different families.
     #[must_use]
@@ -128,22 +149,57 @@ impl Receive {
             None => ([0; 8], NO_PREVIOUS),
         };
         let (cookie, cookie_length) = cookie(plan.receive_cookie)?;
-        Some(Self {
+        let receive = Receive {
             local: plan.local.into(),
             remote: plan.remote.into(),
             cookie,
             local_port: local_port.to_be_bytes(),
             remote_port: remote_port.to_be_bytes(),
             cookie_length,
-            sublayer_length: if plan.sublayer { 4 } else { 0 },
+            checks: Checks::new(plan),
             carrier: plan.carrier(),
             previous_length,
             hidden_ifindex: plan.hidden_ifindex,
             visible_ifindex: plan.visible_ifindex,
             slot: plan.slot,
-            checks: Checks::new(plan),
+            id: SessionId::new(plan.id),
+        };
+        Some(Self {
+            receive,
             previous_cookie,
         })
+    }
+
+    /// What is looked at first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn receive(&self) -> &Receive {
+        &self.receive
+    }
+
+    /// The former cookie, of [`Receive::previous_length`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn previous_cookie(&self) -> [u8; 8] {
+        self.previous_cookie
+    }
+}
+
+impl Receive {
+    /// The session's id.
+    #[inline(always)]
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The same of no session.
+    #[must_use]
+    pub const fn without_id(self) -> Self {
+        Self {
+            id: SessionId::NONE,
+            ..self
+        }
     }
 
     /// Whether a packet that came to this endpoint can be of this session.
@@ -184,21 +240,21 @@ impl Receive {
         self.cookie
     }
 
-    /// The former cookie that is still accepted, with its length in bytes.
+    /// Length in bytes of the former cookie that is still accepted, if there is one.
     #[inline(always)]
     #[must_use]
-    pub const fn previous_cookie(&self) -> Option<([u8; 8], usize)> {
-        if self.previous_length == NO_PREVIOUS {
-            return None;
+    pub const fn previous_length(&self) -> Option<usize> {
+        match self.previous_length {
+            NO_PREVIOUS => None,
+            length => Some(length as usize),
         }
-        Some((self.previous_cookie, self.previous_length as usize))
     }
 
     /// Length of the L2-specific sublayer in bytes: 0 or 4.
     #[inline(always)]
     #[must_use]
     pub const fn sublayer_length(&self) -> usize {
-        self.sublayer_length as usize
+        (self.checks.0 & Checks::SUBLAYER) as usize
     }
 
     /// Whether packets must be numbered, in order.
@@ -268,7 +324,7 @@ layout!(Transmit {
 });
 
 impl Transmit {
-    /// Fills the value; `None` under the conditions of [`Receive::new`].
+    /// Fills the value; `None` under the conditions of [`SessionValue::new`].
     #[must_use]
     pub fn new(plan: &SessionPlan<'_>) -> Option<Self> {
         let (cookie, cookie_length) = cookie(plan.send_cookie)?;
@@ -375,6 +431,7 @@ mod tests {
     #[test]
     fn a_cookie_of_another_length_is_refused() {
         let plan = SessionPlan {
+            id: 1,
             local: "10.0.0.1".parse().unwrap(),
             remote: "10.0.0.2".parse().unwrap(),
             ports: Some((1701, 1701)),
@@ -389,14 +446,14 @@ mod tests {
             underlay_ifindex: 3,
             slot: 0,
         };
-        assert!(Receive::new(&plan).is_none());
+        assert!(SessionValue::new(&plan).is_none());
         assert!(Transmit::new(&plan).is_some());
         let mixed = SessionPlan {
             remote: "::1".parse().unwrap(),
             receive_cookie: &[],
             ..plan
         };
-        assert!(Receive::new(&mixed).is_none());
+        assert!(SessionValue::new(&mixed).is_none());
         assert!(Transmit::new(&mixed).is_none());
     }
 }

@@ -1,14 +1,14 @@
 //! The maps, and counting in them.
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     macros::map,
-    maps::{HashMap, PerCpuArray},
+    maps::{Array, HashMap, PerCpuArray},
 };
 use l2ha_ebpf::{
     abi::{
-        EndpointKey, MAX_BY_SESSION, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS, MAX_SESSIONS,
-        Receive, SessionId, SessionReason, Traffic, Transmit,
+        EndpointKey, MAX_BY_SESSION, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS, MAX_ROWS,
+        MAX_SESSIONS, Receive, SessionId, SessionReason, SessionValue, Traffic, Transmit,
     },
     inspect::{Refusal, Tables},
     reason::Reason,
@@ -18,7 +18,12 @@ use super::atomic::fetch_add;
 
 /// Sessions by the id that the peer writes.
 #[map]
-static SESSIONS: HashMap<SessionId, Receive> = HashMap::with_max_entries(MAX_SESSIONS, 0);
+static SESSIONS: HashMap<SessionId, SessionValue> = HashMap::with_max_entries(MAX_SESSIONS, 0);
+
+/// Sessions once more, by the last bits of their ids. The daemon writes a row while no id is there, and the id last.
+/// Of pages that could be mapped, because then a row begins with a cache line.
+#[map]
+static ROWS: Array<Receive> = Array::with_max_entries(MAX_ROWS, BPF_F_MMAPABLE);
 
 /// Local addresses and ports that are ours.
 #[map]
@@ -44,12 +49,25 @@ static TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(MAX_SESSION
 /// The maps as the shared code wants to see them.
 pub(crate) struct Maps;
 
+#[inline(always)]
+fn session(id: SessionId) -> Option<&'static SessionValue> {
+    // SAFETY: the daemon replaces values as a whole; a program may see an entry that is reused
+    // for another session while it runs, and then refuses the packet or delivers it rightly.
+    unsafe { SESSIONS.get(id) }
+}
+
 impl Tables for Maps {
     #[inline(always)]
-    fn session(&self, id: SessionId) -> Option<&Receive> {
-        // SAFETY: the daemon replaces values as a whole; a program may see an entry that is reused
-        // for another session while it runs, and then refuses the packet or delivers it rightly.
-        unsafe { SESSIONS.get(id) }
+    fn session(&self, id: SessionId) -> Option<Receive> {
+        if let Some(row) = ROWS.get(id.row()).filter(|row| row.id().is(id)) {
+            return Some(*row);
+        }
+        session(id).map(|session| *session.receive())
+    }
+
+    #[inline(always)]
+    fn previous_cookie(&self, id: SessionId) -> Option<[u8; 8]> {
+        session(id).map(SessionValue::previous_cookie)
     }
 
     #[inline(always)]

@@ -113,4 +113,7 @@ pub struct ServiceStatus {
 pub struct DataplaneStatus {
     /// Packets by what became of them.
     pub reasons: BTreeMap<String, u64>,
+    /// Sessions that share the last bits of their id with another one, and take a second look to be found.
+    #[serde(default)]
+    pub sessions_without_row: usize,
 }

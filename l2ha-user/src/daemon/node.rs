@@ -99,6 +99,12 @@ impl Node {
             Err(error) => tracing::error!(%error, "cannot look at the kernel; trying again"),
         }
         self.tell_routing();
+        if let Err(error) = self.plane.settle() {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "sessions are found more slowly than they could be"
+            );
+        }
         self.repairs.start();
         // What is due and still there could not be removed: later again.
         let now = Instant::now();

@@ -99,6 +99,7 @@ impl Node {
                 .collect(),
             dataplane: DataplaneStatus {
                 reasons: names(&counters),
+                sessions_without_row: self.plane.without_row(),
             },
             drained: self.drained,
             ospf,

@@ -18,6 +18,7 @@ mod object;
 mod pins;
 mod raw;
 mod reassembled;
+mod rows;
 mod rtnl;
 mod sessions;
 pub mod trial;
@@ -80,8 +81,8 @@ impl DataPlane {
         let maps = pins::folder(pin_dir);
         bpffs::ensure_dir(&maps)?;
         let taken_over = pins::take_over(pin_dir, &maps)?;
-        let object = Object::load(options, &maps)?;
-        let sessions = Sessions::adopt(&object)?;
+        let mut object = Object::load(options, &maps)?;
+        let sessions = Sessions::adopt(&mut object)?;
         tracing::info!(
             maps = taken_over,
             sessions = sessions.count(),
@@ -155,6 +156,23 @@ impl DataPlane {
     pub fn remove_session(&mut self, session_id: u32, visible_ifindex: u32) -> Result<()> {
         self.sessions
             .remove(&mut self.object, session_id, visible_ifindex)
+    }
+
+    /// To be called when sessions have been set: until then, what has changed works, but is found more slowly.
+    /// Takes some milliseconds if anything has.
+    ///
+    /// # Errors
+    ///
+    /// When this kernel cannot wait for programs to end.
+    pub fn settle(&mut self) -> Result<()> {
+        self.sessions.settle(&mut self.object)
+    }
+
+    /// How many sessions take a second look to be found: they share a row with another one, or have changed since
+    /// [`DataPlane::settle`].
+    #[must_use]
+    pub fn without_row(&self) -> usize {
+        self.sessions.without_row()
     }
 
     /// Ends a takeover: removes every session but these from the maps, and the maps of other

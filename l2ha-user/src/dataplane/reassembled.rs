@@ -13,7 +13,7 @@ use std::{
 };
 
 use l2ha_ebpf::{
-    abi::{EndpointKey, Receive, SessionId},
+    abi::{EndpointKey, Receive, SessionId, SessionValue},
     inspect::{self, Delivery, Refusal, Tables},
     packet::Packet,
     reason::Reason,
@@ -58,13 +58,17 @@ struct State {
 /// The maps' contents, as far as [`inspect`] asks.
 #[derive(Debug, Default)]
 struct Known {
-    sessions: HashMap<SessionId, Receive>,
+    sessions: HashMap<SessionId, SessionValue>,
     endpoints: HashSet<EndpointKey>,
 }
 
 impl Tables for Known {
-    fn session(&self, id: SessionId) -> Option<&Receive> {
-        self.sessions.get(&id)
+    fn session(&self, id: SessionId) -> Option<Receive> {
+        self.sessions.get(&id).map(|session| *session.receive())
+    }
+
+    fn previous_cookie(&self, id: SessionId) -> Option<[u8; 8]> {
+        self.sessions.get(&id).map(SessionValue::previous_cookie)
     }
 
     fn is_endpoint(&self, key: &EndpointKey) -> bool {
@@ -150,9 +154,9 @@ impl Reassembled {
         last.is_some_and(|last| last.elapsed() < RECENT)
     }
 
-    pub(super) fn set_session(&self, id: u32, receive: Receive) {
+    pub(super) fn set_session(&self, id: u32, value: SessionValue) {
         let id = SessionId::new(id);
-        self.lock().known.sessions.insert(id, receive);
+        self.lock().known.sessions.insert(id, value);
     }
 
     pub(super) fn remove_session(&self, id: u32, visible_ifindex: u32) {

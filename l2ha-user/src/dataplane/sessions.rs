@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapError;
 use l2ha_ebpf::{
     abi::{
-        Address, Carrier, EndpointKey, MAX_SESSIONS, Numbers, Receive, SessionId, SessionPlan,
-        SessionReason, Traffic, Transmit,
+        Address, Carrier, EndpointKey, MAX_SESSIONS, Numbers, SessionId, SessionPlan,
+        SessionReason, SessionValue, Traffic, Transmit,
     },
     reason::Reason,
 };
@@ -19,6 +19,7 @@ use super::{
     Cookie, Encapsulation, Endpoint, EndpointKind, Session, Sublayer,
     object::{Object, Shared},
     reassembled::Reassembled,
+    rows::Rows,
 };
 
 const SESSIONS: &str = "SESSIONS";
@@ -31,6 +32,7 @@ pub(super) const BY_SESSION: &str = "BY_SESSION";
 /// What is in the maps.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
+    rows: Rows,
     installed: BTreeMap<u32, Installed>,
     /// How many sessions use an interface's entry.
     interfaces: HashMap<u32, u32>,
@@ -47,12 +49,12 @@ struct Installed {
     visible: u32,
     hidden: u32,
     /// What was written, to leave alone what fits.
-    receive: Receive,
+    value: SessionValue,
 }
 
 impl Sessions {
     /// Reads what an earlier daemon left in the maps.
-    pub(super) fn adopt(object: &Object) -> Result<Self> {
+    pub(super) fn adopt(object: &mut Object) -> Result<Self> {
         let mut sessions = Self::default();
         let traffic = object.array::<Traffic>(TRAFFIC)?;
         for slot in (0..MAX_SESSIONS).rev() {
@@ -67,20 +69,25 @@ impl Sessions {
                 _ => sessions.free.push(slot),
             }
         }
-        for entry in object.hash::<SessionId, Receive>(SESSIONS)?.iter() {
-            let (id, receive) = entry.context("cannot read the sessions")?;
+        for entry in object.hash::<SessionId, SessionValue>(SESSIONS)?.iter() {
+            let (id, value) = entry.context("cannot read the sessions")?;
             let id = id.0.get();
-            let receive = receive.0;
+            let value = value.0;
+            let receive = value.receive();
             sessions.install(
                 id,
                 Installed {
                     slot: receive.slot(),
                     visible: receive.visible_ifindex(),
                     hidden: receive.hidden_ifindex(),
-                    receive,
+                    value,
                 },
             );
         }
+        let installed = sessions.installed.values();
+        sessions
+            .rows
+            .adopt(object, installed.map(|it| *it.value.receive()))?;
         for entry in object.hash::<u32, Transmit>(INTERFACES)?.iter() {
             let (ifindex, _) = entry.context("cannot read the interfaces")?;
             sessions.interfaces.entry(ifindex.0).or_default();
@@ -113,7 +120,9 @@ impl Sessions {
         let slot = self.slot(object, id).with_context(context)?;
         let plan = plan(session, slot);
         let refused = "a cookie has 0, 4 or 8 bytes, and both outer addresses the same family";
-        let receive = Receive::new(&plan).context(refused).with_context(context)?;
+        let value = SessionValue::new(&plan)
+            .context(refused)
+            .with_context(context)?;
         let transmit = Transmit::new(&plan)
             .context(refused)
             .with_context(context)?;
@@ -131,11 +140,12 @@ impl Sessions {
             }
         }
         let before = self.installed.get(&id).copied();
-        if before.is_none_or(|before| before.receive != receive) {
+        if before.is_none_or(|before| before.value != value) {
             object
-                .hash_mut::<SessionId, Receive>(SESSIONS)?
-                .insert(Shared(SessionId::new(id)), Shared(receive), 0)
+                .hash_mut::<SessionId, SessionValue>(SESSIONS)?
+                .insert(Shared(SessionId::new(id)), Shared(value), 0)
                 .with_context(context)?;
+            self.rows.change(object, id).with_context(context)?;
         }
         self.install(
             id,
@@ -143,7 +153,7 @@ impl Sessions {
                 slot,
                 visible: session.visible_ifindex,
                 hidden: session.hidden_ifindex,
-                receive,
+                value,
             },
         );
         if let Some(before) = before {
@@ -162,12 +172,28 @@ impl Sessions {
             // The id belongs to another interface by now.
             return Ok(());
         }
-        let mut sessions = object.hash_mut::<SessionId, Receive>(SESSIONS)?;
+        let mut sessions = object.hash_mut::<SessionId, SessionValue>(SESSIONS)?;
         gone(sessions.remove(&Shared(SessionId::new(id))))
+            .with_context(|| format!("session {id}"))?;
+        self.rows
+            .remove(object, id)
             .with_context(|| format!("session {id}"))?;
         self.installed.remove(&id);
         self.reassembled.remove_session(id, visible);
         self.forget_interfaces(object, installed)
+    }
+
+    /// Writes the rows of what has changed.
+    pub(super) fn settle(&mut self, object: &mut Object) -> Result<()> {
+        let installed = &self.installed;
+        self.rows.settle(object, |id| {
+            installed.get(&id).map(|it| *it.value.receive())
+        })
+    }
+
+    /// How many sessions have no row.
+    pub(super) fn without_row(&self) -> usize {
+        self.installed.len() - self.rows.count()
     }
 
     /// Removes the sessions, counters and interfaces that are none of these sessions'. Returns how
@@ -213,7 +239,7 @@ impl Sessions {
         for ifindex in [now.visible, now.hidden] {
             *self.interfaces.entry(ifindex).or_default() += 1;
         }
-        self.reassembled.set_session(id, now.receive);
+        self.reassembled.set_session(id, now.value);
         self.installed.insert(id, now);
     }
 
@@ -286,6 +312,7 @@ fn write_traffic(object: &mut Object, slot: u32, id: u32) -> Result<()> {
 /// The session in the words of the shared crate.
 fn plan(session: &Session, slot: u32) -> SessionPlan<'_> {
     SessionPlan {
+        id: session.session_id,
         local: session.local,
         remote: session.remote,
         ports: match session.encapsulation {

@@ -1,6 +1,6 @@
 //! One host with sessions of every form, whose programs are run on packets one by one.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path};
 
 use anyhow::{Context as _, ensure};
 use l2ha::dataplane::{
@@ -36,13 +36,23 @@ pub(crate) struct Bench {
     pub(crate) forms: Vec<Form>,
     pub(crate) visible: u32,
     pub(crate) hidden: u32,
-    _pins: Pins,
+    /// Unless they are the caller's.
+    pins: Option<Pins>,
 }
 
 impl Bench {
     /// Makes it: UDP and IP, IPv4 and IPv6, cookies of 0, 4 and 8 bytes, both sublayers.
     pub(crate) fn new() -> Result<Self> {
         let pins = Pins::new()?;
+        let bench = Self::at(&pins.dir("bench"))?;
+        Ok(Self {
+            pins: Some(pins),
+            ..bench
+        })
+    }
+
+    /// The same, with its pins in this folder.
+    pub(crate) fn at(pins: &Path) -> Result<Self> {
         let ns = Namespace::new("bench")?;
         ns.ip_batch(
             "link add eth0 mtu 1500 type veth peer name far\n\
@@ -86,19 +96,20 @@ impl Bench {
                 }
             }
         }
-        let mut plane = DataPlane::load(&pins.dir("bench"))?;
+        let mut plane = DataPlane::load(pins)?;
         let endpoints: Vec<_> = forms.iter().map(|form| endpoint(&form.session)).collect();
         plane.set_endpoints(&endpoints)?;
         for form in &forms {
             plane.set_session(&form.session)?;
         }
+        plane.settle()?;
         Ok(Self {
             ns,
             plane,
             forms,
             visible,
             hidden,
-            _pins: pins,
+            pins: None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 use l2ha_ebpf::{
-    abi::{Address, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, Transmit},
+    abi::{Address, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, SessionValue, Transmit},
     inspect::Tables,
     reason::Reason,
 };
@@ -54,6 +54,7 @@ fn plan(choice: &Choice, first: bool) -> SessionPlan<'_> {
     let numbered = choice.numbered && choice.sublayer;
     let cookie = choice.cookie.of(&choice.bytes);
     SessionPlan {
+        id: 77,
         local: local.parse().expect("an address"),
         remote: remote.parse().expect("an address"),
         ports: choice
@@ -112,7 +113,7 @@ pub fn sent(choice: &Choice, frame: &[u8]) -> Vec<u8> {
 
 /// What the second end knows.
 pub struct Memory {
-    receive: Receive,
+    session: SessionValue,
     endpoint: EndpointKey,
 }
 
@@ -122,15 +123,19 @@ impl Memory {
         let plan = plan(choice, false);
         let port = plan.ports.unwrap_or_default().0.to_be_bytes();
         Self {
-            receive: Receive::new(&plan).expect("a plan that is right"),
+            session: SessionValue::new(&plan).expect("a plan that is right"),
             endpoint: EndpointKey::new(Address::from(plan.local), plan.carrier(), port),
         }
     }
 }
 
 impl Tables for Memory {
-    fn session(&self, id: SessionId) -> Option<&Receive> {
-        (id == SessionId::new(77)).then_some(&self.receive)
+    fn session(&self, id: SessionId) -> Option<Receive> {
+        (id == SessionId::new(77)).then_some(*self.session.receive())
+    }
+
+    fn previous_cookie(&self, _id: SessionId) -> Option<[u8; 8]> {
+        Some(self.session.previous_cookie())
     }
 
     fn is_endpoint(&self, key: &EndpointKey) -> bool {

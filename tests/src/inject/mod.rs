@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use l2ha_ebpf::abi::MAX_ROWS;
 use nix::libc;
 
 pub use paced::{Fields, Paced};
@@ -199,33 +200,37 @@ fn redirect(ifindex: u32) -> Result<[u64; 4]> {
     ])
 }
 
-/// Gives the entry of session `id` in the map `name` of a daemon to `count - 1` ids after it as
-/// well. The map is found by having that id, which must be unlike any other on the machine.
+/// Gives what a daemon knows of session `id` to `count - 1` ids after it as well: their entries in its hash map and
+/// their rows. The maps are found by having that id, which must be unlike any other on the machine.
 ///
 /// # Errors
 ///
-/// When there is no such map, or it has not so much room.
-pub fn multiply_session(name: &str, id: u32, count: u32) -> Result<()> {
-    let (map, value_length) =
-        find_map(name, id)?.with_context(|| format!("no map {name} has session {id}"))?;
-    let mut value = vec![0_u8; value_length];
-    lookup(&map, id, &mut value)?
-        .then_some(())
-        .context("gone")?;
-    for number in 1..count {
-        let key = (id + number).to_be_bytes();
-        let mut attributes = [0_u64; 16];
-        attributes[0] = u64::try_from(map.as_raw_fd())?;
-        attributes[1] = key.as_ptr() as u64;
-        attributes[2] = value.as_ptr() as u64;
-        bpf(MAP_UPDATE, &mut attributes)
-            .with_context(|| format!("the map {name} takes {number} sessions, not {count}"))?;
+/// When there are no such maps, or they have not so much room.
+pub fn multiply_session(id: u32, count: u32) -> Result<()> {
+    /// A session's row, with which its entry begins, and where its id is in that.
+    const ROW: usize = 64;
+    const ID: usize = 60;
+    let row = |id: u32| (id & (MAX_ROWS - 1)).to_ne_bytes();
+    let (sessions, mut value) = find_map("SESSIONS", id.to_be_bytes(), |_| true)?
+        .with_context(|| format!("no daemon has session {id}"))?;
+    let is_wanted = |row: &[u8]| row.get(ID..) == Some(&id.to_be_bytes());
+    let (rows, _) = find_map("ROWS", row(id), is_wanted)?
+        .with_context(|| format!("session {id} has no row"))?;
+    for id in id + 1..id + count {
+        value[ID..ROW].copy_from_slice(&id.to_be_bytes());
+        put(&sessions, id.to_be_bytes(), &value)
+            .with_context(|| format!("no room for session {id}"))?;
+        put(&rows, row(id), &value[..ROW]).with_context(|| format!("the row of session {id}"))?;
     }
     Ok(())
 }
 
-/// The map of this name that has an entry for the session, and the length of its values.
-fn find_map(name: &str, id: u32) -> Result<Option<(OwnedFd, usize)>> {
+/// The map of this name that has a value for the key that is the wanted one, and the value.
+fn find_map(
+    name: &str,
+    key: [u8; 4],
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Option<(OwnedFd, Vec<u8>)>> {
     let mut number = 0_u32;
     loop {
         let mut attributes = [0_u64; 16];
@@ -251,19 +256,18 @@ fn find_map(name: &str, id: u32) -> Result<Option<(OwnedFd, usize)>> {
             |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
         let named = &info[24..40];
         let end = named.iter().position(|byte| *byte == 0).unwrap_or(16);
-        let (key, value) = (word(8), usize::try_from(word(12))?);
-        if named[..end] != *name.as_bytes() || key != 4 {
+        if named[..end] != *name.as_bytes() || word(8) != 4 {
             continue;
         }
-        if lookup(&map, id, &mut vec![0; value])? {
+        let mut value = vec![0; usize::try_from(word(12))?];
+        if read(&map, key, &mut value)? && is_wanted(&value) {
             return Ok(Some((map, value)));
         }
     }
 }
 
-/// Reads the entry of a session; false when there is none.
-fn lookup(map: &OwnedFd, id: u32, value: &mut [u8]) -> Result<bool> {
-    let key = id.to_be_bytes();
+/// Reads the value of a key; false when there is none.
+fn read(map: &OwnedFd, key: [u8; 4], value: &mut [u8]) -> Result<bool> {
     let mut attributes = [0_u64; 16];
     attributes[0] = u64::try_from(map.as_raw_fd())?;
     attributes[1] = key.as_ptr() as u64;
@@ -273,6 +277,16 @@ fn lookup(map: &OwnedFd, id: u32, value: &mut [u8]) -> Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => bail!("cannot read a BPF map: {error}"),
     }
+}
+
+/// Writes the value of a key.
+fn put(map: &OwnedFd, key: [u8; 4], value: &[u8]) -> Result<()> {
+    let mut attributes = [0_u64; 16];
+    attributes[0] = u64::try_from(map.as_raw_fd())?;
+    attributes[1] = key.as_ptr() as u64;
+    attributes[2] = value.as_ptr() as u64;
+    bpf(MAP_UPDATE, &mut attributes).context("cannot write a BPF map")?;
+    Ok(())
 }
 
 /// A descriptor that bpf(2) has just returned.

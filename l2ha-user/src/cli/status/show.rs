@@ -20,6 +20,10 @@ pub(super) fn text(status: &Status, problems: &[String]) -> String {
     };
     add("underlay", underlay(status));
     add("tunnels", tunnels(&status.tunnels));
+    add(
+        "sessions",
+        without_row(status.dataplane.sessions_without_row),
+    );
     add("services", services(status));
     add("ospf", status.ospf.as_ref().map_or_else(String::new, ospf));
     add("packets", counters(&status.dataplane.reasons));
@@ -27,6 +31,14 @@ pub(super) fn text(status: &Status, problems: &[String]) -> String {
     add("at the sockets", counters(&status.socket));
     add("found at the start", findings(status));
     text
+}
+
+/// Nothing, mostly.
+fn without_row(count: usize) -> String {
+    if count == 0 {
+        return String::new();
+    }
+    format!("{count} found by a second look: the last 15 bits of their ids are another session's")
 }
 
 /// What `l2ha doctor` can say more about.
