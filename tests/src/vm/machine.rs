@@ -42,7 +42,7 @@ pub struct Vm {
 }
 
 /// What a machine has besides its kernel and its NIC on the cloud.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Extras {
     /// Programs of this machine, to be found in /usr/bin, with the libraries they need.
     pub programs: Vec<PathBuf>,
@@ -51,6 +51,19 @@ pub struct Extras {
     pub nics: Vec<String>,
     /// More arguments for qemu, as for NICs of another kind; the interfaces come after those.
     pub arguments: Vec<String>,
+    /// How many processors it has, which take turns on one of the host's.
+    pub processors: u8,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            programs: Vec::new(),
+            nics: Vec::new(),
+            arguments: Vec::new(),
+            processors: 2,
+        }
+    }
 }
 
 impl Vm {
@@ -101,7 +114,7 @@ impl Vm {
             // The processors take turns: with a thread for each, one would run code that another is just patching
             // (static keys), and the guest died of `Oops: int3`.
             .args(["-accel", "tcg,thread=single", "-cpu", "max"])
-            .args(["-m", "768", "-smp", "2"])
+            .args(["-m", "768", "-smp", &extras.processors.to_string()])
             .args([
                 "-nodefaults",
                 "-no-user-config",

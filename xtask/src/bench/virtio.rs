@@ -57,6 +57,8 @@ fn boot(lab: &Lab, binary: &Path) -> Result<[Arc<Vm>; 2]> {
         let extras = Extras {
             programs: vec![stripped.clone(), "/usr/bin/iperf3".into()],
             nics: nics.into(),
+            // Two would take turns on one of the host's and wait for each other's locks while they have it.
+            processors: 1,
             ..Extras::default()
         };
         Vm::boot_with(lab, &cloud, name, number, &extras)
