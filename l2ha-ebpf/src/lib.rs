@@ -8,7 +8,6 @@ pub mod inner;
 pub mod inspect;
 pub mod outer;
 pub mod packet;
-pub mod queue;
 pub mod reason;
 pub mod sequence;
 pub mod wire;

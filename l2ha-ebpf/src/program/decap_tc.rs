@@ -8,7 +8,6 @@ use aya_ebpf::{
 use l2ha_ebpf::{
     inspect::{Delivery, Refusal, inspect},
     packet::Packet,
-    queue,
     reason::Reason,
     wire::{ETHERNET, IPV4, IPV6},
 };
@@ -54,17 +53,12 @@ pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
     let inner_length = (delivery.end - delivery.start) as u64;
     count_received(delivery.slot, packets, inner_length);
     detour::heard(delivery.slot);
-    let whole = ctx.gso_size() != 0;
-    ctx.set_receive_queue(if whole {
-        queue::BULK
-    } else {
-        queue::OTHERS + ctx.receive_queue()
-    });
-    let (ifindex, flags) = if !whole {
+    let (ifindex, flags) = if ctx.gso_size() == 0 {
         // Out of the hidden end: the visible one receives it with GRO.
         (delivery.hidden_ifindex, 0)
     } else {
         // Already merged; a veth might have to cut it again.
+        ctx.forget_receive_queue();
         (delivery.visible_ifindex, BPF_F_INGRESS)
     };
     // SAFETY: takes only numbers.

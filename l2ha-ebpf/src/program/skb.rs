@@ -127,18 +127,11 @@ pub(crate) trait Skb {
         unsafe { bpf_get_hash_recalc(self.raw()) as u32 }
     }
 
-    /// The queue of the NIC on which the packet was received.
+    /// Forgets on which of the NIC's queues the packet was received: another interface may have fewer.
     #[inline(always)]
-    fn receive_queue(&self) -> u32 {
-        // SAFETY: as above; 0 is for none, which counts as the first.
-        unsafe { (*self.raw()).queue_mapping }.saturating_sub(1)
-    }
-
-    /// Says on which of the receiving interface's queues the packet is to count as received.
-    #[inline(always)]
-    fn set_receive_queue(&self, queue: u32) {
-        // SAFETY: as above; the kernel keeps the number plus one, and 0 for none.
-        unsafe { (*self.raw()).queue_mapping = queue + 1 };
+    fn forget_receive_queue(&self) {
+        // SAFETY: as above; 0 is for none.
+        unsafe { (*self.raw()).queue_mapping = 0 };
     }
 
     /// Cuts or pads the frame to this length.

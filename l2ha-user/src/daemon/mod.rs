@@ -35,7 +35,7 @@ use self::{hold::Holder, made::Made, node::Node, repair::Repairs, server::Server
 use crate::{
     config::Config,
     dataplane::DataPlane,
-    netlink::{Change, Monitor, Netlink, sysfs::Sysfs},
+    netlink::{Change, Monitor, Netlink},
 };
 
 /// How often the data plane is looked at for what no notification tells: a bpf_link can be
@@ -160,15 +160,6 @@ async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<N
         no_xdp: None,
         cut_off: None,
         findings: Vec::new(),
-        sysfs: Sysfs::open()
-            .inspect_err(|error| {
-                tracing::warn!(
-                    %error,
-                    "no sysfs of this network namespace: large packets are received on one processor. \
-                     Start l2ha with CAP_SYS_ADMIN"
-                );
-            })
-            .ok(),
         tunnels: BTreeMap::new(),
         kept: None,
         services: BTreeSet::new(),

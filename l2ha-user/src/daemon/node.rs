@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use l2ha_ebpf::queue;
 
 use super::{
     hold::{Held, Holder},
@@ -25,7 +24,6 @@ use crate::{
     netlink::{
         Address, Netlink,
         ethtool::{self, Offload, Queues},
-        sysfs::Sysfs,
     },
     routing::{self, Routing},
     service,
@@ -46,8 +44,6 @@ pub(super) struct Node {
     pub(super) config: Config,
     pub(super) started: Instant,
     pub(super) netlink: Netlink,
-    /// To set up receive queues, where the daemon may.
-    pub(super) sysfs: Option<Sysfs>,
     pub(super) plane: DataPlane,
     pub(super) made: Made,
     pub(super) holder: Holder,
@@ -237,37 +233,24 @@ impl Node {
     /// whole; received frames are sent into the hidden end. With XDP they were merged before.
     ///
     /// Each queue of the underlay goes on to one of the virtual interface, so that what the NIC has
-    /// spread over the processors stays spread. With tc, large packets that came whole go through
-    /// one more, and from there over all processors: what is done for each of them is worth the way.
+    /// spread over the processors stays spread.
     fn ensure_merging(&self) -> Result<()> {
         let merged = self
             .attached
             .as_ref()
             .is_some_and(|it| it.hook == Hook::Xdp);
         // A driver that does not say has one.
-        let received = ethtool::channels(&self.config.underlay.interface)
+        let queues = ethtool::channels(&self.config.underlay.interface)
             .map_or(1, |channels| channels.receiving().max(1));
-        let queues = if merged {
-            received
-        } else {
-            queue::OTHERS + received
-        };
         for tunnel in &self.config.tunnels {
             let hidden = &tunnel.hidden;
-            let switched = ethtool::is_on(hidden, Offload::Tso)? != merged;
-            if switched {
+            if ethtool::is_on(hidden, Offload::Tso)? != merged {
                 ethtool::set(hidden, Offload::Tso, merged)
                     .with_context(|| format!("cannot switch TSO of {hidden}"))?;
             }
-            let visible = &tunnel.interface;
-            for (end, direction) in [(visible, Queues::Rx), (hidden, Queues::Tx)] {
+            for (end, direction) in [(&tunnel.interface, Queues::Rx), (hidden, Queues::Tx)] {
                 ethtool::set_queues(end, direction, queues)
                     .with_context(|| format!("cannot set how many queues {end} has"))?;
-            }
-            if let (Some(sysfs), true) = (&self.sysfs, switched || !merged) {
-                sysfs
-                    .spread(visible, queue::BULK, !merged)
-                    .with_context(|| format!("cannot spread what {visible} receives"))?;
             }
         }
         Ok(())

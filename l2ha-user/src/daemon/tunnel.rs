@@ -342,12 +342,11 @@ impl Node {
     }
 }
 
-/// How many queues a virtual interface can have at most: one for each processor, and those in front of
-/// them. Each costs some kilobytes.
+/// How many queues a virtual interface can have at most: one for each processor. Each costs some kilobytes.
 fn queues() -> u32 {
     const MOST: usize = 16;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.min(MOST) as u32 + l2ha_ebpf::queue::OTHERS
+    processors.min(MOST) as u32
 }
 
 /// The names of a tunnel's veth pair.

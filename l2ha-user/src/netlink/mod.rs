@@ -15,7 +15,6 @@ pub mod netdev;
 mod nexthop;
 mod route;
 pub mod sysctl;
-pub mod sysfs;
 
 use std::io;
 
