@@ -11,7 +11,7 @@ use kit::{
     bench::{Bench, DECAPS, Form, frame},
 };
 use l2ha::dataplane::{Cookie, DataPlane};
-use l2ha_ebpf::abi::MAX_ROWS;
+use l2ha_ebpf::abi::{MAX_ROWS, SessionId};
 
 const ETHERTYPE: u16 = 0x0800;
 const LENGTH: usize = 100;
@@ -137,7 +137,7 @@ fn a_wrong_row_is_not_taken_over() -> Result {
         .find(|entry| entry.file_name().to_string_lossy().starts_with("ROWS_"))
         .context("no rows")?;
     let mut rows: Array<_, [u8; 64]> = Array::try_from(Map::Array(MapData::from_pin(pin.path())?))?;
-    let number = id & (MAX_ROWS - 1);
+    let number = SessionId::new(id).row();
     let mut row = rows.get(&number, 0)?;
     // The end of the local address.
     row[15] ^= 1;

@@ -40,7 +40,8 @@ pub(crate) fn lint(options: &Options) -> Result<()> {
     type Step<'a> = (&'static str, &'a dyn Fn() -> Result<()>);
     let steps: [Step<'_>; 5] = [
         ("formatting (`cargo xtask lint --fix` mends it)", &|| {
-            run(cargo().args(format))
+            run(cargo().args(format))?;
+            run(cargo().args(format).current_dir(root().join("tests/fuzz")))
         }),
         ("dependencies", &deps::check),
         ("clippy, kernel programs", &|| run(&mut bpf_clippy()?)),

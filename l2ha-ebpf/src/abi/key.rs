@@ -128,7 +128,7 @@ impl SessionId {
     /// The bytes as they lie in memory, as a word of this machine's.
     #[inline(always)]
     #[must_use]
-    pub const fn word(self) -> u32 {
+    const fn word(self) -> u32 {
         u32::from_ne_bytes(self.0)
     }
 

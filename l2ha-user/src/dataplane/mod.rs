@@ -82,7 +82,10 @@ impl DataPlane {
         bpffs::ensure_dir(&maps)?;
         let taken_over = pins::take_over(pin_dir, &maps)?;
         let mut object = Object::load(options, &maps)?;
-        let sessions = Sessions::adopt(&mut object)?;
+        let sessions = match taken_over {
+            0 => Sessions::none(),
+            _ => Sessions::adopt(&mut object)?,
+        };
         tracing::info!(
             maps = taken_over,
             sessions = sessions.count(),

@@ -54,9 +54,8 @@ impl Rows {
     }
 
     /// A session has changed, or is new: its row is to be written.
-    pub(super) fn change(&mut self, object: &mut Object, id: u32) -> Result<()> {
+    pub(super) fn change(&mut self, object: &mut Object, id: SessionId) -> Result<()> {
         self.hide(object, id)?;
-        let id = SessionId::new(id);
         if !self.there.contains_key(&id.row()) {
             self.waiting.entry(id.row()).or_insert(id);
         }
@@ -64,9 +63,8 @@ impl Rows {
     }
 
     /// A session has gone.
-    pub(super) fn remove(&mut self, object: &mut Object, id: u32) -> Result<()> {
+    pub(super) fn remove(&mut self, object: &mut Object, id: SessionId) -> Result<()> {
         self.hide(object, id)?;
-        let id = SessionId::new(id);
         if self.waiting.get(&id.row()) == Some(&id) {
             self.waiting.remove(&id.row());
         }
@@ -74,8 +72,7 @@ impl Rows {
     }
 
     /// Takes the id from a session's row, if it has one.
-    fn hide(&mut self, object: &mut Object, id: u32) -> Result<()> {
-        let id = SessionId::new(id);
+    fn hide(&mut self, object: &mut Object, id: SessionId) -> Result<()> {
         if self.there.get(&id.row()) != Some(&id) {
             return Ok(());
         }

@@ -53,6 +53,14 @@ struct Installed {
 }
 
 impl Sessions {
+    /// What is in maps that have just been made.
+    pub(super) fn none() -> Self {
+        Self {
+            free: (0..MAX_SESSIONS).rev().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Reads what an earlier daemon left in the maps.
     pub(super) fn adopt(object: &mut Object) -> Result<Self> {
         let mut sessions = Self::default();
@@ -145,7 +153,9 @@ impl Sessions {
                 .hash_mut::<SessionId, SessionValue>(SESSIONS)?
                 .insert(Shared(SessionId::new(id)), Shared(value), 0)
                 .with_context(context)?;
-            self.rows.change(object, id).with_context(context)?;
+            self.rows
+                .change(object, SessionId::new(id))
+                .with_context(context)?;
         }
         self.install(
             id,
@@ -176,7 +186,7 @@ impl Sessions {
         gone(sessions.remove(&Shared(SessionId::new(id))))
             .with_context(|| format!("session {id}"))?;
         self.rows
-            .remove(object, id)
+            .remove(object, SessionId::new(id))
             .with_context(|| format!("session {id}"))?;
         self.installed.remove(&id);
         self.reassembled.remove_session(id, visible);

@@ -2,7 +2,10 @@
 
 use arbitrary::Arbitrary;
 use l2ha_ebpf::{
-    abi::{Address, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, SessionValue, Transmit},
+    abi::{
+        Address, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, SessionValue,
+        Transmit,
+    },
     inspect::Tables,
     reason::Reason,
 };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use l2ha_ebpf::abi::MAX_ROWS;
+use l2ha_ebpf::abi::{Receive, SessionId};
 use nix::libc;
 
 pub use paced::{Fields, Paced};
@@ -208,9 +208,9 @@ fn redirect(ifindex: u32) -> Result<[u64; 4]> {
 /// When there are no such maps, or they have not so much room.
 pub fn multiply_session(id: u32, count: u32) -> Result<()> {
     /// A session's row, with which its entry begins, and where its id is in that.
-    const ROW: usize = 64;
-    const ID: usize = 60;
-    let row = |id: u32| (id & (MAX_ROWS - 1)).to_ne_bytes();
+    const ROW: usize = size_of::<Receive>();
+    const ID: usize = ROW - size_of::<SessionId>();
+    let row = |id: u32| SessionId::new(id).row().to_ne_bytes();
     let (sessions, mut value) = find_map("SESSIONS", id.to_be_bytes(), |_| true)?
         .with_context(|| format!("no daemon has session {id}"))?;
     let is_wanted = |row: &[u8]| row.get(ID..) == Some(&id.to_be_bytes());
@@ -268,11 +268,10 @@ fn find_map(
 
 /// Reads the value of a key; false when there is none.
 fn read(map: &OwnedFd, key: [u8; 4], value: &mut [u8]) -> Result<bool> {
-    let mut attributes = [0_u64; 16];
-    attributes[0] = u64::try_from(map.as_raw_fd())?;
-    attributes[1] = key.as_ptr() as u64;
-    attributes[2] = value.as_mut_ptr() as u64;
-    match bpf(MAP_LOOKUP, &mut attributes) {
+    match bpf(
+        MAP_LOOKUP,
+        &mut element(map, &key, value.as_mut_ptr() as u64)?,
+    ) {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => bail!("cannot read a BPF map: {error}"),
@@ -281,12 +280,18 @@ fn read(map: &OwnedFd, key: [u8; 4], value: &mut [u8]) -> Result<bool> {
 
 /// Writes the value of a key.
 fn put(map: &OwnedFd, key: [u8; 4], value: &[u8]) -> Result<()> {
+    bpf(MAP_UPDATE, &mut element(map, &key, value.as_ptr() as u64)?)
+        .context("cannot write a BPF map")?;
+    Ok(())
+}
+
+/// What bpf(2) wants to know of one key and where its value is.
+fn element(map: &OwnedFd, key: &[u8; 4], value: u64) -> Result<[u64; 16]> {
     let mut attributes = [0_u64; 16];
     attributes[0] = u64::try_from(map.as_raw_fd())?;
     attributes[1] = key.as_ptr() as u64;
-    attributes[2] = value.as_ptr() as u64;
-    bpf(MAP_UPDATE, &mut attributes).context("cannot write a BPF map")?;
-    Ok(())
+    attributes[2] = value;
+    Ok(attributes)
 }
 
 /// A descriptor that bpf(2) has just returned.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use l2ha_ebpf::abi::MAX_ROWS;
 use serde_json::Value;
 
 use crate::{
@@ -38,7 +39,10 @@ fn without_row(count: usize) -> String {
     if count == 0 {
         return String::new();
     }
-    format!("{count} found by a second look: the last 15 bits of their ids are another session's")
+    format!(
+        "{count} found by a second look: the last {} bits of their ids are another session's, or the log says why",
+        MAX_ROWS.ilog2()
+    )
 }
 
 /// What `l2ha doctor` can say more about.
