@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -44,6 +44,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         .stdin(Stdio::null())
         .status()
         .with_context(|| format!("cannot start {}", show(command)))?;
+    finished(command, status)
+}
+
+/// Whether a command that has ended did what it was to do.
+///
+/// # Errors
+///
+/// Names the command when it did not exit with 0.
+pub(crate) fn finished(command: &Command, status: ExitStatus) -> Result<()> {
     if !status.success() {
         bail!("{} failed ({status})", show(command));
     }
@@ -72,7 +81,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// A command as a person would type it.
-fn show(command: &Command) -> String {
+pub(crate) fn show(command: &Command) -> String {
     let mut text = format!("`{}", command.get_program().to_string_lossy());
     for argument in command.get_args() {
         text.push(' ');

@@ -9,7 +9,10 @@ mod lint;
 mod packages;
 mod run;
 mod setup;
+mod tee;
 mod test;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -39,8 +42,19 @@ enum Task {
     Test(test::Options),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().task {
+fn main() -> ExitCode {
+    match play(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Without a backtrace, which would push what was said before out of sight.
+        Err(error) => {
+            cmd::say(format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(task: Task) -> Result<()> {
+    match task {
         Task::Setup(options) => setup::run(&options),
         Task::Run(options) => run::run(&options),
         Task::Bench(options) => bench::bench(&options),

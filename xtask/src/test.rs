@@ -8,9 +8,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    cmd::{cargo, root, run, say},
+    cmd::{cargo, root, run, say, target_dir},
     packages, setup,
+    tee::{failed_tests, faults, run_kept},
 };
+
+/// How often a test may be tried under `--again`.
+const TRIES: usize = 3;
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -33,8 +37,8 @@ pub(crate) struct Options {
     /// Fail where a phase has to be skipped (as the gate does)
     #[arg(long)]
     no_skip: bool,
-    /// Run a lab or virtual machine that failed once more at the end, and tell what passed only then: its
-    /// times depend on what else the machine does
+    /// Run those tests of a lab or virtual machine that failed once or twice more at the end, and tell what
+    /// passed only then: their times depend on what else the machine does
     #[arg(long)]
     again: bool,
 }
@@ -50,10 +54,18 @@ struct Phase {
 /// How a phase went.
 enum Outcome {
     Passed,
-    /// At the second time; how it failed at the first.
-    PassedAgain(String),
-    Failed(String),
+    /// At this try; how it failed at the first.
+    PassedAgain(usize, Failure),
+    Failed(Failure),
     Skipped(String),
+}
+
+/// A phase that did not pass.
+#[derive(Default)]
+struct Failure {
+    why: String,
+    /// What it printed.
+    output: String,
 }
 
 /// Runs the tests.
@@ -93,31 +105,63 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         let start = Instant::now();
         let outcome = match &obstacle {
             Some(why) if phase.privileged => Outcome::Skipped(why.clone()),
-            _ => play(options, phase),
+            _ => play(options, phase, &[]),
         };
         results.push((phase.name.as_str(), outcome, start.elapsed()));
     }
-    for (phase, (name, outcome, took)) in phases.iter().zip(&mut results) {
-        let Outcome::Failed(why) = outcome else {
-            continue;
-        };
-        if !options.again || !phase.depends_on_times() {
-            continue;
+    if options.again {
+        for (phase, (_, outcome, took)) in phases.iter().zip(&mut results) {
+            let start = Instant::now();
+            try_again(options, phase, outcome);
+            *took += start.elapsed();
         }
-        say(format!("once more: {name}"));
-        let start = Instant::now();
-        if let Outcome::Passed = play(options, phase) {
-            *outcome = Outcome::PassedAgain(std::mem::take(why));
-        }
-        *took += start.elapsed();
     }
     report(&results, options.no_skip)
 }
 
-fn play(options: &Options, phase: &Phase) -> Outcome {
-    match run(&mut with_kernel(options, &phase.arguments)) {
+/// Runs what has failed of a phase that depends on times until it passes or was tried often enough.
+fn try_again(options: &Options, phase: &Phase, outcome: &mut Outcome) {
+    if !phase.depends_on_times() {
+        return;
+    }
+    let Outcome::Failed(first) = outcome else {
+        return;
+    };
+    let mut names = failed_tests(&first.output);
+    for number in 2..=TRIES {
+        say(format!("try {number}: {} {}", phase.name, names.join(" ")));
+        match play(options, phase, &names) {
+            Outcome::Failed(failure) => {
+                let still = failed_tests(&failure.output);
+                // Where it did not come to its end, all have to be tried again.
+                names.retain(|name| still.is_empty() || still.contains(name));
+            }
+            _ => {
+                let first = std::mem::take(first);
+                *outcome = Outcome::PassedAgain(number, first);
+                return;
+            }
+        }
+    }
+}
+
+/// Runs a phase, or the tests of it with these names.
+fn play(options: &Options, phase: &Phase, names: &[String]) -> Outcome {
+    let log = target_dir()
+        .join("test-logs")
+        .join(format!("{}.log", phase.name.replace(':', "-")));
+    let mut command = with_kernel(options, &phase.arguments);
+    if !names.is_empty() {
+        command.arg("--exact").args(names);
+    }
+    match run_kept(&mut command, &log) {
         Ok(()) => Outcome::Passed,
-        Err(error) => Outcome::Failed(format!("{error:#}")),
+        Err(error) => Outcome::Failed(Failure {
+            why: format!("{error:#}"),
+            output: fs::read(&log)
+                .map(|output| String::from_utf8_lossy(&output).into_owned())
+                .unwrap_or_default(),
+        }),
     }
 }
 
@@ -274,6 +318,14 @@ fn scenarios() -> Result<Vec<String>> {
 /// The table at the end, and the verdict.
 fn report(results: &[(&str, Outcome, Duration)], no_skip: bool) -> Result<()> {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for (name, outcome, _) in results {
+        if let Outcome::Failed(failure) | Outcome::PassedAgain(_, failure) = outcome {
+            println!("\n{name}, at the first try:");
+            for line in faults(&failure.output) {
+                println!("  {line}");
+            }
+        }
+    }
     println!();
     for (name, outcome, time) in results {
         let (word, detail) = match outcome {
@@ -281,16 +333,13 @@ fn report(results: &[(&str, Outcome, Duration)], no_skip: bool) -> Result<()> {
                 passed += 1;
                 ("passed", String::new())
             }
-            Outcome::PassedAgain(why) => {
+            Outcome::PassedAgain(number, _) => {
                 passed += 1;
-                (
-                    "AGAIN",
-                    format!("passed at the second time; at the first: {why}"),
-                )
+                ("AGAIN", format!("passed at try {number}"))
             }
-            Outcome::Failed(why) => {
+            Outcome::Failed(failure) => {
                 failed += 1;
-                ("FAILED", why.clone())
+                ("FAILED", failure.why.clone())
             }
             Outcome::Skipped(why) => {
                 skipped += 1;
