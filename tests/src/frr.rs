@@ -267,7 +267,7 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         // bfdd (8.4) has no authentication.
         bfd_algorithm: _,
     } = config;
-    let mut text = "debug ospf6 neighbor state\n".to_owned();
+    let mut text = "debug ospf6 neighbor state\ndebug ospf6 graceful-restart\n".to_owned();
     if let Some((id, secret)) = key {
         text.push_str(&format!(
             "key chain lab\n key {id}\n  key-string {secret}\n  cryptographic-algorithm hmac-sha-256\n"

@@ -45,8 +45,10 @@ fn start(count: u32) -> Result<(Duration, Duration)> {
         }
         let daemon = Daemon::prepare(lab, config)?;
         let cold = timed(&daemon, count)?;
+        nothing_strays(&daemon)?;
         daemon.kill()?;
         let warm = timed(&daemon, count)?;
+        nothing_strays(&daemon)?;
         lab.say(format_args!(
             "{count} tunnels: up after {cold:.2?}, after a kill {warm:.2?}"
         ));
@@ -67,4 +69,11 @@ fn timed(daemon: &Daemon, count: u32) -> Result<Duration> {
         Ok(Some(()))
     })?;
     Ok(start.elapsed())
+}
+
+/// What the kernel sends of its own accord on a new interface goes through the programs already.
+fn nothing_strays(daemon: &Daemon) -> Result<()> {
+    let strays = &daemon.status()?["dataplane"]["reasons"]["stray_frame"];
+    ensure!(*strays == 0, "{strays} frames left without a program");
+    Ok(())
 }

@@ -125,7 +125,10 @@ impl Network {
             let right = found
                 .iter()
                 .all(|device| wanted.iter().any(|it| it == device));
-            ensure!(!found.is_empty() && right, "{routes}, not over {wanted:?}");
+            ensure!(
+                !found.is_empty() && right,
+                "R{number} to {destination}: {routes}, not over {wanted:?}"
+            );
             Ok(Some(()))
         })
     }
@@ -414,6 +417,12 @@ fn the_loopback_costs_nothing_at_us() -> Result<()> {
 #[ignore = "needs root: run by cargo xtask test"]
 fn we_have_three_ways_over_two_borders() -> Result<()> {
     ecmp_inter_area(1)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frr_alone() -> Result<()> {
+    ecmp_inter_area(0)
 }
 
 #[test]

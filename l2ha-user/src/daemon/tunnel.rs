@@ -67,11 +67,14 @@ impl Node {
         let mtu = u32::from(tunnel.mtu_for(u16::try_from(underlay.mtu).unwrap_or(u16::MAX)));
         self.ensure_settings(tunnel, &visible, &hidden, mac, mtu)
             .await?;
+        let session = self.ensure_session(tunnel, underlay, &visible, &hidden)?;
+        self.ensure_programs(tunnel, &visible, &hidden)?;
+        // Last of all: the kernel sends of its own accord as soon as there is an address on what is up, and without
+        // the programs that is lost.
+        self.ensure_up(tunnel, &visible, &hidden).await?;
         let link_local = identity::link_local(mac);
         self.ensure_addresses(tunnel, &visible, link_local, kernel)
             .await?;
-        let session = self.ensure_session(tunnel, underlay, &visible, &hidden)?;
-        self.ensure_programs(tunnel, &visible, &hidden)?;
         self.plane.reassembled().set_mtu(visible.index, mtu);
         Ok(Up {
             interface: visible.index,
@@ -131,7 +134,7 @@ impl Node {
         Ok((visible, hidden))
     }
 
-    /// MTU, MAC address, offloads, and both ends up.
+    /// MTU, MAC address and offloads.
     async fn ensure_settings(
         &mut self,
         tunnel: &Tunnel,
@@ -191,6 +194,10 @@ impl Node {
                 self.setting(tunnel, name, "rp_filter or accept_local");
             }
         }
+        Ok(())
+    }
+
+    async fn ensure_up(&mut self, tunnel: &Tunnel, visible: &Link, hidden: &Link) -> Result<()> {
         for end in [hidden, visible] {
             if !end.up {
                 self.setting(tunnel, &end.name, "state `up`");
