@@ -70,6 +70,7 @@ impl Frr {
             daemons.insert(1, "bfdd");
         }
         crate::command::output(Command::new("chown").args(["-R", "frr:frr"]).arg(&frr.dir))?;
+        fs::create_dir_all("/run/frr")?;
         for daemon in daemons {
             let process = frr.spawn(host, daemon)?;
             frr.lock().push(process.clone());
@@ -92,8 +93,14 @@ impl Frr {
             ],
             _ => Vec::new(),
         };
-        let mut command = Command::new(Path::new(LIBEXEC).join(daemon));
+        // It keeps what is to outlive it (the state of a graceful restart, the authentication's sequence numbers) in
+        // /run/frr, whose files all FRRs of a machine share: the next one to start reads them and removes them.
+        let mut command = Command::new("unshare");
         command
+            .args(["--mount", "sh", "-c"])
+            .arg("mount --bind \"$0\" /run/frr && exec \"$@\"")
+            .arg(&self.dir)
+            .arg(Path::new(LIBEXEC).join(daemon))
             .arg("-f")
             .arg(file("conf"))
             .arg("-i")
@@ -167,6 +174,15 @@ impl Frr {
             .copied()
             .collect();
         vty::frr(&self.socket("ospf6d"), &commands).map(drop)
+    }
+
+    /// Has ospf6d forget its neighbours and all LSAs, and begin anew.
+    ///
+    /// # Errors
+    ///
+    /// When it refuses.
+    pub fn clear(&self) -> Result<()> {
+        vty::frr(&self.socket("ospf6d"), &["clear ipv6 ospf6 process"]).map(drop)
     }
 
     /// The router ids of the neighbours in state Full.

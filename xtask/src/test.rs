@@ -105,7 +105,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         let start = Instant::now();
         let outcome = match &obstacle {
             Some(why) if phase.privileged => Outcome::Skipped(why.clone()),
-            _ => play(options, phase, &[]),
+            _ => play(options, phase, &[], 1),
         };
         results.push((phase.name.as_str(), outcome, start.elapsed()));
     }
@@ -130,7 +130,7 @@ fn try_again(options: &Options, phase: &Phase, outcome: &mut Outcome) {
     let mut names = failed_tests(&first.output);
     for number in 2..=TRIES {
         say(format!("try {number}: {} {}", phase.name, names.join(" ")));
-        match play(options, phase, &names) {
+        match play(options, phase, &names, number) {
             Outcome::Failed(failure) => {
                 let still = failed_tests(&failure.output);
                 // Where it did not come to its end, all have to be tried again.
@@ -145,11 +145,14 @@ fn try_again(options: &Options, phase: &Phase, outcome: &mut Outcome) {
     }
 }
 
-/// Runs a phase, or the tests of it with these names.
-fn play(options: &Options, phase: &Phase, names: &[String]) -> Outcome {
-    let log = target_dir()
-        .join("test-logs")
-        .join(format!("{}.log", phase.name.replace(':', "-")));
+/// Runs a phase, or the tests of it with these names, for the time with this number.
+fn play(options: &Options, phase: &Phase, names: &[String], number: usize) -> Outcome {
+    let name = phase.name.replace(':', "-");
+    let log = match number {
+        1 => format!("{name}.log"),
+        _ => format!("{name}-{number}.log"),
+    };
+    let log = target_dir().join("test-logs").join(log);
     let mut command = with_kernel(options, &phase.arguments);
     if !names.is_empty() {
         command.arg("--exact").args(names);
