@@ -136,7 +136,9 @@ impl<'a> Network<'a> {
             );
             Ok(Some(()))
         };
-        if let (Some(frr), Err(error)) = (&member.frr, wait_for("a next hop", SOON, right)) {
+        if let Some(frr) = &member.frr
+            && let Err(error) = wait_for("a next hop", SOON, right)
+        {
             self.lab
                 .say(format_args!("R{number}, FRR's, begins anew: {error:#}"));
             frr.clear()?;

@@ -1,11 +1,11 @@
 //! A command whose output goes to the terminal and is kept, and what in it tells why a test failed.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, PipeReader, Read as _, Write as _},
     path::Path,
     process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -17,14 +17,18 @@ use crate::cmd::{finished, show};
 /// How long to wait for the last of the output once the command has ended.
 const STRAGGLERS: Duration = Duration::from_secs(2);
 
-/// Runs a command to its end; what it prints goes to the terminal and, at the end, to a file.
+/// Runs a command to its end; what it prints goes to the terminal and to a file.
 ///
 /// # Errors
 ///
-/// Names the command when it cannot be started or does not exit with 0; the file is there then too.
+/// Names the command when it cannot be started or does not exit with 0, or the file that cannot be written.
 pub(crate) fn run_kept(command: &mut Command, file: &Path) -> Result<()> {
+    let folder = file.parent().context("a file without a folder")?;
+    let kept = fs::create_dir_all(folder)
+        .and_then(|()| File::create(file))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     // One pipe for both, so that lines stay in their order.
-    let (mut reader, writer) = io::pipe()?;
+    let (reader, writer) = io::pipe()?;
     command
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
@@ -34,39 +38,27 @@ pub(crate) fn run_kept(command: &mut Command, file: &Path) -> Result<()> {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = child.with_context(|| format!("cannot start {}", show(command)))?;
 
-    let kept = Arc::new(Mutex::new(Vec::new()));
     let (ended, end) = mpsc::channel();
-    thread::spawn({
-        let kept = Arc::clone(&kept);
-        move || ended.send(copy(&mut reader, &kept))
-    });
+    thread::spawn(move || ended.send(copy(reader, kept)));
     let status = child.wait()?;
     // What the command left running may hold the pipe for as long as it likes.
     if let Ok(copied) = end.recv_timeout(STRAGGLERS) {
-        copied.with_context(|| format!("cannot show the output of {}", show(command)))?;
+        copied.with_context(|| format!("cannot show or keep what {} prints", show(command)))?;
     }
-    let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let folder = file.parent().context("a file without a folder")?;
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(file, kept))
-        .with_context(|| format!("cannot write {}", file.display()))?;
     finished(command, status)
 }
 
-/// Copies what is read to the terminal and to a buffer until there is no more.
-fn copy(reader: &mut PipeReader, kept: &Mutex<Vec<u8>>) -> io::Result<()> {
+/// Copies what is read to the terminal and to a file until there is no more.
+fn copy(mut reader: PipeReader, mut file: File) -> io::Result<()> {
     let mut buffer = [0; 8192];
     loop {
         let length = reader.read(&mut buffer)?;
         if length == 0 {
             return Ok(());
         }
-        let new = &buffer[..length];
-        kept.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(new);
+        file.write_all(&buffer[..length])?;
         let mut terminal = io::stdout().lock();
-        terminal.write_all(new)?;
+        terminal.write_all(&buffer[..length])?;
         terminal.flush()?;
     }
 }

@@ -69,8 +69,8 @@ impl Node {
             .await?;
         let session = self.ensure_session(tunnel, underlay, &visible, &hidden)?;
         self.ensure_programs(tunnel, &visible, &hidden)?;
-        // Last of all: the kernel sends of its own accord as soon as there is an address on what is up, and without
-        // the programs that is lost.
+        // Only now: the kernel sends of its own accord as soon as there is an address on what is up, and without the
+        // programs that is lost.
         self.ensure_up(tunnel, &visible, &hidden).await?;
         let link_local = identity::link_local(mac);
         self.ensure_addresses(tunnel, &visible, link_local, kernel)
