@@ -242,24 +242,21 @@ fn phases() -> Result<Vec<Phase>> {
         true,
         &["run", "--package", "xtask", "--", "bench", "--smoke"],
     ));
-    for scenario in scenarios()? {
-        let group = if scenario.starts_with("vm_") {
-            "vm"
-        } else {
-            "lab"
-        };
+    for (binary, module) in scenarios()? {
+        let group = if binary == "vm" { "vm" } else { "lab" };
         phases.push(phase(
-            &format!("{group}:{scenario}"),
+            &format!("{group}:{module}"),
             true,
             &[
                 "test",
                 "--package",
                 "l2ha-tests",
                 "--test",
-                &scenario,
+                binary,
                 "--",
                 "--ignored",
                 "--nocapture",
+                &format!("{module}::"),
             ],
         ));
     }
@@ -300,22 +297,27 @@ fn simulation(seeds: &str, routers: &str, more: &[&str]) -> Phase {
     )
 }
 
-/// One scenario a file.
-fn scenarios() -> Result<Vec<String>> {
-    let folder = root().join("tests/tests");
-    let entries =
-        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut names: Vec<String> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        // Those without belong to the unit tests.
-        .filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("#[ignore")))
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .collect();
-    // Virtual machines last: they take longest.
-    names.sort_by_key(|name| (name.starts_with("vm_"), name.clone()));
-    Ok(names)
+/// The test binaries with scenarios, virtual machines last: they take longest.
+const KINDS: [&str; 3] = ["converge", "timed", "vm"];
+
+/// One scenario a file, with the binary it belongs to.
+fn scenarios() -> Result<Vec<(&'static str, String)>> {
+    let mut scenarios = Vec::new();
+    for kind in KINDS {
+        let folder = root().join("tests/tests").join(kind);
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let mut names: Vec<String> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            // Those without belong to the unit tests.
+            .filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("#[ignore")))
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .collect();
+        names.sort();
+        scenarios.extend(names.into_iter().map(|name| (kind, name)));
+    }
+    Ok(scenarios)
 }
 
 /// The table at the end, and the verdict.

@@ -36,7 +36,7 @@ const TEST: Duration = Duration::from_secs(900);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Each kernel's verifier, each program: what the figures are now. A rise by a quarter is a finding;
 /// one that is meant is written down here.
-const COSTS: &str = include_str!("../verifier-costs.json");
+const COSTS: &str = include_str!("../../verifier-costs.json");
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]

@@ -1,0 +1,14 @@
+//! What has to be right within milliseconds, or without a single packet lost. These run alone.
+
+mod balance;
+mod bfd;
+mod drain;
+mod failover;
+mod graceful;
+mod hitless;
+mod hitless_half;
+mod ipv4;
+mod probe;
+mod queues;
+mod repair;
+mod scale;
