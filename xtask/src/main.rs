@@ -5,11 +5,11 @@ mod cmd;
 mod deps;
 mod drill;
 mod fuzz;
+mod host;
 mod lint;
 mod packages;
 mod run;
 mod setup;
-mod tee;
 mod test;
 
 use std::process::ExitCode;

@@ -1,11 +1,11 @@
 //! The machine that measures: what it is, how busy it was.
 
-use std::{fmt, fs, io::IsTerminal as _, process::Command};
+use std::{fmt, fs, io::IsTerminal as _};
 
 use anyhow::{Context as _, Result};
 
 use super::Effort;
-use crate::cmd::{output, root};
+use crate::host;
 
 /// Says on standard error what is being measured: one line that changes on a terminal.
 pub(super) fn progress(text: fmt::Arguments<'_>) {
@@ -49,27 +49,11 @@ fn busy(stat: &str) -> Result<u64> {
 
 /// The machine, the kernel, the commit and the settings, in a line.
 pub(super) fn describe(effort: Effort) -> Result<String> {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let cpus = fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .and_then(|rest| rest.split_once(':'))
-        .map_or("unknown processor", |(_, name)| name.trim());
-    let cores = std::thread::available_parallelism()?;
-    let commit = output(Command::new("git").current_dir(root()).args([
-        "describe",
-        "--always",
-        "--dirty",
-        "--exclude=*",
-    ]))
-    .unwrap_or_else(|_| "unknown".to_owned());
-    let date = output(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
     Ok(format!(
-        "{}: {cores} cores of {model}, Linux {}, commit {}; {} runs, TCP {} s, UDP {} ms each",
-        date.trim(),
-        kernel.trim(),
-        commit.trim(),
+        "{}: {}, commit {}; {} runs, TCP {} s, UDP {} ms each",
+        host::date()?,
+        host::machine()?,
+        host::commit(),
         effort.runs,
         effort.tcp.as_secs(),
         effort.udp.as_millis(),

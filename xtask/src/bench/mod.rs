@@ -52,10 +52,10 @@ pub(crate) struct Options {
     /// Write the rows as a JSON array
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// One run of a few milliseconds each: whether the bench works, not how fast l2ha is
-    #[arg(long, hide = true, conflicts_with = "quick")]
-    smoke: bool,
 }
+
+/// Those without virtual machines.
+const IN_NAMESPACES: [Underlay; 3] = [Underlay::Wire, Underlay::Offload, Underlay::Driver];
 
 /// How often and how long is measured.
 #[derive(Clone, Copy, Debug)]
@@ -81,13 +81,6 @@ const FULL: Effort = Effort {
     udp: Duration::from_millis(500),
     all_cases: true,
 };
-const SMOKE: Effort = Effort {
-    runs: 1,
-    tcp: Duration::from_secs(1),
-    udp: Duration::from_millis(20),
-    all_cases: false,
-};
-
 /// Builds l2ha and measures.
 ///
 /// # Errors
@@ -102,16 +95,10 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     cmd::run(cargo().args(["build", "--release", "--package", "l2ha-user"]))?;
     packages::install()?;
     l2ha_lab::catch_signals()?;
-    let effort = match (options.quick, options.smoke) {
-        (true, _) => QUICK,
-        (_, true) => SMOKE,
-        _ => FULL,
-    };
+    let effort = if options.quick { QUICK } else { FULL };
     let underlays: Vec<Underlay> = match options.only {
         Some(only) => vec![only],
-        None if options.quick || options.smoke => {
-            vec![Underlay::Wire, Underlay::Offload, Underlay::Driver]
-        }
+        None if options.quick => IN_NAMESPACES.to_vec(),
         None => Underlay::ALL.to_vec(),
     };
     let machine = host::describe(effort)?;
@@ -128,7 +115,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         let text = serde_json::to_string_pretty(&rows)? + "\n";
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    if !options.quick && !options.smoke {
+    if !options.quick {
         let docs = cmd::root().join("docs");
         let mut record = Record::read(&docs)?;
         record.replace(&underlays, rows, &machine);
@@ -155,4 +142,29 @@ fn go_on() -> Result<()> {
         bail!("interrupted");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the bench works, not how fast l2ha is.
+    #[test]
+    #[ignore = "needs root: namespaces"]
+    fn every_row_is_measured() -> Result<()> {
+        let effort = Effort {
+            runs: 1,
+            tcp: Duration::from_secs(1),
+            udp: Duration::from_millis(20),
+            all_cases: false,
+        };
+        let binary = target_dir().join("debug/l2ha");
+        let mut samples = Samples::default();
+        for underlay in IN_NAMESPACES {
+            measure(underlay, effort, &binary, &mut samples)
+                .with_context(|| format!("underlay {underlay}"))?;
+        }
+        println!("{}", report::text(&samples.rows()));
+        Ok(())
+    }
 }
