@@ -7,7 +7,5 @@ pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
-pub mod netlink;
 mod routing;
 mod service;
-mod sockets;

@@ -7,9 +7,8 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
+use linux::sockets;
 use socket2::{Domain, Protocol, Socket, Type};
-
-use crate::sockets;
 
 /// RFC 4443 4.1.
 const ECHO_REQUEST: u8 = 128;

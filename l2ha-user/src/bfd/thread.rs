@@ -65,7 +65,7 @@ pub(super) fn run(
     changes: &news::UnboundedSender<News>,
 ) {
     let real_time = become_real_time();
-    crate::daemon::keep_what_is_needed();
+    linux::keep_what_is_needed();
     let mut thread = Thread {
         epoch: Instant::now(),
         changes,

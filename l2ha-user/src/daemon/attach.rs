@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
+use linux::{Error, Netlink};
 
 use super::{
     node::{Node, Underlay},
@@ -14,7 +15,6 @@ use crate::{
     config::{self, Config},
     dataplane::{AttachMode, Attached, Hook},
     doctor::{self, Facts, Subject},
-    netlink::{Error, Netlink},
 };
 
 /// Begins to ask who answers on the way out of an interface.

@@ -11,13 +11,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use linux::sockets;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
 use crate::{
     config::{Config, Encapsulation},
     dataplane::Reassembled,
-    sockets,
 };
 
 /// IP protocol number of L2TPv3 over IP (RFC 3931 4.1.1).

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use crate::netlink::{Address, Error, Link, Netlink};
+use linux::{Address, Error, Link, Netlink};
 
 /// What the kernel had when it was asked, and what the pass has changed since.
 pub(super) struct Kernel {

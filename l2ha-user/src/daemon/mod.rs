@@ -6,7 +6,6 @@ mod identity;
 mod kernel;
 mod made;
 mod node;
-mod privilege;
 mod reach;
 mod repair;
 mod server;
@@ -15,7 +14,6 @@ mod status;
 mod tunnel;
 mod watch;
 
-pub(crate) use self::privilege::keep_what_is_needed;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -24,6 +22,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use linux::{Change, Monitor, Netlink};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -32,11 +31,7 @@ use tokio::{
 
 pub(crate) use self::made::MadeAddress;
 use self::{hold::Holder, made::Made, node::Node, repair::Repairs, server::Server};
-use crate::{
-    config::Config,
-    dataplane::DataPlane,
-    netlink::{Change, Monitor, Netlink},
-};
+use crate::{config::Config, dataplane::DataPlane};
 
 /// How often the data plane is looked at for what no notification tells: a bpf_link can be
 /// detached without one.
@@ -72,7 +67,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
     let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
     let mut node = start(config_path, config, &run_dir).await?;
-    keep_what_is_needed();
+    linux::keep_what_is_needed();
     tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
 
     let mut quick = interval(QUICK_CHECK);

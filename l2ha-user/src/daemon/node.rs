@@ -8,6 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use linux::{
+    Address, Netlink,
+    ethtool::{self, Offload, Queues},
+};
 
 use super::{
     hold::{Held, Holder},
@@ -21,10 +25,6 @@ use crate::{
     config::{Config, Ospf},
     dataplane::{Attached, DataPlane, Hook},
     doctor::Finding,
-    netlink::{
-        Address, Netlink,
-        ethtool::{self, Offload, Queues},
-    },
     routing::{self, Routing},
     service,
 };

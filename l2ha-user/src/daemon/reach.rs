@@ -6,9 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use linux::{Answers, Error, Netlink};
 use tokio::time::sleep;
-
-use crate::netlink::{Answers, Error, Netlink};
 
 /// How long a gateway may take to answer before the program is attached. It is asked when the start
 /// begins, which takes about as long by itself. Gateways answer within milliseconds.

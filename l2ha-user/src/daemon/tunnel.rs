@@ -6,6 +6,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use linux::{
+    Address, Link, VethPair,
+    ethtool::{self, Offload},
+    sysctl,
+};
 
 use super::{
     identity,
@@ -17,11 +22,6 @@ use super::{
 use crate::{
     config::{Config, Encapsulation, Sublayer, Tunnel},
     dataplane::{self, Endpoint, EndpointKind, Session},
-    netlink::{
-        Address, Link, VethPair,
-        ethtool::{self, Offload},
-        sysctl,
-    },
 };
 
 /// How much larger the hidden end's MTU is: frames that are not IP pass it with their outer

@@ -5,12 +5,10 @@ use aya::programs::{
     TcAttachType,
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
 };
+use linux::programs::{self, Filter, TcHook};
 use nix::{errno::Errno, net::if_::if_nametoindex};
 
-use super::{
-    object::{Object, PREFIX},
-    rtnl::{self, Filter},
-};
+use super::object::{Object, PREFIX};
 
 /// Priority of new filters. Any would do; this one leaves room before and behind.
 const PRIORITY: u16 = 115;
@@ -22,7 +20,7 @@ impl Object {
         &mut self,
         program: &str,
         interface: &str,
-        hook: TcAttachType,
+        hook: TcHook,
     ) -> Result<bool> {
         let id = self.program_id(program)?;
         let context = || format!("cannot attach {program} to {interface}");
@@ -44,7 +42,7 @@ impl Object {
                 ..NlOptions::default()
             };
             classifier
-                .attach_with_options(interface, hook, TcAttachOptions::Netlink(options))
+                .attach_with_options(interface, kind(hook), TcAttachOptions::Netlink(options))
                 .with_context(context)?
         };
         // A link that is dropped takes its filter along; this one shall outlive the process.
@@ -59,7 +57,7 @@ impl Object {
         &self,
         program: &str,
         interface: &str,
-        hook: TcAttachType,
+        hook: TcHook,
     ) -> Result<bool> {
         let id = self.program_id(program)?;
         Ok(ours(interface, hook)?
@@ -69,14 +67,14 @@ impl Object {
 }
 
 /// Whether a program of this name, of whatever load, is on a hook.
-pub(super) fn is_there(program: &str, interface: &str, hook: TcAttachType) -> Result<bool> {
+pub(super) fn is_there(program: &str, interface: &str, hook: TcHook) -> Result<bool> {
     Ok(ours(interface, hook)?
         .iter()
         .any(|filter| filter.name == program))
 }
 
 /// Removes our filters from a hook, except those with the program `keep`.
-pub(super) fn remove_ours(interface: &str, hook: TcAttachType, keep: Option<u32>) -> Result<()> {
+pub(super) fn remove_ours(interface: &str, hook: TcHook, keep: Option<u32>) -> Result<()> {
     for filter in ours(interface, hook)? {
         if keep.is_some() && filter.program == keep {
             continue;
@@ -88,7 +86,7 @@ pub(super) fn remove_ours(interface: &str, hook: TcAttachType, keep: Option<u32>
 }
 
 /// Our filters on a hook; none when the interface is gone.
-fn ours(interface: &str, hook: TcAttachType) -> Result<Vec<Filter>> {
+fn ours(interface: &str, hook: TcHook) -> Result<Vec<Filter>> {
     let ifindex = match if_nametoindex(interface) {
         Ok(ifindex) => ifindex,
         Err(Errno::ENODEV) => return Ok(Vec::new()),
@@ -96,20 +94,28 @@ fn ours(interface: &str, hook: TcAttachType) -> Result<Vec<Filter>> {
             return Err(error).with_context(|| format!("cannot look for interface {interface}"));
         }
     };
-    let mut filters = rtnl::filters(ifindex, hook)?;
+    let mut filters = programs::filters(ifindex, hook)?;
     filters.retain(|filter| filter.name.starts_with(PREFIX));
     Ok(filters)
 }
 
-fn link(interface: &str, hook: TcAttachType, filter: &Filter) -> Result<SchedClassifierLink> {
+fn link(interface: &str, hook: TcHook, filter: &Filter) -> Result<SchedClassifierLink> {
     SchedClassifierLink::attached(
         interface,
-        hook,
+        kind(hook),
         filter.priority,
         TcHandle::from(filter.handle),
         None,
     )
     .with_context(|| format!("interface {interface} has gone"))
+}
+
+/// The hook in aya's terms.
+fn kind(hook: TcHook) -> TcAttachType {
+    match hook {
+        TcHook::Ingress => TcAttachType::Ingress,
+        TcHook::Egress => TcAttachType::Egress,
+    }
 }
 
 /// Adds the qdisc that filters hang on, unless it is there.

@@ -5,22 +5,13 @@ use std::{io, os::fd::AsFd as _, path::Path};
 
 use anyhow::{Context as _, Result};
 use aya::programs::{
-    TcAttachType,
     links::{FdLink, PinnedLink},
     loaded_programs,
 };
+use linux::programs;
+pub use linux::programs::{TcHook, XdpMode};
 
-pub use super::rtnl::XdpMode;
-use super::{bpffs, filter, object::PREFIX, raw, rtnl};
-
-/// A hook of tc.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TcHook {
-    /// What comes in.
-    Ingress,
-    /// What goes out.
-    Egress,
-}
+use super::{bpffs, filter, object::PREFIX, raw};
 
 /// Where on an interface a program hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +94,7 @@ pub enum Trial {
 pub fn programs(ifindex: u32, pins: Option<&Path>) -> Result<Programs> {
     let mut found = Programs::default();
     let pinned = pins.map(pinned_program).transpose()?;
-    for (mode, id) in rtnl::xdp_programs(ifindex)? {
+    for (mode, id) in programs::xdp_programs(ifindex)? {
         let mut program = describe(Place::Xdp(mode), id);
         program.held = held(ifindex, mode, id)?;
         if let Some(pinned) = pinned {
@@ -111,9 +102,9 @@ pub fn programs(ifindex: u32, pins: Option<&Path>) -> Result<Programs> {
         }
         found.list.push(program);
     }
-    for (hook, kind, tc) in [
-        (TcHook::Ingress, raw::TCX_INGRESS, TcAttachType::Ingress),
-        (TcHook::Egress, raw::TCX_EGRESS, TcAttachType::Egress),
+    for (hook, kind) in [
+        (TcHook::Ingress, raw::TCX_INGRESS),
+        (TcHook::Egress, raw::TCX_EGRESS),
     ] {
         if let Some(list) = raw::tcx(ifindex, kind).context("cannot list the tcx programs")? {
             found.tcx = true;
@@ -123,7 +114,7 @@ pub fn programs(ifindex: u32, pins: Option<&Path>) -> Result<Programs> {
                 ..describe(Place::Tcx(hook), it.program)
             }));
         }
-        let mut filters = rtnl::filters(ifindex, tc)?;
+        let mut filters = programs::filters(ifindex, hook)?;
         filters.sort_by_key(|filter| filter.priority);
         found.list.extend(filters.into_iter().map(|filter| {
             let place = Place::Tc {
@@ -178,7 +169,7 @@ pub fn try_clsact(interface: &str) -> Result<()> {
 /// When the program cannot be loaded or not be taken away again.
 pub fn offer_native(ifindex: u32) -> Result<Trial> {
     let program = raw::load_pass().context("cannot load an XDP program")?;
-    Ok(match rtnl::offer(ifindex, program.as_fd())? {
+    Ok(match programs::offer(ifindex, program.as_fd())? {
         None => Trial::Taken,
         Some(refusal) => Trial::Refused(match refusal.words {
             Some(words) => words,
@@ -189,7 +180,7 @@ pub fn offer_native(ifindex: u32) -> Result<Trial> {
 
 fn held(ifindex: u32, mode: XdpMode, program: u32) -> Result<Held> {
     let other = raw::load_pass().context("cannot load an XDP program")?;
-    if !rtnl::is_held_by_link(ifindex, mode, other.as_fd())? {
+    if !programs::is_held_by_link(ifindex, mode, other.as_fd())? {
         return Ok(Held::Netlink);
     }
     let links = raw::xdp_links(ifindex, program).context("cannot list the bpf links")?;

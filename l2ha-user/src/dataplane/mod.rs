@@ -19,7 +19,6 @@ mod pins;
 mod raw;
 mod reassembled;
 mod rows;
-mod rtnl;
 mod sessions;
 pub mod trial;
 mod types;
@@ -32,7 +31,7 @@ use std::{
 };
 
 use anyhow::Result;
-use aya::programs::TcAttachType;
+use linux::programs::TcHook;
 
 pub use self::{
     counters::{Counters, Traffic, reason_text},
@@ -111,9 +110,9 @@ impl DataPlane {
     pub fn attach_session_interface(&mut self, visible: &str, hidden: &str) -> Result<()> {
         // The hidden end first: what the visible one sends must find it ready.
         self.object
-            .attach_filter(object::HIDDEN, hidden, TcAttachType::Ingress)?;
+            .attach_filter(object::HIDDEN, hidden, TcHook::Ingress)?;
         self.object
-            .attach_filter(object::ENCAP, visible, TcAttachType::Egress)?;
+            .attach_filter(object::ENCAP, visible, TcHook::Egress)?;
         let names = (visible.to_owned(), hidden.to_owned());
         if !self.interfaces.contains(&names) {
             self.interfaces.push(names);
@@ -129,10 +128,10 @@ impl DataPlane {
     pub fn session_interface_attached(&self, visible: &str, hidden: &str) -> Result<bool> {
         Ok(self
             .object
-            .is_filter_attached(object::ENCAP, visible, TcAttachType::Egress)?
+            .is_filter_attached(object::ENCAP, visible, TcHook::Egress)?
             && self
                 .object
-                .is_filter_attached(object::HIDDEN, hidden, TcAttachType::Ingress)?)
+                .is_filter_attached(object::HIDDEN, hidden, TcHook::Ingress)?)
     }
 
     /// Writes a session; one with the same id is replaced.
@@ -239,10 +238,7 @@ impl DataPlane {
     pub fn unload(&mut self) -> Result<()> {
         let mut result = self.detach_underlay();
         for (visible, hidden) in std::mem::take(&mut self.interfaces) {
-            for (name, hook) in [
-                (visible, TcAttachType::Egress),
-                (hidden, TcAttachType::Ingress),
-            ] {
+            for (name, hook) in [(visible, TcHook::Egress), (hidden, TcHook::Ingress)] {
                 result = result.and(filter::remove_ours(&name, hook, None));
             }
         }

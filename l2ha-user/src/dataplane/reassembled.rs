@@ -4,6 +4,7 @@
 //! whose reassembled packets reach the sockets that hold the ports. This way is slow and limited on
 //! purpose: it keeps a peer with a wrong MTU reachable and makes the mistake visible.
 
+use std::os::fd::AsRawFd as _;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
@@ -19,11 +20,9 @@ use l2ha_ebpf::{
     reason::Reason,
     wire::{self, ETHERNET, IPV4, IPV6, UDP},
 };
+use linux::sockets;
 use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Socket, Type};
-use std::os::fd::AsRawFd as _;
-
-use crate::sockets;
 
 /// Frames a second that are handed on, for the node as a whole.
 const RATE: u32 = 1000;

@@ -7,16 +7,16 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::programs::{
-    ProgramError, TcAttachType, XdpMode,
+    ProgramError, XdpMode,
     links::{FdLink, PinnedLink},
     loaded_programs,
 };
+use linux::programs::{self, TcHook};
 
 use super::{
     AttachMode, Attached, DataPlane, Hook, filter,
     inspect::{self, Trial},
     object::{DECAP, MERGED, XDP},
-    rtnl,
 };
 
 /// What decapsulation is attached to.
@@ -64,7 +64,7 @@ impl DataPlane {
         if let Some(before) = before
             && before.interface != interface
         {
-            filter::remove_ours(&before.interface, TcAttachType::Ingress, None)?;
+            filter::remove_ours(&before.interface, TcHook::Ingress, None)?;
         }
         if hook == Hook::Tc {
             remove_pin(&self.xdp_pin())?;
@@ -84,13 +84,13 @@ impl DataPlane {
     /// When the kernel does not answer.
     pub fn would_adopt(&self, ifindex: u32, interface: &str, mode: AttachMode) -> Result<bool> {
         if mode != AttachMode::Tc
-            && let Some(there) = rtnl::xdp_program(ifindex)?
+            && let Some(there) = programs::xdp_program(ifindex)?
             && pinned(&self.xdp_pin(), there.id)?.is_some()
         {
             return Ok(true);
         }
         // What tc is left for in automatic mode is not known before.
-        Ok(mode == AttachMode::Tc && filter::is_there(DECAP, interface, TcAttachType::Ingress)?)
+        Ok(mode == AttachMode::Tc && filter::is_there(DECAP, interface, TcHook::Ingress)?)
     }
 
     /// Whether the program of this load is still attached where it was put.
@@ -105,7 +105,7 @@ impl DataPlane {
         match underlay.hook {
             Hook::Xdp => {
                 let id = self.object.program_id(XDP)?;
-                let there = rtnl::xdp_program(underlay.ifindex)?;
+                let there = programs::xdp_program(underlay.ifindex)?;
                 Ok(there.is_some_and(|there| there.native && there.id == id)
                     && self.is_on_ingress(MERGED, &underlay.interface)?)
             }
@@ -123,7 +123,7 @@ impl DataPlane {
         match self.underlay.take() {
             Some(underlay) => pin.and(filter::remove_ours(
                 &underlay.interface,
-                TcAttachType::Ingress,
+                TcHook::Ingress,
                 None,
             )),
             None => pin,
@@ -136,23 +136,22 @@ impl DataPlane {
 
     fn is_on_ingress(&self, program: &str, interface: &str) -> Result<bool> {
         self.object
-            .is_filter_attached(program, interface, TcAttachType::Ingress)
+            .is_filter_attached(program, interface, TcHook::Ingress)
     }
 
     fn attach_tc(&mut self, interface: &str) -> Result<bool> {
-        self.object
-            .attach_filter(DECAP, interface, TcAttachType::Ingress)
+        self.object.attach_filter(DECAP, interface, TcHook::Ingress)
     }
 
     fn attach_merged(&mut self, interface: &str) -> Result<bool> {
         self.object
-            .attach_filter(MERGED, interface, TcAttachType::Ingress)
+            .attach_filter(MERGED, interface, TcHook::Ingress)
     }
 
     /// Attaches to native XDP and returns the link, and whether it was there before.
     fn attach_xdp(&mut self, ifindex: u32, interface: &str) -> Result<(PinnedLink, bool)> {
         let pin = self.xdp_pin();
-        let there = rtnl::xdp_program(ifindex)?;
+        let there = programs::xdp_program(ifindex)?;
         if let Some(there) = there {
             let Some(link) = pinned(&pin, there.id)? else {
                 return Err(not_ours(interface, there.id));
@@ -176,7 +175,7 @@ impl DataPlane {
         let link = match link {
             Ok(link) => link,
             Err(error) => {
-                filter::remove_ours(interface, TcAttachType::Ingress, None)?;
+                filter::remove_ours(interface, TcHook::Ingress, None)?;
                 return Err(error);
             }
         };

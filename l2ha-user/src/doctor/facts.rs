@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
-use crate::{
-    dataplane::inspect::{Programs, Trial},
-    netlink::{ethtool::Channels, features::Feature},
-};
+use linux::{ethtool::Channels, features::Feature};
+
+use crate::dataplane::inspect::{Programs, Trial};
 
 /// Everything that the checks look at. What could not be learned is absent, and nothing is found
 /// about it.

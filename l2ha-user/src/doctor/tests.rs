@@ -7,8 +7,9 @@ mod system;
 
 use std::collections::BTreeMap;
 
+use linux::{ethtool::Channels, features::Feature};
+
 use super::{Facts, Finding, Interface, Mode, Peer, System, examine};
-use crate::netlink::{ethtool::Channels, features::Feature};
 
 /// A host on which nothing is to be found.
 fn healthy(driver: &str) -> Facts {

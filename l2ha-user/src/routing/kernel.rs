@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use linux::{Batch, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
 use serde::Serialize;
 
 use super::nexthops::{Class, Objects, leftovers};
-use crate::netlink::{Batch, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
 
 /// Destination and prefix length in bits.
 pub(super) type Key = (IpAddr, u8);

@@ -169,7 +169,7 @@ impl Routing {
             .spawn(move || {
                 let detection = Detection::start();
                 let protection = Protection::open(&pins);
-                crate::daemon::keep_what_is_needed();
+                linux::keep_what_is_needed();
                 if let Err(error) = runtime.block_on(thread::run(
                     config,
                     (number, before),

@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use linux::{Found, Leads, Nexthop, NexthopObject, Order, Spread};
+
 use super::kernel::Key;
-use crate::netlink::{Found, Leads, Nexthop, NexthopObject, Order, Spread};
 
 /// Routes with several next hops that have a group of their own each: when one of them alone loses a
 /// member, the flows of the others shall not be spread anew. Further ones share groups.

@@ -3,11 +3,10 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use linux::Nexthop;
+
 use super::{instances::Instances, kernel::Key};
-use crate::{
-    dataplane::{Detours, Instead, Protected},
-    netlink::Nexthop,
-};
+use crate::dataplane::{Detours, Instead, Protected};
 
 /// The kernel's clock here counts in ticks, of 4 ms mostly.
 const TICK: Duration = Duration::from_millis(4);

@@ -6,6 +6,7 @@ use std::{
     os::fd::AsRawFd as _,
 };
 
+use linux::sockets;
 use nix::{
     libc,
     sys::socket::{
@@ -15,8 +16,6 @@ use nix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
-
-use crate::sockets;
 
 /// OSPF's IP protocol number (RFC 5340 A.1).
 const OSPF: i32 = 89;

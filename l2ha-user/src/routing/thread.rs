@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use linux::{Netlink, Nexthop, Spread};
 use ospfv3::{AreaConfig, Event, Family, Speaker, Transmit};
 use serde_json::json;
 use tokio::{
@@ -34,7 +35,6 @@ use super::{
 use crate::{
     bfd::Change,
     config::{Ospf, OspfArea},
-    netlink::{Netlink, Nexthop, Spread},
 };
 
 /// How long after a graceful restart the routes of before are kept for the calculation.

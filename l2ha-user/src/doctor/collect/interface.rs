@@ -3,13 +3,13 @@
 use std::{fs::File, path::Path};
 
 use anyhow::{Context as _, Result};
+use linux::{Address, Link, ethtool, features, netdev};
 use nix::sched::{CloneFlags, setns};
 
 use super::{Subject, thread::with_netlink};
 use crate::{
     dataplane::inspect,
     doctor::facts::{Facts, Interface, Peer},
-    netlink::{Address, Link, ethtool, features, netdev},
 };
 
 /// Where iproute2 keeps the namespaces that have a name.

@@ -4,8 +4,7 @@
 use std::thread;
 
 use anyhow::{Context as _, Result};
-
-use crate::netlink::Netlink;
+use linux::Netlink;
 
 /// Runs `work` with a connection to rtnetlink, in the network namespace that `enter` brings the
 /// thread into.

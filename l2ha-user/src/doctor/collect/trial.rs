@@ -1,10 +1,11 @@
 //! Trying what the kernel has, in a network namespace that is gone afterwards.
 
 use anyhow::{Context as _, Result};
+use linux::VethPair;
 use nix::sched::{CloneFlags, unshare};
 
 use super::thread::with_netlink;
-use crate::{dataplane::inspect, doctor::facts::Needed, netlink::VethPair};
+use crate::{dataplane::inspect, doctor::facts::Needed};
 
 /// A pair that only the trial's namespace ever sees.
 const PAIR: VethPair<'_> = VethPair {

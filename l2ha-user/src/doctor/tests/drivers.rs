@@ -1,10 +1,11 @@
 //! MTU, queues and offloads.
 
+use linux::ethtool::Channels;
+
 use super::{command, healthy, ids, interface, only, peer, veth};
 use crate::{
     dataplane::inspect::{Held, Place, Program, Trial, XdpMode},
     doctor::{Facts, Mode, Severity},
-    netlink::ethtool::Channels,
 };
 
 #[test]

@@ -168,7 +168,7 @@ pub fn driver(interface: &str) -> io::Result<String> {
 }
 
 /// The text in words of memory, up to its terminating zero.
-pub(super) fn text(words: &[u32]) -> String {
+pub(crate) fn text(words: &[u32]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let end = bytes.iter().position(|byte| *byte == 0);
     String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
@@ -176,7 +176,7 @@ pub(super) fn text(words: &[u32]) -> String {
 
 /// One request; its command is the first word. The kernel reads and writes as many words as the
 /// command's structure has, so `value` must have at least these.
-pub(super) fn ioctl(interface: &str, value: &mut [u32]) -> io::Result<()> {
+pub(crate) fn ioctl(interface: &str, value: &mut [u32]) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Inet,
         SockType::Datagram,

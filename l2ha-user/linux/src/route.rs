@@ -15,7 +15,7 @@ use rtnetlink::{
     },
 };
 
-use super::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink};
 
 /// Where a route leads: out of an interface, through a neighbour's address if not directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +62,7 @@ impl Netlink {
     }
 
     /// Every IPv6 and IPv4 route of every table.
-    pub(super) async fn all_routes(&self) -> Result<Vec<RouteMessage>, Error> {
+    pub(crate) async fn all_routes(&self) -> Result<Vec<RouteMessage>, Error> {
         let mut messages: Vec<RouteMessage> = Vec::new();
         for request in [
             RouteMessageBuilder::<Ipv6Addr>::new().build(),
@@ -117,7 +117,7 @@ impl Netlink {
 }
 
 impl KernelRoute {
-    pub(super) fn message(&self, with_nexthops: bool) -> RouteMessage {
+    pub(crate) fn message(&self, with_nexthops: bool) -> RouteMessage {
         let mut builder = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(self.destination, self.prefix_len)
             .expect("no prefix is longer than its address")
@@ -205,7 +205,7 @@ fn nexthop(interface: Option<u32>, attributes: &[RouteAttribute]) -> Option<Next
 }
 
 /// The address in an attribute.
-pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(crate) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
         RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),

@@ -7,7 +7,7 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 
-use super::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink};
 
 /// Whether a neighbour answers, as far as the kernel knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use super::ethtool::{ioctl, text};
+use crate::ethtool::{ioctl, text};
 
 const GET_SET_INFO: u32 = 0x37;
 const GET_STRINGS: u32 = 0x1b;

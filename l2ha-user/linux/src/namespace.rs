@@ -9,10 +9,10 @@ use rtnetlink::packet_route::{
     nsid::{NsidAttribute, NsidMessage},
 };
 
-use super::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink};
 
 impl Netlink {
-    /// The number that this namespace has given to another, as in [`super::Link::peer_namespace`];
+    /// The number that this namespace has given to another, as in [`crate::Link::peer_namespace`];
     /// `None` if it has given none.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use nix::libc;
 
-use super::Nexthop;
+use crate::route::Nexthop;
 
 /// Attributes, include/uapi/linux/nexthop.h.
 const NHA_ID: u16 = 1;
@@ -82,7 +82,7 @@ fn header(family: i32, protocol: u8) -> Vec<u8> {
 
 impl NexthopObject {
     /// The body of an RTM_NEWNEXTHOP.
-    pub(super) fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         let family = match &self.leads {
             Leads::Among(..) => libc::AF_UNSPEC,
             Leads::To(hop, ipv4) => match hop.gateway {
@@ -126,7 +126,7 @@ impl NexthopObject {
     }
 
     /// The body of an RTM_DELNEXTHOP, or of the RTM_GETNEXTHOP that lists all.
-    pub(super) fn name(id: Option<u32>) -> Vec<u8> {
+    pub(crate) fn name(id: Option<u32>) -> Vec<u8> {
         let mut body = header(libc::AF_UNSPEC, 0);
         if let Some(id) = id {
             attribute(&mut body, NHA_ID, &id.to_ne_bytes());
@@ -137,7 +137,7 @@ impl NexthopObject {
 
 impl Found {
     /// Reads the body of an RTM_NEWNEXTHOP; nothing if it is malformed.
-    pub(super) fn read(body: &[u8]) -> Option<Self> {
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let (header, mut rest) = body.split_at_checked(HEADER)?;
         let (family, protocol) = (header.first()?, header.get(2)?);
         let ipv4 = i32::from(*family) == libc::AF_INET;

@@ -1,40 +1,13 @@
-//! What l2ha asks of the kernel's routing netlink: links, addresses, routes, and news of them.
-
-mod address;
-mod batch;
-mod clsact;
-pub mod ethtool;
-pub mod features;
-mod foreign;
-mod gateway;
-mod link;
-mod monitor;
-mod namespace;
-mod neighbour;
-pub mod netdev;
-mod nexthop;
-mod route;
-pub mod sysctl;
+//! The connection to rtnetlink and what its requests fail with.
 
 use std::io;
 
 use rtnetlink::Handle;
 
-pub use self::{
-    address::Address,
-    batch::{Batch, Order},
-    foreign::{ForeignRoute, RouteSource},
-    link::{Link, VethPair},
-    monitor::{Change, Monitor},
-    neighbour::Answers,
-    nexthop::{Found, Leads, NexthopObject, Spread},
-    route::{KernelRoute, Nexthop},
-};
-
 /// A connection to rtnetlink in the network namespace of the thread that opened it.
 #[derive(Clone)]
 pub struct Netlink {
-    handle: Handle,
+    pub(crate) handle: Handle,
 }
 
 impl Netlink {
@@ -54,8 +27,8 @@ impl Netlink {
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {}", reason(.source))]
 pub struct Error {
-    what: String,
-    source: rtnetlink::Error,
+    pub(crate) what: String,
+    pub(crate) source: rtnetlink::Error,
 }
 
 impl Error {
@@ -80,7 +53,7 @@ fn reason(error: &rtnetlink::Error) -> String {
 }
 
 /// Names the request in its error.
-trait Asked<T> {
+pub(crate) trait Asked<T> {
     fn asked(self, what: impl FnOnce() -> String) -> Result<T, Error>;
 }
 

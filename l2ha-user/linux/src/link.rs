@@ -9,7 +9,7 @@ use rtnetlink::{
     },
 };
 
-use super::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink};
 
 /// A network interface as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use super::Link;
+use crate::link::Link;
 
 /// How often an unanswered neighbour is asked again, in milliseconds.
 const RETRANSMIT: &str = "100";

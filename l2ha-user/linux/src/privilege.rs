@@ -13,7 +13,7 @@ const NEEDED: [Capability; 4] = [
 /// Gives up, for the calling thread, every capability that is not needed for repair, reload and a clean stop.
 ///
 /// What cannot be given up is said and kept: the daemon works either way.
-pub(crate) fn keep_what_is_needed() {
+pub fn keep_what_is_needed() {
     let keep: CapsHashSet = NEEDED.into_iter().collect();
     let result = caps::read(None, CapSet::Permitted).and_then(|held| {
         let keep: CapsHashSet = keep.intersection(&held).copied().collect();

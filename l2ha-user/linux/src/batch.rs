@@ -11,9 +11,10 @@ use rtnetlink::{
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
 
-use super::{
-    Error, KernelRoute,
+use crate::{
+    netlink::Error,
     nexthop::{Found, NexthopObject},
+    route::KernelRoute,
 };
 
 /// Length of `struct nlmsghdr`, to which messages are aligned anyway.

@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 /// # Errors
 ///
 /// When the event loop cannot watch it.
-pub(crate) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+pub fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: the socket owns its file descriptor and is owned by the returned value, which gives
     // it out only by shared reference; so the descriptor stays open and the same until the event
     // loop has let go of it.
@@ -23,7 +23,7 @@ pub(crate) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
 /// # Errors
 ///
 /// When the kernel refuses.
-pub(crate) fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
+pub fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
     /// `ICMPV6_FILTER` of linux/icmpv6.h.
     const FILTER: libc::c_int = 1;
     // A bit for each type that is blocked.
@@ -51,7 +51,7 @@ pub(crate) fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
 /// # Errors
 ///
 /// When the kernel refuses.
-pub(crate) fn take_without_checksum(socket: &Socket, take: bool) -> io::Result<()> {
+pub fn take_without_checksum(socket: &Socket, take: bool) -> io::Result<()> {
     /// linux/udp.h.
     const UDP_NO_CHECK6_RX: libc::c_int = 102;
     let value = libc::c_int::from(take);
@@ -76,7 +76,7 @@ pub(crate) fn take_without_checksum(socket: &Socket, take: bool) -> io::Result<(
 /// # Errors
 ///
 /// When there cannot be such an index.
-pub(crate) fn link_address(ifindex: u32) -> io::Result<SockAddr> {
+pub fn link_address(ifindex: u32) -> io::Result<SockAddr> {
     let index = i32::try_from(ifindex).map_err(io::Error::other)?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: a sockaddr_ll fits into a sockaddr_storage, which is aligned for every address, and

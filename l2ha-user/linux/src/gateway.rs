@@ -8,7 +8,7 @@ use rtnetlink::{
     packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia},
 };
 
-use super::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink};
 
 impl Netlink {
     /// The gateways of all default routes out of an interface, in every table.

@@ -7,7 +7,10 @@ use rtnetlink::packet_route::{
     route::{RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType},
 };
 
-use super::{Error, Netlink, route::ip};
+use crate::{
+    netlink::{Error, Netlink},
+    route::ip,
+};
 
 /// Where a route comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

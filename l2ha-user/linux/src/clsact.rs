@@ -4,7 +4,7 @@ use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 
-use super::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink};
 
 const KIND: &str = "clsact";
 /// `TC_H_CLSACT` (linux/pkt_sched.h).

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use aya::programs::TcAttachType;
 use nix::errno::Errno;
 use rtnetlink::{
     packet_core::{
@@ -34,11 +33,11 @@ const NETLINK_HEADER: usize = 16;
 
 /// An XDP program on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct XdpProgram {
+pub struct XdpProgram {
     /// The kernel's id of it.
-    pub(super) id: u32,
+    pub id: u32,
     /// Whether it runs in the driver.
-    pub(super) native: bool,
+    pub native: bool,
 }
 
 /// Where in a driver or above it an XDP program runs.
@@ -52,27 +51,43 @@ pub enum XdpMode {
     Offload,
 }
 
+/// A hook of tc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcHook {
+    /// What comes in.
+    Ingress,
+    /// What goes out.
+    Egress,
+}
+
 /// What a driver answered that was offered a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub struct Refusal {
     /// Its error.
-    pub(super) code: Errno,
+    pub code: Errno,
     /// Its own words, where it had any.
-    pub(super) words: Option<String>,
+    pub words: Option<String>,
 }
 
 /// A BPF filter on a tc hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Filter {
-    pub(super) priority: u16,
-    pub(super) handle: u32,
-    pub(super) name: String,
+pub struct Filter {
+    /// Its priority (`pref`); the lowest is asked first.
+    pub priority: u16,
+    /// Its handle.
+    pub handle: u32,
+    /// Its name.
+    pub name: String,
     /// The kernel's id of its program.
-    pub(super) program: Option<u32>,
+    pub program: Option<u32>,
 }
 
 /// The XDP program of an interface; `None` as well when there is no such interface.
-pub(super) fn xdp_program(ifindex: u32) -> Result<Option<XdpProgram>> {
+///
+/// # Errors
+///
+/// When the kernel does not answer.
+pub fn xdp_program(ifindex: u32) -> Result<Option<XdpProgram>> {
     let programs = xdp_programs(ifindex)?;
     let native = programs.iter().find(|(mode, _)| *mode == XdpMode::Native);
     Ok(native.or(programs.first()).map(|(mode, id)| XdpProgram {
@@ -82,7 +97,11 @@ pub(super) fn xdp_program(ifindex: u32) -> Result<Option<XdpProgram>> {
 }
 
 /// All XDP programs of an interface: at most one in each mode, native first.
-pub(super) fn xdp_programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>> {
+///
+/// # Errors
+///
+/// When the kernel does not answer.
+pub fn xdp_programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
     let answers = ask(
@@ -119,7 +138,11 @@ pub(super) fn xdp_programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>> {
 
 /// Offers a program to an interface's driver, for native XDP, and takes it away again at once;
 /// says why the driver refuses, if it does. Some drivers set their queues up anew for it.
-pub(super) fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<Refusal>> {
+///
+/// # Errors
+///
+/// When the kernel does not answer, or the program cannot be taken away again.
+pub fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<Refusal>> {
     let refusal = set_xdp(ifindex, program.as_raw_fd(), XDP_FLAGS_UPDATE_IF_NOEXIST)?;
     if refusal.is_none()
         && let Some(refusal) = set_xdp(ifindex, -1, 0)?
@@ -132,7 +155,11 @@ pub(super) fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<Refu
 /// Whether a link holds an interface's XDP program, and not netlink. `other` is a program that is
 /// attached nowhere: the kernel is asked to take it off, and refuses for one reason or the other
 /// (`dev_xdp_attach`, net/core/dev.c).
-pub(super) fn is_held_by_link(ifindex: u32, mode: XdpMode, other: BorrowedFd<'_>) -> Result<bool> {
+///
+/// # Errors
+///
+/// When the kernel does not answer.
+pub fn is_held_by_link(ifindex: u32, mode: XdpMode, other: BorrowedFd<'_>) -> Result<bool> {
     let flags = match mode {
         XdpMode::Native => XDP_FLAGS_DRV_MODE,
         XdpMode::Generic => XDP_FLAGS_SKB_MODE,
@@ -186,11 +213,14 @@ fn words(answer: &ErrorMessage) -> Option<String> {
 }
 
 /// The BPF filters on a tc hook; none where there is no clsact or no such interface.
-pub(super) fn filters(ifindex: u32, hook: TcAttachType) -> Result<Vec<Filter>> {
+///
+/// # Errors
+///
+/// When the kernel does not answer.
+pub fn filters(ifindex: u32, hook: TcHook) -> Result<Vec<Filter>> {
     let parent = match hook {
-        TcAttachType::Ingress => TcHandle::MIN_INGRESS,
-        TcAttachType::Egress => TcHandle::MIN_EGRESS,
-        TcAttachType::Custom(_) => bail!("only ingress and egress have filters of l2ha"),
+        TcHook::Ingress => TcHandle::MIN_INGRESS,
+        TcHook::Egress => TcHandle::MIN_EGRESS,
     };
     let mut message = TcMessage::with_index(ifindex.cast_signed());
     message.header.parent = TcHandle {
