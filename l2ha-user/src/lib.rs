@@ -2,8 +2,6 @@
 
 mod bfd;
 pub mod cli;
-pub mod config;
-pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod doctor;

@@ -1,9 +1,10 @@
 //! `l2ha run`.
 
 use anyhow::Result;
+use config::Config;
 
 use super::{ConfigFile, FINE, USAGE, log, output};
-use crate::{config::Config, daemon};
+use crate::daemon;
 
 /// Run the daemon in the foreground, until SIGTERM or SIGINT
 ///

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
+use config::{self, Config};
 use linux::{Error, Netlink};
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
     repair::Kind,
 };
 use crate::{
-    config::{self, Config},
     dataplane::{AttachMode, Attached, Hook},
     doctor::{self, Facts, Subject},
 };

@@ -22,6 +22,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use config::Config;
 use linux::{Change, Monitor, Netlink};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::{
@@ -31,7 +32,7 @@ use tokio::{
 
 pub(crate) use self::made::MadeAddress;
 use self::{hold::Holder, made::Made, node::Node, repair::Repairs, server::Server};
-use crate::{config::Config, dataplane::DataPlane};
+use crate::dataplane::DataPlane;
 
 /// How often the data plane is looked at for what no notification tells: a bpf_link can be
 /// detached without one.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use config::{Config, Ospf};
 use linux::{
     Address, Netlink,
     ethtool::{self, Offload, Queues},
@@ -22,7 +23,6 @@ use super::{
     tunnel::{self, State},
 };
 use crate::{
-    config::{Config, Ospf},
     dataplane::{Attached, DataPlane, Hook},
     doctor::Finding,
     routing::{self, Routing},

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use control::{Answer, Command};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
@@ -19,7 +20,6 @@ use tokio::{
 };
 
 use super::{node::Node, watch::Stream};
-use crate::control::{Answer, Command};
 
 /// Longest question in bytes.
 const LONGEST: u64 = 4096;
@@ -134,7 +134,7 @@ async fn converse(
     BufReader::new((&mut read).take(LONGEST))
         .read_line(&mut line)
         .await?;
-    let (answer, stream) = match serde_json::from_str::<crate::control::Request>(&line) {
+    let (answer, stream) = match serde_json::from_str::<control::Request>(&line) {
         Ok(request) => {
             let (answer, receiver) = oneshot::channel();
             let question = Question {

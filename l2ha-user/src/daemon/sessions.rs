@@ -1,13 +1,11 @@
 //! The answer to `sessions`.
 
 use anyhow::Result;
+use config::{Encapsulation, Tunnel};
+use control::SessionStatus;
 
 use super::{node::Node, tunnel::State};
-use crate::{
-    config::{Encapsulation, Tunnel},
-    control::SessionStatus,
-    dataplane::Counters,
-};
+use crate::dataplane::Counters;
 
 impl Node {
     /// Every configured session, with the data plane's figures.

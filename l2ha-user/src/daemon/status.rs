@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use config::{Encapsulation, Sublayer, Tunnel};
+use control::{
+    Answer, Command, DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus,
+};
 use l2ha_ebpf::reason::Reason;
 use serde_json::json;
 
@@ -10,15 +14,7 @@ use super::{
     node::Node,
     tunnel::{State, Up},
 };
-use crate::{
-    config::{Encapsulation, Sublayer, Tunnel},
-    control::{
-        Answer, Command, DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus,
-    },
-    dataplane::Counters,
-    doctor::Severity,
-    routing::View,
-};
+use crate::{dataplane::Counters, doctor::Severity, routing::View};
 
 impl Node {
     /// Answers one question.

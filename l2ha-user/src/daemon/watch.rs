@@ -3,6 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result, bail};
+use control::{
+    Answer, CapturedFrame, Command, Direction, Line, Missed, RefusedPacket, Side, to_hex,
+};
 use l2ha_ebpf::reason::Reason;
 use nix::net::if_::if_indextoname;
 use tokio::{
@@ -11,14 +14,9 @@ use tokio::{
 };
 
 use super::node::Node;
-use crate::{
-    control::{
-        Answer, CapturedFrame, Command, Direction, Line, Missed, RefusedPacket, Side, to_hex,
-    },
-    dataplane::{
-        reason_text,
-        watch::{RATE, Seen, Subscription, Wanted},
-    },
+use crate::dataplane::{
+    reason_text,
+    watch::{RATE, Seen, Subscription, Wanted},
 };
 
 /// Smallest part of a packet that can be asked for, in bytes: an Ethernet header.

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::{Facts, Finding, Severity, facts::Needed};
-use crate::config;
 
 /// The oldest kernel that l2ha is tried with.
 const OLDEST: (u32, u32) = (6, 1);

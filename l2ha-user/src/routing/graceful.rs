@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use config::Ospf;
 use ospfv3::{Event, Family, GracefulRestart, HelpEnd, RestartEnd, wire::GraceReason};
 
 use super::epoch::Ending;
-use crate::config::Ospf;
 
 /// What a planned restart is announced with; nothing if the configuration wants none.
 pub(super) fn planned(config: &Ospf) -> Option<GracefulRestart> {

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
+use config::{Ospf, OspfNetwork};
 use ospfv3::{
     Event, ExternalPrefix, Family, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
     NeighborView, Speaker, SpfDelay, StubPrefix, Time, Transmit,
 };
 
 use super::{Desired, Interface, LOOPBACK};
-use crate::config::{Ospf, OspfNetwork};
 
 /// Least time between two originations of one LSA, in place of MinLSInterval (5 s, RFC 2328 B): a
 /// second change, such as the adjacency that comes up again after a cut, shall not wait that long.
@@ -368,10 +368,11 @@ fn forwards(family: Family) -> (&'static str, bool) {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use config::Redistribute;
     use ospfv3::{NeighborState, wire::ALL_SPF_ROUTERS};
 
     use super::*;
-    use crate::{config::Redistribute, routing::HostPrefix};
+    use crate::routing::HostPrefix;
 
     const INTERFACE: u32 = 7;
 

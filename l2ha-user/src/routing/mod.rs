@@ -23,6 +23,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use config::{Ospf, OspfArea, OspfNetwork};
 use ospfv3::KeyChain;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,7 +33,6 @@ use self::{
     epoch::{Ending, Life},
     protection::Protection,
 };
-use crate::config::{Ospf, OspfArea, OspfNetwork};
 
 /// Interface ID of the loopback, which carries the anycast prefixes and has no packets.
 /// Kernel indexes fit in 31 bits, so no other interface has it.

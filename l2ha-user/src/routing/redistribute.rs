@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use config::Redistribute;
 use linux::{ForeignRoute, RouteSource};
 use ospfv3::{ExternalPrefix, Family, Prefix};
 
 use super::Desired;
-use crate::config::Redistribute;
 
 /// The main table, whose routes are redistributed.
 pub(super) const TABLE: u32 = 254;

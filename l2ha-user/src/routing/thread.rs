@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use config::{Ospf, OspfArea};
 use linux::{Netlink, Nexthop, Spread};
 use ospfv3::{AreaConfig, Event, Family, Speaker, Transmit};
 use serde_json::json;
@@ -32,10 +33,7 @@ use super::{
     socket::{OspfSocket, Received},
     views,
 };
-use crate::{
-    bfd::Change,
-    config::{Ospf, OspfArea},
-};
+use crate::bfd::Change;
 
 /// How long after a graceful restart the routes of before are kept for the calculation.
 const ROUTES_FOLLOW: Duration = Duration::from_millis(500);

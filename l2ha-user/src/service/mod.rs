@@ -2,12 +2,10 @@
 
 use std::{collections::HashSet, net::IpAddr};
 
+use config::{Config, Service};
 use ospfv3::Family;
 
-use crate::{
-    config::{Config, Service},
-    daemon::MadeAddress,
-};
+use crate::daemon::MadeAddress;
 
 /// An anycast address is a host route (RFC 5340 A.4.1.1, LA bit).
 pub(crate) const fn prefix_len(address: IpAddr) -> u8 {

@@ -10,8 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use config::{self, AttachMode, Config};
+
 use super::facts::{Facts, Ipv4, Mode, Tunnel};
-use crate::config::{self, AttachMode, Config};
 
 /// What is to be looked at.
 #[derive(Clone, Debug)]
