@@ -1,9 +1,7 @@
 //! The l2ha daemon as a library, so that its parts can be tested from outside.
 
-mod bfd;
 pub mod cli;
 pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
-mod routing;
 mod service;

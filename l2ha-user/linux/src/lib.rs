@@ -31,5 +31,5 @@ pub use self::{
     netlink::{Error, Netlink},
     nexthop::{Found, Leads, NexthopObject, Spread},
     privilege::keep_what_is_needed,
-    route::{KernelRoute, Nexthop},
+    route::{Destination, KernelRoute, Nexthop},
 };

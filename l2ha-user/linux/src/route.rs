@@ -17,6 +17,9 @@ use rtnetlink::{
 
 use crate::netlink::{Asked as _, Error, Netlink};
 
+/// Where a route leads: an address and how many bits of it count.
+pub type Destination = (IpAddr, u8);
+
 /// Where a route leads: out of an interface, through a neighbour's address if not directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nexthop {
@@ -117,6 +120,11 @@ impl Netlink {
 }
 
 impl KernelRoute {
+    /// Its destination.
+    pub fn key(&self) -> Destination {
+        (self.destination, self.prefix_len)
+    }
+
     pub(crate) fn message(&self, with_nexthops: bool) -> RouteMessage {
         let mut builder = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(self.destination, self.prefix_len)

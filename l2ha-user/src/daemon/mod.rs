@@ -1,6 +1,7 @@
 //! The daemon: owns the node, listens to the kernel, to signals and to the control socket.
 
 mod attach;
+mod detours;
 mod hold;
 mod identity;
 mod kernel;

@@ -13,8 +13,10 @@ use linux::{
     Address, Netlink,
     ethtool::{self, Offload, Queues},
 };
+use routing::Routing;
 
 use super::{
+    detours::DetourMaps,
     hold::{Held, Holder},
     kernel::Kernel,
     made::{Made, MadeAddress, MadePair, MadeRoutes},
@@ -25,7 +27,6 @@ use super::{
 use crate::{
     dataplane::{Attached, DataPlane, Hook},
     doctor::Finding,
-    routing::{self, Routing},
     service,
 };
 
@@ -490,7 +491,8 @@ impl Node {
             Some(ospf) => {
                 let node = &self.config.node;
                 let memory = node.run_dir.join(format!("{}.ospf.json", node.name));
-                let routing = Routing::start(ospf.clone(), memory, node.pins());
+                let detours = DetourMaps::open(&node.pins());
+                let routing = Routing::start(ospf.clone(), &memory, detours);
                 let mut routing = routing.context("cannot start OSPF")?;
                 self.drained |= routing.was_drained();
                 if self.drained {

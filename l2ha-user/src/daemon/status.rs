@@ -8,13 +8,14 @@ use control::{
     Answer, Command, DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus,
 };
 use l2ha_ebpf::reason::Reason;
+use routing::View;
 use serde_json::json;
 
 use super::{
     node::Node,
     tunnel::{State, Up},
 };
-use crate::{dataplane::Counters, doctor::Severity, routing::View};
+use crate::{dataplane::Counters, doctor::Severity};
 
 impl Node {
     /// Answers one question.

@@ -16,7 +16,7 @@ const CHANGED: Duration = Duration::from_secs(5);
 
 /// The last refusals of each kind. There are as many as kinds of refusals on each interface, and no more.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<(u32, Family, Refusal), Refused>);
+pub(crate) struct Refusals(BTreeMap<(u32, Family, Refusal), Refused>);
 
 #[derive(Debug)]
 struct Refused {
@@ -29,7 +29,7 @@ struct Refused {
 
 impl Refusals {
     /// Takes note of a refusal, and says it if it is new.
-    pub(super) fn note(&mut self, family: Family, event: &Event, name: Option<&str>) {
+    pub(crate) fn note(&mut self, family: Family, event: &Event, name: Option<&str>) {
         let Event::Refused {
             interface,
             source,
@@ -73,7 +73,7 @@ impl Refusals {
     }
 
     /// Those of an interface, the latest first.
-    pub(super) fn of(&self, interface: u32, family: Family) -> Vec<Value> {
+    pub(crate) fn of(&self, interface: u32, family: Family) -> Vec<Value> {
         let mut all: Vec<_> = self
             .0
             .iter()
@@ -95,7 +95,7 @@ impl Refusals {
     }
 
     /// Forgets what is no longer so: the interface is gone, or speaks anew.
-    pub(super) fn forget(&mut self, interface: u32) {
+    pub(crate) fn forget(&mut self, interface: u32) {
         self.0.retain(|(of, _, _), _| *of != interface);
     }
 }

@@ -7,11 +7,11 @@ use bfd::State;
 use ospfv3::{NeighborState, NeighborView};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Interface;
 use crate::bfd::{Bfd, Change, News, Peer, View};
+use crate::types::Interface;
 
 /// What was heard of the sessions.
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// One has failed.
     Failed(Change),
     /// [`Detection::silences`] is different now.
@@ -19,7 +19,7 @@ pub(super) enum Heard {
 }
 
 /// The BFD thread and whom it watches.
-pub(super) struct Detection {
+pub(crate) struct Detection {
     bfd: Option<Bfd>,
     watched: Vec<Peer>,
     changes: mpsc::UnboundedReceiver<News>,
@@ -28,7 +28,7 @@ pub(super) struct Detection {
 
 impl Detection {
     /// Starts the thread: at the daemon's start, while it still may have real-time priority.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (sender, changes) = mpsc::unbounded_channel();
         let bfd = Bfd::start(sender)
             .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no BFD"));
@@ -41,7 +41,7 @@ impl Detection {
     }
 
     /// Watches exactly those neighbours with which an adjacency is there or being made.
-    pub(super) fn follow<'a>(
+    pub(crate) fn follow<'a>(
         &mut self,
         neighbors: &[NeighborView],
         interface: impl Fn(u32) -> Option<&'a Interface>,
@@ -72,7 +72,7 @@ impl Detection {
 
     /// Waits for a session to fail, or to notice failures after another time than before. A session
     /// that ends by will has not failed (RFC 5882 3.2).
-    pub(super) async fn heard(&mut self) -> Heard {
+    pub(crate) async fn heard(&mut self) -> Heard {
         loop {
             match self.changes.recv().await {
                 Some(News::Changed(change))
@@ -99,7 +99,7 @@ impl Detection {
     }
 
     /// How long each interface may be silent before the sessions over it have failed.
-    pub(super) fn silences(&self) -> BTreeMap<u32, Duration> {
+    pub(crate) fn silences(&self) -> BTreeMap<u32, Duration> {
         let mut longest: BTreeMap<u32, Duration> = BTreeMap::new();
         for ((interface, _), silence) in &self.silences {
             let entry = longest.entry(*interface).or_default();
@@ -109,20 +109,20 @@ impl Detection {
     }
 
     /// Ends all sessions by will.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.bfd = None;
         self.watched.clear();
     }
 
     /// Leaves all sessions without a word, for the next start to take them up.
-    pub(super) fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         // Dropping it would end the sessions by will.
         std::mem::forget(self.bfd.take());
         self.watched.clear();
     }
 
     /// What there is to show; none without BFD.
-    pub(super) fn show(&self) -> Option<oneshot::Receiver<View>> {
+    pub(crate) fn show(&self) -> Option<oneshot::Receiver<View>> {
         self.bfd.as_ref().map(Bfd::show)
     }
 }

@@ -1,44 +1,40 @@
 //! What the kernel shall do by itself when a neighbour falls silent: the loop-free alternates that
 //! OSPF has found, and the time after which BFD would have acted.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use linux::Nexthop;
+use linux::{Destination, Nexthop};
 
-use super::{instances::Instances, kernel::Key};
-use crate::dataplane::{Detours, Instead, Protected};
+use crate::{
+    detours::{Detour, DetourTable},
+    instances::Instances,
+};
 
 /// The kernel's clock here counts in ticks, of 4 ms mostly.
 const TICK: Duration = Duration::from_millis(4);
 
 /// The detours, and what they were made from.
-pub(super) struct Protection {
-    detours: Option<Detours>,
+pub(crate) struct Protection {
+    detours: Option<Box<dyn DetourTable>>,
     /// The route calculations the detours belong to.
     calculations: Vec<u64>,
 }
 
 impl Protection {
-    /// Opens the data plane's maps below `pins`. Without them there is no protection, which is said.
-    pub(super) fn open(pins: &Path) -> Self {
-        let detours = Detours::open(pins).inspect_err(|error| {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "a path that breaks while this daemon cannot run will not be left: no detours"
-            );
-        });
+    /// With the data plane's table; without one there is no protection.
+    pub(crate) fn new(detours: Option<Box<dyn DetourTable>>) -> Self {
         Self {
-            detours: detours.ok(),
+            detours,
             calculations: Vec::new(),
         }
     }
 
     /// Follows the route calculations. Gives where routes can go instead, if that is new.
-    pub(super) fn follow(
+    pub(crate) fn follow(
         &mut self,
         now: Duration,
         instances: &Instances,
-    ) -> Option<BTreeMap<(Key, u32), Nexthop>> {
+    ) -> Option<BTreeMap<(Destination, u32), Nexthop>> {
         let speakers = instances.iter().map(|it| &it.speaker);
         let calculations = speakers.map(|it| it.counters().spf_runs).collect();
         if self.calculations == calculations {
@@ -61,26 +57,23 @@ impl Protection {
     }
 
     /// Tells the data plane.
-    fn write(&mut self, backups: &BTreeMap<(Key, u32), Nexthop>) {
+    fn write(&mut self, backups: &BTreeMap<(Destination, u32), Nexthop>) {
         let Some(detours) = &mut self.detours else {
             return;
         };
         let wanted =
             backups
                 .iter()
-                .filter_map(|(((destination, prefix_len), interface), instead)| {
-                    let protected = Protected {
+                .filter_map(|(((destination, prefix_len), interface), alternate)| {
+                    Some(Detour {
                         interface: *interface,
                         destination: *destination,
                         prefix_len: *prefix_len,
-                    };
-                    let instead = Instead {
-                        interface: instead.interface,
-                        gateway: instead.gateway?,
-                    };
-                    Some((protected, instead))
+                        alternate_interface: alternate.interface,
+                        alternate_gateway: alternate.gateway?,
+                    })
                 });
-        if let Err(error) = detours.set(wanted) {
+        if let Err(error) = detours.set(wanted.collect()) {
             tracing::error!(error = format!("{error:#}"), "cannot write the detours");
             // Tried again.
             self.calculations.clear();
@@ -89,7 +82,7 @@ impl Protection {
 
     /// Follows the times after which BFD notices a failure. The kernel gives it a little longer: if
     /// this daemon runs, its own routes are better.
-    pub(super) fn watch(&mut self, silences: &BTreeMap<u32, Duration>) {
+    pub(crate) fn watch(&mut self, silences: &BTreeMap<u32, Duration>) {
         let longer = |silence: Duration| silence + silence / 6 + TICK;
         let silences = silences
             .iter()
@@ -106,15 +99,15 @@ impl Protection {
     }
 
     /// How many detours there are.
-    pub(super) fn count(&self) -> usize {
-        self.detours.as_ref().map_or(0, Detours::count)
+    pub(crate) fn count(&self) -> usize {
+        self.detours.as_ref().map_or(0, |detours| detours.count())
     }
 
     /// Takes them all away.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.watch(&BTreeMap::new());
         if let Some(detours) = &mut self.detours
-            && let Err(error) = detours.set(std::iter::empty())
+            && let Err(error) = detours.set(Vec::new())
         {
             tracing::error!(error = format!("{error:#}"), "cannot remove the detours");
         }

@@ -1,6 +1,6 @@
 //! On the kernel of this machine, in a network namespace of the test's own.
 
-use std::process::Command;
+use std::{net::IpAddr, process::Command};
 
 use nix::sched::{CloneFlags, unshare};
 
@@ -66,7 +66,7 @@ fn index(number: u32) -> u32 {
     nix::net::if_::if_nametoindex(format!("d{number}").as_str()).unwrap()
 }
 
-fn key(number: u32) -> Key {
+fn key(number: u32) -> Destination {
     let bits = 0x2001_0db8_u128 << 96 | u128::from(number);
     (IpAddr::V6(bits.into()), 128)
 }
@@ -335,7 +335,7 @@ fn the_time_to_switch() {
     });
 }
 
-async fn settle(routes: &mut Routes, wanted: impl Iterator<Item = (Key, Vec<Nexthop>)>) {
+async fn settle(routes: &mut Routes, wanted: impl Iterator<Item = (Destination, Vec<Nexthop>)>) {
     routes.set(wanted).await;
     while routes.is_busy() {
         routes.proceed().await;

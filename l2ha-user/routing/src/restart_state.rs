@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// How a life of the router ended.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// It went on when this was written, so if it is over, it crashed.
     #[default]
     None,
@@ -37,20 +37,20 @@ struct Memory {
 
 /// The file, and what it has said.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(crate) struct Life {
     path: PathBuf,
     boot: String,
     /// Greater than that of every life before: the seconds since 1970, or one more than the last if
     /// the clock went back.
-    pub(super) number: u32,
+    pub(crate) number: u32,
     /// How the life before ended, if the kernel can still have what it left.
-    pub(super) before: Option<Ending>,
+    pub(crate) before: Option<Ending>,
     /// Whether the life before was the last resort when it ended, other than by a clean stop.
-    pub(super) drained: bool,
+    pub(crate) drained: bool,
 }
 
 /// Time of day since 1970.
-pub(super) fn wall_clock() -> Duration {
+pub(crate) fn wall_clock() -> Duration {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     // Before 1970 is as good as 1970: the clock is wrong anyway.
     since.unwrap_or_default()
@@ -65,7 +65,7 @@ fn boot() -> String {
 
 impl Life {
     /// Begins a life. Its number is written down before it is used.
-    pub(super) fn begin(path: &Path) -> Result<Self> {
+    pub(crate) fn begin(path: &Path) -> Result<Self> {
         Self::begin_at(path, wall_clock(), boot())
     }
 
@@ -102,13 +102,13 @@ impl Life {
     }
 
     /// Writes down whether this life is the last resort.
-    pub(super) fn drain(&mut self, on: bool) -> Result<()> {
+    pub(crate) fn drain(&mut self, on: bool) -> Result<()> {
         let was = std::mem::replace(&mut self.drained, on);
         self.end(Ending::None).inspect_err(|_| self.drained = was)
     }
 
     /// Writes down how it ends.
-    pub(super) fn end(&self, ending: Ending) -> Result<()> {
+    pub(crate) fn end(&self, ending: Ending) -> Result<()> {
         let bytes = serde_json::to_vec(&Memory {
             authentication_epoch: self.number,
             ending,

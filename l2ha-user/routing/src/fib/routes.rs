@@ -2,18 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use linux::{Batch, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
+use linux::{Batch, Destination, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
 use serde::Serialize;
 
-use super::nexthops::{Class, Objects, leftovers};
-
-/// Destination and prefix length in bits.
-pub(super) type Key = (IpAddr, u8);
+use crate::fib::nexthops::{Class, Objects, leftovers};
 
 /// Routes given to the kernel at a time, between looks at what else has happened: a few milliseconds.
 const PORTION: usize = 512;
@@ -25,7 +21,7 @@ const FEW: usize = 20;
 /// # Errors
 ///
 /// When the kernel refuses.
-pub(crate) async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
+pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
     for route in netlink.ospf_routes(table).await? {
         if route.priority == priority {
             netlink.delete_route(&route).await?;
@@ -43,7 +39,7 @@ pub(crate) async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) 
 
 /// What has been done, for status.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// Nexthop objects that routes use.
     nexthops: usize,
     /// Of these, groups.
@@ -63,22 +59,22 @@ pub(super) struct Counts {
 }
 
 /// Keeps the kernel's routes equal to the wanted ones.
-pub(super) struct Routes {
+pub(crate) struct Routes {
     netlink: Netlink,
     batch: Batch,
     table: u32,
     priority: u32,
-    wanted: BTreeMap<Key, Vec<Nexthop>>,
+    wanted: BTreeMap<Destination, Vec<Nexthop>>,
     /// Where traffic for a destination may go when the neighbour on an interface is gone.
-    backups: BTreeMap<(Key, u32), Nexthop>,
-    installed: BTreeMap<Key, KernelRoute>,
+    backups: BTreeMap<(Destination, u32), Nexthop>,
+    installed: BTreeMap<Destination, KernelRoute>,
     /// Nothing if the kernel has no nexthop objects.
     objects: Option<Objects>,
-    classes: BTreeMap<Key, Class>,
+    classes: BTreeMap<Destination, Class>,
     /// Classes whose objects the kernel has refused since the last change.
     refused: BTreeSet<Class>,
     /// Routes that may have to be written, and whether all that are not wanted shall go then.
-    queue: VecDeque<Key>,
+    queue: VecDeque<Destination>,
     counts: Counts,
     /// Until then, routes an earlier daemon left are kept although nobody has computed them yet:
     /// the adjacencies are still coming up, and traffic goes on meanwhile.
@@ -88,7 +84,7 @@ pub(super) struct Routes {
 impl Routes {
     /// Reads what an earlier daemon left. Flows over several next hops stay with theirs as `spread`
     /// says.
-    pub(super) async fn adopt(
+    pub(crate) async fn adopt(
         netlink: Netlink,
         (table, priority): (u32, u32),
         keep: Duration,
@@ -135,26 +131,26 @@ impl Routes {
     }
 
     /// When stale routes are to be removed, if any are kept.
-    pub(super) fn keep_until(&self) -> Option<Instant> {
+    pub(crate) fn keep_until(&self) -> Option<Instant> {
         self.keep_until
     }
 
     /// Keeps the routes of an earlier daemon only so much longer.
-    pub(super) fn keep_for(&mut self, time: Duration) {
+    pub(crate) fn keep_for(&mut self, time: Duration) {
         if self.keep_until.is_some() {
             self.keep_until = Some(Instant::now() + time);
         }
     }
 
     /// Sets the wanted routes and begins to apply the difference.
-    pub(super) async fn set(&mut self, wanted: impl Iterator<Item = (Key, Vec<Nexthop>)>) {
+    pub(crate) async fn set(&mut self, wanted: impl Iterator<Item = (Destination, Vec<Nexthop>)>) {
         self.wanted = wanted.collect();
         self.refused.clear();
         self.apply().await;
     }
 
     /// Sets where traffic may go when a neighbour is gone.
-    pub(super) async fn protect(&mut self, backups: BTreeMap<(Key, u32), Nexthop>) {
+    pub(crate) async fn protect(&mut self, backups: BTreeMap<(Destination, u32), Nexthop>) {
         if self.backups != backups {
             self.backups = backups;
             self.apply().await;
@@ -163,7 +159,7 @@ impl Routes {
 
     /// A neighbour is dead: what leads to it leads elsewhere at once, where the way is known. The
     /// routes are settled by the calculation that follows.
-    pub(super) fn leave(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
+    pub(crate) fn leave(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
         let Some(objects) = &mut self.objects else {
             return;
         };
@@ -181,7 +177,7 @@ impl Routes {
     }
 
     /// Compares the kernel with what is wanted and puts right what somebody else has changed.
-    pub(super) async fn check(&mut self) {
+    pub(crate) async fn check(&mut self) {
         if let Err(error) = self.read().await {
             tracing::error!(
                 error = format!("{error:#}"),
@@ -192,13 +188,13 @@ impl Routes {
     }
 
     /// Ends the time in which routes of an earlier daemon are kept.
-    pub(super) async fn stop_keeping(&mut self) {
+    pub(crate) async fn stop_keeping(&mut self) {
         self.keep_until = None;
         self.apply().await;
     }
 
     /// Removes all of them.
-    pub(super) async fn remove_all(&mut self) {
+    pub(crate) async fn remove_all(&mut self) {
         self.keep_until = None;
         self.wanted.clear();
         self.apply().await;
@@ -208,7 +204,7 @@ impl Routes {
     }
 
     /// What there is, and what has been done.
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let (nexthops, groups) = self.objects.as_ref().map_or((0, 0), Objects::count);
         let spread = self.objects.as_ref().map(Objects::spread);
         Counts {
@@ -228,7 +224,7 @@ impl Routes {
         self.installed = found
             .into_iter()
             .filter(|route| route.priority == self.priority)
-            .map(|route| ((route.destination, route.prefix_len), route))
+            .map(|route| (route.key(), route))
             .collect();
         Ok(())
     }
@@ -257,7 +253,7 @@ impl Routes {
     }
 
     /// Whether routes are still to be written.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.queue.is_empty()
     }
 
@@ -321,7 +317,7 @@ impl Routes {
     }
 
     /// The route as it shall be in the kernel.
-    fn target(&self, key: &Key) -> Option<KernelRoute> {
+    fn target(&self, key: &Destination) -> Option<KernelRoute> {
         let nexthops = self.wanted.get(key)?.clone();
         let class = self.classes.get(key);
         let object = class.and_then(|class| self.objects.as_ref()?.of(class));
@@ -335,7 +331,7 @@ impl Routes {
         })
     }
 
-    fn is_settled(&self, key: &Key) -> bool {
+    fn is_settled(&self, key: &Destination) -> bool {
         let (Some(target), Some(installed)) = (self.target(key), self.installed.get(key)) else {
             return false;
         };
@@ -348,9 +344,9 @@ impl Routes {
 
     /// Writes a portion of the routes that are still to be written; new and changed ones first, then
     /// those to be removed go.
-    pub(super) async fn proceed(&mut self) {
+    pub(crate) async fn proceed(&mut self) {
         let portion = self.queue.len().min(PORTION);
-        let keys: Vec<Key> = self.queue.drain(..portion).collect();
+        let keys: Vec<Destination> = self.queue.drain(..portion).collect();
         let keys = keys.into_iter().filter(|key| !self.is_settled(key));
         let routes: Vec<KernelRoute> = keys.filter_map(|key| self.target(&key)).collect();
         self.write(routes);
@@ -366,7 +362,7 @@ impl Routes {
         };
         let mut plain = Vec::new();
         for (route, refused) in routes.iter().zip(&refused) {
-            let key = (route.destination, route.prefix_len);
+            let key = route.key();
             match refused {
                 None => {
                     self.counts.written += 1;
@@ -392,7 +388,7 @@ impl Routes {
                 "the kernel refuses nexthop objects for these: they get routes of their own"
             );
             let refused = plain.iter().filter_map(|route| {
-                let key = (route.destination, route.prefix_len);
+                let key = route.key();
                 self.classes.get(&key).cloned()
             });
             self.refused.extend(refused);
@@ -440,8 +436,7 @@ impl Routes {
             if let Some(error) = refused {
                 tracing::error!(%error, "route not removed; tried again at the next change");
             } else {
-                self.installed
-                    .remove(&(route.destination, route.prefix_len));
+                self.installed.remove(&route.key());
             }
         }
         log(&stale, "route removed");

@@ -6,14 +6,14 @@ use ospfv3::{AreaConfig, NeighborState, Speaker};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
+use crate::{
     flaps::Flaps,
     instances::{Instance, Instances},
     refusals::Refusals,
 };
 
 /// A list of every instance.
-pub(super) fn list<T: Serialize>(
+pub(crate) fn list<T: Serialize>(
     instances: &Instances,
     entries: impl Fn(&Speaker) -> Vec<T>,
 ) -> serde_json::Result<Value> {
@@ -31,7 +31,7 @@ pub(super) fn list<T: Serialize>(
 }
 
 /// The interfaces, each with the adjacencies that were lost and what was refused there.
-pub(super) fn interfaces(
+pub(crate) fn interfaces(
     instances: &Instances,
     refusals: &Refusals,
     flaps: &Flaps,
@@ -54,7 +54,7 @@ pub(super) fn interfaces(
 }
 
 /// The routes as OSPF computed them, with the names of the interfaces.
-pub(super) fn routes<'a>(speaker: &Speaker, name: impl Fn(u32) -> Option<&'a str>) -> Vec<Value> {
+pub(crate) fn routes<'a>(speaker: &Speaker, name: impl Fn(u32) -> Option<&'a str>) -> Vec<Value> {
     speaker
         .routes()
         .iter()
@@ -76,7 +76,7 @@ pub(super) fn routes<'a>(speaker: &Speaker, name: impl Fn(u32) -> Option<&'a str
 }
 
 /// What status shows of an instance.
-pub(super) fn instance(instance: &Instance) -> serde_json::Map<String, Value> {
+pub(crate) fn instance(instance: &Instance) -> serde_json::Map<String, Value> {
     let speaker = &instance.speaker;
     let neighbors = speaker.neighbors();
     let full = neighbors.iter().filter(|n| n.state == NeighborState::Full);

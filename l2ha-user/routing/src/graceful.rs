@@ -5,16 +5,16 @@ use std::time::Duration;
 use config::Ospf;
 use ospfv3::{Event, Family, GracefulRestart, HelpEnd, RestartEnd, wire::GraceReason};
 
-use super::epoch::Ending;
+use crate::restart_state::Ending;
 
 /// What a planned restart is announced with; nothing if the configuration wants none.
-pub(super) fn planned(config: &Ospf) -> Option<GracefulRestart> {
+pub(crate) fn planned(config: &Ospf) -> Option<GracefulRestart> {
     announced(config, GraceReason::SoftwareRestart)
 }
 
 /// What the restart that this start ends is announced with: nothing after a clean stop, and at the
 /// first start since the machine was booted.
-pub(super) fn resumed(config: &Ospf, before: Option<Ending>) -> Option<GracefulRestart> {
+pub(crate) fn resumed(config: &Ospf, before: Option<Ending>) -> Option<GracefulRestart> {
     match before? {
         Ending::Stopped => None,
         Ending::Restarting => planned(config),
@@ -29,14 +29,14 @@ fn announced(config: &Ospf, reason: GraceReason) -> Option<GracefulRestart> {
 }
 
 /// How long the routes of an earlier daemon are good, although nobody has computed them yet.
-pub(super) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Duration {
+pub(crate) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Duration {
     let dead = config.dead_interval;
     let seconds = restart.map_or(dead, |restart| restart.period.max(dead));
     Duration::from_secs(seconds.into())
 }
 
 /// What the speaker says about it, in the log.
-pub(super) fn log(family: Family, event: &Event) {
+pub(crate) fn log(family: Family, event: &Event) {
     match event {
         Event::HelpBegun {
             interface,

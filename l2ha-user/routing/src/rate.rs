@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 /// When something was said last, and how often it has happened since.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
+pub(crate) struct Seldom {
     said: Option<Instant>,
     unsaid: u64,
 }
 
 impl Seldom {
     /// It has happened again. How often since it was said last, if it is to be said now.
-    pub(super) fn again(&mut self, every: Duration) -> Option<u64> {
+    pub(crate) fn again(&mut self, every: Duration) -> Option<u64> {
         self.unsaid += 1;
         let now = Instant::now();
         if self.said.is_some_and(|said| now < said + every) {

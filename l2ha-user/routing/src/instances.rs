@@ -13,7 +13,7 @@ use ospfv3::{
     NeighborView, Speaker, SpfDelay, StubPrefix, Time, Transmit,
 };
 
-use super::{Desired, Interface, LOOPBACK};
+use crate::types::{Desired, Interface, LOOPBACK};
 
 /// Least time between two originations of one LSA, in place of MinLSInterval (5 s, RFC 2328 B): a
 /// second change, such as the adjacency that comes up again after a cut, shall not wait that long.
@@ -30,11 +30,11 @@ const SPF_DELAY: SpfDelay = SpfDelay {
 const INSTANCE_ID_AT: usize = 14;
 
 /// A speaker and the family it routes.
-pub(super) struct Instance {
-    pub(super) family: Family,
+pub(crate) struct Instance {
+    pub(crate) family: Family,
     /// Instance ID.
-    pub(super) id: u8,
-    pub(super) speaker: Speaker,
+    pub(crate) id: u8,
+    pub(crate) speaker: Speaker,
     /// Whether this node forwards packets of the family, as it was last seen.
     transit: Option<bool>,
     /// Whether a graceful restart of ours goes on.
@@ -42,7 +42,7 @@ pub(super) struct Instance {
 }
 
 /// All of them, IPv6 first.
-pub(super) struct Instances {
+pub(crate) struct Instances {
     config: Ospf,
     /// Number of this life of the router.
     number: u32,
@@ -155,7 +155,7 @@ impl Instance {
 
 impl Instances {
     /// Those that the configuration wants; `number` is that of this life of the router.
-    pub(super) fn new(config: &Ospf, number: u32, restart: Option<GracefulRestart>) -> Self {
+    pub(crate) fn new(config: &Ospf, number: u32, restart: Option<GracefulRestart>) -> Self {
         let six = (Family::Ipv6, config.instance_id);
         let four = config.ipv4.map(|id| (Family::Ipv4, id));
         let start = |which| Instance::new(config, number, which, Duration::ZERO, restart);
@@ -176,38 +176,38 @@ impl Instances {
     }
 
     /// That of IPv6, which is always there.
-    pub(super) fn ipv6(&self) -> Option<&Instance> {
+    pub(crate) fn ipv6(&self) -> Option<&Instance> {
         self.list.first()
     }
 
     /// That of IPv4.
-    pub(super) fn ipv4(&self) -> Option<&Instance> {
+    pub(crate) fn ipv4(&self) -> Option<&Instance> {
         self.list
             .iter()
             .find(|instance| instance.family == Family::Ipv4)
     }
 
     /// All, IPv6 first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Instance> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Instance> {
         self.list.iter()
     }
 
     /// Does the same with all speakers.
-    pub(super) fn each(&mut self, mut act: impl FnMut(&mut Speaker)) {
+    pub(crate) fn each(&mut self, mut act: impl FnMut(&mut Speaker)) {
         for instance in &mut self.list {
             act(&mut instance.speaker);
         }
     }
 
     /// Makes this node the last resort (RFC 6987), or ends that.
-    pub(super) fn drain(&mut self, now: Time, on: bool) {
+    pub(crate) fn drain(&mut self, now: Time, on: bool) {
         self.drained = on;
         self.each(|speaker| speaker.drain(now, on));
     }
 
     /// Starts or ends IPv4: its Instance ID, or nothing. What an instance that ends has still to
     /// send is returned; whether anything has changed, too.
-    pub(super) fn set_ipv4(&mut self, now: Time, wanted: Option<u8>) -> (bool, Vec<Transmit>) {
+    pub(crate) fn set_ipv4(&mut self, now: Time, wanted: Option<u8>) -> (bool, Vec<Transmit>) {
         let mut last_words = Vec::new();
         if self.ipv4().map(|instance| instance.id) == wanted {
             return (false, last_words);
@@ -229,7 +229,7 @@ impl Instances {
     }
 
     /// An interface that is new, or has other keys or prefixes than before.
-    pub(super) fn add_interface(&mut self, now: Time, interface: &Interface) {
+    pub(crate) fn add_interface(&mut self, now: Time, interface: &Interface) {
         for instance in &mut self.list {
             let config = instance.interface(&self.config, interface);
             instance.speaker.add_interface(now, config);
@@ -237,7 +237,7 @@ impl Instances {
     }
 
     /// The anycast addresses, each in its family.
-    pub(super) fn set_services(&mut self, now: Time, desired: &Desired) {
+    pub(crate) fn set_services(&mut self, now: Time, desired: &Desired) {
         for instance in &mut self.list {
             let loopback = instance.loopback(&self.config, desired);
             instance.speaker.add_interface(now, loopback);
@@ -245,7 +245,7 @@ impl Instances {
     }
 
     /// What lies outside of the AS, by family.
-    pub(super) fn set_externals(
+    pub(crate) fn set_externals(
         &mut self,
         now: Time,
         externals: impl Fn(Family) -> Vec<ExternalPrefix>,
@@ -257,7 +257,7 @@ impl Instances {
     }
 
     /// Looks whether this node forwards.
-    pub(super) fn set_transit(&mut self, now: Time) {
+    pub(crate) fn set_transit(&mut self, now: Time) {
         for instance in &mut self.list {
             instance.set_transit(now);
         }
@@ -265,7 +265,7 @@ impl Instances {
 
     /// A packet goes to the instance it names. One that names another goes to IPv6's, which refuses
     /// it and counts that as it should.
-    pub(super) fn handle_packet(
+    pub(crate) fn handle_packet(
         &mut self,
         now: Time,
         interface: u32,
@@ -280,22 +280,22 @@ impl Instances {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Time) {
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
         self.each(|speaker| speaker.handle_timeout(now));
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let times = self.list.iter().map(|it| it.speaker.poll_timeout());
         times.flatten().min()
     }
 
-    pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
         let mut speakers = self.list.iter_mut().map(|it| &mut it.speaker);
         speakers.find_map(Speaker::poll_transmit)
     }
 
     /// The next piece of news, and whether it ends the last graceful restart of ours.
-    pub(super) fn poll_event(&mut self) -> Option<(Family, Event, bool)> {
+    pub(crate) fn poll_event(&mut self) -> Option<(Family, Event, bool)> {
         let polled = self.list.iter_mut().find_map(|instance| {
             let event = instance.speaker.poll_event()?;
             let ended = matches!(event, Event::RestartEnded { .. });
@@ -308,20 +308,20 @@ impl Instances {
     }
 
     /// Whether an instance is Designated Router on an interface, or its Backup.
-    pub(super) fn holds_office(&self, interface: u32) -> bool {
+    pub(crate) fn holds_office(&self, interface: u32) -> bool {
         let interfaces = self.list.iter().flat_map(|it| it.speaker.interfaces());
         interfaces
             .filter(|view| view.id == interface)
             .any(|view| matches!(view.state, InterfaceState::Dr | InterfaceState::Backup))
     }
 
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.list.iter().all(|it| it.speaker.is_settled())
     }
 
     /// The neighbours of all instances, each address once: one session of BFD serves all of them
     /// (RFC 5882 4.4). It is there as soon as one adjacency is.
-    pub(super) fn paths(&self) -> Vec<NeighborView> {
+    pub(crate) fn paths(&self) -> Vec<NeighborView> {
         let mut paths: BTreeMap<(u32, Ipv6Addr), NeighborView> = BTreeMap::new();
         for neighbor in self.list.iter().flat_map(|it| it.speaker.neighbors()) {
             let key = (neighbor.interface, neighbor.address);
@@ -337,7 +337,7 @@ impl Instances {
 
     /// The path to a neighbour has failed (RFC 5882 4.1); whether it is certain that the path is
     /// gone, or only the neighbour's BFD.
-    pub(super) fn path_failed(&mut self, now: Time, to: (u32, Ipv6Addr), gone: bool) {
+    pub(crate) fn path_failed(&mut self, now: Time, to: (u32, Ipv6Addr), gone: bool) {
         for instance in &mut self.list {
             let speaker = &mut instance.speaker;
             let mut neighbors = speaker.neighbors().into_iter();
@@ -372,7 +372,7 @@ mod tests {
     use ospfv3::{NeighborState, wire::ALL_SPF_ROUTERS};
 
     use super::*;
-    use crate::routing::HostPrefix;
+    use crate::types::HostPrefix;
 
     const INTERFACE: u32 = 7;
 

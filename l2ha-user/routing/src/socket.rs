@@ -29,24 +29,24 @@ const TRAFFIC_CLASS: u32 = 0xc0;
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A packet as it was received.
-pub(super) struct Received {
+pub(crate) struct Received {
     /// Length in the caller's buffer.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// The sender's address.
-    pub(super) source: Ipv6Addr,
+    pub(crate) source: Ipv6Addr,
     /// The address it was sent to.
-    pub(super) destination: Ipv6Addr,
+    pub(crate) destination: Ipv6Addr,
 }
 
 /// An OSPF socket on one interface.
-pub(super) struct OspfSocket {
+pub(crate) struct OspfSocket {
     socket: AsyncFd<Socket>,
     index: u32,
 }
 
 impl OspfSocket {
     /// Opens the socket and joins AllSPFRouters.
-    pub(super) fn open(name: &str, index: u32) -> io::Result<Self> {
+    pub(crate) fn open(name: &str, index: u32) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(OSPF)))?;
         socket.set_nonblocking(true)?;
         socket.bind_device(Some(name.as_bytes()))?;
@@ -67,7 +67,7 @@ impl OspfSocket {
 
     /// Joins or leaves AllDRouters, as the Designated Router and its Backup listen there (RFC 2328
     /// 8.1).
-    pub(super) fn set_designated(&self, on: bool) -> io::Result<()> {
+    pub(crate) fn set_designated(&self, on: bool) -> io::Result<()> {
         let socket = self.socket.get_ref();
         let changed = if on {
             socket.join_multicast_v6(&ALL_D_ROUTERS, self.index)
@@ -82,14 +82,14 @@ impl OspfSocket {
     }
 
     /// Waits for a packet.
-    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.socket
             .async_io(Interest::READABLE, |socket| receive(socket, buffer))
             .await
     }
 
     /// Sends a packet, without waiting: a full queue is an error like any other.
-    pub(super) fn send(
+    pub(crate) fn send(
         &self,
         source: Ipv6Addr,
         destination: Ipv6Addr,

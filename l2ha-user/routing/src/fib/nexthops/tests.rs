@@ -10,7 +10,7 @@ use super::*;
 #[derive(Default)]
 struct Kernel {
     objects: BTreeMap<u32, Leads>,
-    routes: BTreeMap<Key, u32>,
+    routes: BTreeMap<Destination, u32>,
 }
 
 impl Kernel {
@@ -86,7 +86,7 @@ impl Kernel {
         self.objects.iter().map(ours).collect()
     }
 
-    fn leads(&self, key: &Key) -> Option<Vec<Nexthop>> {
+    fn leads(&self, key: &Destination) -> Option<Vec<Nexthop>> {
         let hop = |id: &u32| match self.objects.get(id) {
             Some(Leads::To(hop, _)) => *hop,
             other => panic!("{other:?} is no single object"),
@@ -128,7 +128,7 @@ fn hop(number: u32) -> Nexthop {
 }
 
 /// Half of them of IPv4.
-fn key(place: usize) -> Key {
+fn key(place: usize) -> Destination {
     let place = u8::try_from(place).unwrap();
     match place % 2 {
         0 => ([192, 0, 2, place].into(), 32),
@@ -136,7 +136,7 @@ fn key(place: usize) -> Key {
     }
 }
 
-type Wanted = BTreeMap<Key, (Vec<Nexthop>, Option<Nexthop>)>;
+type Wanted = BTreeMap<Destination, (Vec<Nexthop>, Option<Nexthop>)>;
 
 fn wanted(list: &[(u8, u8)]) -> Wanted {
     let one = |(place, (bits, backup)): (usize, &(u8, u8))| {
@@ -152,10 +152,10 @@ fn wanted(list: &[(u8, u8)]) -> Wanted {
 /// As `Routes` does it: objects first, then routes, then what is left over goes.
 fn apply(objects: &mut Objects, kernel: &mut Kernel, wanted: &Wanted) {
     objects.forget(|key| wanted.contains_key(key));
-    let class = |(key, (hops, backup)): (&Key, &(Vec<Nexthop>, _))| {
+    let class = |(key, (hops, backup)): (&Destination, &(Vec<Nexthop>, _))| {
         (*key, objects.class(*key, hops, *backup))
     };
-    let classes: BTreeMap<Key, Class> = wanted.iter().map(class).collect();
+    let classes: BTreeMap<Destination, Class> = wanted.iter().map(class).collect();
     let installed = kernel.routes.clone();
     let installed = installed.into_iter();
     let installed = installed.filter(|(key, _)| wanted.contains_key(key));

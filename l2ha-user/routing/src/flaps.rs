@@ -7,7 +7,7 @@ use std::{
 
 use ospfv3::{Event, Family, NeighborState};
 
-use super::seldom::Seldom;
+use crate::rate::Seldom;
 
 /// So many losses within this time are more than a restart.
 const MANY: usize = 3;
@@ -15,7 +15,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// How often adjacencies were lost, for each interface.
 #[derive(Debug, Default)]
-pub(super) struct Flaps(BTreeMap<(u32, Family), Losses>);
+pub(crate) struct Flaps(BTreeMap<(u32, Family), Losses>);
 
 #[derive(Debug, Default)]
 struct Losses {
@@ -27,7 +27,7 @@ struct Losses {
 
 impl Flaps {
     /// Takes note of a loss, and says it when there are many.
-    pub(super) fn note(&mut self, family: Family, event: &Event, name: Option<&str>) {
+    pub(crate) fn note(&mut self, family: Family, event: &Event, name: Option<&str>) {
         let Event::NeighborChanged {
             interface,
             router_id,
@@ -52,14 +52,14 @@ impl Flaps {
     }
 
     /// How often adjacencies on an interface were lost.
-    pub(super) fn of(&self, interface: u32, family: Family) -> u64 {
+    pub(crate) fn of(&self, interface: u32, family: Family) -> u64 {
         self.0
             .get(&(interface, family))
             .map_or(0, |losses| losses.count)
     }
 
     /// Forgets an interface that is gone, or speaks anew.
-    pub(super) fn forget(&mut self, interface: u32) {
+    pub(crate) fn forget(&mut self, interface: u32) {
         self.0.retain(|(of, _), _| *of != interface);
     }
 }

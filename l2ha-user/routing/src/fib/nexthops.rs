@@ -6,9 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use linux::{Found, Leads, Nexthop, NexthopObject, Order, Spread};
-
-use super::kernel::Key;
+use linux::{Destination, Found, Leads, Nexthop, NexthopObject, Order, Spread};
 
 /// Routes with several next hops that have a group of their own each: when one of them alone loses a
 /// member, the flows of the others shall not be spread anew. Further ones share groups.
@@ -20,15 +18,15 @@ const FIRST: u32 = 0x6000_0000;
 
 /// What routes have in common that share an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Class {
+pub(crate) struct Class {
     /// Whether they are routes of IPv4.
-    pub(super) ipv4: bool,
+    pub(crate) ipv4: bool,
     /// The only one there may be.
-    pub(super) own: Option<Key>,
+    pub(crate) own: Option<Destination>,
     /// The next hops, sorted.
-    pub(super) hops: Vec<Nexthop>,
+    pub(crate) hops: Vec<Nexthop>,
     /// Where to go when the only one is dead.
-    pub(super) backup: Option<Nexthop>,
+    pub(crate) backup: Option<Nexthop>,
 }
 
 /// An object that routes use.
@@ -47,7 +45,7 @@ struct Object {
 
 /// All of them.
 #[derive(Debug)]
-pub(super) struct Objects {
+pub(crate) struct Objects {
     base: u32,
     spread: Spread,
     objects: BTreeMap<u32, Object>,
@@ -57,7 +55,7 @@ pub(super) struct Objects {
     /// Numbers in our range that others have taken.
     foreign: BTreeSet<u32>,
     /// Routes with groups of their own.
-    own: BTreeSet<Key>,
+    own: BTreeSet<Destination>,
 }
 
 /// The first number of the objects for a table and priority: the same in every life of the daemon.
@@ -67,7 +65,7 @@ fn base(table: u32, priority: u32) -> u32 {
 }
 
 impl Objects {
-    pub(super) fn new(table: u32, priority: u32, spread: Spread) -> Self {
+    pub(crate) fn new(table: u32, priority: u32, spread: Spread) -> Self {
         Self {
             base: base(table, priority),
             spread,
@@ -85,7 +83,7 @@ impl Objects {
     }
 
     /// Takes over how the kernel has it.
-    pub(super) fn read(&mut self, found: &[Found]) {
+    pub(crate) fn read(&mut self, found: &[Found]) {
         let mut hops: BTreeMap<u32, (bool, Nexthop)> = BTreeMap::new();
         let mut groups: BTreeMap<u32, (&[u32], Spread)> = BTreeMap::new();
         self.foreign.clear();
@@ -155,7 +153,12 @@ impl Objects {
     }
 
     /// The class of a route.
-    pub(super) fn class(&mut self, key: Key, hops: &[Nexthop], backup: Option<Nexthop>) -> Class {
+    pub(crate) fn class(
+        &mut self,
+        key: Destination,
+        hops: &[Nexthop],
+        backup: Option<Nexthop>,
+    ) -> Class {
         if hops.len() > 1 && self.own.len() < OWN_GROUPS {
             self.own.insert(key);
         }
@@ -168,16 +171,16 @@ impl Objects {
     }
 
     /// Forgets routes that are not wanted any more.
-    pub(super) fn forget(&mut self, wanted: impl Fn(&Key) -> bool) {
+    pub(crate) fn forget(&mut self, wanted: impl Fn(&Destination) -> bool) {
         self.own.retain(wanted);
     }
 
     /// Finds an object for each class and says what is to be done for that. `installed` are the objects
     /// that the routes use now; of routes that are not in `wanted`, too.
-    pub(super) fn plan(
+    pub(crate) fn plan(
         &mut self,
-        wanted: &BTreeMap<Key, Class>,
-        installed: &BTreeMap<Key, u32>,
+        wanted: &BTreeMap<Destination, Class>,
+        installed: &BTreeMap<Destination, u32>,
     ) -> Vec<Order> {
         let mut users: BTreeMap<u32, BTreeSet<Option<&Class>>> = BTreeMap::new();
         for (key, id) in installed {
@@ -312,7 +315,7 @@ impl Objects {
 
     /// A neighbour is dead: has every object that leads to it lead to its other members, or where
     /// the routes would go instead.
-    pub(super) fn leave(&mut self, is_dead: impl Fn(&Nexthop) -> bool) -> Vec<Order> {
+    pub(crate) fn leave(&mut self, is_dead: impl Fn(&Nexthop) -> bool) -> Vec<Order> {
         let hit: Vec<(u32, Vec<Nexthop>)> = self
             .objects
             .iter()
@@ -333,13 +336,13 @@ impl Objects {
     }
 
     /// The object of a class.
-    pub(super) fn of(&self, class: &Class) -> Option<u32> {
+    pub(crate) fn of(&self, class: &Class) -> Option<u32> {
         let id = *self.by_class.get(class)?;
         self.objects.get(&id)?.there.then_some(id)
     }
 
     /// What no route uses is removed; `used` says which objects routes of the kernel use.
-    pub(super) fn sweep(&mut self, wanted: &BTreeSet<&Class>, used: &BTreeSet<u32>) -> Vec<Order> {
+    pub(crate) fn sweep(&mut self, wanted: &BTreeSet<&Class>, used: &BTreeSet<u32>) -> Vec<Order> {
         let idle: Vec<u32> = self
             .objects
             .iter()
@@ -377,20 +380,20 @@ impl Objects {
     }
 
     /// How many objects routes use, and how many of them are groups.
-    pub(super) fn count(&self) -> (usize, usize) {
+    pub(crate) fn count(&self) -> (usize, usize) {
         let there = self.objects.values().filter(|object| object.there);
         let groups = there.clone().filter(|object| object.group.is_some());
         (there.count(), groups.count())
     }
 
     /// How flows are spread over the members of new groups.
-    pub(super) fn spread(&self) -> Spread {
+    pub(crate) fn spread(&self) -> Spread {
         self.spread
     }
 }
 
 /// Removes what an earlier daemon left for this table and priority.
-pub(super) fn leftovers(table: u32, priority: u32, found: &[Found]) -> Vec<Order> {
+pub(crate) fn leftovers(table: u32, priority: u32, found: &[Found]) -> Vec<Order> {
     let mut objects = Objects::new(table, priority, Spread::Hash);
     objects.read(found);
     objects.sweep(&BTreeSet::new(), &BTreeSet::new())

@@ -18,22 +18,22 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use super::{
-    Desired, Interface, Request, STOP_GRACE, View,
+use crate::bfd::Change;
+use crate::{
     detection::{Detection, Heard},
-    epoch::{self, Ending},
+    fib::Routes,
     flaps::Flaps,
     graceful,
     instances::Instances,
-    kernel::Routes,
     protection::Protection,
+    rate::Seldom,
     redistribute,
     refusals::Refusals,
-    seldom::Seldom,
+    restart_state::{self, Ending},
     socket::{OspfSocket, Received},
+    types::{Desired, Interface, Request, STOP_GRACE, View},
     views,
 };
-use crate::bfd::Change;
 
 /// How long after a graceful restart the routes of before are kept for the calculation.
 const ROUTES_FOLLOW: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ struct Thread {
 }
 
 /// Runs until asked to stop.
-pub(super) async fn run(
+pub(crate) async fn run(
     config: Ospf,
     (number, before): (u32, Option<Ending>),
     detection: Detection,
@@ -353,7 +353,7 @@ impl Thread {
             self.send(transmit);
         }
         self.instances
-            .each(|speaker| speaker.set_wall_clock(now, epoch::wall_clock()));
+            .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
         for area in &self.desired.areas {
             self.instances
                 .each(|speaker| speaker.set_area(now, area.area, area.config));
@@ -372,7 +372,7 @@ impl Thread {
         self.instances.set_transit(now);
         // Somebody may have set the clock.
         self.instances
-            .each(|speaker| speaker.set_wall_clock(now, epoch::wall_clock()));
+            .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
         self.set_areas(&desired.areas);
         let stale: Vec<u32> = self
             .ports

@@ -17,7 +17,11 @@ use nix::{
 };
 use tokio::sync::mpsc as news;
 
-use super::{Change, News, Peer, Request, Shown, View, echo::Echo, socket::Sockets};
+use super::{
+    echo::Echo,
+    socket::Sockets,
+    types::{Change, News, Peer, Request, Shown, View},
+};
 
 /// Priority among real-time threads: above the ordinary ones of audio and databases, below the
 /// kernel's own.

@@ -6,13 +6,13 @@ use config::Redistribute;
 use linux::{ForeignRoute, RouteSource};
 use ospfv3::{ExternalPrefix, Family, Prefix};
 
-use super::Desired;
+use crate::types::Desired;
 
 /// The main table, whose routes are redistributed.
-pub(super) const TABLE: u32 = 254;
+pub(crate) const TABLE: u32 = 254;
 
 /// What of these routes is to be advertised in a family.
-pub(super) fn externals(
+pub(crate) fn externals(
     family: Family,
     routes: &[ForeignRoute],
     config: Redistribute,
