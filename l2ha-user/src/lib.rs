@@ -2,6 +2,4 @@
 
 pub mod cli;
 pub mod daemon;
-pub mod dataplane;
-pub mod doctor;
 mod service;

@@ -5,16 +5,14 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
 use config::{self, Config};
+use dataplane::{AttachMode, Attached, Hook};
+use doctor::{Facts, Subject};
 use linux::{Error, Netlink};
 
 use super::{
     node::{Node, Underlay},
     reach::{Answered, Reach},
     repair::Kind,
-};
-use crate::{
-    dataplane::{AttachMode, Attached, Hook},
-    doctor::{self, Facts, Subject},
 };
 
 /// Begins to ask who answers on the way out of an interface.

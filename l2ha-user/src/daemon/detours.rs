@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::Result;
+use dataplane::{Detours, Instead, Protected};
 use routing::{Detour, DetourTable};
-
-use crate::dataplane::{Detours, Instead, Protected};
 
 /// The maps of the loaded data plane.
 pub(super) struct DetourMaps(Detours);

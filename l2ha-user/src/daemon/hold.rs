@@ -12,11 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use config::{Config, Encapsulation};
+use dataplane::Reassembled;
 use linux::sockets;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
-
-use crate::dataplane::Reassembled;
 
 /// IP protocol number of L2TPv3 over IP (RFC 3931 4.1.1).
 const L2TP: i32 = 115;

@@ -24,6 +24,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use config::Config;
+use dataplane::DataPlane;
 use linux::{Change, Monitor, Netlink};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::{
@@ -33,7 +34,6 @@ use tokio::{
 
 pub(crate) use self::made::MadeAddress;
 use self::{hold::Holder, made::Made, node::Node, repair::Repairs, server::Server};
-use crate::dataplane::DataPlane;
 
 /// How often the data plane is looked at for what no notification tells: a bpf_link can be
 /// detached without one.

@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use config::{Config, Ospf};
+use dataplane::{Attached, DataPlane, Hook};
+use doctor::Finding;
 use linux::{
     Address, Netlink,
     ethtool::{self, Offload, Queues},
@@ -24,11 +26,7 @@ use super::{
     repair::{Kind, Repairs},
     tunnel::{self, State},
 };
-use crate::{
-    dataplane::{Attached, DataPlane, Hook},
-    doctor::Finding,
-    service,
-};
+use crate::service;
 
 /// The underlay interface as it was last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use config::{Encapsulation, Tunnel};
 use control::SessionStatus;
+use dataplane::Counters;
 
 use super::{node::Node, tunnel::State};
-use crate::dataplane::Counters;
 
 impl Node {
     /// Every configured session, with the data plane's figures.

@@ -7,6 +7,8 @@ use config::{Encapsulation, Sublayer, Tunnel};
 use control::{
     Answer, Command, DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus,
 };
+use dataplane::Counters;
+use doctor::Severity;
 use l2ha_ebpf::reason::Reason;
 use routing::View;
 use serde_json::json;
@@ -15,7 +17,6 @@ use super::{
     node::Node,
     tunnel::{State, Up},
 };
-use crate::{dataplane::Counters, doctor::Severity};
 
 impl Node {
     /// Answers one question.

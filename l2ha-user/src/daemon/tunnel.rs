@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use config::{Config, Encapsulation, Sublayer, Tunnel};
+use dataplane::{Endpoint, EndpointKind, Session};
 use linux::{
     Address, Link, VethPair,
     ethtool::{self, Offload},
@@ -20,7 +21,6 @@ use super::{
     node::{Node, Underlay},
     repair::Kind,
 };
-use crate::dataplane::{self, Endpoint, EndpointKind, Session};
 
 /// How much larger the hidden end's MTU is: frames that are not IP pass it with their outer
 /// headers on (IPv6 40, UDP 8, L2TPv3 8, cookie 8, sublayer 4, Ethernet 14 bytes, and VLAN tags).

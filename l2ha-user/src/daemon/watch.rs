@@ -6,6 +6,10 @@ use anyhow::{Context as _, Result, bail};
 use control::{
     Answer, CapturedFrame, Command, Direction, Line, Missed, RefusedPacket, Side, to_hex,
 };
+use dataplane::{
+    reason_text,
+    watch::{RATE, Seen, Subscription, Wanted},
+};
 use l2ha_ebpf::reason::Reason;
 use nix::net::if_::if_indextoname;
 use tokio::{
@@ -14,10 +18,6 @@ use tokio::{
 };
 
 use super::node::Node;
-use crate::dataplane::{
-    reason_text,
-    watch::{RATE, Seen, Subscription, Wanted},
-};
 
 /// Smallest part of a packet that can be asked for, in bytes: an Ethernet header.
 const LEAST: u32 = 14;
