@@ -26,6 +26,8 @@ mod types;
 mod underlay;
 pub mod watch;
 
+pub use l2ha_ebpf::reason::Reason;
+
 pub use self::{
     counters::{Counters, Traffic, reason_text},
     detours::{Detours, Instead, Protected},

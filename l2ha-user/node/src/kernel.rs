@@ -8,14 +8,14 @@ use std::{collections::HashMap, net::IpAddr};
 use linux::{Address, Error, Link, Netlink};
 
 /// What the kernel had when it was asked, and what the pass has changed since.
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     links: HashMap<String, Link>,
     addresses: HashMap<u32, Vec<Address>>,
 }
 
 impl Kernel {
     /// Asks the kernel.
-    pub(super) async fn read(netlink: &Netlink) -> Result<Self, Error> {
+    pub(crate) async fn read(netlink: &Netlink) -> Result<Self, Error> {
         let mut kernel = Self {
             links: HashMap::new(),
             addresses: HashMap::new(),
@@ -30,7 +30,7 @@ impl Kernel {
     }
 
     /// Asks again for these interfaces, which have just been made, changed or removed.
-    pub(super) async fn refresh(&mut self, netlink: &Netlink, names: &[&str]) -> Result<(), Error> {
+    pub(crate) async fn refresh(&mut self, netlink: &Netlink, names: &[&str]) -> Result<(), Error> {
         for name in names {
             if let Some(before) = self.links.remove(*name) {
                 let now = netlink.link(name).await?;
@@ -46,7 +46,7 @@ impl Kernel {
     }
 
     /// Records an address that has been put on an interface.
-    pub(super) fn add_address(&mut self, address: Address) {
+    pub(crate) fn add_address(&mut self, address: Address) {
         self.addresses
             .entry(address.interface)
             .or_default()
@@ -54,24 +54,24 @@ impl Kernel {
     }
 
     /// The interface of this name.
-    pub(super) fn link(&self, name: &str) -> Option<&Link> {
+    pub(crate) fn link(&self, name: &str) -> Option<&Link> {
         self.links.get(name)
     }
 
     /// Whether an interface has an address.
-    pub(super) fn has(&self, wanted: &Address) -> bool {
+    pub(crate) fn has(&self, wanted: &Address) -> bool {
         self.on(wanted.interface).contains(wanted)
     }
 
     /// Whether an interface has an address, whatever the length of its prefix.
-    pub(super) fn holds(&self, interface: u32, address: IpAddr) -> bool {
+    pub(crate) fn holds(&self, interface: u32, address: IpAddr) -> bool {
         self.on(interface)
             .iter()
             .any(|held| held.address == address)
     }
 
     /// The global addresses of an interface, with their prefix lengths.
-    pub(super) fn global(&self, interface: u32) -> Vec<(IpAddr, u8)> {
+    pub(crate) fn global(&self, interface: u32) -> Vec<(IpAddr, u8)> {
         let is_global = |address: IpAddr| match address {
             IpAddr::V6(address) => !address.is_unicast_link_local(),
             IpAddr::V4(address) => !address.is_link_local(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The kinds of repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// The virtual interface was gone or not a pair any more.
     Interface,
     /// The virtual interface was down, or its MTU, MAC address or an offload was changed.
@@ -41,7 +41,7 @@ impl Kind {
 
 /// Counts of repairs since the start.
 #[derive(Debug, Default)]
-pub(super) struct Repairs {
+pub(crate) struct Repairs {
     counts: BTreeMap<Kind, u64>,
     /// Whether the first pass is done: what is made before that is no repair.
     started: bool,
@@ -49,12 +49,12 @@ pub(super) struct Repairs {
 
 impl Repairs {
     /// From now on, what has to be made is a repair.
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.started = true;
     }
 
     /// Records that something was missing or wrong and is now being put right.
-    pub(super) fn found(&mut self, kind: Kind, subject: &str, what: &str) {
+    pub(crate) fn found(&mut self, kind: Kind, subject: &str, what: &str) {
         if self.started || kind == Kind::Leftover {
             *self.counts.entry(kind).or_default() += 1;
             tracing::warn!(kind = kind.name(), subject, "repair: {what}");
@@ -64,12 +64,12 @@ impl Repairs {
     }
 
     /// Counts one that is said elsewhere.
-    pub(super) fn count(&mut self, kind: Kind) {
+    pub(crate) fn count(&mut self, kind: Kind) {
         *self.counts.entry(kind).or_default() += 1;
     }
 
     /// The counts by name.
-    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
         self.counts
             .iter()
             .map(|(kind, count)| (kind.name().to_owned(), *count))

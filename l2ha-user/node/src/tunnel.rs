@@ -14,12 +14,12 @@ use linux::{
     sysctl,
 };
 
-use super::{
+use crate::{
     identity,
     kernel::Kernel,
     made::{MadeAddress, MadePair},
-    node::{Node, Underlay},
     repair::Kind,
+    state::{Node, State, Underlay, Up},
 };
 
 /// How much larger the hidden end's MTU is: frames that are not IP pass it with their outer
@@ -28,33 +28,9 @@ const HIDDEN_EXTRA: u32 = 128;
 /// Largest MTU a veth takes (`ETH_MAX_MTU`, linux/if_ether.h).
 const LARGEST_MTU: u32 = 65535;
 
-/// What the daemon knows of a tunnel that is in place.
-#[derive(Clone, Debug)]
-pub(super) struct Up {
-    /// Index of the virtual interface.
-    pub(super) interface: u32,
-    /// MTU of the virtual interface in bytes.
-    pub(super) mtu: u32,
-    /// Link-local address of the virtual interface.
-    pub(super) link_local: Ipv6Addr,
-    /// Global addresses on it, with their prefix lengths.
-    pub(super) prefixes: Vec<(IpAddr, u8)>,
-    /// The session as it was last written to the data plane.
-    session: Session,
-}
-
-/// The state of a tunnel.
-#[derive(Clone, Debug)]
-pub(super) enum State {
-    /// In place.
-    Up(Box<Up>),
-    /// Not in place; tried again at every change and every check.
-    Failed(String),
-}
-
 impl Node {
     /// Brings one tunnel to what the configuration says.
-    pub(super) async fn ensure_tunnel(
+    pub(crate) async fn ensure_tunnel(
         &mut self,
         tunnel: &Tunnel,
         underlay: &Underlay,
@@ -290,7 +266,7 @@ impl Node {
     }
 
     /// Writes down what the pass is about to make for its tunnels.
-    pub(super) fn write_down(&mut self, kernel: &Kernel) -> Result<()> {
+    pub(crate) fn write_down(&mut self, kernel: &Kernel) -> Result<()> {
         let (mut pairs, mut made) = (Vec::new(), Vec::new());
         for tunnel in &self.config.tunnels {
             let pair = pair(tunnel);
@@ -326,7 +302,7 @@ impl Node {
     }
 
     /// Takes interfaces away that the configuration no longer has.
-    pub(super) async fn remove_pairs(&mut self, pairs: &[MadePair]) -> Result<()> {
+    pub(crate) async fn remove_pairs(&mut self, pairs: &[MadePair]) -> Result<()> {
         if pairs.is_empty() {
             return Ok(());
         }
@@ -414,7 +390,7 @@ fn session(tunnel: &Tunnel, underlay: &Underlay, visible: &Link, hidden: &Link) 
 }
 
 /// The local addresses, ports and protocols that are the data plane's.
-pub(super) fn endpoints(config: &Config) -> Vec<Endpoint> {
+pub(crate) fn endpoints(config: &Config) -> Vec<Endpoint> {
     config
         .tunnels
         .iter()

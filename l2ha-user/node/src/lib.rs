@@ -11,6 +11,7 @@ mod reach;
 mod repair;
 mod server;
 mod sessions;
+mod state;
 mod status;
 mod tunnel;
 mod watch;
@@ -32,8 +33,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-pub(crate) use self::made::MadeAddress;
-use self::{hold::Holder, made::Made, node::Node, repair::Repairs, server::Server};
+use self::{hold::Holder, made::Made, repair::Repairs, server::Server, state::Node};
 
 /// How often the data plane is looked at for what no notification tells: a bpf_link can be
 /// detached without one.

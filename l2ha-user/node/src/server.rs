@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{node::Node, watch::Stream};
+use crate::{state::Node, watch::Stream};
 
 /// Longest question in bytes.
 const LONGEST: u64 = 4096;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const WAITING: usize = 16;
 
 /// A question that waits for its answer.
-pub(super) struct Question {
+pub(crate) struct Question {
     command: Command,
     answer: oneshot::Sender<Reply>,
 }
@@ -39,7 +39,7 @@ type Reply = (Answer, Option<Stream>);
 
 impl Question {
     /// Answers it.
-    pub(super) async fn answer(self, node: &mut Node) {
+    pub(crate) async fn answer(self, node: &mut Node) {
         let answer = match node.stream(&self.command) {
             None => (node.answer(self.command).await, None),
             Some(Ok((answer, stream))) => (answer, Some(stream)),
@@ -51,7 +51,7 @@ impl Question {
 }
 
 /// The listening socket; removed when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     path: PathBuf,
     questions: mpsc::Receiver<Question>,
 }
@@ -62,7 +62,7 @@ impl Server {
     /// # Errors
     ///
     /// When the socket cannot be made at `path`.
-    pub(super) fn listen(path: &Path) -> Result<Self> {
+    pub(crate) fn listen(path: &Path) -> Result<Self> {
         let context = || format!("cannot listen on {}", path.display());
         // The lock is held, so a socket that is there belongs to a daemon that crashed.
         if let Err(error) = fs::remove_file(path)
@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// Waits for the next question.
-    pub(super) async fn next(&mut self) -> Question {
+    pub(crate) async fn next(&mut self) -> Question {
         match self.questions.recv().await {
             Some(question) => question,
             None => std::future::pending().await,

@@ -1,82 +1,33 @@
 //! The node as a whole: brings the kernel to what the configuration says, and keeps it there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeSet, HashSet},
     net::IpAddr,
-    path::PathBuf,
     time::Instant,
 };
 
 use anyhow::{Context as _, Result};
 use config::{Config, Ospf};
-use dataplane::{Attached, DataPlane, Hook};
-use doctor::Finding;
+use dataplane::Hook;
 use linux::{
-    Address, Netlink,
+    Address,
     ethtool::{self, Offload, Queues},
 };
 use routing::Routing;
 
-use super::{
+use crate::{
     detours::DetourMaps,
-    hold::{Held, Holder},
+    hold::Held,
     kernel::Kernel,
-    made::{Made, MadeAddress, MadePair, MadeRoutes},
-    reach::Reach,
-    repair::{Kind, Repairs},
-    tunnel::{self, State},
+    made::{MadeAddress, MadePair, MadeRoutes, WantedAddresses},
+    repair::Kind,
+    state::{Node, State, Underlay},
+    tunnel,
 };
-use crate::service;
-
-/// The underlay interface as it was last seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Underlay {
-    /// Interface index.
-    pub(super) index: u32,
-    /// MTU in bytes.
-    pub(super) mtu: u32,
-}
-
-/// Everything the daemon holds.
-pub(super) struct Node {
-    pub(super) config_path: PathBuf,
-    pub(super) config: Config,
-    pub(super) started: Instant,
-    pub(super) netlink: Netlink,
-    pub(super) plane: DataPlane,
-    pub(super) made: Made,
-    pub(super) holder: Holder,
-    pub(super) repairs: Repairs,
-    pub(super) routing: Option<Routing>,
-    /// Whether the node is the last resort.
-    pub(super) drained: bool,
-    pub(super) underlay: Option<Underlay>,
-    /// What is wrong with the underlay, for status and for saying it once.
-    pub(super) underlay_problem: Option<String>,
-    pub(super) attached: Option<Attached>,
-    /// Who is being asked whether he answers, for the first time the program is attached.
-    pub(super) reach: Option<Reach>,
-    /// Whether the gateway was seen to answer behind what is attached; what was, may be attached
-    /// again without asking.
-    pub(super) proven: bool,
-    /// Why native XDP is not tried any more.
-    pub(super) no_xdp: Option<String>,
-    /// Why no program is attached any more: it would cut the node off.
-    pub(super) cut_off: Option<String>,
-    /// What the examination at the start found.
-    pub(super) findings: Vec<Finding>,
-    pub(super) tunnels: BTreeMap<String, State>,
-    /// The session ids to which the maps were last cut down.
-    pub(super) kept: Option<HashSet<u32>>,
-    /// Names of the services whose address is on the loopback.
-    pub(super) services: BTreeSet<String>,
-    /// Addresses that are no longer configured, and until when they stay.
-    pub(super) leaving: BTreeMap<MadeAddress, Instant>,
-}
 
 impl Node {
     /// One pass: whatever is not as the configuration says is put right, the rest is not touched.
-    pub(super) async fn reconcile(&mut self) {
+    pub(crate) async fn reconcile(&mut self) {
         if let Err(error) = self.remove_leftovers().await {
             tracing::error!(
                 error = format!("{error:#}"),
@@ -130,7 +81,7 @@ impl Node {
 
     /// Whether the program that was attached to the underlay still is. Cheap enough to be asked
     /// between notifications: a bpf_link can be detached without one.
-    pub(super) fn still_attached(&self) -> bool {
+    pub(crate) fn still_attached(&self) -> bool {
         self.attached.is_none() || self.plane.underlay_attached().unwrap_or(false)
     }
 
@@ -300,12 +251,12 @@ impl Node {
             let address = Address {
                 interface: loopback.index,
                 address: service.address,
-                prefix_len: service::prefix_len(service.address),
+                prefix_len: service.prefix_len(),
             };
             if !kernel.has(&address) {
                 let what = format!("{} is missing on lo, adding it", service.address);
                 self.repairs.found(Kind::Service, &service.name, &what);
-                let made = service::made(service);
+                let made = MadeAddress::of(service);
                 self.made.update(|list| {
                     list.addresses.insert(made);
                 })?;
@@ -380,13 +331,13 @@ impl Node {
     /// The addresses that are to be removed now. Those of services are withdrawn first, and stay while
     /// neighbours still send to them.
     fn unwanted_addresses(&mut self) -> Vec<MadeAddress> {
-        let wanted = service::Wanted::of(&self.config);
+        let wanted = WantedAddresses::of(&self.config);
         self.leaving.retain(|address, _| !wanted.has(address));
         let now = Instant::now();
         let unwanted = self.made.list.addresses.iter();
         let unwanted = unwanted.filter(|address| !wanted.has(address));
         let due = unwanted.filter(|address| {
-            if self.routing.is_none() || !service::is_service(address) {
+            if self.routing.is_none() || !address.is_service() {
                 return true;
             }
             let until = self.leaving.entry((*address).clone()).or_insert_with(|| {
@@ -399,7 +350,7 @@ impl Node {
     }
 
     /// When the next pass is due by itself.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.leaving.values().min().copied()
     }
 
@@ -484,7 +435,7 @@ impl Node {
     }
 
     /// Starts the routing thread if the configuration wants one.
-    pub(super) fn start_routing(&mut self) -> Result<()> {
+    pub(crate) fn start_routing(&mut self) -> Result<()> {
         self.routing = match &self.config.ospf {
             Some(ospf) => {
                 let node = &self.config.node;
@@ -510,7 +461,7 @@ impl Node {
     }
 
     /// Makes the node the last resort, or ends that. Whether that is a change.
-    pub(super) fn drain(&mut self, on: bool) -> Result<bool> {
+    pub(crate) fn drain(&mut self, on: bool) -> Result<bool> {
         let routing = self
             .routing
             .as_mut()
@@ -532,7 +483,7 @@ impl Node {
     }
 
     /// Takes a new configuration. Nothing has been changed when this fails.
-    pub(super) async fn reload(&mut self, config: Config) -> Result<()> {
+    pub(crate) async fn reload(&mut self, config: Config) -> Result<()> {
         anyhow::ensure!(
             config.node == self.config.node
                 && config.underlay.interface == self.config.underlay.interface,
@@ -564,14 +515,14 @@ impl Node {
     }
 
     /// The end before a restart: the neighbours are told, and everything stays in its place.
-    pub(super) async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         if let Some(routing) = self.routing.take() {
             routing.leave().await;
         }
     }
 
     /// The clean stop: withdraw, let the neighbours move, then remove everything that was made.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         if let Some(routing) = self.routing.take() {
             routing.stop().await;
         }

@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 
 /// The MAC address of a tunnel's virtual interface: locally administered, from the names of node
 /// and tunnel.
-pub(super) fn mac(node: &str, tunnel: &str) -> [u8; 6] {
+pub(crate) fn mac(node: &str, tunnel: &str) -> [u8; 6] {
     let hash = fnv1a(&[node.as_bytes(), b"\0", tunnel.as_bytes()]).to_be_bytes();
     // Bit 1 of the first byte set, bit 0 clear: locally administered, unicast (IEEE 802).
     [
@@ -21,7 +21,7 @@ pub(super) fn mac(node: &str, tunnel: &str) -> [u8; 6] {
 }
 
 /// The link-local address that belongs to a MAC address (RFC 4291 appendix A).
-pub(super) fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+pub(crate) fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac;
     let word = |high: u8, low: u8| u16::from_be_bytes([high, low]);
     Ipv6Addr::new(

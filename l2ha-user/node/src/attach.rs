@@ -9,14 +9,14 @@ use dataplane::{AttachMode, Attached, Hook};
 use doctor::{Facts, Subject};
 use linux::{Error, Netlink};
 
-use super::{
-    node::{Node, Underlay},
+use crate::{
     reach::{Answered, Reach},
     repair::Kind,
+    state::{Node, Underlay},
 };
 
 /// Begins to ask who answers on the way out of an interface.
-pub(super) async fn ask(netlink: &Netlink, interface: u32, config: &Config) -> Option<Reach> {
+pub(crate) async fn ask(netlink: &Netlink, interface: u32, config: &Config) -> Option<Reach> {
     let remotes: BTreeSet<IpAddr> = config.tunnels.iter().map(|tunnel| tunnel.remote).collect();
     Reach::ask(netlink, interface, &remotes)
         .await
@@ -30,7 +30,7 @@ fn cannot_watch(error: &Error) {
 
 impl Node {
     /// The checks of `l2ha doctor`, said in the log.
-    pub(super) fn examine(&mut self) {
+    pub(crate) fn examine(&mut self) {
         let (facts, unknown) = Facts::collect(&Subject::of(&self.config));
         for sentence in unknown {
             tracing::debug!("doctor: cannot learn {sentence}");
@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// Attaches the program that decapsulates.
-    pub(super) async fn attach(&mut self, underlay: Underlay) -> Result<()> {
+    pub(crate) async fn attach(&mut self, underlay: Underlay) -> Result<()> {
         if let Some(why) = &self.cut_off {
             bail!(why.clone());
         }

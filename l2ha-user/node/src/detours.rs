@@ -7,11 +7,11 @@ use dataplane::{Detours, Instead, Protected};
 use routing::{Detour, DetourTable};
 
 /// The maps of the loaded data plane.
-pub(super) struct DetourMaps(Detours);
+pub(crate) struct DetourMaps(Detours);
 
 impl DetourMaps {
     /// Opens them below `pins`. Without them there are no detours, which is said.
-    pub(super) fn open(pins: &Path) -> Option<Box<dyn DetourTable>> {
+    pub(crate) fn open(pins: &Path) -> Option<Box<dyn DetourTable>> {
         let detours = Detours::open(pins).inspect_err(|error| {
             tracing::warn!(
                 error = format!("{error:#}"),

@@ -22,7 +22,7 @@ const L2TP: i32 = 115;
 
 /// What is held: a local address with a UDP port, or with protocol 115.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Held {
+pub(crate) enum Held {
     /// UDP on this address and port.
     Udp(SocketAddr),
     /// IP protocol 115 on this address.
@@ -32,7 +32,7 @@ pub(super) enum Held {
 impl Held {
     /// Everything a configuration needs held, and whether a tunnel there agreed to be without a
     /// checksum over IPv6.
-    pub(super) fn of(config: &Config) -> BTreeMap<Self, bool> {
+    pub(crate) fn of(config: &Config) -> BTreeMap<Self, bool> {
         let mut held = BTreeMap::new();
         for tunnel in &config.tunnels {
             let (it, unchecked) = match tunnel.encapsulation {
@@ -55,14 +55,14 @@ struct Open {
 }
 
 /// The open sockets.
-pub(super) struct Holder {
+pub(crate) struct Holder {
     sockets: BTreeMap<Held, Open>,
     reassembled: Reassembled,
 }
 
 impl Holder {
     /// None yet; what will arrive at them goes this way.
-    pub(super) fn new(reassembled: Reassembled) -> Self {
+    pub(crate) fn new(reassembled: Reassembled) -> Self {
         Self {
             sockets: BTreeMap::new(),
             reassembled,
@@ -74,7 +74,7 @@ impl Holder {
     /// # Errors
     ///
     /// When a port cannot be taken; the text says by which address.
-    pub(super) fn hold(&mut self, wanted: &BTreeMap<Held, bool>) -> Result<()> {
+    pub(crate) fn hold(&mut self, wanted: &BTreeMap<Held, bool>) -> Result<()> {
         self.sockets.retain(|held, open| {
             let keep = wanted.contains_key(held);
             if !keep {

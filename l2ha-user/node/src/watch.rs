@@ -7,23 +7,22 @@ use control::{
     Answer, CapturedFrame, Command, Direction, Line, Missed, RefusedPacket, Side, to_hex,
 };
 use dataplane::{
-    reason_text,
+    Reason, reason_text,
     watch::{RATE, Seen, Subscription, Wanted},
 };
-use l2ha_ebpf::reason::Reason;
 use nix::net::if_::if_indextoname;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter},
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
 };
 
-use super::node::Node;
+use crate::state::Node;
 
 /// Smallest part of a packet that can be asked for, in bytes: an Ethernet header.
 const LEAST: u32 = 14;
 
 /// What is on its way to a client.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     subscription: Subscription,
     /// Names of the tunnels by session id.
     names: HashMap<u32, String>,
@@ -31,7 +30,7 @@ pub(super) struct Stream {
 
 impl Node {
     /// Begins what was asked for; nothing if that is no stream.
-    pub(super) fn stream(&self, command: &Command) -> Option<Result<(Answer, Stream)>> {
+    pub(crate) fn stream(&self, command: &Command) -> Option<Result<(Answer, Stream)>> {
         let wanted = match command {
             Command::Monitor { reasons } => refused(reasons),
             Command::Capture {
@@ -114,7 +113,7 @@ fn refused(names: &[String]) -> Result<Wanted> {
 
 impl Stream {
     /// Writes packets until the client closes its sending side, and then what is missing.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         mut self,
         mut read: OwnedReadHalf,
         write: OwnedWriteHalf,

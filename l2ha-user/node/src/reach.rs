@@ -23,7 +23,7 @@ const MOST: usize = 8;
 
 /// The neighbours on the way out of an interface, and who of them answers.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     interface: u32,
     asked: Vec<IpAddr>,
     since: Instant,
@@ -31,7 +31,7 @@ pub(super) struct Reach {
 
 /// The neighbours that answered before a program was attached.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(crate) struct Answered {
     interface: u32,
     neighbours: Vec<IpAddr>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Answered {
 impl Reach {
     /// Begins to ask the gateways of the interface's default routes or, where there are none, the
     /// neighbours on the way to these addresses. Nobody is waited for yet.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         netlink: &Netlink,
         interface: u32,
         remotes: &BTreeSet<IpAddr>,
@@ -70,7 +70,7 @@ impl Reach {
     }
 
     /// Who has answered. Waits for the others for what is left of the time they have.
-    pub(super) async fn answered(self, netlink: &Netlink) -> Result<Answered, Error> {
+    pub(crate) async fn answered(self, netlink: &Netlink) -> Result<Answered, Error> {
         let Self {
             interface,
             asked,
@@ -87,7 +87,7 @@ impl Reach {
 impl Answered {
     /// The neighbours that do not answer any more. Waits until all have answered, or long enough to
     /// be sure that one does not.
-    pub(super) async fn lost(&self, netlink: &Netlink) -> Result<Vec<IpAddr>, Error> {
+    pub(crate) async fn lost(&self, netlink: &Netlink) -> Result<Vec<IpAddr>, Error> {
         for neighbour in &self.neighbours {
             ask(netlink, self.interface, *neighbour).await?;
         }

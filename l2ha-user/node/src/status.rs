@@ -7,20 +7,16 @@ use config::{Encapsulation, Sublayer, Tunnel};
 use control::{
     Answer, Command, DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus,
 };
-use dataplane::Counters;
+use dataplane::{Counters, Reason};
 use doctor::Severity;
-use l2ha_ebpf::reason::Reason;
 use routing::View;
 use serde_json::json;
 
-use super::{
-    node::Node,
-    tunnel::{State, Up},
-};
+use crate::state::{Node, State, Up};
 
 impl Node {
     /// Answers one question.
-    pub(super) async fn answer(&mut self, command: Command) -> Answer {
+    pub(crate) async fn answer(&mut self, command: Command) -> Answer {
         match command {
             Command::Status => match self.status().await {
                 Ok(status) => Answer::data(&status),
@@ -50,7 +46,7 @@ impl Node {
     }
 
     /// Kernel routes have changed: perhaps somebody removed one of ours.
-    pub(super) fn check_routes(&self) {
+    pub(crate) fn check_routes(&self) {
         if let Some(routing) = &self.routing {
             routing.check_routes();
         }
@@ -139,7 +135,7 @@ impl Node {
             })
     }
 
-    pub(super) fn tunnel_status(&self, tunnel: &Tunnel, counters: &Counters) -> TunnelStatus {
+    pub(crate) fn tunnel_status(&self, tunnel: &Tunnel, counters: &Counters) -> TunnelStatus {
         let (mtu, up, problem) = match self.tunnels.get(&tunnel.name) {
             Some(State::Up(up)) => (Some(up.mtu), true, self.wrong_mtu(up, counters)),
             Some(State::Failed(problem)) => (None, false, Some(problem.clone())),

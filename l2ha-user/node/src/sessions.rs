@@ -5,11 +5,11 @@ use config::{Encapsulation, Tunnel};
 use control::SessionStatus;
 use dataplane::Counters;
 
-use super::{node::Node, tunnel::State};
+use crate::state::{Node, State};
 
 impl Node {
     /// Every configured session, with the data plane's figures.
-    pub(super) fn sessions(&self) -> Result<Vec<SessionStatus>> {
+    pub(crate) fn sessions(&self) -> Result<Vec<SessionStatus>> {
         let counters = self.plane.counters()?;
         let tunnels = self.config.tunnels.iter();
         Ok(tunnels

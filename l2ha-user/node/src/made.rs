@@ -4,20 +4,21 @@
 //! The file lies in the run folder, which like the kernel's state does not outlive a reboot.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
+use config::{Config, Service};
 use serde::{Deserialize, Serialize};
 
 /// A veth pair.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct MadePair {
-    pub(super) visible: String,
-    pub(super) hidden: String,
+pub(crate) struct MadePair {
+    pub(crate) visible: String,
+    pub(crate) hidden: String,
 }
 
 /// An address on an interface.
@@ -28,29 +29,45 @@ pub(crate) struct MadeAddress {
     pub(crate) prefix_len: u8,
 }
 
+impl MadeAddress {
+    /// A service's on the loopback.
+    pub(crate) fn of(service: &Service) -> Self {
+        Self {
+            interface: "lo".to_owned(),
+            address: service.address,
+            prefix_len: service.prefix_len(),
+        }
+    }
+
+    /// Whether it is a service's.
+    pub(crate) fn is_service(&self) -> bool {
+        self.interface == "lo"
+    }
+}
+
 /// Where routes were put.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct MadeRoutes {
-    pub(super) table: u32,
-    pub(super) priority: u32,
+pub(crate) struct MadeRoutes {
+    pub(crate) table: u32,
+    pub(crate) priority: u32,
 }
 
 /// Everything made, with the file it is kept in.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(crate) struct Made {
     path: PathBuf,
-    pub(super) list: List,
+    pub(crate) list: List,
 }
 
 /// What the file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct List {
-    pub(super) pairs: BTreeSet<MadePair>,
-    pub(super) addresses: BTreeSet<MadeAddress>,
-    pub(super) routes: BTreeSet<MadeRoutes>,
+pub(crate) struct List {
+    pub(crate) pairs: BTreeSet<MadePair>,
+    pub(crate) addresses: BTreeSet<MadeAddress>,
+    pub(crate) routes: BTreeSet<MadeRoutes>,
     /// Interfaces that got a clsact.
     #[serde(default)]
-    pub(super) clsact: BTreeSet<String>,
+    pub(crate) clsact: BTreeSet<String>,
 }
 
 impl Made {
@@ -59,7 +76,7 @@ impl Made {
     /// # Errors
     ///
     /// When the file is there and cannot be read or understood.
-    pub(super) fn load(path: PathBuf) -> Result<Self> {
+    pub(crate) fn load(path: PathBuf) -> Result<Self> {
         let list = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
                 format!(
@@ -80,7 +97,7 @@ impl Made {
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub(super) fn update(&mut self, change: impl FnOnce(&mut List)) -> Result<()> {
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut List)) -> Result<()> {
         let mut list = self.list.clone();
         change(&mut list);
         if list == self.list {
@@ -98,7 +115,7 @@ impl Made {
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub(super) fn add(&mut self, pairs: Vec<MadePair>, addresses: Vec<MadeAddress>) -> Result<()> {
+    pub(crate) fn add(&mut self, pairs: Vec<MadePair>, addresses: Vec<MadeAddress>) -> Result<()> {
         let known = pairs.iter().all(|pair| self.list.pairs.contains(pair))
             && addresses
                 .iter()
@@ -113,7 +130,7 @@ impl Made {
     }
 
     /// Removes the file: nothing is left.
-    pub(super) fn forget(self) {
+    pub(crate) fn forget(self) {
         if let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -128,6 +145,44 @@ fn write(path: &Path, list: &List) -> Result<()> {
     fs::write(&new, serde_json::to_vec(list)?)?;
     fs::rename(&new, path)?;
     Ok(())
+}
+
+/// What the configuration wants of the addresses that the daemon makes.
+pub(crate) struct WantedAddresses {
+    interfaces: HashSet<String>,
+    addresses: HashSet<(String, IpAddr, u8)>,
+}
+
+impl WantedAddresses {
+    /// Of a configuration.
+    pub(crate) fn of(config: &Config) -> Self {
+        let services = config
+            .services
+            .iter()
+            .map(|service| ("lo".to_owned(), service.address, service.prefix_len()));
+        let tunnels = config.tunnels.iter().flat_map(|tunnel| {
+            tunnel
+                .addresses
+                .iter()
+                .map(|net| (tunnel.interface.clone(), net.addr(), net.prefix_len()))
+        });
+        Self {
+            interfaces: config
+                .tunnels
+                .iter()
+                .map(|tunnel| tunnel.interface.clone())
+                .collect(),
+            addresses: services.chain(tunnels).collect(),
+        }
+    }
+
+    /// Whether an address the daemon has made still belongs to the configuration.
+    pub(crate) fn has(&self, made: &MadeAddress) -> bool {
+        let link_local =
+            matches!(made.address, IpAddr::V6(address) if address.is_unicast_link_local());
+        let key = (made.interface.clone(), made.address, made.prefix_len);
+        self.addresses.contains(&key) || (link_local && self.interfaces.contains(&made.interface))
+    }
 }
 
 #[cfg(test)]
