@@ -1,13 +1,3 @@
-//! The l2ha daemon as a library, so that its parts can be tested from outside.
+//! The `l2ha` command as a library, so that its documentation can be held against it.
 
-mod bfd;
 pub mod cli;
-pub mod config;
-pub mod control;
-pub mod daemon;
-pub mod dataplane;
-pub mod doctor;
-pub mod netlink;
-mod routing;
-mod service;
-mod sockets;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use l2ha::config::{Absent, Config, ConfigErrors, TABLES};
+use config::{Absent, Config, ConfigErrors, TABLES};
 use tempfile::TempDir;
 
 /// A file of the repository.

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use control::Command;
 use serde_json::Value;
 
 use super::{FINE, output, socket::Daemon, table};
-use crate::control::Command;
 
 /// Show BFD and its sessions
 #[derive(Debug, clap::Args)]

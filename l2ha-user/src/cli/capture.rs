@@ -10,6 +10,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use control::{Command, Direction, Line, Side, from_hex};
+use serde::de::DeserializeOwned;
 
 use self::pcapng::Pcapng;
 use super::{
@@ -19,7 +22,6 @@ use super::{
     socket::Daemon,
     stream::{self, Sink},
 };
-use crate::control::{Command, Direction, Line, Side, from_hex};
 
 /// Most of a packet that can be captured, in bytes.
 const MOST: i64 = 9216;
@@ -43,10 +45,17 @@ pub(super) struct Capture {
     #[arg(long, value_name = "NAME")]
     tunnel: Option<String>,
     /// Frames as the virtual interfaces carry them, or the packets around them
-    #[arg(long, value_enum, default_value = "inner")]
+    #[arg(long, default_value = "inner", value_parser = named::<Side, 2>([
+        ("inner", "The frames that the virtual interfaces carry"),
+        ("outer", "The packets around them, cookies blanked"),
+    ]))]
     side: Side,
     /// Only received or only sent packets
-    #[arg(long, value_enum, default_value = "both")]
+    #[arg(long, default_value = "both", value_parser = named::<Direction, 3>([
+        ("rx", "Received by this node"),
+        ("tx", "Sent by this node"),
+        ("both", "Either way"),
+    ]))]
     direction: Direction,
     /// How much of each packet, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 256,
@@ -58,6 +67,17 @@ pub(super) struct Capture {
     /// Where to write; - is standard output
     #[arg(short = 'w', long = "write", value_name = "FILE", default_value = "-")]
     file: PathBuf,
+}
+
+/// Values under the names that they have in the control socket's language, each with its help.
+fn named<T, const N: usize>(
+    names: [(&'static str, &'static str); N],
+) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    let values = names.map(|(name, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(values).try_map(|name| serde_json::from_value(name.into()))
 }
 
 impl Capture {

@@ -1,10 +1,10 @@
 //! `l2ha check`.
 
 use anyhow::Result;
+use config::Config;
 use serde_json::json;
 
 use super::{ConfigFile, FINE, USAGE, output};
-use crate::config::Config;
 
 /// Check a configuration file, and the cookie files it names
 ///

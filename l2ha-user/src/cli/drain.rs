@@ -1,10 +1,10 @@
 //! `l2ha drain`.
 
 use anyhow::Result;
+use control::Command;
 use serde_json::Value;
 
 use super::{FINE, output, socket::Daemon};
-use crate::control::Command;
 
 /// Have others take over what this node serves, while it goes on
 ///

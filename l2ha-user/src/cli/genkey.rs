@@ -86,8 +86,9 @@ fn write(path: &Path, hex: &str) -> Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use config::Cookie;
+
     use super::*;
-    use crate::config::Cookie;
 
     fn genkey(bytes: &str, output: &Path) -> Result<u8> {
         Genkey {

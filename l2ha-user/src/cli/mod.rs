@@ -21,8 +21,6 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config;
-
 /// Everything went well.
 const FINE: u8 = 0;
 /// It did not.

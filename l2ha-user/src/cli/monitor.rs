@@ -8,13 +8,13 @@ use std::{
 };
 
 use anyhow::Result;
+use control::{Command, Line, RefusedPacket};
 
 use super::{
     FINE,
     socket::Daemon,
     stream::{self, Sink},
 };
-use crate::control::{Command, Line, RefusedPacket};
 
 /// Show packets that are refused, as they come, with the reason
 ///

@@ -5,7 +5,6 @@ mod views;
 use anyhow::Result;
 
 use super::{FINE, output, socket::Daemon};
-use crate::control;
 
 /// Show OSPF's interfaces, neighbours, database or routes
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! `l2ha run`.
 
 use anyhow::Result;
+use config::Config;
 
 use super::{ConfigFile, FINE, USAGE, log, output};
-use crate::{config::Config, daemon};
 
 /// Run the daemon in the foreground, until SIGTERM or SIGINT
 ///
@@ -31,7 +31,7 @@ impl Run {
                 for note in config.notes() {
                     tracing::info!("note: {note}");
                 }
-                daemon::run(self.config.path, config)?;
+                node::run(self.config.path, config)?;
                 Ok(FINE)
             }
             Err(errors) => {

@@ -6,12 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use config::{Config, DEFAULT_RUN_DIR};
+use control::{self, Command};
 use serde_json::Value;
-
-use crate::{
-    config::{Config, DEFAULT_RUN_DIR},
-    control::{self, Command},
-};
 
 /// How the commands that ask find the daemon.
 #[derive(Debug, clap::Args)]

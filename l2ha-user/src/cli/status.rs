@@ -6,7 +6,6 @@ mod show;
 use anyhow::{Context as _, Result};
 
 use super::{FAILED, FINE, output, socket::Daemon};
-use crate::control;
 
 /// Show what the daemon does and whether something is wrong
 ///

@@ -3,6 +3,7 @@
 use std::{io, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use control::{self, Command, Line, Missed, Request};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
@@ -11,7 +12,6 @@ use tokio::{
 };
 
 use super::output;
-use crate::control::{self, Command, Line, Missed, Request};
 
 /// How long the daemon may take to answer, and to come to an end.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,8 +1,7 @@
 //! What is wrong with a node, in order of importance.
 
+use control::Status;
 use serde_json::Value;
-
-use crate::control::Status;
 
 /// One sentence for each thing that is wrong; none when the node is healthy.
 pub(super) fn problems(status: &Status) -> Vec<String> {

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use control::{Status, TunnelStatus};
 use l2ha_ebpf::abi::MAX_ROWS;
 use serde_json::Value;
 
-use crate::{
-    cli::table,
-    control::{Status, TunnelStatus},
-};
+use crate::cli::table;
 
 /// The whole text, without a final line end.
 pub(super) fn text(status: &Status, problems: &[String]) -> String {

@@ -1,0 +1,186 @@
+//! Cookie files: a secret each, so nobody but the owner may read one, and no error shows it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use nix::{libc::O_NONBLOCK, unistd::geteuid};
+
+use crate::{cookie::Cookie, report::Found, section::Section};
+
+/// More than a cookie's digits and some white space.
+const LONGEST: u64 = 64;
+/// Characters of a secret: fewer are too easily guessed.
+const SHORTEST_SECRET: usize = 8;
+/// Permission bits of group and others.
+const OTHERS: u32 = 0o077;
+
+/// What is wrong with a cookie file, and what to do.
+struct Problem {
+    what: String,
+    remedy: String,
+}
+
+/// Reads the file that `key` names; relative paths begin at `folder`.
+pub(crate) fn read(section: &Section<'_>, key: &str, folder: &Path) -> Option<Found<Cookie>> {
+    let found = section.string(key)?;
+    let read = match found.value {
+        "" => Err(Problem {
+            what: "there is no file name".to_owned(),
+            remedy: format!("write `{key} = \"/etc/l2ha/client.key\"`, or remove it for no cookie"),
+        }),
+        // It may be a real cookie: not shown.
+        digits if Cookie::from_hex(digits).is_some() => Err(Problem {
+            what: "this looks like a cookie, not like a file's name".to_owned(),
+            remedy: format!(
+                "make a new cookie with `l2ha genkey --output FILE`, for this one has been seen, and write \
+                 `{key} = \"FILE\"`"
+            ),
+        }),
+        path => cookie(&folder.join(path)),
+    };
+    match read {
+        Ok(cookie) => Some(found.with(cookie)),
+        Err(problem) => {
+            section
+                .report
+                .error(&found.place, problem.what, problem.remedy);
+            None
+        }
+    }
+}
+
+/// Reads the text of a secret that `key` names a file of, white space around it removed; `longest` is in
+/// characters.
+pub(crate) fn secret(
+    section: &Section<'_>,
+    key: &str,
+    folder: &Path,
+    longest: usize,
+) -> Option<Vec<u8>> {
+    let found = section.string(key)?;
+    let read = match found.value {
+        "" => Err(Problem {
+            what: "there is no file name".to_owned(),
+            remedy: format!("write `{key} = \"/etc/l2ha/ospf.key\"`"),
+        }),
+        path => secret_text(&folder.join(path), longest),
+    };
+    read.map_err(|problem| {
+        section
+            .report
+            .error(&found.place, problem.what, problem.remedy);
+    })
+    .ok()
+}
+
+fn secret_text(path: &Path, longest: usize) -> Result<Vec<u8>, Problem> {
+    let shown = path.display();
+    let bytes = text(path, longest as u64 + 2)?;
+    let secret = bytes.trim_ascii();
+    let problem = match secret.len() {
+        0..SHORTEST_SECRET => format!("has {} characters; that can be guessed", secret.len()),
+        length if length <= longest => match secret.iter().all(u8::is_ascii_graphic) {
+            true => return Ok(secret.to_vec()),
+            false => "has characters that other routers do not take for a key".to_owned(),
+        },
+        _ => format!("is longer than the {longest} characters a key can have"),
+    };
+    Err(Problem {
+        what: format!("{shown} {problem}"),
+        remedy: format!(
+            "make a new one with `rm {shown}` and `l2ha genkey --bytes {} --output {shown}`, and \
+             give it to all neighbours",
+            (longest / 2).min(32)
+        ),
+    })
+}
+
+fn cookie(path: &Path) -> Result<Cookie, Problem> {
+    let shown = path.display();
+    let text = text(path, LONGEST)?;
+    let text = String::from_utf8_lossy(&text);
+    Cookie::from_hex(&text).ok_or_else(|| Problem {
+        what: format!(
+            "{shown} has {} characters; a cookie is 8 or 16 hexadecimal digits",
+            match text.trim().chars().count() {
+                count @ ..LONGEST_SHOWN => count.to_string(),
+                _ => format!("{LONGEST_SHOWN} or more"),
+            }
+        ),
+        remedy: format!(
+            "make a new one with `rm {shown}` and `l2ha genkey --output {shown}`, for both ends"
+        ),
+    })
+}
+
+/// The beginning of a file that nobody but its owner can use.
+fn text(path: &Path, longest: u64) -> Result<Vec<u8>, Problem> {
+    let shown = path.display();
+    let file = open(path)?;
+    let unreadable = |error: io::Error| Problem {
+        what: format!("{shown} cannot be read ({error})"),
+        remedy: format!("look at `ls -l {shown}`"),
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Problem {
+            what: format!("{shown} is not a plain file"),
+            remedy: format!("make one with `l2ha genkey --output {shown}.key`"),
+        });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & OTHERS != 0 {
+        return Err(Problem {
+            what: format!("{shown} has mode {mode:04o}: others than its owner can use it"),
+            remedy: format!("call `chmod 600 {shown}`"),
+        });
+    }
+    let user = geteuid();
+    if metadata.uid() != 0 && metadata.uid() != user.as_raw() {
+        return Err(Problem {
+            what: format!(
+                "{shown} belongs to user {}, who can change it",
+                metadata.uid()
+            ),
+            remedy: format!("call `chown {user} {shown}`"),
+        });
+    }
+    let mut text = Vec::new();
+    file.take(longest)
+        .read_to_end(&mut text)
+        .map_err(unreadable)?;
+    Ok(text)
+}
+
+/// How many characters are counted for an error.
+const LONGEST_SHOWN: usize = 60;
+
+fn open(path: &Path) -> Result<File, Problem> {
+    let shown = path.display();
+    // A FIFO without a writer would be waited for.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path);
+    file.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Problem {
+            what: format!("{shown} is not there"),
+            remedy: format!(
+                "make it with `l2ha genkey --output {shown}`, and copy it to the peer for its \
+                 other direction"
+            ),
+        },
+        io::ErrorKind::PermissionDenied => Problem {
+            what: format!("{shown} may not be read by this user"),
+            remedy: "call this command as root".to_owned(),
+        },
+        _ => Problem {
+            what: format!("{shown} cannot be read ({error})"),
+            remedy: format!("look at `ls -l {shown}`"),
+        },
+    })
+}

@@ -1,0 +1,41 @@
+//! The configuration: one TOML file in, a validated [`Config`] out.
+//!
+//! A file is read as a whole: every mistake in it is reported at once, each with its line and a
+//! corrected value. Whatever a [`Config`] says has been checked, so the daemon need not ask again.
+
+mod address;
+mod bfd;
+mod bfd_key;
+mod cookie;
+mod cookie_file;
+mod error;
+mod load;
+mod names;
+mod notes;
+mod ospf;
+mod ospf_area;
+mod ospf_key;
+mod redistribute;
+mod report;
+mod schema;
+mod section;
+mod service;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod tunnel_ospf;
+mod types;
+mod underlay;
+mod words;
+
+pub use self::{
+    cookie::Cookie,
+    error::{ConfigError, ConfigErrors},
+    schema::{Absent, Key, TABLES, Table},
+    types::{
+        AttachMode, BfdKey, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT, DEFAULT_RUN_DIR,
+        Encapsulation, Node, Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute, Service, Sublayer,
+        Tunnel, TunnelOspf, Underlay,
+    },
+};

@@ -1,0 +1,66 @@
+//! What is no mistake, but rarely meant.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use ospfv3::BACKBONE;
+
+use crate::types::{Config, Encapsulation, Tunnel};
+
+/// Azure drops packets from and to this UDP port: it uses it itself.
+const AZURE_PORT: u16 = 65330;
+
+impl Config {
+    /// A sentence for each thing that works but is rarely meant.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for tunnel in &self.tunnels {
+            let name = &tunnel.name;
+            if let Encapsulation::Udp {
+                local_port,
+                remote_port,
+            } = tunnel.encapsulation
+                && [local_port, remote_port].contains(&AZURE_PORT)
+            {
+                notes.push(format!(
+                    "tunnel {name}: Azure keeps UDP port {AZURE_PORT} for itself and drops its \
+                     packets; write another port if a peer is there"
+                ));
+            }
+            if tunnel.receive_cookie.bytes().is_empty() {
+                notes.push(format!(
+                    "tunnel {name}: without a receive_cookie_file, whoever can send with the \
+                     peer's address can inject frames"
+                ));
+            }
+        }
+        notes.extend(self.area_notes());
+        let watched = |tunnel: &Tunnel| tunnel.ospf.is_some_and(|ospf| ospf.bfd.is_some());
+        if !self.bfd_keys.is_empty() && !self.tunnels.iter().any(watched) {
+            notes.push("[[bfd_keys]]: no tunnel has BFD; write `bfd = \"50x3\"` in [ospf]".into());
+        }
+        notes
+    }
+
+    fn area_notes(&self) -> Vec<String> {
+        let used: BTreeSet<Ipv4Addr> = self
+            .tunnels
+            .iter()
+            .filter_map(|tunnel| Some(tunnel.ospf?.area))
+            .collect();
+        let idle = self
+            .ospf_areas
+            .iter()
+            .filter(|area| !used.contains(&area.area));
+        let mut notes: Vec<String> = idle
+            .map(|area| format!("[[ospf_areas]]: no tunnel is in area {}", area.area))
+            .collect();
+        if used.len() > 1 && !used.contains(&BACKBONE) {
+            notes.push(format!(
+                "the tunnels are in {} areas, but none is in the backbone, 0.0.0.0: the areas hear \
+                 nothing of each other",
+                used.len()
+            ));
+        }
+        notes
+    }
+}

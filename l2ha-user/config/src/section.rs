@@ -1,0 +1,295 @@
+//! Reads the values of one table, each with its place, and reports those of a wrong kind.
+
+use std::ops::RangeInclusive;
+
+use toml::{
+    Spanned,
+    de::{DeArray, DeTable, DeValue},
+};
+
+use crate::{
+    report::{Found, Place, Report},
+    schema::{Absent, Table},
+    words::{closest, kind, list, literal},
+};
+
+/// One table of the file.
+pub(crate) struct Section<'a> {
+    /// Where mistakes go.
+    pub(crate) report: &'a Report,
+    /// Where the table begins; its key is the table's own path.
+    pub(crate) place: Place,
+    schema: &'static Table,
+    table: &'a DeTable<'a>,
+}
+
+impl<'a> Section<'a> {
+    /// Reads a table at `place`; reports its unknown keys.
+    pub(crate) fn new(
+        report: &'a Report,
+        schema: &'static Table,
+        place: Place,
+        table: &'a DeTable<'a>,
+    ) -> Self {
+        let section = Self {
+            report,
+            place,
+            schema,
+            table,
+        };
+        for key in table.keys() {
+            let name: &str = key.get_ref();
+            if schema.key(name).is_none() {
+                section.unknown(&section.place(name, key.span().start), name);
+            }
+        }
+        section
+    }
+
+    /// The place of a key of this table.
+    fn place(&self, name: &str, offset: usize) -> Place {
+        Place {
+            line: self.report.line(offset),
+            key: format!("{}.{name}", self.place.key),
+        }
+    }
+
+    fn unknown(&self, place: &Place, name: &str) {
+        let names: Vec<&str> = self.schema.keys.iter().map(|key| key.name).collect();
+        let header = self.schema.header();
+        let file = names
+            .iter()
+            .find(|known| known.strip_suffix("_file") == Some(name));
+        let remedy = match (file, closest(name, &names)) {
+            // A secret in this file would be readable to all who may read it.
+            (Some(key), _) => format!(
+                "put the cookie into a file of its own with `l2ha genkey --output FILE`, and write \
+                 `{key} = \"FILE\"`"
+            ),
+            (None, Some(known)) => format!("did you mean `{known}`?"),
+            (None, None) => format!("remove it; {header} has {}", list(&names)),
+        };
+        self.report
+            .error(place, format!("{header} has no key `{name}`"), remedy);
+    }
+
+    /// Whether an unknown key was reported that probably means this one.
+    fn is_misspelt(&self, name: &str) -> bool {
+        let names: Vec<&str> = self.schema.keys.iter().map(|key| key.name).collect();
+        let mut unknown = self
+            .table
+            .keys()
+            .filter(|key| self.schema.key(key.get_ref()).is_none());
+        unknown.any(|key| closest(key.get_ref(), &names) == Some(name))
+    }
+
+    fn get(&self, name: &str) -> Option<Found<&'a Spanned<DeValue<'a>>>> {
+        debug_assert!(
+            self.schema.key(name).is_some(),
+            "{name} is not in the schema"
+        );
+        let (key, value) = self.table.iter().find(|(key, _)| key.get_ref() == name)?;
+        Some(Found {
+            value,
+            place: self.place(name, key.span().start),
+        })
+    }
+
+    /// The place of a key, if the key is there.
+    pub(crate) fn place_of(&self, name: &str) -> Option<Place> {
+        Some(self.get(name)?.place)
+    }
+
+    /// A good value for a key, as TOML.
+    fn example(&self, name: &str) -> &'static str {
+        self.schema.key(name).map_or("", |key| key.example)
+    }
+
+    /// The key's value, or a report if it is missing and must not be.
+    fn wanted(&self, name: &str) -> Option<Found<&'a Spanned<DeValue<'a>>>> {
+        let found = self.get(name);
+        let required = self
+            .schema
+            .key(name)
+            .is_some_and(|key| key.absent == Absent::Refused);
+        if found.is_none() && required && !self.is_misspelt(name) {
+            let place = Place {
+                line: self.place.line,
+                key: format!("{}.{name}", self.place.key),
+            };
+            let header = self.schema.header();
+            let remedy = format!("add `{name} = {}` below {header}", self.example(name));
+            self.report.error(&place, "is missing", remedy);
+        }
+        found
+    }
+
+    fn wrong_kind(
+        &self,
+        place: &Place,
+        name: &str,
+        value: &DeValue<'_>,
+        wanted: &str,
+        good: Option<String>,
+    ) {
+        // A cookie in place of its file's name must not come to light.
+        let good = good.filter(|_| !name.ends_with("_file"));
+        let good = good.unwrap_or_else(|| self.example(name).to_owned());
+        let what = format!("must be {wanted}, not {}", kind(value));
+        self.report
+            .error(place, what, format!("write `{name} = {good}`"));
+    }
+
+    /// A string.
+    pub(crate) fn string(&self, name: &str) -> Option<Found<&'a str>> {
+        let found = self.wanted(name)?;
+        let value = found.value.get_ref();
+        if let DeValue::String(text) = value {
+            return Some(found.with(text.as_ref()));
+        }
+        let good = literal(value).map(|text| format!("\"{text}\""));
+        self.wrong_kind(&found.place, name, value, "a string", good);
+        None
+    }
+
+    /// A whole number of this range.
+    pub(crate) fn integer<T: TryFrom<i128>>(
+        &self,
+        name: &str,
+        range: RangeInclusive<i128>,
+    ) -> Option<Found<T>> {
+        let found = self.wanted(name)?;
+        let value = found.value.get_ref();
+        let DeValue::Integer(digits) = value else {
+            let quoted = value
+                .as_str()
+                .and_then(|text| text.trim().parse::<i128>().ok());
+            let good = quoted
+                .filter(|number| range.contains(number))
+                .map(|number| number.to_string());
+            self.wrong_kind(&found.place, name, value, "a whole number", good);
+            return None;
+        };
+        let number = i128::from_str_radix(digits.as_str(), digits.radix()).ok();
+        let inside = number.filter(|number| range.contains(number));
+        if let Some(number) = inside.and_then(|number| T::try_from(number).ok()) {
+            return Some(found.with(number));
+        }
+        let (least, most) = (range.start(), range.end());
+        let good = match number {
+            Some(number) if number > *most => most.to_string(),
+            Some(number) if number < *least && *least > 1 => least.to_string(),
+            _ => self.example(name).to_owned(),
+        };
+        self.report.error(
+            &found.place,
+            format!("{} is not in {least} to {most}", digits.as_str()),
+            format!("write `{name} = {good}`"),
+        );
+        None
+    }
+
+    /// Whether a key is there with a string.
+    pub(crate) fn is_text(&self, name: &str) -> bool {
+        let found = self.get(name);
+        found.is_some_and(|found| matches!(found.value.get_ref(), DeValue::String(_)))
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&self, name: &str) -> Option<Found<bool>> {
+        let found = self.wanted(name)?;
+        let value = found.value.get_ref();
+        if let DeValue::Boolean(truth) = value {
+            return Some(found.with(*truth));
+        }
+        let word = value.as_str().map(str::to_ascii_lowercase);
+        let good = match word.as_deref() {
+            Some("true" | "yes" | "on") => Some("true".to_owned()),
+            Some("false" | "no" | "off") => Some("false".to_owned()),
+            _ => None,
+        };
+        self.wrong_kind(&found.place, name, value, "`true` or `false`", good);
+        None
+    }
+
+    /// One of these words.
+    pub(crate) fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let found = self.string(name)?;
+        let chosen = choices.iter().find(|(word, _)| *word == found.value);
+        if chosen.is_none() {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            let good = closest(found.value, &words).or(words.first().copied());
+            self.report.error(
+                &found.place,
+                format!("`{}` is not one of {}", found.value, list(&words)),
+                format!("write `{name} = \"{}\"`", good.unwrap_or_default()),
+            );
+        }
+        chosen.map(|(_, value)| *value)
+    }
+
+    /// An array of strings, each with its own line.
+    pub(crate) fn strings(&self, name: &str) -> Option<Strings<'a>> {
+        let found = self.wanted(name)?;
+        let value = found.value.get_ref();
+        let DeValue::Array(array) = value else {
+            let good = literal(value).map(|text| format!("[\"{text}\"]"));
+            self.wrong_kind(&found.place, name, value, "an array of strings", good);
+            return None;
+        };
+        Some(Strings {
+            good: self.elements(name, &found.place, array),
+            empty: array.is_empty(),
+            place: found.place,
+        })
+    }
+
+    /// The key `tunnels`: names among those of `known`, which are tunnels `with` something.
+    pub(crate) fn tunnels(&self, known: &[String], with: &str) -> Vec<String> {
+        let named = self.strings("tunnels").map_or_else(Vec::new, |s| s.good);
+        for name in &named {
+            if !known.iter().any(|tunnel| tunnel == name.value) {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let remedy = match closest(name.value, &known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if known.is_empty() => "remove it".to_owned(),
+                    None => format!("write one of {}", list(&known)),
+                };
+                let what = format!("there is no tunnel `{}` with {with}", name.value);
+                self.report.error(&name.place, what, remedy);
+            }
+        }
+        named.iter().map(|name| name.value.to_owned()).collect()
+    }
+
+    fn elements(&self, name: &str, place: &Place, array: &'a DeArray<'a>) -> Vec<Found<&'a str>> {
+        let mut strings = Vec::new();
+        for (index, element) in array.iter().enumerate() {
+            let place = Place {
+                line: self.report.line(element.span().start),
+                key: format!("{}[{index}]", place.key),
+            };
+            match element.get_ref() {
+                DeValue::String(text) => strings.push(Found {
+                    value: text.as_ref(),
+                    place,
+                }),
+                other => {
+                    let good = literal(other).map(|text| format!("[\"{text}\"]"));
+                    self.wrong_kind(&place, name, other, "a string", good);
+                }
+            }
+        }
+        strings
+    }
+}
+
+/// An array of strings.
+pub(crate) struct Strings<'a> {
+    /// The elements that are strings.
+    pub(crate) good: Vec<Found<&'a str>>,
+    /// Whether there are no elements at all.
+    pub(crate) empty: bool,
+    /// Where the array is.
+    pub(crate) place: Place,
+}

@@ -1,0 +1,74 @@
+//! `[[services]]`.
+
+use std::net::IpAddr;
+
+use crate::{
+    address, names, report::Unique, schema::OSPF, section::Section, tunnel::ReadTunnel,
+    types::Service, underlay::ReadUnderlay,
+};
+
+/// Reads `[[services]]`.
+pub(crate) fn services(
+    sections: &[Section<'_>],
+    has_ospf: bool,
+    ipv4: Option<bool>,
+    tunnels: &[ReadTunnel],
+    underlay: Option<&ReadUnderlay>,
+) -> Vec<Service> {
+    if let Some(first) = sections.first()
+        && !has_ospf
+    {
+        let example = OSPF.key("router_id").map_or("", |key| key.example);
+        first.report.error(
+            &first.place,
+            "services are advertised by OSPF, but there is no [ospf]",
+            format!("add a line `[ospf]`, and below it `router_id = {example}`"),
+        );
+    }
+    let mut labels = Unique::default();
+    // Addresses that are in use elsewhere on this node come first.
+    let mut addresses = Unique::default();
+    let elsewhere = underlay
+        .iter()
+        .flat_map(|underlay| underlay.addresses.clone());
+    let on_tunnels = tunnels.iter().flat_map(|tunnel| {
+        let addresses = tunnel.addresses.iter();
+        addresses.map(|found| found.with(found.value.addr()))
+    });
+    for found in elsewhere.chain(on_tunnels) {
+        addresses.put(found);
+    }
+    sections
+        .iter()
+        .filter_map(|section| {
+            let name = names::label(section, &mut labels);
+            let address = section
+                .string("address")
+                .and_then(|found| address::service(section.report, &found));
+            if let Some(found) = &address {
+                let another = match found.value {
+                    IpAddr::V6(_) => "2001:db8::81",
+                    IpAddr::V4(_) => "192.0.2.81",
+                };
+                addresses.take(section.report, found.with(found.value), |_| {
+                    format!("write another `address = \"{another}\"`, or remove one of the two")
+                });
+                if found.value.is_ipv4() && ipv4 == Some(false) {
+                    section.report.error(
+                        &found.place,
+                        format!("`{}` is IPv4, but `ipv4 = false` in [ospf]", found.value),
+                        "write `ipv4 = true` there, or remove that key",
+                    );
+                }
+            }
+            let metric = section
+                .integer("metric", 0..=65535)
+                .map_or(0, |found| found.value);
+            Some(Service {
+                name: name?,
+                address: address?.value,
+                metric,
+            })
+        })
+        .collect()
+}

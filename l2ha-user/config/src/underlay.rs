@@ -1,0 +1,188 @@
+//! `[node]` and `[underlay]`.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    address::{self, Shown},
+    names,
+    report::Found,
+    section::Section,
+    types::{AttachMode, DEFAULT_BPFFS, DEFAULT_RUN_DIR, Node, Underlay},
+};
+
+/// Longest path of a Unix socket in bytes (`sockaddr_un`, less the final zero).
+const LONGEST_SOCKET: usize = 107;
+
+/// Reads `[node]`.
+pub(crate) fn node(section: &Section<'_>) -> Option<Node> {
+    let name = section.string("name").and_then(|found| {
+        let Some(problem) = names::node_problem(found.value) else {
+            return Some(found);
+        };
+        let good = names::corrected(found.value, names::LONGEST_NAME, names::node_problem);
+        let good = good.as_deref().unwrap_or("server-1");
+        section
+            .report
+            .error(&found.place, problem, format!("write `name = \"{good}\"`"));
+        None
+    });
+    let run_dir = folder(section, "run_dir", DEFAULT_RUN_DIR);
+    let bpffs = folder(section, "bpffs", DEFAULT_BPFFS);
+    let node = Node {
+        name: name.as_ref()?.value.to_owned(),
+        run_dir: run_dir?,
+        bpffs: bpffs?,
+    };
+    let socket = node.socket();
+    let length = socket.as_os_str().len();
+    if length > LONGEST_SOCKET {
+        section.report.error(
+            &section.place_of("run_dir").unwrap_or(name?.place),
+            format!(
+                "the control socket would be {}: {length} bytes, the kernel takes at most \
+                 {LONGEST_SOCKET}",
+                socket.display()
+            ),
+            format!("write a shorter `run_dir = \"{DEFAULT_RUN_DIR}\"`"),
+        );
+        return None;
+    }
+    Some(node)
+}
+
+/// An absolute path.
+fn folder(section: &Section<'_>, key: &str, default: &str) -> Option<PathBuf> {
+    if section.place_of(key).is_none() {
+        return Some(PathBuf::from(default));
+    }
+    let found = section.string(key)?;
+    if Path::new(found.value).is_absolute() {
+        return Some(PathBuf::from(found.value));
+    }
+    let good = match found.value.trim_start_matches(['.', '/']) {
+        "" => default.to_owned(),
+        relative => format!("/{relative}"),
+    };
+    section.report.error(
+        &found.place,
+        format!("`{}` is not an absolute path", found.value),
+        format!("write `{key} = \"{good}\"`"),
+    );
+    None
+}
+
+/// `[underlay]` as far as it could be read.
+pub(crate) struct ReadUnderlay {
+    /// The interface's name.
+    pub(crate) interface: Option<Found<String>>,
+    /// The addresses that are good.
+    pub(crate) addresses: Vec<Found<IpAddr>>,
+    /// Whether these are all.
+    pub(crate) complete: bool,
+    mode: AttachMode,
+}
+
+impl ReadUnderlay {
+    /// The local address of the remote's family.
+    pub(crate) fn local_for(&self, remote: IpAddr) -> Option<&Found<IpAddr>> {
+        self.addresses
+            .iter()
+            .find(|address| address.value.is_ipv4() == remote.is_ipv4())
+    }
+
+    /// The whole, if it could be read.
+    pub(crate) fn value(self) -> Option<Underlay> {
+        Some(Underlay {
+            interface: self.interface?.value,
+            addresses: self
+                .addresses
+                .into_iter()
+                .map(|found| found.value)
+                .collect(),
+            mode: self.mode,
+        })
+    }
+}
+
+/// Reads `[underlay]`.
+pub(crate) fn underlay(section: &Section<'_>) -> ReadUnderlay {
+    let modes = [
+        ("auto", AttachMode::Auto),
+        ("xdp", AttachMode::Xdp),
+        ("tc", AttachMode::Tc),
+    ];
+    let before = section.report.count();
+    let addresses = addresses(section);
+    let complete = section.place_of("addresses").is_some() && section.report.count() == before;
+    let interface = interface(section, "interface");
+    if let Some(found) = interface.as_ref().filter(|found| found.value == "lo") {
+        section.report.error(
+            &found.place,
+            "the loopback leads to no other host",
+            "write `interface = \"eth0\"`, with the interface that has the addresses",
+        );
+    }
+    ReadUnderlay {
+        interface,
+        addresses,
+        complete,
+        mode: section.choice("mode", &modes).unwrap_or_default(),
+    }
+}
+
+/// The name of an interface.
+pub(crate) fn interface(section: &Section<'_>, key: &str) -> Option<Found<String>> {
+    let found = section.string(key)?;
+    let Some(problem) = names::problem(found.value) else {
+        return Some(found.with(found.value.to_owned()));
+    };
+    let good = names::corrected(found.value, names::LONGEST, names::problem);
+    let good = good.unwrap_or_else(|| "eth0".to_owned());
+    section
+        .report
+        .error(&found.place, problem, format!("write `{key} = \"{good}\"`"));
+    None
+}
+
+fn addresses(section: &Section<'_>) -> Vec<Found<IpAddr>> {
+    let key = "addresses";
+    let Some(written) = section.strings(key) else {
+        return Vec::new();
+    };
+    let shown = Shown {
+        key,
+        array: true,
+        example: "10.77.0.1",
+        of: "this host",
+    };
+    if written.empty {
+        section.report.error(
+            &written.place,
+            "there must be an address that tunnels can use",
+            shown.write(shown.example),
+        );
+    }
+    let mut addresses: Vec<Found<IpAddr>> = Vec::new();
+    for text in &written.good {
+        let Some(address) = address::host(section.report, text, &shown) else {
+            continue;
+        };
+        let same_family = |other: &&Found<IpAddr>| other.value.is_ipv4() == address.value.is_ipv4();
+        if let Some(first) = addresses.iter().find(same_family) {
+            section.report.error(
+                &address.place,
+                format!(
+                    "`{}` is a second address of its family, beside `{}`",
+                    address.value, first.value
+                ),
+                format!("keep one of each family: {}", shown.write(first.value)),
+            );
+            continue;
+        }
+        addresses.push(address);
+    }
+    addresses
+}

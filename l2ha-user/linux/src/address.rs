@@ -1,0 +1,122 @@
+//! IP addresses of interfaces.
+
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt as _;
+use nix::errno::Errno;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
+
+use crate::netlink::{Asked as _, Error, Netlink};
+
+/// An address on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Index of the interface.
+    pub interface: u32,
+    /// The address itself.
+    pub address: IpAddr,
+    /// Length of its prefix in bits.
+    pub prefix_len: u8,
+}
+
+impl Netlink {
+    /// All addresses of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
+        let messages: Vec<AddressMessage> = self
+            .handle
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .asked(|| "cannot list the addresses".into())?;
+        Ok(messages.iter().filter_map(Address::from_message).collect())
+    }
+
+    /// Puts an address on an interface, without duplicate address detection: nobody else can hold
+    /// an anycast address on a loopback or the other end's address of a pseudowire by accident,
+    /// and detection would keep the address unusable for a second.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; that it is there already is no error.
+    pub async fn add_address(&self, address: &Address) -> Result<(), Error> {
+        let Address {
+            interface,
+            address,
+            prefix_len,
+        } = *address;
+        let mut request = self
+            .handle
+            .address()
+            .add(interface, address, prefix_len)
+            .replace();
+        if address.is_ipv6() {
+            let message = request.message_mut();
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+        request
+            .execute()
+            .await
+            .asked(|| format!("cannot put {address}/{prefix_len} on interface {interface}"))
+    }
+
+    /// Takes an address off an interface.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; that it is gone already is no error.
+    pub async fn delete_address(&self, address: &Address) -> Result<(), Error> {
+        let mut request =
+            self.handle
+                .address()
+                .add(address.interface, address.address, address.prefix_len);
+        let message = request.message_mut().clone();
+        let deleted = self
+            .handle
+            .address()
+            .del(message)
+            .execute()
+            .await
+            .asked(|| {
+                format!(
+                    "cannot remove {}/{} from interface {}",
+                    address.address, address.prefix_len, address.interface
+                )
+            });
+        match deleted {
+            Err(error) if matches!(error.errno(), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+impl Address {
+    fn from_message(message: &AddressMessage) -> Option<Self> {
+        let mut found = None;
+        for attribute in &message.attributes {
+            match attribute {
+                // IFA_LOCAL is the address itself where both are there (if_addr.h).
+                AddressAttribute::Local(address) => found = Some(*address),
+                AddressAttribute::Address(address) if found.is_none() => found = Some(*address),
+                _ => {}
+            }
+        }
+        Some(Self {
+            interface: message.header.index,
+            address: found?,
+            prefix_len: message.header.prefix_len,
+        })
+    }
+}

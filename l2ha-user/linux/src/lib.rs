@@ -1,0 +1,35 @@
+//! What l2ha asks of the Linux kernel beside BPF: links, addresses, routes and news of them by
+//! rtnetlink, offloads and queues by ethtool, switches by sysctl, sockets, capabilities.
+
+mod address;
+mod batch;
+mod clsact;
+pub mod ethtool;
+pub mod features;
+mod foreign;
+mod gateway;
+mod link;
+mod monitor;
+mod namespace;
+mod neighbour;
+pub mod netdev;
+mod netlink;
+mod nexthop;
+mod privilege;
+pub mod programs;
+mod route;
+pub mod sockets;
+pub mod sysctl;
+
+pub use self::{
+    address::Address,
+    batch::{Batch, Order},
+    foreign::{ForeignRoute, RouteSource},
+    link::{Link, VethPair},
+    monitor::{Change, Monitor},
+    neighbour::Answers,
+    netlink::{Error, Netlink},
+    nexthop::{Found, Leads, NexthopObject, Spread},
+    privilege::keep_what_is_needed,
+    route::{Destination, KernelRoute, Nexthop},
+};

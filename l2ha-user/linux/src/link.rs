@@ -1,0 +1,228 @@
+//! Network interfaces.
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::{
+    LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::link::{
+        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
+        LinkFlags, LinkInfo, LinkMessage,
+    },
+};
+
+use crate::netlink::{Asked as _, Error, Netlink};
+
+/// A network interface as the kernel describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Interface index, unique in the network namespace and never 0.
+    pub index: u32,
+    /// Interface name, at most 15 bytes.
+    pub name: String,
+    /// Maximum transmission unit in bytes, without the Ethernet header.
+    pub mtu: u32,
+    /// Hardware address, 6 bytes for Ethernet.
+    pub mac: Vec<u8>,
+    /// Set up by an administrator (`IFF_UP`).
+    pub up: bool,
+    /// Operational: up and with carrier (`IFF_LOWER_UP`).
+    pub running: bool,
+    /// Whether it is a veth.
+    pub veth: bool,
+    /// For a veth, the index of its other end.
+    pub peer: Option<u32>,
+    /// This namespace's number of the namespace in which [`Link::peer`] is, unless it is this one.
+    pub peer_namespace: Option<i32>,
+}
+
+/// A veth pair to be made.
+#[derive(Clone, Debug)]
+pub struct VethPair<'a> {
+    /// Name of the end the user sees.
+    pub visible: &'a str,
+    /// Name of the end the data plane redirects into.
+    pub hidden: &'a str,
+    /// MAC address of the visible end.
+    pub mac: [u8; 6],
+    /// How many queues the visible end can receive on, and the hidden one send to.
+    pub queues: u32,
+}
+
+impl Netlink {
+    /// All interfaces of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn links(&self) -> Result<Vec<Link>, Error> {
+        let messages: Vec<LinkMessage> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .asked(|| "cannot list the interfaces".into())?;
+        Ok(messages.into_iter().map(Link::from_message).collect())
+    }
+
+    /// The interface of this name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn link(&self, name: &str) -> Result<Option<Link>, Error> {
+        let answer = self
+            .handle
+            .link()
+            .get()
+            .match_name(name.to_owned())
+            .execute()
+            .try_next()
+            .await
+            .asked(|| format!("cannot look at interface {name}"));
+        match answer {
+            Ok(message) => Ok(message.map(Link::from_message)),
+            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a veth pair, both ends down, without automatic link-local addresses.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, for example because one of the names is taken.
+    pub async fn add_veth(&self, pair: &VethPair<'_>) -> Result<(), Error> {
+        let hidden = LinkUnspec::new_with_name(pair.hidden)
+            .append_extra_attribute(LinkAttribute::NumTxQueues(pair.queues))
+            .build();
+        let message = LinkVeth::new(pair.visible, pair.hidden)
+            .address(pair.mac.to_vec())
+            .append_extra_attribute(LinkAttribute::NumRxQueues(pair.queues))
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(hidden)))
+            .build();
+        self.handle.link().add(message).execute().await.asked(|| {
+            format!(
+                "cannot create the veth pair {} / {}",
+                pair.visible, pair.hidden
+            )
+        })
+    }
+
+    /// Removes an interface; a veth takes its other end along.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; that it is already gone is no error.
+    pub async fn delete_link(&self, index: u32) -> Result<(), Error> {
+        let deleted = self
+            .handle
+            .link()
+            .del(index)
+            .execute()
+            .await
+            .asked(|| format!("cannot delete interface {index}"));
+        match deleted {
+            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Sets an interface's MTU in bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn set_mtu(&self, link: &Link, mtu: u32) -> Result<(), Error> {
+        let change = LinkUnspec::new_with_index(link.index).mtu(mtu);
+        self.change(change, || {
+            format!("cannot set the MTU of {} to {mtu}", link.name)
+        })
+        .await
+    }
+
+    /// Gives an interface its MAC address.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn set_mac(&self, link: &Link, mac: [u8; 6]) -> Result<(), Error> {
+        let change = LinkUnspec::new_with_index(link.index).address(mac.to_vec());
+        self.change(change, || {
+            format!("cannot set the MAC address of {}", link.name)
+        })
+        .await
+    }
+
+    /// Sets an interface up.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn set_up(&self, link: &Link) -> Result<(), Error> {
+        let change = LinkUnspec::new_with_index(link.index).up();
+        self.change(change, || format!("cannot set {} up", link.name))
+            .await
+    }
+
+    /// Keeps the kernel from giving an interface a link-local address by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, for example because IPv6 is switched off.
+    pub async fn no_automatic_link_local(&self, link: &Link) -> Result<(), Error> {
+        let mode = vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)];
+        let change = LinkUnspec::new_with_index(link.index)
+            .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(mode)]));
+        self.change(change, || {
+            format!(
+                "cannot switch off automatic IPv6 addresses on {}; is IPv6 enabled \
+                 (sysctl net.ipv6.conf.all.disable_ipv6=0)?",
+                link.name
+            )
+        })
+        .await
+    }
+
+    async fn change(
+        &self,
+        change: LinkMessageBuilder<LinkUnspec>,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        let request = self.handle.link().set(change.build());
+        request.execute().await.asked(what)
+    }
+}
+
+impl Link {
+    fn from_message(message: LinkMessage) -> Self {
+        let flags = message.header.flags;
+        let mut link = Self {
+            index: message.header.index,
+            name: String::new(),
+            mtu: 0,
+            mac: Vec::new(),
+            up: flags.contains(LinkFlags::Up),
+            running: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
+            veth: false,
+            peer: None,
+            peer_namespace: None,
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::Address(mac) => link.mac = mac,
+                LinkAttribute::Link(peer) => link.peer = Some(peer),
+                LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(id),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.veth = infos
+                        .iter()
+                        .any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth)));
+                }
+                _ => {}
+            }
+        }
+        link
+    }
+}

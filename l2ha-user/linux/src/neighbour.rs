@@ -1,0 +1,122 @@
+//! The neighbour table.
+
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+
+use crate::netlink::{Asked as _, Error, Netlink};
+
+/// Whether a neighbour answers, as far as the kernel knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// It has just answered.
+    Yes,
+    /// It has not answered when asked.
+    No,
+    /// It is being asked, or has not been asked for a while.
+    Unknown,
+    /// It is never asked: its address was given by hand, or the interface has none.
+    NeverAsked,
+}
+
+impl Netlink {
+    /// Whether a neighbour answers.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn answers(&self, interface: u32, neighbour: IpAddr) -> Result<Answers, Error> {
+        let entry = self.neighbour(interface, neighbour).await?;
+        Ok(match entry.map(|entry| entry.header.state) {
+            Some(NeighbourState::Reachable) => Answers::Yes,
+            Some(NeighbourState::Failed) => Answers::No,
+            Some(NeighbourState::Permanent | NeighbourState::Noarp) => Answers::NeverAsked,
+            _ => Answers::Unknown,
+        })
+    }
+
+    /// Has the kernel ask a neighbour now, whatever it knows of it: one that it knows is asked at
+    /// its own address (`NUD_PROBE`), another one by multicast or broadcast (`NTF_USE`).
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn probe(&self, interface: u32, neighbour: IpAddr) -> Result<(), Error> {
+        let entry = self.neighbour(interface, neighbour).await?;
+        let known = entry.is_some_and(|entry| {
+            matches!(
+                entry.header.state,
+                NeighbourState::Reachable
+                    | NeighbourState::Stale
+                    | NeighbourState::Delay
+                    | NeighbourState::Probe
+            )
+        });
+        let request = self.handle.neighbours().add(interface, neighbour).replace();
+        let request = if known {
+            request.state(NeighbourState::Probe)
+        } else {
+            request
+                .state(NeighbourState::None)
+                .flags(NeighbourFlags::Use)
+        };
+        request
+            .execute()
+            .await
+            .asked(|| format!("cannot ask for neighbour {neighbour}"))
+    }
+
+    async fn neighbour(
+        &self,
+        interface: u32,
+        neighbour: IpAddr,
+    ) -> Result<Option<NeighbourMessage>, Error> {
+        let wanted = NeighbourAttribute::Destination(match neighbour {
+            IpAddr::V4(address) => NeighbourAddress::Inet(address),
+            IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+        });
+        let entries: Vec<NeighbourMessage> = self
+            .handle
+            .neighbours()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .asked(|| "cannot list the neighbours".into())?;
+        Ok(entries
+            .into_iter()
+            .find(|entry| entry.header.ifindex == interface && entry.attributes.contains(&wanted)))
+    }
+
+    /// Forgets the neighbours of an interface that have not answered, so that the next packet asks
+    /// at once instead of waiting for the rest of a second, or longer, after what was asked while
+    /// the interface could not carry it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn forget_silent_neighbours(&self, interface: u32) -> Result<(), Error> {
+        let neighbours: Vec<NeighbourMessage> = self
+            .handle
+            .neighbours()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .asked(|| "cannot list the neighbours".into())?;
+        for neighbour in neighbours {
+            let silent = matches!(
+                neighbour.header.state,
+                NeighbourState::Incomplete | NeighbourState::Failed
+            );
+            if neighbour.header.ifindex == interface && silent {
+                // It may have answered, or gone, in the meantime.
+                let _ = self.handle.neighbours().del(neighbour).execute().await;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! What the daemon may still do once it runs.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// Interfaces, addresses, routes and tc; raw sockets; loading and attaching programs again.
+const NEEDED: [Capability; 4] = [
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+];
+
+/// Gives up, for the calling thread, every capability that is not needed for repair, reload and a clean stop.
+///
+/// What cannot be given up is said and kept: the daemon works either way.
+pub fn keep_what_is_needed() {
+    let keep: CapsHashSet = NEEDED.into_iter().collect();
+    let result = caps::read(None, CapSet::Permitted).and_then(|held| {
+        let keep: CapsHashSet = keep.intersection(&held).copied().collect();
+        for capability in caps::read(None, CapSet::Bounding)?.difference(&keep) {
+            caps::drop(None, CapSet::Bounding, *capability)?;
+        }
+        caps::clear(None, CapSet::Inheritable)?;
+        caps::set(None, CapSet::Effective, &keep)?;
+        caps::set(None, CapSet::Permitted, &keep)
+    });
+    match result {
+        Ok(()) => {
+            let thread = std::thread::current();
+            let thread = thread.name().unwrap_or_default();
+            tracing::info!(thread, kept = ?NEEDED, "capabilities given up");
+        }
+        Err(error) => tracing::warn!(%error, "cannot give up capabilities, keeping all of them"),
+    }
+}

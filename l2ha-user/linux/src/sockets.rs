@@ -1,0 +1,90 @@
+//! Sockets in tokio's event loop.
+
+use std::{io, os::fd::AsRawFd as _};
+
+use nix::libc;
+use socket2::{SockAddr, SockAddrStorage, Socket};
+use tokio::io::unix::AsyncFd;
+
+/// Puts a non-blocking socket into the event loop of the current runtime.
+///
+/// # Errors
+///
+/// When the event loop cannot watch it.
+pub fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+    // SAFETY: the socket owns its file descriptor and is owned by the returned value, which gives
+    // it out only by shared reference; so the descriptor stays open and the same until the event
+    // loop has let go of it.
+    unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
+}
+
+/// Lets a raw ICMPv6 socket receive messages of one type only (RFC 3542 3.2).
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
+    /// `ICMPV6_FILTER` of linux/icmpv6.h.
+    const FILTER: libc::c_int = 1;
+    // A bit for each type that is blocked.
+    let mut blocked = [u32::MAX; 8];
+    blocked[usize::from(kind >> 5)] &= !(1 << (kind & 31));
+    // SAFETY: the filter is read during the call only, and is as long as is said.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_ICMPV6,
+            FILTER,
+            (&raw const blocked).cast(),
+            size_of_val(&blocked) as libc::socklen_t,
+        )
+    };
+    if answer == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
+/// Whether a UDP socket takes packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
+/// udp(7)).
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn take_without_checksum(socket: &Socket, take: bool) -> io::Result<()> {
+    /// linux/udp.h.
+    const UDP_NO_CHECK6_RX: libc::c_int = 102;
+    let value = libc::c_int::from(take);
+    // SAFETY: the value is read during the call only, and is as long as is said.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_UDP,
+            UDP_NO_CHECK6_RX,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if answer == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
+/// The address of an interface for a packet socket, which sends whole frames to it.
+///
+/// # Errors
+///
+/// When there cannot be such an index.
+pub fn link_address(ifindex: u32) -> io::Result<SockAddr> {
+    let index = i32::try_from(ifindex).map_err(io::Error::other)?;
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: a sockaddr_ll fits into a sockaddr_storage, which is aligned for every address, and
+    // all zeros are a valid one.
+    let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    link.sll_family = libc::AF_PACKET as u16;
+    link.sll_ifindex = index;
+    let length = size_of::<libc::sockaddr_ll>() as u32;
+    // SAFETY: the storage holds a sockaddr_ll, of that family and length.
+    Ok(unsafe { SockAddr::new(storage, length) })
+}

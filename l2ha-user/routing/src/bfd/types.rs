@@ -1,0 +1,106 @@
+//! What the BFD thread is told, and what it tells.
+
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+
+use bfd::{Algorithm, Diagnostic, Event, Key, SessionView, Timers};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+/// A neighbour whose path is to be watched: one for each interface and address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Index of the interface.
+    pub(crate) interface: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// Our link-local address there.
+    pub(crate) local: Ipv6Addr,
+    /// The neighbour's.
+    pub(crate) remote: Ipv6Addr,
+    /// How often packets go, and how many may be missed.
+    pub(crate) timers: Timers,
+    /// Keys that packets are signed with; the first one signs, each is accepted.
+    pub(crate) keys: Vec<Key>,
+}
+
+impl Peer {
+    /// What tells two sessions apart.
+    pub(super) fn key(&self) -> (u32, Ipv6Addr) {
+        (self.interface, self.remote)
+    }
+}
+
+/// A session has changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Index of the interface.
+    pub(crate) interface: u32,
+    /// The neighbour's address.
+    pub(crate) remote: Ipv6Addr,
+    /// What has happened.
+    pub(crate) event: Event,
+    /// The neighbour has taken it down by will, which says nothing about the path (RFC 5882 3.2).
+    pub(crate) by_will: bool,
+    /// The neighbour's kernel has answered for the path before, while the neighbour was silent.
+    pub(crate) vouched: bool,
+}
+
+/// What the thread tells without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A session has changed its state.
+    Changed(Change),
+    /// A session notices failures after another time than before; none while it is not Up.
+    DetectsIn {
+        /// Index of the interface.
+        interface: u32,
+        /// The neighbour's address.
+        remote: Ipv6Addr,
+        /// The silence that counts as a failure.
+        silence: Option<Duration>,
+    },
+}
+
+impl Change {
+    /// Whether the path itself is gone, and not only the neighbour's daemon: its kernel, which used
+    /// to answer, does not any more.
+    pub(crate) fn path_is_gone(&self) -> bool {
+        self.vouched && self.event.diagnostic == Diagnostic::DetectionTimeExpired
+    }
+}
+
+/// What there is to show of a session.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Shown {
+    pub(super) interface: String,
+    pub(super) local: Ipv6Addr,
+    pub(super) remote: Ipv6Addr,
+    pub(super) interval_ms: f64,
+    pub(super) multiplier: u8,
+    /// Number and algorithm of the key that signs.
+    pub(super) key: Option<(u8, Algorithm)>,
+    #[serde(flatten)]
+    pub(super) session: SessionView,
+    /// Packets that were none of this session's, by reason.
+    pub(super) refused: BTreeMap<&'static str, u64>,
+    pub(super) send_errors: u64,
+}
+
+/// What there is to show.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct View {
+    /// Whether the thread runs before all ordinary processes.
+    pub(super) real_time: bool,
+    /// How often the thread was woken later than a session's interval.
+    pub(super) late_wakes: u64,
+    /// The latest it ever was, in microseconds.
+    pub(super) latest_wake_us: u64,
+    pub(super) sessions: Vec<Shown>,
+}
+
+/// What the thread is asked.
+pub(super) enum Request {
+    Watch(Vec<Peer>),
+    Show(oneshot::Sender<View>),
+    Stop,
+}

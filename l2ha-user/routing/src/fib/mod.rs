@@ -1,0 +1,7 @@
+//! The routes in the kernel.
+
+mod nexthops;
+mod routes;
+
+pub(crate) use self::routes::Routes;
+pub use self::routes::remove_routes;

@@ -1,0 +1,480 @@
+//! The routes OSPF has computed, in the kernel.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use linux::{Batch, Destination, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
+use serde::Serialize;
+
+use crate::fib::nexthops::{Class, Objects, leftovers};
+
+/// Routes given to the kernel at a time, between looks at what else has happened: a few milliseconds.
+const PORTION: usize = 512;
+/// Routes that are worth a line each in the log.
+const FEW: usize = 20;
+
+/// Removes every `ospf` route with this table and priority, and what they lead to.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
+    for route in netlink.ospf_routes(table).await? {
+        if route.priority == priority {
+            netlink.delete_route(&route).await?;
+        }
+    }
+    let mut batch = Batch::open().context("cannot open rtnetlink")?;
+    if let Ok(found) = batch.nexthops() {
+        let refused = batch.carry_out(&leftovers(table, priority, &found))?;
+        if let Some((_, error)) = refused.into_iter().next() {
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+/// What has been done, for status.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Counts {
+    /// Nexthop objects that routes use.
+    nexthops: usize,
+    /// Of these, groups.
+    groups: usize,
+    /// Whether groups are resilient.
+    resilient: bool,
+    /// Failures of neighbours at which routes were switched before any calculation.
+    switches: u64,
+    /// Nexthop objects turned at these.
+    switched: u64,
+    /// Routes written to the kernel.
+    written: u64,
+    /// Routes written without an object because the kernel refused one.
+    plain: u64,
+    /// Requests that the kernel refused.
+    refused: u64,
+}
+
+/// Keeps the kernel's routes equal to the wanted ones.
+pub(crate) struct Routes {
+    netlink: Netlink,
+    batch: Batch,
+    table: u32,
+    priority: u32,
+    wanted: BTreeMap<Destination, Vec<Nexthop>>,
+    /// Where traffic for a destination may go when the neighbour on an interface is gone.
+    backups: BTreeMap<(Destination, u32), Nexthop>,
+    installed: BTreeMap<Destination, KernelRoute>,
+    /// Nothing if the kernel has no nexthop objects.
+    objects: Option<Objects>,
+    classes: BTreeMap<Destination, Class>,
+    /// Classes whose objects the kernel has refused since the last change.
+    refused: BTreeSet<Class>,
+    /// Routes that may have to be written, and whether all that are not wanted shall go then.
+    queue: VecDeque<Destination>,
+    counts: Counts,
+    /// Until then, routes an earlier daemon left are kept although nobody has computed them yet:
+    /// the adjacencies are still coming up, and traffic goes on meanwhile.
+    keep_until: Option<Instant>,
+}
+
+impl Routes {
+    /// Reads what an earlier daemon left. Flows over several next hops stay with theirs as `spread`
+    /// says.
+    pub(crate) async fn adopt(
+        netlink: Netlink,
+        (table, priority): (u32, u32),
+        keep: Duration,
+        spread: Spread,
+    ) -> Result<Self> {
+        let mut batch = Batch::open().context("cannot open rtnetlink")?;
+        let objects = match batch.nexthops() {
+            Ok(_) => Some(Objects::new(table, priority, spread_of(&mut batch, spread))),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "the kernel has no nexthop objects (Linux 5.3 has): routes are switched one by \
+                     one after a failure"
+                );
+                None
+            }
+        };
+        let mut routes = Self {
+            netlink,
+            batch,
+            table,
+            priority,
+            wanted: BTreeMap::new(),
+            backups: BTreeMap::new(),
+            installed: BTreeMap::new(),
+            objects,
+            classes: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            queue: VecDeque::new(),
+            counts: Counts::default(),
+            keep_until: None,
+        };
+        routes.read().await?;
+        if routes.installed.is_empty() {
+            routes.finish();
+        } else {
+            tracing::info!(
+                routes = routes.installed.len(),
+                "routes of an earlier daemon found, kept while the adjacencies come up"
+            );
+            routes.keep_until = Some(Instant::now() + keep);
+        }
+        Ok(routes)
+    }
+
+    /// When stale routes are to be removed, if any are kept.
+    pub(crate) fn keep_until(&self) -> Option<Instant> {
+        self.keep_until
+    }
+
+    /// Keeps the routes of an earlier daemon only so much longer.
+    pub(crate) fn keep_for(&mut self, time: Duration) {
+        if self.keep_until.is_some() {
+            self.keep_until = Some(Instant::now() + time);
+        }
+    }
+
+    /// Sets the wanted routes and begins to apply the difference.
+    pub(crate) async fn set(&mut self, wanted: impl Iterator<Item = (Destination, Vec<Nexthop>)>) {
+        self.wanted = wanted.collect();
+        self.refused.clear();
+        self.apply().await;
+    }
+
+    /// Sets where traffic may go when a neighbour is gone.
+    pub(crate) async fn protect(&mut self, backups: BTreeMap<(Destination, u32), Nexthop>) {
+        if self.backups != backups {
+            self.backups = backups;
+            self.apply().await;
+        }
+    }
+
+    /// A neighbour is dead: what leads to it leads elsewhere at once, where the way is known. The
+    /// routes are settled by the calculation that follows.
+    pub(crate) fn leave(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
+        let Some(objects) = &mut self.objects else {
+            return;
+        };
+        let orders = objects.leave(is_dead);
+        if orders.is_empty() {
+            return;
+        }
+        self.counts.switches += 1;
+        self.counts.switched += orders.len() as u64;
+        tracing::info!(
+            objects = orders.len(),
+            "routes switched before the calculation"
+        );
+        self.carry_out(&orders);
+    }
+
+    /// Compares the kernel with what is wanted and puts right what somebody else has changed.
+    pub(crate) async fn check(&mut self) {
+        if let Err(error) = self.read().await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot read the kernel's routes"
+            );
+        }
+        self.apply().await;
+    }
+
+    /// Ends the time in which routes of an earlier daemon are kept.
+    pub(crate) async fn stop_keeping(&mut self) {
+        self.keep_until = None;
+        self.apply().await;
+    }
+
+    /// Removes all of them.
+    pub(crate) async fn remove_all(&mut self) {
+        self.keep_until = None;
+        self.wanted.clear();
+        self.apply().await;
+        while self.is_busy() {
+            self.proceed().await;
+        }
+    }
+
+    /// What there is, and what has been done.
+    pub(crate) fn counts(&self) -> Counts {
+        let (nexthops, groups) = self.objects.as_ref().map_or((0, 0), Objects::count);
+        let spread = self.objects.as_ref().map(Objects::spread);
+        Counts {
+            nexthops,
+            groups,
+            resilient: matches!(spread, Some(Spread::Resilient(_))),
+            ..self.counts
+        }
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        if let Some(objects) = &mut self.objects {
+            let found = self.batch.nexthops();
+            objects.read(&found.context("cannot list the nexthop objects")?);
+        }
+        let found = self.netlink.ospf_routes(self.table).await?;
+        self.installed = found
+            .into_iter()
+            .filter(|route| route.priority == self.priority)
+            .map(|route| (route.key(), route))
+            .collect();
+        Ok(())
+    }
+
+    /// Plans what has to be done and begins with it.
+    async fn apply(&mut self) {
+        if !self.plan() {
+            // What was believed to be in the kernel may not be there: once more, with what is.
+            if let Err(error) = self.read().await {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "cannot read the kernel's routes"
+                );
+            }
+            if !self.plan() {
+                self.give_up_objects();
+            }
+        }
+        self.queue = self
+            .wanted
+            .keys()
+            .filter(|key| !self.is_settled(key))
+            .copied()
+            .collect();
+        self.proceed().await;
+    }
+
+    /// Whether routes are still to be written.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Makes and turns the objects that the wanted routes need. Whether the kernel took all of it.
+    fn plan(&mut self) -> bool {
+        let Some(objects) = &mut self.objects else {
+            return true;
+        };
+        objects.forget(|key| self.wanted.contains_key(key));
+        self.classes = self
+            .wanted
+            .iter()
+            .map(|(key, hops)| {
+                let backup = match hops.as_slice() {
+                    [only] => self.backups.get(&(*key, only.interface)).copied(),
+                    _ => None,
+                };
+                (*key, objects.class(*key, hops, backup))
+            })
+            .filter(|(_, class)| !self.refused.contains(class))
+            .collect();
+        let installed = self
+            .installed
+            .iter()
+            .filter(|(key, _)| self.keep_until.is_some() || self.wanted.contains_key(*key))
+            .filter_map(|(key, route)| Some((*key, route.object?)))
+            .collect();
+        let orders = objects.plan(&self.classes, &installed);
+        self.carry_out(&orders)
+    }
+
+    /// Whether all were carried out.
+    fn carry_out(&mut self, orders: &[Order]) -> bool {
+        if orders.is_empty() {
+            return true;
+        }
+        let refused = match self.batch.carry_out(orders) {
+            Ok(refused) => refused,
+            Err(error) => {
+                tracing::error!(%error, "cannot tell the kernel about next hops");
+                return false;
+            }
+        };
+        self.counts.refused += refused.len() as u64;
+        for (_, error) in &refused {
+            tracing::debug!(%error, "refused");
+        }
+        refused.is_empty()
+    }
+
+    /// What the kernel still refuses after a second look goes without objects.
+    fn give_up_objects(&mut self) {
+        let Ok(found) = self.batch.nexthops() else {
+            return;
+        };
+        if let Some(objects) = &mut self.objects {
+            objects.read(&found);
+            let lost = self.classes.values().filter(|it| objects.of(it).is_none());
+            self.refused.extend(lost.cloned());
+        }
+    }
+
+    /// The route as it shall be in the kernel.
+    fn target(&self, key: &Destination) -> Option<KernelRoute> {
+        let nexthops = self.wanted.get(key)?.clone();
+        let class = self.classes.get(key);
+        let object = class.and_then(|class| self.objects.as_ref()?.of(class));
+        Some(KernelRoute {
+            destination: key.0,
+            prefix_len: key.1,
+            table: self.table,
+            priority: self.priority,
+            object,
+            nexthops,
+        })
+    }
+
+    fn is_settled(&self, key: &Destination) -> bool {
+        let (Some(target), Some(installed)) = (self.target(key), self.installed.get(key)) else {
+            return false;
+        };
+        match (target.object, installed.object) {
+            (Some(target), Some(installed)) => target == installed,
+            (None, None) => target == *installed,
+            _ => false,
+        }
+    }
+
+    /// Writes a portion of the routes that are still to be written; new and changed ones first, then
+    /// those to be removed go.
+    pub(crate) async fn proceed(&mut self) {
+        let portion = self.queue.len().min(PORTION);
+        let keys: Vec<Destination> = self.queue.drain(..portion).collect();
+        let keys = keys.into_iter().filter(|key| !self.is_settled(key));
+        let routes: Vec<KernelRoute> = keys.filter_map(|key| self.target(&key)).collect();
+        self.write(routes);
+        if self.queue.is_empty() && self.keep_until.is_none() {
+            self.finish();
+        }
+    }
+
+    fn write(&mut self, routes: Vec<KernelRoute>) {
+        let orders = routes.iter().cloned().map(Order::PutRoute).collect();
+        let Some(refused) = self.give(orders) else {
+            return;
+        };
+        let mut plain = Vec::new();
+        for (route, refused) in routes.iter().zip(&refused) {
+            let key = route.key();
+            match refused {
+                None => {
+                    self.counts.written += 1;
+                    self.installed.insert(key, route.clone());
+                }
+                Some(_) if route.object.is_some() => {
+                    let without = KernelRoute {
+                        object: None,
+                        ..route.clone()
+                    };
+                    plain.push(without);
+                }
+                Some(error) => {
+                    tracing::error!(%error, "route not installed; tried again at the next change");
+                }
+            }
+        }
+        log(&routes, "route installed");
+        if !plain.is_empty() {
+            self.counts.plain += plain.len() as u64;
+            tracing::warn!(
+                routes = plain.len(),
+                "the kernel refuses nexthop objects for these: they get routes of their own"
+            );
+            let refused = plain.iter().filter_map(|route| {
+                let key = route.key();
+                self.classes.get(&key).cloned()
+            });
+            self.refused.extend(refused);
+            self.write(plain);
+        }
+    }
+
+    /// Asks the kernel; gives for each whether and why it was refused. Nothing if that is not known.
+    fn give(&mut self, orders: Vec<Order>) -> Option<Vec<Option<Error>>> {
+        let mut answers: Vec<Option<Error>> = orders.iter().map(|_| None).collect();
+        match self.batch.carry_out(&orders) {
+            Ok(refused) => {
+                self.counts.refused += refused.len() as u64;
+                for (place, error) in refused {
+                    if let Some(answer) = answers.get_mut(place) {
+                        *answer = Some(error);
+                    }
+                }
+                Some(answers)
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "what the kernel says of its routes is lost; all are written again at the next change"
+                );
+                self.installed.clear();
+                None
+            }
+        }
+    }
+
+    /// Removes what is not wanted.
+    fn finish(&mut self) {
+        let stale: Vec<KernelRoute> = self
+            .installed
+            .iter()
+            .filter(|(key, _)| !self.wanted.contains_key(*key))
+            .map(|(_, route)| route.clone())
+            .collect();
+        let orders = stale.iter().cloned().map(Order::DropRoute).collect();
+        let Some(refused) = self.give(orders) else {
+            return;
+        };
+        for (route, refused) in stale.iter().zip(refused) {
+            if let Some(error) = refused {
+                tracing::error!(%error, "route not removed; tried again at the next change");
+            } else {
+                self.installed.remove(&route.key());
+            }
+        }
+        log(&stale, "route removed");
+        let used = self.installed.values().filter_map(|it| it.object).collect();
+        let wanted = self.classes.values().collect();
+        let orders = self.objects.as_mut().map(|it| it.sweep(&wanted, &used));
+        self.carry_out(&orders.unwrap_or_default());
+    }
+}
+
+/// How flows are spread, as far as this kernel can.
+fn spread_of(batch: &mut Batch, wanted: Spread) -> Spread {
+    match batch.resilience() {
+        Ok(()) => wanted,
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "the kernel has no resilient nexthop groups (Linux 5.13 has): when a server comes or \
+                 goes, flows to the others may move, too"
+            );
+            Spread::Hash
+        }
+    }
+}
+
+fn log(routes: &[KernelRoute], what: &str) {
+    if routes.len() > FEW {
+        tracing::info!(routes = routes.len(), "{what}: many");
+        return;
+    }
+    for route in routes {
+        tracing::info!(
+            destination = %format_args!("{}/{}", route.destination, route.prefix_len),
+            nexthops = ?route.nexthops,
+            "{what}"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,527 @@
+//! The instances of OSPF that share interfaces and sockets: one for IPv6 and, where it is wanted, one
+//! for IPv4 (RFC 5838).
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use config::{Ospf, OspfNetwork};
+use ospfv3::{
+    Event, ExternalPrefix, Family, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
+    NeighborView, Speaker, SpfDelay, StubPrefix, Time, Transmit,
+};
+
+use crate::types::{Desired, Interface, LOOPBACK};
+
+/// Least time between two originations of one LSA, in place of MinLSInterval (5 s, RFC 2328 B): a
+/// second change, such as the adjacency that comes up again after a cut, shall not wait that long.
+/// It must stay above MinLSArrival (1 s), below which neighbours drop what they receive.
+const LSA_THROTTLE: Duration = Duration::from_millis(1200);
+/// Delays before routes are computed. A neighbour moves its traffic here 0.3 s after it has heard of
+/// an adjacency, so even in a storm of changes the way back must be computed before.
+const SPF_DELAY: SpfDelay = SpfDelay {
+    initial: Duration::ZERO,
+    hold: Duration::from_millis(50),
+    max: Duration::from_millis(200),
+};
+/// Where the Instance ID stands in a packet, RFC 5340 A.3.1.
+const INSTANCE_ID_AT: usize = 14;
+
+/// A speaker and the family it routes.
+pub(crate) struct Instance {
+    pub(crate) family: Family,
+    /// Instance ID.
+    pub(crate) id: u8,
+    pub(crate) speaker: Speaker,
+    /// Whether this node forwards packets of the family, as it was last seen.
+    transit: Option<bool>,
+    /// Whether a graceful restart of ours goes on.
+    restarting: bool,
+}
+
+/// All of them, IPv6 first.
+pub(crate) struct Instances {
+    config: Ospf,
+    /// Number of this life of the router.
+    number: u32,
+    list: Vec<Instance>,
+    /// Whether this node is the last resort.
+    drained: bool,
+}
+
+impl Instance {
+    fn new(
+        config: &Ospf,
+        number: u32,
+        (family, id): (Family, u8),
+        now: Time,
+        restart: Option<GracefulRestart>,
+    ) -> Self {
+        let speaker_config = ospfv3::Config {
+            family,
+            announce_families: true,
+            min_ls_interval: LSA_THROTTLE,
+            spf_delay: SPF_DELAY,
+            authentication_epoch: number,
+            graceful_helper: config.graceful_helper,
+            graceful_strict: config.graceful_strict,
+            ..ospfv3::Config::new(config.router_id)
+        };
+        let mut speaker = Speaker::new(speaker_config, now);
+        if let Some(restart) = restart {
+            speaker.resume_graceful_restart(now, restart);
+        }
+        Self {
+            family,
+            id,
+            speaker,
+            transit: None,
+            restarting: restart.is_some(),
+        }
+    }
+
+    /// The anycast addresses, on an interface that has no packets.
+    fn loopback(&self, config: &Ospf, desired: &Desired) -> InterfaceConfig {
+        let mine = desired.services.iter();
+        let mine = mine.filter(|service| Family::of(service.address) == self.family);
+        let prefixes = mine.map(|service| StubPrefix {
+            metric: service.metric,
+            ..StubPrefix::host(service.address)
+        });
+        InterfaceConfig {
+            area: desired.home.unwrap_or(config.area),
+            instance_id: self.id,
+            prefixes: prefixes.collect(),
+            ..InterfaceConfig::new("lo", LOOPBACK, InterfaceKind::Loopback, Ipv6Addr::LOCALHOST)
+        }
+    }
+
+    fn interface(&self, config: &Ospf, interface: &Interface) -> InterfaceConfig {
+        let ipv4 = |(address, _): &(IpAddr, u8)| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        };
+        let mine = interface.prefixes.iter();
+        let mine = mine.filter(|(address, _)| Family::of(*address) == self.family);
+        InterfaceConfig {
+            area: interface.area,
+            priority: interface.priority,
+            authentication: interface.keys.clone(),
+            ipv4: interface.prefixes.iter().find_map(ipv4),
+            mtu: interface.mtu,
+            cost: interface.cost,
+            hello_interval: config.hello_interval,
+            dead_interval: config.dead_interval,
+            retransmit_interval: config.retransmit_interval,
+            instance_id: self.id,
+            prefixes: mine
+                .filter_map(|(address, length)| {
+                    Some(StubPrefix {
+                        prefix: ospfv3::Prefix::new(*address, *length)?,
+                        metric: interface.cost,
+                        local: false,
+                    })
+                })
+                .collect(),
+            ..InterfaceConfig::new(
+                &interface.name,
+                interface.index,
+                match interface.network {
+                    OspfNetwork::PointToPoint => InterfaceKind::PointToPoint,
+                    OspfNetwork::Broadcast => InterfaceKind::Broadcast,
+                },
+                interface.link_local,
+            )
+        }
+    }
+
+    /// Keeps others from routing through a node that forwards nothing.
+    fn set_transit(&mut self, now: Time) {
+        let (sysctl, on) = forwards(self.family);
+        if self.transit != Some(on) {
+            self.transit = Some(on);
+            tracing::info!(
+                forwarding = on,
+                "sysctl {sysctl}: others {} route {} through this node",
+                if on { "may" } else { "do not" },
+                self.family,
+            );
+        }
+        self.speaker.set_transit(now, on);
+    }
+}
+
+impl Instances {
+    /// Those that the configuration wants; `number` is that of this life of the router.
+    pub(crate) fn new(config: &Ospf, number: u32, restart: Option<GracefulRestart>) -> Self {
+        let six = (Family::Ipv6, config.instance_id);
+        let four = config.ipv4.map(|id| (Family::Ipv4, id));
+        let start = |which| Instance::new(config, number, which, Duration::ZERO, restart);
+        if let Some(restart) = restart {
+            tracing::info!(
+                seconds = restart.period,
+                reason = %restart.reason,
+                "an earlier daemon has left the data plane in place: the neighbours are asked to go \
+                 on as if nothing happened"
+            );
+        }
+        Self {
+            config: config.clone(),
+            number,
+            list: [Some(six), four].into_iter().flatten().map(start).collect(),
+            drained: false,
+        }
+    }
+
+    /// That of IPv6, which is always there.
+    pub(crate) fn ipv6(&self) -> Option<&Instance> {
+        self.list.first()
+    }
+
+    /// That of IPv4.
+    pub(crate) fn ipv4(&self) -> Option<&Instance> {
+        self.list
+            .iter()
+            .find(|instance| instance.family == Family::Ipv4)
+    }
+
+    /// All, IPv6 first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Instance> {
+        self.list.iter()
+    }
+
+    /// Does the same with all speakers.
+    pub(crate) fn each(&mut self, mut act: impl FnMut(&mut Speaker)) {
+        for instance in &mut self.list {
+            act(&mut instance.speaker);
+        }
+    }
+
+    /// Makes this node the last resort (RFC 6987), or ends that.
+    pub(crate) fn drain(&mut self, now: Time, on: bool) {
+        self.drained = on;
+        self.each(|speaker| speaker.drain(now, on));
+    }
+
+    /// Starts or ends IPv4: its Instance ID, or nothing. What an instance that ends has still to
+    /// send is returned; whether anything has changed, too.
+    pub(crate) fn set_ipv4(&mut self, now: Time, wanted: Option<u8>) -> (bool, Vec<Transmit>) {
+        let mut last_words = Vec::new();
+        if self.ipv4().map(|instance| instance.id) == wanted {
+            return (false, last_words);
+        }
+        for gone in self.list.extract_if(1.., |_| true) {
+            let mut speaker = gone.speaker;
+            tracing::info!(instance = gone.id, "IPv4 is no longer routed");
+            speaker.shutdown(now);
+            last_words.extend(std::iter::from_fn(|| speaker.poll_transmit()));
+        }
+        if let Some(id) = wanted {
+            tracing::info!(instance = id, "IPv4 is routed now");
+            let which = (Family::Ipv4, id);
+            let mut instance = Instance::new(&self.config, self.number, which, now, None);
+            instance.speaker.drain(now, self.drained);
+            self.list.push(instance);
+        }
+        (true, last_words)
+    }
+
+    /// An interface that is new, or has other keys or prefixes than before.
+    pub(crate) fn add_interface(&mut self, now: Time, interface: &Interface) {
+        for instance in &mut self.list {
+            let config = instance.interface(&self.config, interface);
+            instance.speaker.add_interface(now, config);
+        }
+    }
+
+    /// The anycast addresses, each in its family.
+    pub(crate) fn set_services(&mut self, now: Time, desired: &Desired) {
+        for instance in &mut self.list {
+            let loopback = instance.loopback(&self.config, desired);
+            instance.speaker.add_interface(now, loopback);
+        }
+    }
+
+    /// What lies outside of the AS, by family.
+    pub(crate) fn set_externals(
+        &mut self,
+        now: Time,
+        externals: impl Fn(Family) -> Vec<ExternalPrefix>,
+    ) {
+        for instance in &mut self.list {
+            let externals = externals(instance.family);
+            instance.speaker.set_externals(now, externals);
+        }
+    }
+
+    /// Looks whether this node forwards.
+    pub(crate) fn set_transit(&mut self, now: Time) {
+        for instance in &mut self.list {
+            instance.set_transit(now);
+        }
+    }
+
+    /// A packet goes to the instance it names. One that names another goes to IPv6's, which refuses
+    /// it and counts that as it should.
+    pub(crate) fn handle_packet(
+        &mut self,
+        now: Time,
+        interface: u32,
+        (source, destination): (Ipv6Addr, Ipv6Addr),
+        bytes: &[u8],
+    ) {
+        let named = bytes.get(INSTANCE_ID_AT).copied();
+        let named = self.list.iter().position(|it| Some(it.id) == named);
+        if let Some(instance) = self.list.get_mut(named.unwrap_or_default()) {
+            let speaker = &mut instance.speaker;
+            speaker.handle_packet(now, interface, source, destination, bytes);
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        self.each(|speaker| speaker.handle_timeout(now));
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let times = self.list.iter().map(|it| it.speaker.poll_timeout());
+        times.flatten().min()
+    }
+
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
+        let mut speakers = self.list.iter_mut().map(|it| &mut it.speaker);
+        speakers.find_map(Speaker::poll_transmit)
+    }
+
+    /// The next piece of news, and whether it ends the last graceful restart of ours.
+    pub(crate) fn poll_event(&mut self) -> Option<(Family, Event, bool)> {
+        let polled = self.list.iter_mut().find_map(|instance| {
+            let event = instance.speaker.poll_event()?;
+            let ended = matches!(event, Event::RestartEnded { .. });
+            instance.restarting &= !ended;
+            Some((instance.family, event, ended))
+        });
+        let (family, event, ended) = polled?;
+        let last = ended && !self.list.iter().any(|instance| instance.restarting);
+        Some((family, event, last))
+    }
+
+    /// Whether an instance is Designated Router on an interface, or its Backup.
+    pub(crate) fn holds_office(&self, interface: u32) -> bool {
+        let interfaces = self.list.iter().flat_map(|it| it.speaker.interfaces());
+        interfaces
+            .filter(|view| view.id == interface)
+            .any(|view| matches!(view.state, InterfaceState::Dr | InterfaceState::Backup))
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.list.iter().all(|it| it.speaker.is_settled())
+    }
+
+    /// The neighbours of all instances, each address once: one session of BFD serves all of them
+    /// (RFC 5882 4.4). It is there as soon as one adjacency is.
+    pub(crate) fn paths(&self) -> Vec<NeighborView> {
+        let mut paths: BTreeMap<(u32, Ipv6Addr), NeighborView> = BTreeMap::new();
+        for neighbor in self.list.iter().flat_map(|it| it.speaker.neighbors()) {
+            let key = (neighbor.interface, neighbor.address);
+            match paths.get(&key) {
+                Some(other) if other.state >= neighbor.state => {}
+                _ => {
+                    paths.insert(key, neighbor);
+                }
+            }
+        }
+        paths.into_values().collect()
+    }
+
+    /// The path to a neighbour has failed (RFC 5882 4.1); whether it is certain that the path is
+    /// gone, or only the neighbour's BFD.
+    pub(crate) fn path_failed(&mut self, now: Time, to: (u32, Ipv6Addr), gone: bool) {
+        for instance in &mut self.list {
+            let speaker = &mut instance.speaker;
+            let mut neighbors = speaker.neighbors().into_iter();
+            let lost = neighbors.find(|n| (n.interface, n.address) == to);
+            match lost {
+                Some(lost) if gone => speaker.path_lost(now, lost.interface, lost.router_id),
+                Some(lost) => speaker.neighbor_lost(now, lost.interface, lost.router_id),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Whether the kernel forwards packets of a family in this network namespace, and what says so.
+fn forwards(family: Family) -> (&'static str, bool) {
+    let (name, path) = match family {
+        Family::Ipv6 => (
+            "net.ipv6.conf.all.forwarding",
+            "/proc/sys/net/ipv6/conf/all/forwarding",
+        ),
+        Family::Ipv4 => ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
+    };
+    let value = std::fs::read_to_string(path);
+    (name, value.is_ok_and(|value| value.trim() != "0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use config::Redistribute;
+    use ospfv3::{NeighborState, wire::ALL_SPF_ROUTERS};
+
+    use super::*;
+    use crate::types::HostPrefix;
+
+    const INTERFACE: u32 = 7;
+
+    fn config(router: u8, ipv4: Option<u8>) -> Ospf {
+        Ospf {
+            router_id: Ipv4Addr::new(10, 0, 0, router),
+            area: Ipv4Addr::UNSPECIFIED,
+            hello_interval: 1,
+            dead_interval: 4,
+            cost: 10,
+            bfd: None,
+            instance_id: 0,
+            ipv4,
+            retransmit_interval: 5,
+            table: 254,
+            route_metric: 20,
+            redistribute: Redistribute {
+                connected: false,
+                statics: false,
+                metric: 20,
+                type2: true,
+            },
+            graceful_restart: 0,
+            graceful_helper: true,
+            graceful_strict: true,
+        }
+    }
+
+    fn interface(router: u8) -> Interface {
+        Interface {
+            name: "l2-peer".to_owned(),
+            index: INTERFACE,
+            link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, router.into()),
+            mtu: 1442,
+            area: Ipv4Addr::UNSPECIFIED,
+            network: OspfNetwork::PointToPoint,
+            priority: 1,
+            cost: 10,
+            bfd: None,
+            bfd_keys: Vec::new(),
+            keys: None,
+            prefixes: vec![("10.9.0.1".parse().unwrap(), 30)],
+        }
+    }
+
+    fn node(router: u8, ipv4: Option<u8>) -> Instances {
+        let mut node = Instances::new(&config(router, ipv4), 1, None);
+        node.add_interface(Duration::ZERO, &interface(router));
+        let host = |text: &str| HostPrefix {
+            address: text.parse().unwrap(),
+            metric: 0,
+        };
+        let desired = Desired {
+            services: vec![host("2001:db8::80"), host("192.0.2.80")],
+            ..Desired::default()
+        };
+        node.set_services(Duration::ZERO, &desired);
+        node
+    }
+
+    /// Lets two nodes talk for some seconds.
+    fn talk(nodes: &mut [Instances; 2], from: Duration, seconds: u64) -> Duration {
+        let until = from + Duration::from_secs(seconds);
+        let mut now = from;
+        while now < until {
+            now += Duration::from_millis(50);
+            for speaker in 0..2 {
+                nodes[speaker].handle_timeout(now);
+                while let Some(sent) = nodes[speaker].poll_transmit() {
+                    let addresses = (sent.source, sent.destination);
+                    nodes[1 - speaker].handle_packet(now, INTERFACE, addresses, &sent.bytes);
+                }
+                while nodes[speaker].poll_event().is_some() {}
+            }
+        }
+        now
+    }
+
+    fn full(node: &Instances) -> Vec<Family> {
+        let full = |it: &&Instance| {
+            let mut neighbors = it.speaker.neighbors().into_iter();
+            neighbors.any(|neighbor| neighbor.state == NeighborState::Full)
+        };
+        node.iter().filter(full).map(|it| it.family).collect()
+    }
+
+    #[test]
+    fn each_family_has_its_neighbour_and_one_path_serves_both() {
+        let mut nodes = [node(1, Some(64)), node(2, Some(64))];
+        talk(&mut nodes, Duration::ZERO, 5);
+        for node in &nodes {
+            assert_eq!(full(node), [Family::Ipv6, Family::Ipv4]);
+            assert_eq!(node.paths().len(), 1);
+        }
+        let advertised = |family| {
+            let node = nodes[0].iter().find(|it| it.family == family).unwrap();
+            let interfaces = node.speaker.interfaces().into_iter();
+            interfaces
+                .flat_map(|interface| interface.prefixes)
+                .map(|stub| stub.prefix.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(advertised(Family::Ipv6), ["2001:db8::80/128"]);
+        assert_eq!(advertised(Family::Ipv4), ["10.9.0.0/30", "192.0.2.80/32"]);
+    }
+
+    #[test]
+    fn a_path_that_fails_is_lost_to_both() {
+        let mut nodes = [node(1, Some(64)), node(2, Some(64))];
+        let now = talk(&mut nodes, Duration::ZERO, 5);
+        let to = (INTERFACE, interface(2).link_local);
+        nodes[0].path_failed(now, to, false);
+        assert_eq!(full(&nodes[0]), []);
+        assert_eq!(full(&nodes[1]), [Family::Ipv6, Family::Ipv4]);
+    }
+
+    #[test]
+    fn ipv4_comes_and_goes_and_ipv6_stays() {
+        let mut nodes = [node(1, None), node(2, Some(64))];
+        let now = talk(&mut nodes, Duration::ZERO, 5);
+        assert_eq!(full(&nodes[0]), [Family::Ipv6]);
+        // What belongs to no instance of ours is counted.
+        let counters = nodes[0].ipv6().unwrap().speaker.counters();
+        let counted = serde_json::to_value(&counters.refused).unwrap();
+        assert!(
+            counted["instance_mismatch"].as_u64() >= Some(4),
+            "{counted}"
+        );
+
+        let (changed, _) = nodes[0].set_ipv4(now, Some(64));
+        assert!(changed);
+        nodes[0].add_interface(now, &interface(1));
+        let now = talk(&mut nodes, now, 5);
+        assert_eq!(full(&nodes[0]), [Family::Ipv6, Family::Ipv4]);
+        assert_eq!(nodes[0].set_ipv4(now, Some(64)), (false, Vec::new()));
+
+        let (changed, last_words) = nodes[0].set_ipv4(now, None);
+        assert!(changed && nodes[0].ipv4().is_none());
+        for sent in last_words {
+            assert_eq!(sent.destination, ALL_SPF_ROUTERS);
+            let addresses = (sent.source, sent.destination);
+            nodes[1].handle_packet(now, INTERFACE, addresses, &sent.bytes);
+        }
+        assert_eq!(
+            full(&nodes[1]),
+            [Family::Ipv6],
+            "at once, not when it is dead"
+        );
+        let lost = nodes[0].ipv6().unwrap().speaker.counters().adjacencies_lost;
+        assert_eq!(lost, 0);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the kernel shall do by itself when a neighbour falls silent: the loop-free alternates that
+//! OSPF has found, and the time after which BFD would have acted.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use linux::{Destination, Nexthop};
+
+use crate::{
+    detours::{Detour, DetourTable},
+    instances::Instances,
+};
+
+/// The kernel's clock here counts in ticks, of 4 ms mostly.
+const TICK: Duration = Duration::from_millis(4);
+
+/// The detours, and what they were made from.
+pub(crate) struct Protection {
+    detours: Option<Box<dyn DetourTable>>,
+    /// The route calculations the detours belong to.
+    calculations: Vec<u64>,
+}
+
+impl Protection {
+    /// With the data plane's table; without one there is no protection.
+    pub(crate) fn new(detours: Option<Box<dyn DetourTable>>) -> Self {
+        Self {
+            detours,
+            calculations: Vec::new(),
+        }
+    }
+
+    /// Follows the route calculations. Gives where routes can go instead, if that is new.
+    pub(crate) fn follow(
+        &mut self,
+        now: Duration,
+        instances: &Instances,
+    ) -> Option<BTreeMap<(Destination, u32), Nexthop>> {
+        let speakers = instances.iter().map(|it| &it.speaker);
+        let calculations = speakers.map(|it| it.counters().spf_runs).collect();
+        if self.calculations == calculations {
+            return None;
+        }
+        self.calculations = calculations;
+        let all = instances.iter().map(|it| it.speaker.alternates(now));
+        let backups = all
+            .flatten()
+            .map(|((prefix, interface), hop)| {
+                let nexthop = Nexthop {
+                    interface: hop.interface,
+                    gateway: hop.address,
+                };
+                (((prefix.addr(), prefix.len()), interface), nexthop)
+            })
+            .collect();
+        self.write(&backups);
+        Some(backups)
+    }
+
+    /// Tells the data plane.
+    fn write(&mut self, backups: &BTreeMap<(Destination, u32), Nexthop>) {
+        let Some(detours) = &mut self.detours else {
+            return;
+        };
+        let wanted =
+            backups
+                .iter()
+                .filter_map(|(((destination, prefix_len), interface), alternate)| {
+                    Some(Detour {
+                        interface: *interface,
+                        destination: *destination,
+                        prefix_len: *prefix_len,
+                        alternate_interface: alternate.interface,
+                        alternate_gateway: alternate.gateway?,
+                    })
+                });
+        if let Err(error) = detours.set(wanted.collect()) {
+            tracing::error!(error = format!("{error:#}"), "cannot write the detours");
+            // Tried again.
+            self.calculations.clear();
+        }
+    }
+
+    /// Follows the times after which BFD notices a failure. The kernel gives it a little longer: if
+    /// this daemon runs, its own routes are better.
+    pub(crate) fn watch(&mut self, silences: &BTreeMap<u32, Duration>) {
+        let longer = |silence: Duration| silence + silence / 6 + TICK;
+        let silences = silences
+            .iter()
+            .map(|(interface, silence)| (*interface, longer(*silence)))
+            .collect();
+        if let Some(detours) = &mut self.detours
+            && let Err(error) = detours.watch(&silences)
+        {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot write the detours' times"
+            );
+        }
+    }
+
+    /// How many detours there are.
+    pub(crate) fn count(&self) -> usize {
+        self.detours.as_ref().map_or(0, |detours| detours.count())
+    }
+
+    /// Takes them all away.
+    pub(crate) fn end(&mut self) {
+        self.watch(&BTreeMap::new());
+        if let Some(detours) = &mut self.detours
+            && let Err(error) = detours.set(Vec::new())
+        {
+            tracing::error!(error = format!("{error:#}"), "cannot remove the detours");
+        }
+    }
+}

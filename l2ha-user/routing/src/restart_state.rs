@@ -1,0 +1,187 @@
+//! What OSPF must remember over its end: the number of this life of the router, which is the high
+//! half of the sequence numbers of authenticated packets (RFC 7166 4.1), and how this life ended.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+/// How a life of the router ended.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ending {
+    /// It went on when this was written, so if it is over, it crashed.
+    #[default]
+    None,
+    /// Everything was withdrawn and removed.
+    Stopped,
+    /// The neighbours were asked to wait for the next life.
+    Restarting,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Memory {
+    authentication_epoch: u32,
+    #[serde(default)]
+    ending: Ending,
+    /// The boot of the machine in which that was, since which the kernel has what it was given.
+    #[serde(default)]
+    boot: String,
+    #[serde(default)]
+    drained: bool,
+}
+
+/// The file, and what it has said.
+#[derive(Debug)]
+pub(crate) struct Life {
+    path: PathBuf,
+    boot: String,
+    /// Greater than that of every life before: the seconds since 1970, or one more than the last if
+    /// the clock went back.
+    pub(crate) number: u32,
+    /// How the life before ended, if the kernel can still have what it left.
+    pub(crate) before: Option<Ending>,
+    /// Whether the life before was the last resort when it ended, other than by a clean stop.
+    pub(crate) drained: bool,
+}
+
+/// Time of day since 1970.
+pub(crate) fn wall_clock() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    // Before 1970 is as good as 1970: the clock is wrong anyway.
+    since.unwrap_or_default()
+}
+
+/// What tells this boot of the machine from others.
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+impl Life {
+    /// Begins a life. Its number is written down before it is used.
+    pub(crate) fn begin(path: &Path) -> Result<Self> {
+        Self::begin_at(path, wall_clock(), boot())
+    }
+
+    fn begin_at(path: &Path, wall: Duration, boot: String) -> Result<Self> {
+        let last = match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice::<Memory>(&bytes)
+                .inspect_err(|error| {
+                    tracing::warn!(path = %path.display(), %error, "this file is damaged, beginning anew");
+                })
+                .ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let seconds = u32::try_from(wall.as_secs()).unwrap_or(u32::MAX);
+        let above = last
+            .as_ref()
+            .map_or(0, |memory| memory.authentication_epoch);
+        let last = last.filter(|memory| memory.boot == boot);
+        let drained = last
+            .as_ref()
+            .is_some_and(|memory| memory.drained && memory.ending != Ending::Stopped);
+        let before = last.map(|memory| memory.ending);
+        let life = Self {
+            path: path.to_owned(),
+            boot,
+            number: seconds.max(above.saturating_add(1)),
+            before,
+            drained,
+        };
+        life.end(Ending::None)?;
+        Ok(life)
+    }
+
+    /// Writes down whether this life is the last resort.
+    pub(crate) fn drain(&mut self, on: bool) -> Result<()> {
+        let was = std::mem::replace(&mut self.drained, on);
+        self.end(Ending::None).inspect_err(|_| self.drained = was)
+    }
+
+    /// Writes down how it ends.
+    pub(crate) fn end(&self, ending: Ending) -> Result<()> {
+        let bytes = serde_json::to_vec(&Memory {
+            authentication_epoch: self.number,
+            ending,
+            boot: self.boot.clone(),
+            drained: self.drained,
+        })?;
+        let new = self.path.with_extension("json.new");
+        fs::write(&new, bytes)
+            .and_then(|()| fs::rename(&new, &self.path))
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(path: &Path, seconds: u64, boot: &str) -> Life {
+        Life::begin_at(path, Duration::from_secs(seconds), boot.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn it_grows_whatever_the_clock_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.ospf.json");
+        let at = |seconds| begin(&path, seconds, "a").number;
+        assert_eq!(at(1_800_000_000), 1_800_000_000);
+        assert_eq!(at(1_800_000_000), 1_800_000_001);
+        assert_eq!(at(5), 1_800_000_002);
+        assert_eq!(at(1_800_000_900), 1_800_000_900);
+        fs::write(&path, "{").unwrap();
+        assert_eq!(at(1_800_001_000), 1_800_001_000);
+    }
+
+    #[test]
+    fn a_crash_is_told_from_a_stop_and_from_a_boot() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.ospf.json");
+        let life = begin(&path, 1, "a");
+        assert_eq!(life.before, None, "the first");
+        let life = begin(&path, 2, "a");
+        assert_eq!(life.before, Some(Ending::None), "crashed");
+        life.end(Ending::Restarting).unwrap();
+        let life = begin(&path, 3, "a");
+        assert_eq!(life.before, Some(Ending::Restarting));
+        life.end(Ending::Stopped).unwrap();
+        let life = begin(&path, 4, "a");
+        assert_eq!(life.before, Some(Ending::Stopped));
+        let life = begin(&path, 5, "b");
+        assert_eq!(life.before, None, "the machine was booted");
+        fs::write(&path, r#"{"authentication_epoch": 9}"#).unwrap();
+        assert_eq!(begin(&path, 6, "b").before, None, "of an older version");
+    }
+
+    #[test]
+    fn a_drained_node_stays_so_until_a_clean_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.ospf.json");
+        let mut life = begin(&path, 1, "a");
+        assert!(!life.drained);
+        life.drain(true).unwrap();
+        let life = begin(&path, 2, "a");
+        assert!(life.drained, "crashed");
+        life.end(Ending::Restarting).unwrap();
+        let life = begin(&path, 3, "a");
+        assert!(life.drained, "restarted");
+        life.end(Ending::Stopped).unwrap();
+        let mut life = begin(&path, 4, "a");
+        assert!(!life.drained, "stopped");
+        life.drain(true).unwrap();
+        life.drain(false).unwrap();
+        assert!(!begin(&path, 5, "a").drained);
+        begin(&path, 6, "a").drain(true).unwrap();
+        assert!(!begin(&path, 7, "b").drained, "booted");
+    }
+}

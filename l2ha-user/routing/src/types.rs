@@ -1,0 +1,118 @@
+//! What routing is told and asked.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use config::{OspfArea, OspfNetwork};
+use ospfv3::KeyChain;
+use tokio::sync::oneshot;
+
+/// Interface ID of the loopback, which carries the anycast prefixes and has no packets.
+/// Kernel indexes fit in 31 bits, so no other interface has it.
+pub(crate) const LOOPBACK: u32 = u32::MAX;
+/// After a withdrawal has been sent, how long data and addresses stay: the neighbours compute routes
+/// meanwhile (BIRD does so once a second) and still send here until they have.
+pub const STOP_GRACE: Duration = Duration::from_millis(1500);
+
+/// An interface OSPF shall run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Name, for the log.
+    pub name: String,
+    /// Index; it is the Interface ID of RFC 5340 2.9 as well.
+    pub index: u32,
+    /// Link-local address, source of every packet.
+    pub link_local: Ipv6Addr,
+    /// MTU in bytes.
+    pub mtu: u16,
+    /// Its area.
+    pub area: Ipv4Addr,
+    /// Its kind.
+    pub network: OspfNetwork,
+    /// Router Priority.
+    pub priority: u8,
+    /// Output cost.
+    pub cost: u16,
+    /// Intervals of BFD, where it is used.
+    pub bfd: Option<bfd::Timers>,
+    /// Keys that BFD's packets are signed with.
+    pub bfd_keys: Vec<bfd::Key>,
+    /// Keys that packets are signed with.
+    pub keys: Option<KeyChain>,
+    /// Global addresses on the interface with the lengths of their prefixes, which are advertised
+    /// with its cost, each in its family.
+    pub prefixes: Vec<(IpAddr, u8)>,
+}
+
+impl Interface {
+    /// Whether this can take the place of `other` without its adjacencies falling.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let as_other = Self {
+            keys: other.keys.clone(),
+            prefixes: other.prefixes.clone(),
+            bfd: other.bfd,
+            bfd_keys: other.bfd_keys.clone(),
+            ..self.clone()
+        };
+        as_other == *other
+    }
+}
+
+/// A host address to advertise, with the LA bit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPrefix {
+    /// The address.
+    pub address: IpAddr,
+    /// Its metric.
+    pub metric: u16,
+}
+
+/// What OSPF shall run on and advertise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Instance ID of IPv4's instance, if IPv4 is to be routed.
+    pub ipv4: Option<u8>,
+    /// Interfaces.
+    pub interfaces: Vec<Interface>,
+    /// Anycast addresses.
+    pub services: Vec<HostPrefix>,
+    /// The area they are in.
+    pub home: Option<Ipv4Addr>,
+    /// Areas that are not like any other.
+    pub areas: Vec<OspfArea>,
+    /// Anycast addresses of the configuration, offered now or not.
+    pub reserved: Vec<IpAddr>,
+    /// Outer addresses of the tunnels' ends.
+    pub endpoints: Vec<IpAddr>,
+    /// Index of the underlay's interface.
+    pub underlay: Option<u32>,
+}
+
+/// What can be asked of the routing thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The interfaces.
+    Interfaces,
+    /// The neighbours.
+    Neighbors,
+    /// The link-state database.
+    Database,
+    /// The routes computed.
+    Routes,
+    /// Counts for status.
+    Summary,
+    /// BFD and its sessions; null without it.
+    Bfd,
+}
+
+/// What the routing thread is told.
+pub(crate) enum Request {
+    Sync(Desired),
+    CheckRoutes,
+    Drain(bool),
+    Show(View, oneshot::Sender<serde_json::Value>),
+    Stop,
+    Leave,
+}
