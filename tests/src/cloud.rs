@@ -9,12 +9,14 @@ use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::{ns::Namespace, wait::wait_for};
+use crate::{
+    ns::Namespace,
+    wait::{PATIENCE, wait_for},
+};
 
 /// The gateway's IPv4 address on every host's link.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 255, 254);
@@ -131,6 +133,7 @@ impl Cloud {
     /// # Errors
     ///
     /// When its namespace or its link cannot be made.
+    #[track_caller]
     pub fn host(&self, name: &str) -> Result<Arc<Host>> {
         let number = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +165,7 @@ impl Cloud {
         self.router.run(["ethtool", "-K", &port, "tx", "off"])?;
         host.ns.run(["ethtool", "-K", UNDERLAY, "tx", "off"])?;
         host.underlay_up()?;
-        host.settle()?;
+        host.wait_addresses()?;
         Ok(Arc::new(host))
     }
 
@@ -210,15 +213,17 @@ impl Host {
 
     /// Waits for what the kernel does by itself a moment after a NIC has come up: a snapshot before
     /// that would make it look like somebody else's doing.
-    fn settle(&self) -> Result<()> {
+    #[track_caller]
+    fn wait_addresses(&self) -> Result<()> {
         let words = [
             "ip", "-6", "route", "show", "table", "local", "dev", UNDERLAY,
         ];
         let v6 = format!("local {} ", self.v6);
-        wait_for("the NIC's IPv6 addresses", Duration::from_secs(20), || {
+        wait_for("the NIC's IPv6 addresses", PATIENCE, || {
             let routes = self.ns.run(words)?;
             let settled = routes.contains(&v6) && routes.contains("local fe80:");
-            Ok(settled.then_some(()))
+            ensure!(settled, "{routes}");
+            Ok(Some(()))
         })
     }
 

@@ -9,14 +9,13 @@ use crate::{
     capture::Capture,
     cloud::Host,
     config::router_id,
-    lab::{Lab, wait_for},
+    lab::{Lab, PATIENCE, wait_for},
     probe::ProbeOptions,
     routing::{LsaKey, differences},
     trio::{ANYCAST, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions},
     tshark::{Framing, check},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const LINK_LSA: u16 = 0x0008;
 /// Slower than usual: every packet is dissected afterwards.
 const PACE: ProbeOptions = ProbeOptions {
@@ -43,7 +42,7 @@ pub fn interoperate(name: &str, servers: Speaker, client: Speaker) -> Result<()>
         };
         let trio = Trio::start(lab, options)?;
         let capture = Capture::cloud(lab, &trio.cloud, "udp or proto 115", "wire")?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         lab.say("every neighbour Full, on both sides");
         let lsas = wait_one_database(&trio.members())?;
         lab.say(format_args!("{lsas} LSAs, the same in every database"));
@@ -62,7 +61,7 @@ pub fn interoperate(name: &str, servers: Speaker, client: Speaker) -> Result<()>
         let heal = trio.heal(&probe)?;
         lab.say(format_args!("heal: longest gap {:.1?}", heal.gap));
         wait_route(&trio.client.host, SERVER_1)?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         wait_one_database(&trio.members())?;
         let stop = trio.clean_stop(&probe)?;
         lab.say(format_args!("clean stop: longest gap {:.1?}", stop.gap));
@@ -86,6 +85,7 @@ pub fn interoperate(name: &str, servers: Speaker, client: Speaker) -> Result<()>
 /// # Errors
 ///
 /// With the differences, when that takes too long.
+#[track_caller]
 pub fn wait_one_database(members: &[&Member]) -> Result<usize> {
     wait_for("one database", PATIENCE, || {
         one_database(members, Member::database).map(Some)
@@ -97,6 +97,7 @@ pub fn wait_one_database(members: &[&Member]) -> Result<usize> {
 /// # Errors
 ///
 /// As there.
+#[track_caller]
 pub fn wait_one_database_ipv4(members: &[&Member]) -> Result<usize> {
     wait_for("one database for IPv4", PATIENCE, || {
         one_database(members, Member::database_ipv4).map(Some)
@@ -169,6 +170,7 @@ fn one_database(members: &[&Member], read: fn(&Member) -> Result<Vec<LsaKey>>) -
 /// # Errors
 ///
 /// With the routes there are, when that takes too long.
+#[track_caller]
 pub fn wait_route(host: &Host, server: &str) -> Result<()> {
     let device = format!("l2-{server}");
     wait_for(&format!("a route through {device}"), PATIENCE, || {

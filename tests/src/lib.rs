@@ -5,6 +5,7 @@ mod acts;
 mod arp;
 mod beats;
 mod bird;
+mod both;
 mod capture;
 mod cloud;
 mod command;
@@ -29,6 +30,7 @@ mod routing;
 pub mod show;
 mod signals;
 mod snapshot;
+mod stall;
 mod stream;
 mod sweep;
 mod trio;
@@ -42,6 +44,7 @@ pub use acts::Outage;
 pub use arp::{Deaf, Gateway};
 pub use beats::{Beats, Echo, Gap};
 pub use bird::Bird;
+pub use both::Both;
 pub use capture::{Capture, keep, packets};
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
 pub use config::{BFD_KEY, Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
@@ -52,7 +55,7 @@ pub use foreign::{Foreign, Kind, LinkHook};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};
 pub use interop::{interoperate, wait_one_database, wait_one_database_ipv4, wait_route};
-pub use lab::{Lab, Resident, target_dir, wait_for};
+pub use lab::{Lab, PATIENCE, Resident, target_dir, wait_for};
 pub use ns::Namespace;
 pub use pair::{Pair, read_cookie, reload};
 pub use probe::{Answer, Probe, ProbeOptions, fetch_once};
@@ -60,9 +63,10 @@ pub use process::Process;
 pub use routing::{External, LsaKey, OspfLink, RouterConfig, differences};
 pub use signals::{came as interrupted, catch as catch_signals};
 pub use snapshot::{Attached, Snapshot, attached};
+pub use stall::{Stalls, Step, is_deep, judged};
 pub use stream::{Listener, Seen, Stream};
 pub use trio::{
     ANYCAST, ANYCAST4, CLIENT, CLIENT4, Ipv4Links, Member, SERVER_1, SERVER_2, Speaker, Trio,
-    TrioOptions,
+    TrioOptions, wait_quiet,
 };
 pub use tshark::{Dissection, Framing, check};

@@ -1,6 +1,7 @@
 //! A program the lab started: watched, signalled by its pid, and ended with the lab.
 
 use std::{
+    panic::Location,
     process::{Child, ExitStatus},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -69,7 +70,9 @@ impl Process {
     /// # Errors
     ///
     /// When it does not come in time.
+    #[track_caller]
     pub fn wait(&self, timeout: Duration) -> Result<ExitStatus> {
+        let place = Location::caller();
         let until = Instant::now() + timeout;
         loop {
             if let Some(status) = self.child().try_wait()? {
@@ -77,7 +80,7 @@ impl Process {
             }
             if Instant::now() > until {
                 bail!(
-                    "{} still runs after {} ms",
+                    "{} still runs after {} ms, at {place}",
                     self.command,
                     timeout.as_millis()
                 );
@@ -91,6 +94,7 @@ impl Process {
     /// # Errors
     ///
     /// When it does not end in time; it is then killed.
+    #[track_caller]
     pub fn terminate(&self, timeout: Duration) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait(timeout).inspect_err(|_| self.kill())

@@ -1,15 +1,14 @@
 //! Two areas and what lies outside, with three kinds of routers: each is the border router once, and
 //! everything each advertises is in the kernels of the others.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Capture, CloudOptions, External, Framing, Lab, Link, Member, Router, Speaker, check, has_route,
-    join, wait_for, wait_full, wait_same, wait_unrouted,
+    Capture, CloudOptions, External, Framing, Lab, Link, Member, PATIENCE, Router, Speaker, check,
+    has_route, join, wait_for, wait_full, wait_same, wait_unrouted,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const AREA_1: Ipv4Addr = Ipv4Addr::new(0, 0, 0, 1);
 const BACKBONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const ROUTER: u16 = 0x2001;
@@ -127,6 +126,7 @@ fn line(name: &str, speakers: [Speaker; 3], stub: bool) -> Result<()> {
     })
 }
 
+#[track_caller]
 fn wait_route(member: &Member, destination: &str, device: &str) -> Result<()> {
     let what = format!("{} has a route to {destination}", member.host.name);
     wait_for(&what, PATIENCE, || {
@@ -134,6 +134,7 @@ fn wait_route(member: &Member, destination: &str, device: &str) -> Result<()> {
     })
 }
 
+#[track_caller]
 fn ping(from: &Member, to: &Member) -> Result<()> {
     let (source, target) = (Router::address(&from.host), Router::address(&to.host));
     let (source, target) = (source.to_string(), target.to_string());

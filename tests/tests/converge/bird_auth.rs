@@ -5,13 +5,11 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    BFD_KEY, Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for, wait_one_database,
-    wait_route,
+    BFD_KEY, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for,
+    wait_one_database, wait_route,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn signed(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
     Lab::run(name, |lab| {
@@ -22,7 +20,7 @@ fn signed(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         lab.say("every neighbour Full, every packet signed");
         let lsas = wait_one_database(&trio.members())?;
         lab.say(format_args!("{lsas} LSAs, the same in every database"));
@@ -92,8 +90,8 @@ fn bfd_signed(algorithm: &'static str) -> Result<()> {
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        trio.wait_full(PATIENCE)?;
-        trio.wait_watched(PATIENCE)?;
+        trio.wait_full()?;
+        trio.wait_watched()?;
         let daemon = &trio.client.daemon;
         // Long enough for a sequence number that BIRD does not expect to end it.
         thread::sleep(Duration::from_secs(2));
@@ -133,8 +131,8 @@ fn bfd_signed(algorithm: &'static str) -> Result<()> {
         })?;
         daemon.reconfigure(|config| config.bfd_algorithm = Some(algorithm))?;
         daemon.signal(Signal::SIGHUP)?;
-        trio.wait_full(PATIENCE)?;
-        trio.wait_watched(PATIENCE)?;
+        trio.wait_full()?;
+        trio.wait_watched()?;
         lab.say(format_args!(
             "{algorithm}: refused without the key, and up again with it"
         ));

@@ -1,15 +1,14 @@
 //! A bridge of pseudowires is one network for OSPF: we are its Designated Router, the Backup and
 //! neither, among FRR, BIRD and another of us.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Capture, CloudOptions, Daemon, Framing, Host, Lab, Link, LsaKey, Member, NodeConfig, Router,
-    Speaker, check, differences, has_route, join, router_id, wait_for, wait_same,
+    Capture, CloudOptions, Daemon, Framing, Host, Lab, Link, LsaKey, Member, NodeConfig, PATIENCE,
+    Router, Speaker, check, differences, has_route, join, router_id, wait_for, wait_same,
 };
 
-const PATIENCE: Duration = Duration::from_secs(40);
 const BACKBONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const SWITCH: &str = "switch";
 const ROUTER: u16 = 0x2001;
@@ -109,6 +108,7 @@ fn states(member: &Member) -> Result<BTreeMap<Ipv4Addr, String>> {
 
 /// Waits until the first two, who hold the offices, are Full with all, and the others with these
 /// alone (RFC 2328 10.4).
+#[track_caller]
 fn wait_offices(members: &[&Member]) -> Result<()> {
     let ids: Vec<Ipv4Addr> = members.iter().map(|it| router_id(&it.host)).collect();
     wait_for("every adjacency that is to be", PATIENCE, || {
@@ -162,6 +162,7 @@ fn office(member: &Member, at: usize, ids: &[Ipv4Addr]) -> Result<()> {
 }
 
 /// Waits until the one Network-LSA is of this host.
+#[track_caller]
 fn wait_network_of(members: &[&Member], dr: &Host) -> Result<()> {
     let id = router_id(dr);
     wait_for(&format!("a Network-LSA of {}", dr.name), PATIENCE, || {
@@ -186,6 +187,7 @@ fn of_type(member: &Member, ls_type: u16) -> Result<Vec<LsaKey>> {
     Ok(lsas)
 }
 
+#[track_caller]
 fn wait_reach(members: &[&Member]) -> Result<()> {
     let device = format!("l2-{SWITCH}");
     for at in members {

@@ -15,16 +15,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    CloudOptions, Daemon, Framing, Host, Lab, Link, NodeConfig, Outer, Process, check, join,
-    wait_for,
+    CloudOptions, Daemon, Framing, Host, Lab, Link, NodeConfig, Outer, PATIENCE, Process, check,
+    join, wait_for,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
 const PORT: u16 = 1701;
-const PATIENCE: Duration = Duration::from_secs(30);
-
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn packets_are_seen_over_udp() -> Result<()> {
@@ -107,6 +105,7 @@ impl World {
     }
 
     /// Pings everybody on the pseudowire, without payload: the judge wants every byte understood.
+    #[track_caller]
     fn ping(&self) -> Result<()> {
         let words = [
             "ping",

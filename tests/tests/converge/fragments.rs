@@ -10,14 +10,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{CloudOptions, Daemon, Host, Lab, Link, NodeConfig, Outer, join, wait_for};
+use l2ha_lab::{
+    CloudOptions, Daemon, Host, Lab, Link, NodeConfig, Outer, PATIENCE, join, wait_for,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 const PORT: u16 = 1701;
 /// An ethertype for local experiments (IEEE 802): nothing else in the lab uses it.
 const ETHERTYPE: u16 = 0x88b5;
 const SILENCE: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(10);
 /// MTU on the peer's side: its larger packets leave it in fragments.
 const PEER_MTU: &str = "1400";
 /// An inner payload that fits the virtual interface and not the peer's MTU.
@@ -211,6 +212,7 @@ impl World {
         Ok(status["socket"][name].as_u64().unwrap_or(0))
     }
 
+    #[track_caller]
     fn wait_count(&self, name: &str, wanted: u64) -> Result<()> {
         wait_for(name, PATIENCE, || {
             let count = self.count(name)?;

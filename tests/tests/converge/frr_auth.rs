@@ -1,15 +1,12 @@
 //! Packets signed as RFC 7166 has it, with FRR on the other side: in both roles, through the whole
 //! story of a cut and a stop, and with a key that does not fit.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for, wait_one_database, wait_route,
+    Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for, wait_one_database,
+    wait_route,
 };
 use nix::sys::signal::Signal;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn signed(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
     Lab::run(name, |lab| {
@@ -20,7 +17,7 @@ fn signed(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         lab.say("every neighbour Full, every packet signed");
         let lsas = wait_one_database(&trio.members())?;
         lab.say(format_args!("{lsas} LSAs, the same in every database"));

@@ -9,7 +9,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{Cloud, CloudOptions, Daemon, Lab, Link, LsaKey, NodeConfig, join, wait_for};
+use l2ha_lab::{
+    Cloud, CloudOptions, Daemon, Lab, Link, LsaKey, NodeConfig, PATIENCE, join, wait_for,
+};
 use ospfv3::wire::{
     ALL_SPF_ROUTERS, Header, Hello, INITIAL_SEQUENCE, Lsa, LsaBody, LsaKey as WireKey, LsaType,
     MAX_AGE, MAX_SEQUENCE, Options, Packet, PacketBody, Router, RouterBits, pseudo_header_checksum,
@@ -17,7 +19,6 @@ use ospfv3::wire::{
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const OSPF: i32 = 89;
 /// Where LSAs begin in an update, and where the checksums are.
 const LSAS_AT: usize = 20;
@@ -78,6 +79,7 @@ impl Pair {
     }
 
     /// Both are Full, BFD watches, and there is a route to the service.
+    #[track_caller]
     fn wait_well(&self) -> Result<()> {
         wait_for("both to be well", PATIENCE, || {
             let full = [self.us.full_neighbours()?, self.them.full_neighbours()?];
@@ -169,6 +171,7 @@ impl Pair {
     }
 
     /// Waits until both have one Router-LSA of ours, with such a sequence number, and the route.
+    #[track_caller]
     fn wait_reclaimed(&self, sequence: impl Fn(i32) -> bool) -> Result<i32> {
         wait_for("our Router-LSA to be ours again", PATIENCE, || {
             let ours = Self::router_lsa(&self.us)?.context("none here")?;

@@ -201,6 +201,7 @@ fn tcp_crosses(from: &Host, to: &Host, address: IpAddr) -> Result<bool> {
 }
 
 /// An echo request and its answer, by a raw socket.
+#[track_caller]
 fn ping(from: &Host, address: IpAddr) -> Result<bool> {
     let (domain, protocol, request, reply) = match address {
         IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, 8, 0),

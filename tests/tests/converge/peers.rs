@@ -1,18 +1,13 @@
 //! The real routing peers among themselves, without us: what the lab says of them is true.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
 use l2ha_lab::{
-    Bird, Capture, CloudOptions, Framing, Frr, Lab, OspfLink, RouterConfig, check, differences,
-    plain_link, wait_for,
+    Bird, Capture, CloudOptions, Framing, Frr, Lab, OspfLink, PATIENCE, RouterConfig, check,
+    differences, plain_link, wait_for,
 };
 
-/// An LSA of FRR waits 5 s for the next one (MinLSInterval), a lost packet as long to be sent again.
-const PATIENCE: Duration = Duration::from_secs(40);
 const ANYCAST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 
 #[test]

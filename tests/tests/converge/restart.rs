@@ -8,11 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    ANYCAST, CloudOptions, Daemon, Host, Lab, Link, Member, NodeConfig, SERVER_1, SERVER_2,
-    Snapshot, Trio, TrioOptions, attached, join, wait_for, wait_one_database, wait_route,
+    ANYCAST, CloudOptions, Daemon, Host, Lab, Link, Member, NodeConfig, PATIENCE, SERVER_1,
+    SERVER_2, Snapshot, Trio, TrioOptions, attached, join, wait_for, wait_one_database, wait_route,
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn pins(daemon: &Daemon) -> PathBuf {
     daemon.config().pins()
@@ -27,7 +25,7 @@ fn snapshot(member: &Member) -> Result<Snapshot> {
 fn after_kill_9_the_next_start_takes_everything_over() -> Result<()> {
     Lab::run("restart-kill", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         wait_route(&trio.client.host, SERVER_1)?;
         let probe = trio.probe()?;
         for member in [&trio.client, &trio.first] {
@@ -55,7 +53,7 @@ fn after_kill_9_the_next_start_takes_everything_over() -> Result<()> {
 
             let started = Instant::now();
             member.daemon.run()?;
-            trio.wait_full(PATIENCE)?;
+            trio.wait_full()?;
             wait_one_database(&trio.members())?;
             wait_route(&trio.client.host, SERVER_1)?;
             let gap = probe.longest_gap(started, Instant::now());
@@ -145,7 +143,7 @@ fn stop_cleans(lab: &Lab, mode: &str) -> Result<()> {
 fn what_a_changed_configuration_no_longer_has_is_removed() -> Result<()> {
     Lab::run("restart-changed", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
 
         // The client loses its tunnel to the preferred server while its daemon is dead.
         wait_route(&trio.client.host, SERVER_1)?;

@@ -10,11 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Cloud, CloudOptions, External, Lab, Link, Member, Router, Speaker, devices, has_paths, join,
-    reload, wait_for, wait_full, wait_unrouted,
+    Cloud, CloudOptions, External, Lab, Link, Member, PATIENCE, Router, Speaker, devices,
+    has_paths, join, reload, wait_for, wait_full, wait_unrouted,
 };
 
-const PATIENCE: Duration = Duration::from_secs(40);
 /// What FRR may take: the dead interval (3 s), and up to 5 s between two calculations.
 const SOON: Duration = Duration::from_secs(20);
 /// A restarted router is away for longer than the dead interval (3 s).
@@ -109,6 +108,7 @@ impl<'a> Network<'a> {
     }
 
     /// Waits until the kernel of a router leads to a destination over its neighbours with these numbers.
+    #[track_caller]
     fn wait_paths(&self, number: usize, destination: &str, over: &[usize]) -> Result<()> {
         let devices: Vec<_> = over.iter().map(|number| format!("l2-r{number}")).collect();
         wait_for("the next hops", PATIENCE, || {
@@ -118,6 +118,7 @@ impl<'a> Network<'a> {
 
     /// Waits until it leads there over one or more of these. FRR 8.4 misses a change now and then, whoever the others
     /// are: its database is whole and its routes are not, and stay so. A router of FRR may begin anew once.
+    #[track_caller]
     fn wait_any_path(&self, number: usize, destination: &str, over: &[usize]) -> Result<()> {
         let wanted: Vec<_> = over.iter().map(|number| format!("l2-r{number}")).collect();
         let member = self.at(number);
@@ -173,6 +174,7 @@ impl<'a> Network<'a> {
         Ok(missing)
     }
 
+    #[track_caller]
     fn wait_everywhere(&self) -> Result<()> {
         wait_for("every address in every kernel", PATIENCE, || {
             let missing = self.missing()?;

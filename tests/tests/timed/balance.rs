@@ -11,12 +11,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    ANYCAST, Beats, CLIENT, CloudOptions, Daemon, Echo, Host, Lab, Link, NodeConfig, devices, join,
-    wait_for,
+    ANYCAST, Beats, CLIENT, CloudOptions, Daemon, Echo, Host, Lab, Link, NodeConfig, PATIENCE,
+    devices, join, wait_for,
 };
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const SERVERS: [&str; 4] = ["server-1", "server-2", "server-3", "server-4"];
 /// Enough that each server has some at any spread that deserves the name.
 const FLOWS: usize = 400;
@@ -103,6 +102,7 @@ struct Cluster {
 }
 
 impl Cluster {
+    #[track_caller]
     fn wait_route(&self, servers: &[&str]) -> Result<Value> {
         let names: Vec<String> = servers.iter().map(|name| format!("l2-{name}")).collect();
         let host = Arc::clone(&self.client.config().host);

@@ -7,11 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{Ipv4Links, Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
+use l2ha_lab::{Ipv4Links, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A silent cut, with real peers at one end.
 fn cut(
@@ -29,8 +27,8 @@ fn cut(
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        trio.wait_full(PATIENCE)?;
-        trio.wait_watched(PATIENCE)?;
+        trio.wait_full()?;
+        trio.wait_watched()?;
         let beats = trio.beats()?;
         // BIRD and FRR poll for the short interval once they are up.
         thread::sleep(Duration::from_secs(3));
@@ -50,8 +48,8 @@ fn cut(
             let from = Instant::now();
             trio.cloud.heal(&trio.first.host)?;
             beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
-            trio.wait_full(PATIENCE)?;
-            trio.wait_watched(PATIENCE)?;
+            trio.wait_full()?;
+            trio.wait_watched()?;
             thread::sleep(Duration::from_secs(3));
         }
         Ok(())
@@ -131,8 +129,8 @@ fn who_is_stopped_blames_nobody_and_is_not_blamed() -> Result<()> {
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        trio.wait_full(PATIENCE)?;
-        trio.wait_watched(PATIENCE)?;
+        trio.wait_full()?;
+        trio.wait_watched()?;
         let beats = trio.beats()?;
         thread::sleep(Duration::from_secs(2));
         let downs = || -> Result<Vec<u64>> {
@@ -181,8 +179,8 @@ fn a_clean_stop_is_no_failure() -> Result<()> {
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        trio.wait_full(PATIENCE)?;
-        trio.wait_watched(PATIENCE)?;
+        trio.wait_full()?;
+        trio.wait_watched()?;
         let beats = trio.beats()?;
         // Not right after the adjacencies came up, when neighbours still refuse newer LSAs
         // (MinLSArrival).
@@ -222,9 +220,9 @@ fn detours(name: &str, ipv4: Ipv4Links) -> Result<()> {
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        trio.wait_full(PATIENCE)?;
-        trio.wait_full_ipv4(PATIENCE)?;
-        trio.wait_watched(PATIENCE)?;
+        trio.wait_full()?;
+        trio.wait_full_ipv4()?;
+        trio.wait_watched()?;
         let both = [trio.beats()?, trio.beats_ipv4()?];
         thread::sleep(Duration::from_secs(3));
         let mut gaps = Vec::new();
@@ -255,9 +253,9 @@ fn detours(name: &str, ipv4: Ipv4Links) -> Result<()> {
             for beats in &both {
                 beats.wait_served_by(SERVER_1, from, 200, PATIENCE)?;
             }
-            trio.wait_full(PATIENCE)?;
-            trio.wait_full_ipv4(PATIENCE)?;
-            trio.wait_watched(PATIENCE)?;
+            trio.wait_full()?;
+            trio.wait_full_ipv4()?;
+            trio.wait_watched()?;
             thread::sleep(Duration::from_secs(3));
         }
         let status = trio.client.daemon.status()?;

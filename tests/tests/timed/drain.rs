@@ -8,13 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    ANYCAST, ANYCAST4, Beats, Gap, Ipv4Links, Lab, Member, SERVER_1, SERVER_2, Trio, TrioOptions,
-    wait_for,
+    ANYCAST, ANYCAST4, Beats, Gap, Ipv4Links, Lab, Member, PATIENCE, SERVER_1, SERVER_2, Trio,
+    TrioOptions, wait_for,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long adjacencies may take to count everywhere.
 const SETTLE: Duration = Duration::from_secs(3);
 /// What Debian's systemd sets, for IPv4.
@@ -76,10 +75,11 @@ fn start(lab: &Lab) -> Result<(Trio, Both)> {
     Ok((trio, both))
 }
 
+#[track_caller]
 fn wait_full(trio: &Trio) -> Result<()> {
-    trio.wait_full(PATIENCE)?;
-    trio.wait_full_ipv4(PATIENCE)?;
-    trio.wait_watched(PATIENCE)
+    trio.wait_full()?;
+    trio.wait_full_ipv4()?;
+    trio.wait_watched()
 }
 
 /// Whether a member says that it is drained, in JSON and to people, and is healthy all the same.

@@ -11,8 +11,6 @@ use l2ha_lab::{Lab, Outage, Probe, Trio, TrioOptions};
 const CUT_LIMIT: Duration = Duration::from_millis(3500);
 /// What a busy machine may hold back; who is gone is missed for the dead interval.
 const SMOOTH_LIMIT: Duration = Duration::from_millis(250);
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The gaps of one kind of event.
 struct Gaps {
     name: &'static str,
@@ -66,7 +64,7 @@ fn the_address_outlives_its_server_twenty_times() -> Result<()> {
     };
     Lab::run("failover", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         lab.say("every neighbour Full");
         let probe = trio.probe()?;
         undisturbed(lab, &probe)?;
@@ -79,10 +77,10 @@ fn the_address_outlives_its_server_twenty_times() -> Result<()> {
             lab.say(format_args!("round {round} of {repeat}"));
             cut.add(lab, &trio.silent_cut(&probe)?);
             heal.add(lab, &trio.heal(&probe)?);
-            trio.wait_full(PATIENCE)?;
+            trio.wait_full()?;
             stop.add(lab, &trio.clean_stop(&probe)?);
             back.add(lab, &trio.come_back(&probe)?);
-            trio.wait_full(PATIENCE)?;
+            trio.wait_full()?;
         }
         let kinds = [cut, heal, stop, back];
         for kind in &kinds {

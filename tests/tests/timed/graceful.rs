@@ -8,12 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Lab, Member, SERVER_1, Speaker, Trio, TrioOptions, wait_for, wait_one_database, wait_route,
+    Lab, Member, PATIENCE, SERVER_1, Speaker, Trio, TrioOptions, wait_for, wait_one_database,
+    wait_route,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a crashed daemon is away before it is started: with the start, and on a busy machine,
 /// less than the dead interval of 3 s, which ends an adjacency that nobody has asked to keep.
 const AWAY: Duration = Duration::from_millis(500);
@@ -95,6 +95,7 @@ impl<'a> Quiet<'a> {
 }
 
 /// Waits until a member's own restart is over; how it ended.
+#[track_caller]
 fn wait_restarted(member: &Member) -> Result<Value> {
     wait_for("the end of the restart", PATIENCE, || {
         let status = member.daemon.status()?;
@@ -137,11 +138,11 @@ fn end(member: &Member, how: End) -> Result<()> {
 /// The preferred server's daemon ends and starts again, among our own.
 fn among_ourselves(lab: &Lab, options: TrioOptions, how: End, away: Duration) -> Result<()> {
     let trio = Trio::start(lab, options)?;
-    trio.wait_full(PATIENCE)?;
+    trio.wait_full()?;
     wait_one_database(&trio.members())?;
     wait_route(&trio.client.host, SERVER_1)?;
     if options.bfd.is_some() {
-        trio.wait_watched(PATIENCE)?;
+        trio.wait_watched()?;
     }
     thread::sleep(SETTLE);
     let beats = trio.beats()?;
@@ -164,7 +165,7 @@ fn among_ourselves(lab: &Lab, options: TrioOptions, how: End, away: Duration) ->
         let ended = wait_restarted(&trio.first)?;
         let took = started.elapsed();
         ensure!(ended["completed"] == 1, "{ended}");
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         wait_one_database(&trio.members())?;
         wait_for("the end of the help", PATIENCE, || {
             others[0].check(&interface, round)?;
@@ -213,7 +214,7 @@ fn a_planned_restart_may_take_longer_than_the_dead_interval() -> Result<()> {
 fn without_it_the_neighbours_notice() -> Result<()> {
     Lab::run("graceful-off", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         trio.first.daemon.reconfigure(|config| {
             if let Some(ospf) = &mut config.ospf {
                 ospf.more.push("graceful_restart = 0".to_owned());
@@ -222,7 +223,7 @@ fn without_it_the_neighbours_notice() -> Result<()> {
         let before = counter(&trio.client, &["adjacencies_lost"])?;
         trio.first.daemon.kill()?;
         trio.first.daemon.run()?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         wait_for("a lost adjacency", PATIENCE, || {
             let lost = counter(&trio.client, &["adjacencies_lost"])?;
             ensure!(lost > before, "the client has lost none");
@@ -260,7 +261,7 @@ fn foreign_helper(lab: &Lab, client: Speaker) -> Result<()> {
     if let Some(frr) = &trio.client.frr {
         frr.configure(&["router ospf6", "graceful-restart helper enable"])?;
     }
-    trio.wait_full(PATIENCE)?;
+    trio.wait_full()?;
     wait_one_database(&trio.members())?;
     wait_route(&trio.client.host, SERVER_1)?;
     thread::sleep(SETTLE);
@@ -271,7 +272,7 @@ fn foreign_helper(lab: &Lab, client: Speaker) -> Result<()> {
         thread::sleep(away);
         trio.first.daemon.run()?;
         let ended = wait_restarted(&trio.first)?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         wait_one_database(&trio.members())?;
         thread::sleep(Duration::from_secs(2));
         let gap = beats.gap(start, Instant::now() - Duration::from_millis(100));
@@ -306,6 +307,7 @@ fn we_help_frr() -> Result<()> {
 
 /// Waits until each Router-LSA has all its links. BIRD originates one at most every 5 s, and its second,
 /// which has them, would be the changed topology that ends a help.
+#[track_caller]
 fn wait_every_link(trio: &Trio) -> Result<()> {
     const ROUTER_LSA: u16 = 0x2001;
     // RFC 5340 A.4.3: LSA header, options, and a description of each link.
@@ -334,7 +336,7 @@ fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
             frr.configure(&["router ospf6", "graceful-restart helper enable"])?;
         }
     }
-    trio.wait_full(PATIENCE)?;
+    trio.wait_full()?;
     wait_every_link(&trio)?;
     wait_one_database(&trio.members())?;
     wait_route(&trio.client.host, SERVER_1)?;
@@ -355,7 +357,7 @@ fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
         Ok(Some(()))
     })?;
     let helped = Instant::now();
-    trio.wait_full(PATIENCE)?;
+    trio.wait_full()?;
     thread::sleep(Duration::from_secs(1));
     // BIRD 2.0 flushes its own LSAs when it is back and has new ones a second later. Until then it has no
     // routes either, and its answers may be lost: what a helper answers for ends with the help.
@@ -391,9 +393,9 @@ fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
 fn what_dies_with_its_kernel_is_not_helped_for_long() -> Result<()> {
     Lab::run("graceful-dead", |lab| {
         let trio = Trio::start(lab, with_bfd())?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         wait_one_database(&trio.members())?;
-        trio.wait_watched(PATIENCE)?;
+        trio.wait_watched()?;
         thread::sleep(SETTLE);
         let beats = trio.beats()?;
         trio.first.daemon.leave()?;

@@ -10,13 +10,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
     ANYCAST, ANYCAST4, Beats, CLIENT4, Capture, Framing, Gap, Host, Ipv4Links, Lab, Member,
-    SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, check, devices, wait_for, wait_one_database,
-    wait_one_database_ipv4, wait_route,
+    PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, check, devices, wait_for,
+    wait_one_database, wait_one_database_ipv4, wait_route,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// BFD at 20 ms x 3 and what a busy machine adds, as for IPv6.
 const CUT_LIMIT: Duration = Duration::from_millis(500);
 /// BIRD computes routes once a second.
@@ -94,10 +93,11 @@ fn nothing_lost(lab: &Lab, what: &str, gaps: &[Gap; 2]) -> Result<()> {
     Ok(())
 }
 
+#[track_caller]
 fn wait_full(trio: &Trio) -> Result<()> {
-    trio.wait_full(PATIENCE)?;
-    trio.wait_full_ipv4(PATIENCE)?;
-    trio.wait_watched(PATIENCE)
+    trio.wait_full()?;
+    trio.wait_full_ipv4()?;
+    trio.wait_watched()
 }
 
 /// The kernel's IPv4 routes of protocol `ospf` or `bird` to a destination.
@@ -112,6 +112,7 @@ fn routes(host: &Host, destination: &str) -> Result<Vec<Value>> {
 }
 
 /// Waits until the only route to the IPv4 anycast address leads to a server; the route.
+#[track_caller]
 fn wait_route_ipv4(host: &Host, server: &str) -> Result<Value> {
     let device = format!("l2-{server}");
     wait_for(&format!("an IPv4 route through {device}"), PATIENCE, || {
@@ -125,12 +126,14 @@ fn wait_route_ipv4(host: &Host, server: &str) -> Result<Value> {
 }
 
 /// Both families say the same of a trio: where the client's routes lead.
+#[track_caller]
 fn wait_routes(trio: &Trio, server: &str) -> Result<Value> {
     wait_route(&trio.client.host, server)?;
     wait_route_ipv4(&trio.client.host, server)
 }
 
 /// Our own view of the routes has those of the kernel.
+#[track_caller]
 fn wait_views(trio: &Trio) -> Result<()> {
     let daemon = &trio.client.daemon;
     wait_for("both families in the views", PATIENCE, || {
@@ -353,6 +356,7 @@ fn switch_all(trio: &Trio, on: bool) -> Result<()> {
     Ok(())
 }
 
+#[track_caller]
 fn ping(host: &Host, address: Ipv4Addr) -> Result<()> {
     let address = address.to_string();
     let words = ["ping", "-4", "-c", "3", "-i", "0.2", "-W", "1", &address];
@@ -373,7 +377,7 @@ fn ipv4_is_switched_on_and_off_while_ipv6_goes_on() -> Result<()> {
             ..TrioOptions::default()
         };
         let trio = Trio::start(lab, options)?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         let lost = || -> Result<u64> {
             let mut sum = 0;
             for member in trio.members() {
@@ -401,7 +405,7 @@ fn ipv4_is_switched_on_and_off_while_ipv6_goes_on() -> Result<()> {
                 }
                 Ok(Some(()))
             })?;
-            trio.wait_full(PATIENCE)?;
+            trio.wait_full()?;
         }
         ensure!(lost()? == before, "IPv6 has lost adjacencies");
         lab.say("IPv4 came and went twice, IPv6 went on");

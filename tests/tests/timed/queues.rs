@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{CloudOptions, Daemon, Host, Lab, Link, NodeConfig, Stream, join, wait_for};
+use l2ha_lab::{
+    CloudOptions, Daemon, Host, Lab, Link, NodeConfig, PATIENCE, Stream, join, wait_for,
+};
 
-const PATIENCE: Duration = Duration::from_secs(10);
 const QUEUES: u8 = 2;
 
 /// How many queues an interface has, by what `ethtool -l` calls them.

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    ANYCAST, CloudOptions, Daemon, Host, HttpServer, Lab, Link, NodeConfig, Probe, ProbeOptions,
-    UNDERLAY, attached, join, wait_for,
+    ANYCAST, CloudOptions, Daemon, Host, HttpServer, Lab, Link, NodeConfig, PATIENCE, Probe,
+    ProbeOptions, UNDERLAY, attached, join, wait_for,
 };
 use serde_json::Value;
 
@@ -18,8 +18,6 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// What a new interface may cost the anycast route: its neighbour has to become Full again, and a
 /// router may not say twice within MinLSInterval (5 s, RFC 5340 C.2, RFC 2328 B) what its links are.
 const NEW_ADJACENCY: Duration = Duration::from_secs(6);
-/// How long a test waits for it before it gives up.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// The virtual interface of the daemon under repair.
 const VISIBLE: &str = "l2-server";
 /// Its hidden end.
@@ -181,6 +179,7 @@ impl Bench {
     }
 
     /// Everything flows before something is broken.
+    #[track_caller]
     fn wait_calm(&self) -> Result<()> {
         for probe in [&self.link, &self.anycast] {
             probe.wait_steady(Instant::now(), PATIENCE)?;
