@@ -20,6 +20,7 @@ mod frr;
 mod http;
 pub mod inject;
 mod interop;
+mod ipv4;
 mod lab;
 mod ns;
 pub mod packages;
@@ -55,6 +56,9 @@ pub use foreign::{Foreign, Kind, LinkHook};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};
 pub use interop::{interoperate, wait_one_database, wait_one_database_ipv4, wait_route};
+pub use ipv4::{
+    addresses_ipv4, must_have_no_routes_ipv4, ping_ipv4, routes_ipv4, wait_route_ipv4, wait_routes,
+};
 pub use lab::{Lab, PATIENCE, Resident, target_dir, wait_for};
 pub use ns::Namespace;
 pub use pair::{Pair, read_cookie, reload};

@@ -574,6 +574,18 @@ impl Member {
         self.daemon.database()
     }
 
+    /// A counter of the daemon's OSPF by the names on its way in `l2ha status --json`; 0 for one that is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn counter(&self, path: &[&str]) -> Result<u64> {
+        let status = self.daemon.status()?;
+        let counters = &status["ospf"]["counters"];
+        let value = path.iter().fold(counters, |value, name| &value[name]);
+        Ok(value.as_u64().unwrap_or(0))
+    }
+
     /// What speaks OSPF here.
     pub fn speaker(&self) -> Speaker {
         match (&self.frr, &self.bird) {
@@ -636,6 +648,9 @@ impl Member {
 
     /// What of it changes while adjacencies come up: databases, and routes to anycast addresses.
     fn picture(&self) -> Result<String> {
+        if self.speaker() == Speaker::L2ha && self.daemon.pid().is_err() {
+            return Ok("stopped".to_owned());
+        }
         let ns = &self.host.ns;
         let routes = [
             ns.ip_json(&["-6", "route", "show", &ANYCAST.to_string()])?,

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
     ANYCAST, CloudOptions, Daemon, Host, HttpServer, Lab, Link, NodeConfig, PATIENCE, Probe,
-    ProbeOptions, UNDERLAY, attached, join, wait_for,
+    ProbeOptions, UNDERLAY, attached, join, judged, wait_for,
 };
 use serde_json::Value;
 
@@ -38,8 +38,12 @@ fn what_is_broken_is_put_right_within_a_second_with_tc() -> Result<()> {
 fn repair_all(lab: &Lab, mode: &str) -> Result<()> {
     let bench = Bench::new(lab, mode)?;
     let mut faults = Vec::new();
-    let mut run = |name: &str, result: Result<Took>| match result {
-        Ok(took) => {
+    let mut run = |name: &str, repair: &dyn Fn() -> Result<Took>| {
+        let result = judged(lab, name, |step| {
+            let from = Instant::now();
+            let took = repair();
+            step.window(from, Instant::now(), LIMIT);
+            let took = took?;
             lab.say(format_args!(
                 "{name:<40} back after {:>6.1} ms, link carries after {:>6.1} ms, \
                  anycast answers after {:>6.1} ms",
@@ -47,47 +51,63 @@ fn repair_all(lab: &Lab, mode: &str) -> Result<()> {
                 ms(took.link),
                 ms(took.anycast)
             ));
-            if took.back > LIMIT || took.link > LIMIT || took.anycast > took.limit {
-                faults.push(format!("{name}: {took:?}"));
-            }
-        }
-        Err(error) => {
-            lab.say(format_args!("{name:<40} FAILED: {error:#}"));
-            faults.push(format!("{name}: {error:#}"));
+            ensure!(
+                took.back <= LIMIT && took.link <= LIMIT && took.anycast <= took.limit,
+                "{took:?}"
+            );
+            Ok(())
+        });
+        if let Err(error) = result {
+            lab.say(format_args!("FAILED: {error:#}"));
+            faults.push(format!("{error:#}"));
         }
     };
-    run("virtual interface deleted", bench.interface_deleted());
-    run(
-        "its tc filter deleted",
-        bench.program_gone(&["tc", "filter", "del", "dev", VISIBLE, "egress"], VISIBLE),
-    );
-    run(
-        "its clsact qdisc deleted",
-        bench.program_gone(&["tc", "qdisc", "del", "dev", VISIBLE, "clsact"], VISIBLE),
-    );
-    run(
-        "the hidden end's clsact qdisc deleted",
-        bench.program_gone(&["tc", "qdisc", "del", "dev", HIDDEN, "clsact"], HIDDEN),
-    );
-    for device in [HIDDEN, VISIBLE] {
-        run(&format!("{device} set down"), bench.set_down(device));
+    run("virtual interface deleted", &|| bench.interface_deleted());
+    for (name, words, device) in [
+        (
+            "its tc filter deleted",
+            ["tc", "filter", "del", "dev", VISIBLE, "egress"],
+            VISIBLE,
+        ),
+        (
+            "its clsact qdisc deleted",
+            ["tc", "qdisc", "del", "dev", VISIBLE, "clsact"],
+            VISIBLE,
+        ),
+        (
+            "the hidden end's clsact qdisc deleted",
+            ["tc", "qdisc", "del", "dev", HIDDEN, "clsact"],
+            HIDDEN,
+        ),
+    ] {
+        run(name, &|| bench.program_gone(&words, device));
     }
-    run("MTU of the virtual interface changed", bench.mtu_changed());
-    run("its link-local address removed", bench.link_local_removed());
-    run("service address removed from lo", bench.service_removed());
-    run("anycast route removed", bench.route_removed());
-    run("underlay down and up", bench.underlay_down_and_up());
-    run(
-        "underlay address removed and added",
-        bench.underlay_address_away_and_back(),
-    );
+    for device in [HIDDEN, VISIBLE] {
+        run(&format!("{device} set down"), &|| bench.set_down(device));
+    }
+    run("MTU of the virtual interface changed", &|| {
+        bench.mtu_changed()
+    });
+    run("its link-local address removed", &|| {
+        bench.link_local_removed()
+    });
+    run("service address removed from lo", &|| {
+        bench.service_removed()
+    });
+    run("anycast route removed", &|| bench.route_removed());
+    run("underlay down and up", &|| bench.underlay_down_and_up());
+    run("underlay address removed and added", &|| {
+        bench.underlay_address_away_and_back()
+    });
     if mode == "xdp" {
-        run("XDP program removed by someone else", bench.xdp_removed());
+        run("XDP program removed by someone else", &|| {
+            bench.xdp_removed()
+        });
     } else {
-        run(
-            "underlay's clsact qdisc deleted",
-            bench.program_gone(&["tc", "qdisc", "del", "dev", UNDERLAY, "clsact"], UNDERLAY),
-        );
+        let words = ["tc", "qdisc", "del", "dev", UNDERLAY, "clsact"];
+        run("underlay's clsact qdisc deleted", &|| {
+            bench.program_gone(&words, UNDERLAY)
+        });
     }
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
     let status = bench.daemon.status()?;
@@ -160,6 +180,7 @@ impl Bench {
     }
 
     /// Breaks something with `act` and waits until `back` says it is back and answers come.
+    #[track_caller]
     fn timed(
         &self,
         act: impl FnOnce() -> Result<()>,
@@ -187,6 +208,7 @@ impl Bench {
         Ok(())
     }
 
+    #[track_caller]
     fn took(&self, start: Instant, back: Duration) -> Result<Took> {
         Ok(Took {
             back,
@@ -209,6 +231,7 @@ impl Bench {
     }
 
     /// The daemon sees no problem left.
+    #[track_caller]
     fn must_be_whole(&self) -> Result<()> {
         wait_for("a status without a problem", LIMIT, || {
             let status = self.daemon.status()?;
@@ -343,6 +366,7 @@ impl Bench {
     }
 
     /// Takes the underlay away for a moment; the time counts from its return.
+    #[track_caller]
     fn underlay_away(&self, words: &[&str]) -> Result<Took> {
         self.wait_calm()?;
         let mark = self.daemon.log_mark();
