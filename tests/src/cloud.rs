@@ -140,12 +140,11 @@ impl Cloud {
             *hosts = hosts.checked_add(1).context("a cloud has room for 255")?;
             *hosts
         };
+        let v4 = Ipv4Addr::new(10, 77, 0, number);
+        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number));
         let host = Host {
-            name: name.to_owned(),
-            ns: Namespace::new(name)?,
-            v4: Ipv4Addr::new(10, 77, 0, number),
-            v6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number)),
             mtu: self.options.mtu,
+            ..Host::new(name, v4, v6)?
         };
         let port = host.port();
         let CloudOptions { mtu, queues, .. } = self.options;
@@ -204,6 +203,21 @@ impl Cloud {
 }
 
 impl Host {
+    /// A host outside of a cloud, whose NIC is still to be made.
+    ///
+    /// # Errors
+    ///
+    /// When its namespace cannot be made.
+    pub fn new(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            ns: Namespace::new(name)?,
+            v4,
+            v6,
+            mtu: CloudOptions::default().mtu,
+        })
+    }
+
     /// The name of the cloud's end of this host's link.
     pub fn port(&self) -> String {
         let mut port = format!("to-{}", self.name);

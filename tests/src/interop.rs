@@ -23,10 +23,9 @@ const PACE: ProbeOptions = ProbeOptions {
     timeout: Duration::from_millis(100),
     scope: 0,
 };
-/// The dead interval and half a second; what our own client may take for a silent cut.
-const OUR_LIMIT: Duration = Duration::from_millis(3500);
-/// BIRD computes on a tick of 1 s and FRR may hold a computation back: what theirs may take.
-const THEIR_LIMIT: Duration = Duration::from_secs(10);
+/// The dead interval, and what other labs or another's router may add: BIRD computes on a tick of 1 s, and FRR may hold
+/// a computation back. What our own client takes is measured where nothing else runs.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs the story with `servers` and `client` as the speakers of OSPF.
 ///
@@ -50,13 +49,9 @@ pub fn interoperate(name: &str, servers: Speaker, client: Speaker) -> Result<()>
         let probe = trio.probe_with(PACE)?;
         lab.say(format_args!("{SERVER_1} answers over the pseudowire"));
 
-        let limit = match client {
-            Speaker::L2ha => OUR_LIMIT,
-            Speaker::Frr | Speaker::Bird => THEIR_LIMIT,
-        };
         let cut = trio.silent_cut(&probe)?;
         lab.say(format_args!("silent cut: longest gap {:.1?}", cut.gap));
-        ensure!(cut.gap <= limit, "the cut cost {:?}", cut.gap);
+        ensure!(cut.gap <= LIMIT, "the cut cost {:?}", cut.gap);
         wait_route(&trio.client.host, SERVER_2)?;
         let heal = trio.heal(&probe)?;
         lab.say(format_args!("heal: longest gap {:.1?}", heal.gap));

@@ -48,7 +48,10 @@ pub use bird::Bird;
 pub use both::Both;
 pub use capture::{Capture, keep, packets};
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
-pub use config::{BFD_KEY, Link, NodeConfig, OspfConfig, Outer, TunnelConfig, join, router_id};
+pub use config::{
+    BFD_KEY, Link, NodeConfig, NodeFile, OspfConfig, Outer, TunnelConfig, join, router_id,
+    secret_file,
+};
 pub use cores::{cores, stay_on, stay_on_last_core};
 pub use daemon::{Daemon, binary};
 pub use fabric::{Router, devices, has_paths, has_route, wait_full, wait_same, wait_unrouted};

@@ -85,7 +85,8 @@ fn bfd_signed(algorithm: &'static str) -> Result<()> {
     Lab::run(&format!("bird-bfd-{algorithm}"), |lab| {
         let options = TrioOptions {
             servers: Speaker::Bird,
-            bfd: Some((50.0, 3)),
+            // Slowly: it is the signatures that are looked at, and other labs run at the same time.
+            bfd: Some((200.0, 5)),
             bfd_algorithm: Some(algorithm),
             ..TrioOptions::default()
         };

@@ -104,7 +104,7 @@ impl World {
         })
     }
 
-    /// Pings everybody on the pseudowire, without payload: the judge wants every byte understood.
+    /// Pings all on the pseudowire, without payload: tshark is to understand every byte.
     #[track_caller]
     fn ping(&self) -> Result<()> {
         let words = [
@@ -209,7 +209,7 @@ impl World {
         })?;
         self.ping()?;
         // Hellos of both sides come once a second.
-        thread::sleep(Duration::from_millis(2500));
+        thread::sleep(Duration::from_secs(4));
         process.signal(Signal::SIGINT)?;
         let status = process.wait(PATIENCE)?;
         let errors = fs::read_to_string(errors)?;

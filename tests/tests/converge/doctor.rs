@@ -1,11 +1,12 @@
 //! `l2ha doctor`: each finding is brought about for real, and is gone after the command that was
 //! printed.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use l2ha_lab::{
-    Cloud, CloudOptions, Daemon, Foreign, Host, Kind, Lab, LinkHook, NodeConfig, UNDERLAY, attached,
+    Cloud, CloudOptions, Daemon, Foreign, Host, Kind, Lab, LinkHook, NodeConfig, NodeFile,
+    TunnelConfig, UNDERLAY, attached,
 };
 use serde_json::Value;
 
@@ -280,13 +281,15 @@ fn what_the_configuration_asks_for_is_not_there() -> Result<()> {
         fs::create_dir_all(&bpffs)?;
         let write = |name: &str, bpffs: &str, mtu: u16| -> Result<String> {
             let file = lab.dir().join(name);
-            let text = format!(
-                "[node]\nname = \"patient\"\nbpffs = {bpffs:?}\n[underlay]\ninterface = \"eth0\"\n\
-                 addresses = [\"{}\"]\n[[tunnels]]\nname = \"peer\"\nremote = \"10.77.0.200\"\n\
-                 session_id = 1\npeer_session_id = 2\nmtu = {mtu}\n",
-                patient.host.v4
-            );
-            fs::write(&file, text)?;
+            let mut node = NodeFile::new("patient", UNDERLAY, &[patient.host.v4.into()]);
+            let remote = Ipv4Addr::new(10, 77, 0, 200).into();
+            node.tunnels.push(TunnelConfig {
+                more: vec![format!("mtu = {mtu}")],
+                ..TunnelConfig::new("peer", remote, 1, 2)
+            });
+            // More of `[node]`, which comes first.
+            let bpffs = format!("[node]\nbpffs = {bpffs:?}");
+            fs::write(&file, node.toml().replacen("[node]", &bpffs, 1))?;
             Ok(file.to_string_lossy().into_owned())
         };
         let good = write("good.toml", "/sys/fs/bpf", 1400)?;

@@ -49,7 +49,7 @@ impl Pair {
         join(&mut us, &mut them, Link::default())?;
         us.services.push(("web".into(), SERVICE));
         for config in [&mut us, &mut them] {
-            config.ospf.as_mut().context("no OSPF")?.bfd = Some("100x3".into());
+            config.ospf.as_mut().context("no OSPF")?.bfd = Some("200x5".into());
         }
         let interface = them.tunnel("us").interface.clone();
         let us = Daemon::start(lab, us)?;
