@@ -8,7 +8,6 @@ use l2ha_lab::{
     BFD_KEY, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for,
     wait_one_database, wait_route,
 };
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
 fn signed(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
@@ -45,10 +44,9 @@ fn signed(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
         // Another secret under the same id: refused by name, and the route moves in time.
         let peer = &trio.first;
         if client == Speaker::L2ha {
-            ours.daemon.reconfigure(|config| {
+            ours.daemon.reload(|config| {
                 config.key = Some((7, "not-what-they-have".into()));
             })?;
-            ours.daemon.signal(Signal::SIGHUP)?;
             wait_for("wrong digests to be counted", PATIENCE, || {
                 ensure!(refused("auth_digest")? > 3, "none yet");
                 Ok(Some(()))
@@ -113,8 +111,7 @@ fn bfd_signed(algorithm: &'static str) -> Result<()> {
 
         // Without the key nothing of BIRD's is taken, nor anything of ours by BIRD, whose session falls;
         // ours knows by Echo that the path works.
-        daemon.reconfigure(|config| config.bfd_algorithm = None)?;
-        daemon.signal(Signal::SIGHUP)?;
+        daemon.reload(|config| config.bfd_algorithm = None)?;
         let unexpected = |it: &Value| it["refused"]["auth_unexpected"].as_u64() > Some(0);
         wait_for("signed packets to be refused", PATIENCE, || {
             let sessions = daemon.bfd_sessions()?;
@@ -130,8 +127,7 @@ fn bfd_signed(algorithm: &'static str) -> Result<()> {
             );
             Ok(Some(()))
         })?;
-        daemon.reconfigure(|config| config.bfd_algorithm = Some(algorithm))?;
-        daemon.signal(Signal::SIGHUP)?;
+        daemon.reload(|config| config.bfd_algorithm = Some(algorithm))?;
         trio.wait_full()?;
         trio.wait_watched()?;
         lab.say(format_args!(
