@@ -1,4 +1,4 @@
-//! Packets signed as RFC 7166 has it, with BIRD on the other side: in both roles, through the whole
+//! Packets signed as RFC 7166 has it, with FRR or BIRD on the other side: in both roles, through the whole
 //! story of a cut and a stop, and with a key that does not fit.
 
 use std::{thread, time::Duration};
@@ -76,6 +76,18 @@ fn bird_is_the_client_of_our_signing_servers() -> Result<()> {
 #[ignore = "needs root: run by cargo xtask test"]
 fn bird_servers_sign_for_our_client() -> Result<()> {
     signed("bird-auth-servers", Speaker::Bird, Speaker::L2ha)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frr_is_the_client_of_our_signing_servers() -> Result<()> {
+    signed("frr-auth-client", Speaker::L2ha, Speaker::Frr)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frr_servers_sign_for_our_client() -> Result<()> {
+    signed("frr-auth-servers", Speaker::Frr, Speaker::L2ha)
 }
 
 /// BFD with every algorithm of RFC 5880 6.7, and with a key that does not fit.
