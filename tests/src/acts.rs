@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::{
+    lab::PATIENCE,
     probe::Probe,
     trio::{SERVER_1, SERVER_2, Speaker, Trio},
 };
@@ -13,14 +14,14 @@ use crate::{
 const IN_A_ROW: usize = 20;
 /// How long a change is watched after that: a late flap belongs to it.
 const SETTLE: Duration = Duration::from_millis(300);
-/// How long a change may take altogether before it counts as not happening.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An event and its price.
 #[derive(Debug, Clone, Copy)]
 pub struct Outage {
     /// When it began.
     pub from: Instant,
+    /// When it had been watched for long enough.
+    pub to: Instant,
     /// When the first answer came from the server that serves after it.
     pub switched: Instant,
     /// The longest time the client went without an answer.
@@ -33,6 +34,7 @@ impl Trio {
     /// # Errors
     ///
     /// When it does not.
+    #[track_caller]
     pub fn silent_cut(&self, probe: &Probe) -> Result<Outage> {
         change(probe, SERVER_2, || self.cloud.cut(&self.first.host))
     }
@@ -42,15 +44,17 @@ impl Trio {
     /// # Errors
     ///
     /// When it does not.
+    #[track_caller]
     pub fn heal(&self, probe: &Probe) -> Result<Outage> {
         change(probe, SERVER_1, || self.cloud.heal(&self.first.host))
     }
 
-    /// Stops whoever speaks OSPF on the preferred server in order; the other must take over.
+    /// Stops what speaks OSPF on the preferred server in order; the other must take over.
     ///
     /// # Errors
     ///
     /// When it does not.
+    #[track_caller]
     pub fn clean_stop(&self, probe: &Probe) -> Result<Outage> {
         change(probe, SERVER_2, || match self.first.speaker() {
             Speaker::L2ha => self.first.daemon.stop(),
@@ -63,20 +67,24 @@ impl Trio {
     /// # Errors
     ///
     /// When it does not.
+    #[track_caller]
     pub fn come_back(&self, probe: &Probe) -> Result<Outage> {
         change(probe, SERVER_1, || self.first.daemon.run())
     }
 }
 
 /// Does something and waits until `server` serves.
+#[track_caller]
 fn change(probe: &Probe, server: &str, act: impl FnOnce() -> Result<()>) -> Result<Outage> {
     let from = Instant::now();
     act()?;
     let switched = probe.wait_served_by(server, from, IN_A_ROW, PATIENCE)?;
     std::thread::sleep(SETTLE);
+    let to = Instant::now();
     Ok(Outage {
         from,
+        to,
         switched,
-        gap: probe.longest_gap(from, Instant::now()),
+        gap: probe.longest_gap(from, to),
     })
 }

@@ -1,4 +1,4 @@
-//! A question to the anycast address every millisecond, answered by a word of who is there: the
+//! A question to the anycast address every millisecond, answered by the name of the server: the
 //! finest gap that can be seen without disturbing what is looked at.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -57,7 +57,7 @@ impl Echo {
                         answer.clear();
                         answer.extend(question);
                         answer.extend(name.as_bytes());
-                        // The way back may be gone; then nobody hears.
+                        // The way back may be gone.
                         if socket.send_to(&answer, from).is_err() {
                             refused.fetch_add(1, Ordering::Relaxed);
                         }
@@ -112,7 +112,7 @@ fn listen(address: IpAddr) -> io::Result<UdpSocket> {
 #[derive(Debug, Clone)]
 struct Beat {
     asked: Instant,
-    /// When the answer came, and whose it is.
+    /// When the answer came, and from which server.
     answer: Option<(Instant, String)>,
 }
 
@@ -213,6 +213,7 @@ impl Beats {
     /// # Errors
     ///
     /// When it does not in time.
+    #[track_caller]
     pub fn wait_served_by(
         &self,
         server: &str,
@@ -222,18 +223,21 @@ impl Beats {
     ) -> Result<()> {
         wait_for(&format!("answers from {server}"), timeout, || {
             let beats = self.since(since);
-            let run = beats
-                .iter()
-                .rev()
-                .filter(|beat| beat.asked >= since)
-                .filter_map(|beat| beat.answer.as_ref())
-                .take_while(|(_, name)| name == server)
-                .count();
-            Ok((run >= times).then_some(()))
+            let asked = beats.iter().rev().filter(|beat| beat.asked >= since);
+            let answers = asked.filter_map(|beat| beat.answer.as_ref());
+            let run = answers.clone().take_while(|(_, name)| name == server);
+            let (run, last) = (run.count(), answers.clone().next());
+            ensure!(
+                run >= times,
+                "{run} of {times} in a row; of {} answers the last is {:?}",
+                answers.count(),
+                last.map(|(at, name)| (name, at.elapsed()))
+            );
+            Ok(Some(()))
         })
     }
 
-    /// Who has answered the questions asked since a moment.
+    /// The servers that have answered the questions asked since a moment.
     pub fn answered_by(&self, from: Instant) -> BTreeSet<String> {
         let beats = self.since(from).into_iter();
         let beats = beats.filter(|beat| beat.asked >= from);

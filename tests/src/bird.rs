@@ -7,21 +7,18 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::{
     cloud::Host,
     config::BFD_KEY,
-    lab::{Lab, Resident, wait_for},
+    lab::{Lab, PATIENCE, Resident},
     process::Process,
     routing::{LsaKey, MAX_AGE, RouterConfig},
     vty,
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running BIRD.
 #[derive(Debug)]
@@ -38,6 +35,7 @@ impl Bird {
     /// # Errors
     ///
     /// When it is not installed or does not come up; its log is in the lab's folder.
+    #[track_caller]
     pub fn start(lab: &Lab, host: &Host, config: &RouterConfig) -> Result<Arc<Self>> {
         let dir = lab.dir().join(format!("bird-{}", host.name));
         fs::create_dir_all(&dir)?;
@@ -53,10 +51,11 @@ impl Bird {
         Ok(bird)
     }
 
+    #[track_caller]
     fn wait_answer(&self) -> Result<()> {
-        wait_for(&format!("BIRD of {}", self.name), PATIENCE, || {
-            ensure!(self.process().is_running(), "BIRD has ended");
-            Ok(self.ask("show status").ok().map(drop))
+        let process = self.process().clone();
+        process.wait_for(&format!("BIRD of {}", self.name), || {
+            self.ask("show status").map(|_| Some(()))
         })
     }
 
@@ -69,6 +68,7 @@ impl Bird {
     /// # Errors
     ///
     /// When it refuses, does not end or does not come back.
+    #[track_caller]
     pub fn restart_gracefully(&self, host: &Host) -> Result<()> {
         self.ask("graceful restart")?;
         self.process().wait(PATIENCE)?;
@@ -147,6 +147,17 @@ impl Bird {
 }
 
 impl Resident for Bird {
+    fn places(&self) -> Vec<String> {
+        vec![
+            format!("{:<12} BIRD     {}", self.name, self.dir.display()),
+            format!(
+                "{:<12} ask      birdc -s {}",
+                self.name,
+                self.socket.display()
+            ),
+        ]
+    }
+
     fn evidence(&self, into: &Path) -> Result<()> {
         let mut text = String::new();
         for command in [

@@ -13,12 +13,10 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cloud::{Cloud, Host},
-    lab::{Lab, Resident, wait_for},
+    lab::{Lab, PATIENCE, Resident},
     ns::Namespace,
     process::Process,
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where captures are to be kept, if anywhere: how those in tests/captures were made.
 const KEEP: &str = "L2HA_CAPTURES";
@@ -84,6 +82,7 @@ impl Capture {
     /// # Errors
     ///
     /// When tcpdump is not installed.
+    #[track_caller]
     pub fn cloud(lab: &Lab, cloud: &Cloud, filter: &str, name: &str) -> Result<Arc<Self>> {
         Self::tcpdump(
             lab,
@@ -120,6 +119,7 @@ impl Capture {
     /// # Errors
     ///
     /// When tcpdump is not installed or cannot capture there.
+    #[track_caller]
     pub fn start(
         lab: &Lab,
         ns: &Namespace,
@@ -130,6 +130,7 @@ impl Capture {
         Self::tcpdump(lab, ns, &["-i", interface], filter, name, None)
     }
 
+    #[track_caller]
     fn tcpdump(
         lab: &Lab,
         ns: &Namespace,
@@ -161,11 +162,13 @@ impl Capture {
             process,
             kept,
         });
-        wait_for(&format!("the capture {name}"), PATIENCE, || {
-            let said = fs::read_to_string(&capture.said)?;
-            ensure!(capture.process.is_running(), "tcpdump says: {said}");
-            Ok(said.contains("listening on").then_some(()))
-        })?;
+        capture
+            .process
+            .wait_for(&format!("the capture {name}"), || {
+                let said = fs::read_to_string(&capture.said)?;
+                ensure!(said.contains("listening on"), "tcpdump says: {said}");
+                Ok(Some(()))
+            })?;
         Ok(capture)
     }
 

@@ -9,12 +9,14 @@ use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::{ns::Namespace, wait::wait_for};
+use crate::{
+    ns::Namespace,
+    wait::{PATIENCE, wait_for},
+};
 
 /// The gateway's IPv4 address on every host's link.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 255, 254);
@@ -50,7 +52,7 @@ impl Default for CloudOptions {
     }
 }
 
-/// A cloud; its hosts live as long as someone holds them.
+/// A cloud; its hosts live as long as they are held.
 #[derive(Debug)]
 pub struct Cloud {
     options: CloudOptions,
@@ -131,18 +133,18 @@ impl Cloud {
     /// # Errors
     ///
     /// When its namespace or its link cannot be made.
+    #[track_caller]
     pub fn host(&self, name: &str) -> Result<Arc<Host>> {
         let number = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             *hosts = hosts.checked_add(1).context("a cloud has room for 255")?;
             *hosts
         };
+        let v4 = Ipv4Addr::new(10, 77, 0, number);
+        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number));
         let host = Host {
-            name: name.to_owned(),
-            ns: Namespace::new(name)?,
-            v4: Ipv4Addr::new(10, 77, 0, number),
-            v6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number)),
             mtu: self.options.mtu,
+            ..Host::new(name, v4, v6)?
         };
         let port = host.port();
         let CloudOptions { mtu, queues, .. } = self.options;
@@ -162,12 +164,12 @@ impl Cloud {
         self.router.run(["ethtool", "-K", &port, "tx", "off"])?;
         host.ns.run(["ethtool", "-K", UNDERLAY, "tx", "off"])?;
         host.underlay_up()?;
-        host.settle()?;
+        host.wait_addresses()?;
         Ok(Arc::new(host))
     }
 
     /// Cuts a host off: from now on nothing of it arrives and nothing reaches it, while its carrier
-    /// stays up and nobody is told.
+    /// stays up and no error is sent.
     ///
     /// # Errors
     ///
@@ -201,6 +203,21 @@ impl Cloud {
 }
 
 impl Host {
+    /// A host outside of a cloud, whose NIC is still to be made.
+    ///
+    /// # Errors
+    ///
+    /// When its namespace cannot be made.
+    pub fn new(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            ns: Namespace::new(name)?,
+            v4,
+            v6,
+            mtu: CloudOptions::default().mtu,
+        })
+    }
+
     /// The name of the cloud's end of this host's link.
     pub fn port(&self) -> String {
         let mut port = format!("to-{}", self.name);
@@ -209,16 +226,18 @@ impl Host {
     }
 
     /// Waits for what the kernel does by itself a moment after a NIC has come up: a snapshot before
-    /// that would make it look like somebody else's doing.
-    fn settle(&self) -> Result<()> {
+    /// that would take it for a change made by others.
+    #[track_caller]
+    fn wait_addresses(&self) -> Result<()> {
         let words = [
             "ip", "-6", "route", "show", "table", "local", "dev", UNDERLAY,
         ];
         let v6 = format!("local {} ", self.v6);
-        wait_for("the NIC's IPv6 addresses", Duration::from_secs(20), || {
+        wait_for("the NIC's IPv6 addresses", PATIENCE, || {
             let routes = self.ns.run(words)?;
             let settled = routes.contains(&v6) && routes.contains("local fe80:");
-            Ok(settled.then_some(()))
+            ensure!(settled, "{routes}");
+            Ok(Some(()))
         })
     }
 

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::{Deref, DerefMut},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -107,15 +108,39 @@ pub struct OspfConfig {
     pub more: Vec<String>,
 }
 
+impl TunnelConfig {
+    /// A tunnel in UDP without cookies.
+    pub fn new(name: &str, remote: IpAddr, session_id: u32, peer_session_id: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            interface: format!("l2-{name}"),
+            remote,
+            outer: Outer::Udp,
+            ports: (PORT, PORT),
+            session_id,
+            peer_session_id,
+            receive_cookie: None,
+            previous_cookie: None,
+            send_cookie: None,
+            sublayer: false,
+            addresses: Vec::new(),
+            cost: 10,
+            more: Vec::new(),
+        }
+    }
+}
+
 /// A node's whole configuration file.
 #[derive(Debug, Clone)]
-pub struct NodeConfig {
-    /// The host it is for.
-    pub host: Arc<Host>,
+pub struct NodeFile {
     /// Name of the node, unlike any other on the machine.
     pub name: String,
-    /// Folder of the control socket.
-    pub run_dir: PathBuf,
+    /// Folder of the control socket, if not the usual one.
+    pub run_dir: Option<PathBuf>,
+    /// Name of the underlay's interface.
+    pub interface: String,
+    /// Its addresses; those of IPv6 behind the first are written only where a tunnel needs them.
+    pub underlay: Vec<IpAddr>,
     /// `auto`, `xdp` or `tc`.
     pub mode: String,
     /// `[[tunnels]]`.
@@ -132,8 +157,31 @@ pub struct NodeConfig {
     pub key_as_frr: bool,
     /// Algorithm of the key [`BFD_KEY`] that BFD's packets are signed with, as in the file.
     pub bfd_algorithm: Option<&'static str>,
-    /// Folder of the cookies' files.
+    /// Folder of the files with cookies and keys.
     pub(crate) cookies: PathBuf,
+}
+
+/// A configuration file for a host of the lab: everything of [`NodeFile`] is its own.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The host it is for.
+    pub host: Arc<Host>,
+    file: NodeFile,
+    run_dir: PathBuf,
+}
+
+impl Deref for NodeConfig {
+    type Target = NodeFile;
+
+    fn deref(&self) -> &NodeFile {
+        &self.file
+    }
+}
+
+impl DerefMut for NodeConfig {
+    fn deref_mut(&mut self) -> &mut NodeFile {
+        &mut self.file
+    }
 }
 
 impl NodeConfig {
@@ -143,31 +191,15 @@ impl NodeConfig {
     ///
     /// When the lab's folders cannot be made.
     pub fn new(lab: &Lab, host: &Arc<Host>) -> Result<Self> {
-        let run_dir = lab.dir().join("run");
-        let cookies = lab.dir().join("cookies");
-        for dir in [&run_dir, &cookies] {
-            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        }
-        Ok(Self {
-            host: Arc::clone(host),
-            name: format!("{}-{}", lab.prefix(), host.name),
-            run_dir,
-            mode: "auto".into(),
-            tunnels: Vec::new(),
-            ospf: Some(OspfConfig {
-                router_id: router_id(host),
-                hello: 1,
-                dead: 3,
-                bfd: None,
-                more: Vec::new(),
-            }),
-            more: String::new(),
-            services: Vec::new(),
-            key: None,
-            key_as_frr: false,
-            bfd_algorithm: None,
-            cookies,
-        })
+        let mut config = Self::tunnels_only(lab, host)?;
+        config.ospf = Some(OspfConfig {
+            router_id: router_id(host),
+            hello: 1,
+            dead: 3,
+            bfd: None,
+            more: Vec::new(),
+        });
+        Ok(config)
     }
 
     /// As [`NodeConfig::new`], without OSPF: another daemon speaks it over the tunnels.
@@ -176,9 +208,21 @@ impl NodeConfig {
     ///
     /// As there.
     pub fn tunnels_only(lab: &Lab, host: &Arc<Host>) -> Result<Self> {
+        let run_dir = lab.dir().join("run");
+        let cookies = lab.dir().join("cookies");
+        for dir in [&run_dir, &cookies] {
+            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        }
+        let name = format!("{}-{}", lab.prefix(), host.name);
+        let file = NodeFile {
+            run_dir: Some(run_dir.clone()),
+            cookies,
+            ..NodeFile::new(&name, UNDERLAY, &[host.v4.into(), host.v6.into()])
+        };
         Ok(Self {
-            ospf: None,
-            ..Self::new(lab, host)?
+            host: Arc::clone(host),
+            file,
+            run_dir,
         })
     }
 
@@ -191,15 +235,36 @@ impl NodeConfig {
     pub fn pins(&self) -> PathBuf {
         Path::new(PINS).join(&self.name)
     }
+}
 
-    /// The file with the secret of [`NodeConfig::key`].
+impl NodeFile {
+    /// A node without OSPF, tunnels or services.
+    pub fn new(name: &str, interface: &str, underlay: &[IpAddr]) -> Self {
+        Self {
+            name: name.to_owned(),
+            run_dir: None,
+            interface: interface.to_owned(),
+            underlay: underlay.to_vec(),
+            mode: "auto".into(),
+            tunnels: Vec::new(),
+            ospf: None,
+            more: String::new(),
+            services: Vec::new(),
+            key: None,
+            key_as_frr: false,
+            bfd_algorithm: None,
+            cookies: PathBuf::new(),
+        }
+    }
+
+    /// The file with the secret of [`NodeFile::key`].
     pub fn key_file(&self) -> PathBuf {
-        self.cookies.join(format!("{}.ospf-key", self.host.name))
+        self.cookies.join(format!("{}.ospf-key", self.name))
     }
 
     /// The file with the secret of [`BFD_KEY`].
     pub fn bfd_key_file(&self) -> PathBuf {
-        self.cookies.join(format!("{}.bfd-key", self.host.name))
+        self.cookies.join(format!("{}.bfd-key", self.name))
     }
 
     /// The tunnel to a host.
@@ -223,16 +288,19 @@ impl NodeConfig {
     }
 
     fn write(&self, to: &mut String) -> std::fmt::Result {
-        let mut families = vec![IpAddr::from(self.host.v4)];
-        if self.tunnels.iter().any(|tunnel| tunnel.remote.is_ipv6()) {
-            families.push(self.host.v6.into());
-        }
-        let addresses: Vec<_> = families.iter().map(IpAddr::to_string).collect();
+        let v6 = self.tunnels.iter().any(|tunnel| tunnel.remote.is_ipv6());
+        let underlay = self.underlay.iter().enumerate();
+        let addresses: Vec<_> = underlay
+            .filter(|(number, address)| *number == 0 || address.is_ipv4() || v6)
+            .map(|(_, address)| address.to_string())
+            .collect();
         writeln!(to, "[node]")?;
         writeln!(to, "name = {:?}", self.name)?;
-        writeln!(to, "run_dir = {:?}", self.run_dir)?;
+        if let Some(run_dir) = &self.run_dir {
+            writeln!(to, "run_dir = {run_dir:?}")?;
+        }
         writeln!(to, "\n[underlay]")?;
-        writeln!(to, "interface = {UNDERLAY:?}")?;
+        writeln!(to, "interface = {:?}", self.interface)?;
         writeln!(to, "addresses = {addresses:?}")?;
         writeln!(to, "mode = {:?}", self.mode)?;
         for tunnel in &self.tunnels {
@@ -338,27 +406,21 @@ pub fn join(a: &mut NodeConfig, b: &mut NodeConfig, link: Link) -> Result<()> {
         u32::from(number) * 1000 + u32::try_from(node.tunnels.len()).unwrap_or(0) + 1
     };
     let (session_a, session_b) = (session(a), session(b));
-    let end =
-        |remote: &NodeConfig, session_id, peer_session_id, receive, send, cost| TunnelConfig {
-            name: remote.host.name.clone(),
-            interface: format!("l2-{}", remote.host.name),
-            remote: if link.v6 {
-                remote.host.v6.into()
-            } else {
-                remote.host.v4.into()
-            },
+    let end = |remote: &NodeConfig, session_id, peer_session_id, receive, send, cost| {
+        let address = if link.v6 {
+            remote.host.v6.into()
+        } else {
+            remote.host.v4.into()
+        };
+        TunnelConfig {
             outer: link.outer,
-            ports: (PORT, PORT),
-            session_id,
-            peer_session_id,
             receive_cookie: receive,
-            previous_cookie: None,
             send_cookie: send,
             sublayer: link.sublayer,
-            addresses: Vec::new(),
             cost,
-            more: Vec::new(),
-        };
+            ..TunnelConfig::new(&remote.host.name, address, session_id, peer_session_id)
+        }
+    };
     let end_a = end(
         b,
         session_a,
@@ -389,7 +451,11 @@ pub(crate) fn cookie_file(path: &Path, length: usize) -> Result<Option<PathBuf>>
 }
 
 /// Writes a file for its owner only.
-pub(crate) fn secret_file(path: &Path, text: &str) -> Result<()> {
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn secret_file(path: &Path, text: &str) -> Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)

@@ -17,14 +17,14 @@ use serde_json::Value;
 use crate::{
     capture::Capture,
     config::{BFD_KEY, NodeConfig, secret_file},
-    lab::{Lab, Resident, wait_for},
+    lab::{Lab, PATIENCE, Resident, wait_for},
     process::Process,
     routing::LsaKey,
     views,
 };
 
-/// How long the daemon may take to start or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a daemon that has been asked to end with its lab may take: a stop in order takes 2 s.
+const END: Duration = Duration::from_secs(5);
 
 /// A node's daemon: running, or stopped for a while.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Daemon {
     ///
     /// When the binary is not built, or the daemon ends or does not answer in time; the text has
     /// the end of its log.
+    #[track_caller]
     pub fn start(lab: &Lab, config: NodeConfig) -> Result<Arc<Self>> {
         let daemon = Self::prepare(lab, config)?;
         daemon.run()?;
@@ -77,16 +78,15 @@ impl Daemon {
     /// # Errors
     ///
     /// As [`Daemon::start`].
+    #[track_caller]
     pub fn run(&self) -> Result<()> {
         let mark = self.log_mark();
         let process = self.spawn()?;
         *self.process() = Some(process.clone());
         let what = format!("the daemon of {}", self.config().host.name);
-        wait_for(&what, PATIENCE, || {
-            ensure!(process.is_running(), "it has ended");
-            self.status().map(Some)
-        })
-        .with_context(|| format!("its log: {}", tail(&self.log_since(mark))))?;
+        process
+            .wait_for(&what, || self.status().map(Some))
+            .with_context(|| format!("its log: {}", tail(&self.log_since(mark))))?;
         Ok(())
     }
 
@@ -311,6 +311,28 @@ impl Daemon {
         write(&self.file, &config)
     }
 
+    /// Changes the configuration and has the daemon read it; returns when the daemon says that it has.
+    ///
+    /// # Errors
+    ///
+    /// When it does not say so; the text has what it says instead.
+    #[track_caller]
+    pub fn reload(&self, change: impl FnOnce(&mut NodeConfig)) -> Result<()> {
+        let mark = self.log_mark();
+        self.reconfigure(change)?;
+        self.signal(Signal::SIGHUP)?;
+        let what = format!("a reload of {}", self.config().host.name);
+        wait_for(&what, PATIENCE, || {
+            let said = self.log_since(mark);
+            ensure!(
+                said.contains("configuration reloaded"),
+                "its log says {}",
+                tail(&said)
+            );
+            Ok(Some(()))
+        })
+    }
+
     /// Where the log ends now, for [`Daemon::log_since`].
     pub fn log_mark(&self) -> usize {
         fs::metadata(&self.log).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0))
@@ -324,6 +346,20 @@ impl Daemon {
 }
 
 impl Resident for Daemon {
+    fn places(&self) -> Vec<String> {
+        let config = self.config();
+        let place = |what: &str, path: &Path| {
+            format!("{:<12} {what:<8} {}", config.host.name, path.display())
+        };
+        vec![
+            place("config", &self.file),
+            place("log", &self.log),
+            place("socket", &config.socket()),
+            place("pins", &config.pins()),
+            place("binary", &self.binary),
+        ]
+    }
+
     fn evidence(&self, into: &Path) -> Result<()> {
         let mut text = String::new();
         for words in [
@@ -350,7 +386,7 @@ impl Resident for Daemon {
         if let Some(process) = self.process().take() {
             // It has been asked. What it leaves when it is killed is removed here; whether it
             // cleans up by itself is for the scenarios to find out.
-            if process.wait(PATIENCE).is_err() {
+            if process.wait(END).is_err() {
                 process.kill();
             }
         }

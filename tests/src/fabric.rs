@@ -3,7 +3,6 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,21 +13,17 @@ use crate::{
     config::{NodeConfig, router_id},
     daemon::Daemon,
     frr::Frr,
-    lab::{Lab, wait_for},
+    lab::{Lab, PATIENCE, wait_for},
     routing::{External, OspfLink, RouterConfig, differences},
     trio::{Member, Speaker},
 };
-
-/// How long databases and routes may take to settle: BIRD computes once a second, FRR may hold an
-/// LSA back for MinLSInterval (5 s).
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A router before it is started.
 #[derive(Debug)]
 pub struct Router {
     /// Its pseudowires.
     pub config: NodeConfig,
-    /// Who speaks OSPF on it.
+    /// What speaks OSPF on it.
     pub speaker: Speaker,
     /// The area of its own address.
     pub home: Ipv4Addr,
@@ -167,6 +162,7 @@ impl Router {
 /// # Errors
 ///
 /// With the differences, when that takes too long.
+#[track_caller]
 pub fn wait_same(members: &[&Member], area: Option<Ipv4Addr>, types: &[u16]) -> Result<usize> {
     let what = area.map_or("the AS".to_owned(), |area| format!("area {area}"));
     wait_for(&format!("one database of {what}"), PATIENCE, || {
@@ -195,19 +191,17 @@ pub fn wait_same(members: &[&Member], area: Option<Ipv4Addr>, types: &[u16]) -> 
     })
 }
 
-/// Waits until a router is Full with these and nobody else.
+/// Waits until a router is Full with these and no other.
 ///
 /// # Errors
 ///
 /// With those it is Full with, when that takes too long.
+#[track_caller]
 pub fn wait_full(member: &Member, peers: &[&Member]) -> Result<()> {
-    let mut wanted: Vec<Ipv4Addr> = peers.iter().map(|peer| router_id(&peer.host)).collect();
-    wanted.sort();
     wait_for("every neighbour Full", PATIENCE, || {
-        let mut full = member.full_neighbours()?;
-        full.sort();
-        ensure!(full == wanted, "{} is Full with {full:?}", member.host.name);
-        Ok(Some(()))
+        member
+            .must_be_full(peers, Member::full_neighbours)
+            .map(Some)
     })
 }
 
@@ -258,6 +252,7 @@ pub fn devices(route: &serde_json::Value) -> Vec<&str> {
 /// # Errors
 ///
 /// With the routes there are, when that takes too long.
+#[track_caller]
 pub fn wait_unrouted(host: &Host, destination: &str) -> Result<()> {
     let what = format!("no route to {destination} on {}", host.name);
     wait_for(&what, PATIENCE, || {

@@ -17,14 +17,13 @@ use serde_json::Value;
 
 use crate::{
     cloud::Host,
-    lab::{Lab, Resident, wait_for},
+    lab::{Lab, PATIENCE, Resident},
     process::Process,
     routing::{LsaKey, MAX_AGE, RouterConfig},
     vty,
 };
 
 const LIBEXEC: &str = "/usr/lib/frr";
-const PATIENCE: Duration = Duration::from_secs(20);
 /// What [`parse_neighbours`] reads the answer of.
 pub(crate) const NEIGHBOURS: &str = "show ipv6 ospf6 neighbor json";
 /// What [`parse_database`] reads the answer of.
@@ -44,6 +43,7 @@ impl Frr {
     /// # Errors
     ///
     /// When FRR is not installed or does not come up; its logs are in the lab's folder.
+    #[track_caller]
     pub fn start(lab: &Lab, host: &Host, config: &RouterConfig) -> Result<Arc<Self>> {
         ensure!(config.stubs4.is_empty(), "FRR 8.4 routes no IPv4 by OSPFv3");
         ensure!(
@@ -75,9 +75,8 @@ impl Frr {
             let process = frr.spawn(host, daemon)?;
             frr.lock().push(process.clone());
             let socket = frr.socket(daemon);
-            wait_for(&format!("{daemon} of {}", host.name), PATIENCE, || {
-                ensure!(process.is_running(), "{daemon} has ended");
-                Ok(vty::frr(&socket, &["show version"]).ok())
+            process.wait_for(&format!("{daemon} of {}", host.name), || {
+                vty::frr(&socket, &["show version"]).map(Some)
             })?;
         }
         Ok(frr)
@@ -208,6 +207,7 @@ impl Frr {
     /// # Errors
     ///
     /// When it refuses or does not come back.
+    #[track_caller]
     pub fn restart_gracefully(&self, host: &Host) -> Result<()> {
         let socket = self.socket("ospf6d");
         let conf = self.dir.join("ospf6d.conf");
@@ -221,9 +221,8 @@ impl Frr {
         old.kill();
         let process = self.spawn(host, "ospf6d")?;
         self.lock().push(process.clone());
-        wait_for(&format!("ospf6d of {}", host.name), PATIENCE, || {
-            ensure!(process.is_running(), "ospf6d has ended");
-            Ok(vty::frr(&socket, &["show version"]).ok().map(drop))
+        process.wait_for(&format!("ospf6d of {}", host.name), || {
+            vty::frr(&socket, &["show version"]).map(|_| Some(()))
         })
     }
 
@@ -242,6 +241,14 @@ impl Frr {
 }
 
 impl Resident for Frr {
+    fn places(&self) -> Vec<String> {
+        let dir = self.dir.display();
+        vec![
+            format!("{:<12} FRR      {dir}", self.name),
+            format!("{:<12} ask      vtysh --vty_socket {dir}", self.name),
+        ]
+    }
+
     fn evidence(&self, into: &Path) -> Result<()> {
         let mut text = String::new();
         for (daemon, command) in [

@@ -4,11 +4,12 @@
 use std::{
     fmt::Debug,
     fs,
+    io::{IsTerminal as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -16,18 +17,27 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub use crate::wait::wait_for;
+pub use crate::wait::{PATIENCE, wait_for};
 use crate::{
     cloud::{Cloud, CloudOptions, Host},
     evidence::{copy_tree, state},
-    sweep,
+    ns::Namespace,
+    signals, sweep,
 };
 
 /// Where the daemon pins its programs, each node in a folder of its own.
 pub(crate) const PINS: &str = "/sys/fs/bpf/l2ha";
 
+/// The environment variable that holds a failed lab open, if it is set to 1.
+const KEEP: &str = "L2HA_LAB_KEEP";
+
 /// Something a lab must end, and may be asked about first.
 pub trait Resident: Debug + Send + Sync {
+    /// Where its sockets, configuration and log are, as lines for a person who looks into the lab.
+    fn places(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Writes what helps to understand a failure into a folder.
     ///
     /// # Errors
@@ -83,7 +93,8 @@ impl Lab {
     }
 
     /// Runs a scenario in a lab of its own. When it fails, captures, logs and the state of every
-    /// host are kept in `target/lab-failures/<name>`, and the folder is named.
+    /// host are kept in `target/lab-failures/<name>`, and the folder is named. With `L2HA_LAB_KEEP=1` a failed lab
+    /// is then held open, and how to enter it is printed.
     ///
     /// # Errors
     ///
@@ -93,19 +104,62 @@ impl Lab {
     ///
     /// When the scenario does.
     pub fn run(name: &str, scenario: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        signals::end_in_time();
         let lab = Self::new(name)?;
         let evidence = target_dir().join("lab-failures").join(name);
         // Of an earlier run; usually there is none.
         let _ = fs::remove_dir_all(&evidence);
         let result = catch_unwind(AssertUnwindSafe(|| scenario(&lab)));
-        if !matches!(result, Ok(Ok(()))) {
+        let kept = if matches!(result, Ok(Ok(()))) {
+            String::new()
+        } else {
             match lab.keep_evidence(&evidence) {
-                Ok(()) => eprintln!("lab: what there is to see is in {}", evidence.display()),
-                Err(error) => eprintln!("lab: could not keep the evidence: {error:#}"),
+                Ok(()) => format!("the evidence is in {}", evidence.display()),
+                Err(error) => format!("the evidence could not be kept: {error:#}"),
             }
+        };
+        if !kept.is_empty() && std::env::var_os(KEEP).is_some_and(|value| value == "1") {
+            let why = match &result {
+                Ok(Err(error)) => format!("{error:#}"),
+                _ => "a panic".to_owned(),
+            };
+            lab.hold_open(&format!("{why}\n{kept}"));
         }
         drop(lab);
-        result.unwrap_or_else(|panic| resume_unwind(panic))
+        match result {
+            Ok(result) => result.context(kept),
+            Err(panic) => {
+                eprintln!("lab: {kept}");
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    /// Prints why it has failed and how to enter it, and waits for Enter, Ctrl-C or SIGTERM.
+    fn hold_open(&self, why: &str) {
+        let mut text = format!("\n{} has failed: {why}\n\n", self.name);
+        let mut enter = |label: &str, ns: &Namespace| {
+            text.push_str(&format!("  {label:<12} ip netns exec {} bash\n", ns.name()));
+        };
+        for cloud in lock(&self.clouds).iter() {
+            enter("the cloud", cloud.router());
+        }
+        for host in lock(&self.hosts).iter() {
+            enter(&host.name, &host.ns);
+        }
+        text.push('\n');
+        for place in lock(&self.residents).iter().flat_map(|it| it.places()) {
+            text.push_str(&format!("  {place}\n"));
+        }
+        text.push_str("\nThe lab is held open until Enter, Ctrl-C or SIGTERM.\n");
+        eprintln!("{text}");
+        // Test runners keep what a test prints to themselves until it has ended.
+        if !std::io::stderr().is_terminal()
+            && let Ok(mut terminal) = fs::OpenOptions::new().write(true).open("/dev/tty")
+        {
+            let _ = terminal.write_all(text.as_bytes());
+        }
+        signals::wait();
     }
 
     /// Uses this `l2ha` instead of looking for the built one.
@@ -168,28 +222,19 @@ impl Lab {
         names: &[&str],
     ) -> Result<(Arc<Cloud>, Vec<Arc<Host>>)> {
         let cloud = Arc::new(Cloud::new(options)?);
-        self.clouds
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&cloud));
+        lock(&self.clouds).push(Arc::clone(&cloud));
         let hosts = names
             .iter()
             .map(|name| cloud.host(name))
             .collect::<Result<Vec<_>>>()?;
-        self.hosts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(hosts.iter().cloned());
+        lock(&self.hosts).extend(hosts.iter().cloned());
         Ok((cloud, hosts))
     }
 
     /// Takes something in charge: it is ended with the lab, last come first.
     pub fn adopt<T: Resident + 'static>(&self, resident: T) -> Arc<T> {
         let resident = Arc::new(resident);
-        self.residents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(resident.clone());
+        lock(&self.residents).push(resident.clone());
         resident
     }
 
@@ -200,21 +245,13 @@ impl Lab {
     /// When nothing can be written there.
     pub fn keep_evidence(&self, into: &Path) -> Result<()> {
         fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
-        let residents = self
-            .residents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let residents = lock(&self.residents);
         for resident in residents.iter() {
             if let Err(error) = resident.evidence(into) {
                 eprintln!("lab: {resident:?}: {error:#}");
             }
         }
-        for host in self
-            .hosts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+        for host in lock(&self.hosts).iter() {
             fs::write(into.join(format!("{}.state", host.name)), state(&host.ns))?;
         }
         copy_tree(&self.dir, into)
@@ -237,6 +274,10 @@ impl Drop for Lab {
             eprintln!("lab: cannot remove {}: {error}", self.dir.display());
         }
     }
+}
+
+fn lock<T>(list: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Cargo's target folder, found from where the running test or xtask lies.

@@ -10,16 +10,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::Signal;
 
 use crate::{
     cloud::{Cloud, CloudOptions, Host},
     config::{Link, NodeConfig, TunnelConfig, join},
     daemon::Daemon,
-    lab::{Lab, wait_for},
+    lab::{Lab, PATIENCE, wait_for},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long packets flow before, between and after what is done.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -48,6 +46,7 @@ impl Pair {
     /// # Errors
     ///
     /// When it does not.
+    #[track_caller]
     pub fn start(lab: &Lab, mode: &str) -> Result<Self> {
         let (cloud, hosts) = lab.cloud(CloudOptions::default(), &["sender", "receiver"])?;
         let mut a = NodeConfig::new(lab, &hosts[0])?;
@@ -79,6 +78,7 @@ impl Pair {
     /// # Errors
     ///
     /// When it does not.
+    #[track_caller]
     pub fn wait(&self) -> Result<()> {
         wait_for("a ping through the tunnel", PATIENCE, || {
             self.hosts[0]
@@ -104,6 +104,7 @@ impl Pair {
     /// # Errors
     ///
     /// When it does not come up.
+    #[track_caller]
     pub fn restart(daemon: &Daemon) -> Result<()> {
         daemon.kill()?;
         run(daemon)
@@ -114,6 +115,7 @@ impl Pair {
     /// # Errors
     ///
     /// When it does not come up, or leaves the old maps pinned.
+    #[track_caller]
     pub fn upgrade(daemon: &Daemon) -> Result<()> {
         daemon.kill()?;
         let pins = daemon.config().pins();
@@ -132,6 +134,7 @@ impl Pair {
     /// # Errors
     ///
     /// When the counter of the former cookie does not say what is sent.
+    #[track_caller]
     pub fn rotate_cookie(&self, lab: &Lab, tell: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let new = lab.dir().join("new-cookie");
         let output = Command::new(self.receiver.binary())
@@ -165,15 +168,9 @@ impl Pair {
 /// # Errors
 ///
 /// When it does not say so.
+#[track_caller]
 pub fn reload(daemon: &Daemon, change: impl FnOnce(&mut TunnelConfig)) -> Result<()> {
-    let mark = daemon.log_mark();
-    daemon.reconfigure(|config| change(&mut config.tunnels[0]))?;
-    daemon.signal(Signal::SIGHUP)?;
-    wait_for("the reload", PATIENCE, || {
-        let said = daemon.log_since(mark);
-        ensure!(said.contains("configuration reloaded"), "it says {said}");
-        Ok(Some(()))
-    })?;
+    daemon.reload(|config| change(&mut config.tunnels[0]))?;
     // The pass that follows.
     thread::sleep(PAUSE);
     Ok(())
@@ -190,6 +187,7 @@ pub fn read_cookie(file: Option<&PathBuf>) -> Result<[u8; 8]> {
     Ok(number.to_be_bytes())
 }
 
+#[track_caller]
 fn run(daemon: &Daemon) -> Result<()> {
     daemon.run()?;
     wait_for("its tunnel", PATIENCE, || {

@@ -1,5 +1,5 @@
 //! A client that fetches from the anycast address all the time and remembers when it got answers,
-//! and whose.
+//! and from which server.
 
 use std::{
     net::{Ipv6Addr, SocketAddrV6},
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     http::{PORT, fetch},
@@ -144,7 +144,8 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// When that does not happen in time; the text says who answered instead.
+    /// When that does not happen in time; the text says which server answered instead.
+    #[track_caller]
     pub fn wait_served_by(
         &self,
         server: &str,
@@ -152,30 +153,25 @@ impl Probe {
         times: usize,
         timeout: Duration,
     ) -> Result<Instant> {
-        let found = wait_for(&format!("answers from {server}"), timeout, || {
+        wait_for(&format!("answers from {server}"), timeout, || {
             let answers = self.answers_since(since);
-            Ok(answers
-                .rsplit(|answer| answer.server != server)
-                .next()
-                .filter(|run| run.len() >= times)
-                .map(|run| run[0].at))
-        });
-        found.or_else(|error| {
-            let (failures, last) = self.failures();
-            match self.last() {
-                Some(answer) => bail!(
-                    "{error:#}; the last answer came {:.3} s ago from {}; {failures} attempts \
-                     failed, the last by: {}",
-                    answer.at.elapsed().as_secs_f64(),
-                    answer.server,
-                    last.unwrap_or_default()
-                ),
-                None => bail!(
-                    "{error:#}; nobody ever answered: {}",
-                    last.unwrap_or_default()
-                ),
-            }
+            let run = answers.rsplit(|answer| answer.server != server).next();
+            let run = run.unwrap_or_default();
+            ensure!(
+                run.len() >= times,
+                "{} of {times} in a row; {}",
+                run.len(),
+                self.story()
+            );
+            Ok(Some(run[0].at))
         })
+    }
+
+    /// What came last.
+    fn story(&self) -> String {
+        let last = self.last().map(|it| (it.at.elapsed(), it.server));
+        let (failures, why) = self.failures();
+        format!("the last answer is {last:?}; {failures} attempts failed, the last by {why:?}")
     }
 
     /// Waits until answers have come for half a second without a pause of 100 ms or more, all
@@ -184,6 +180,7 @@ impl Probe {
     /// # Errors
     ///
     /// When that does not happen in time.
+    #[track_caller]
     pub fn wait_steady(&self, since: Instant, timeout: Duration) -> Result<Duration> {
         let began = wait_for("steady answers", timeout, || {
             let now = Instant::now();
@@ -194,11 +191,10 @@ impl Probe {
                 }
                 began = answer.at;
             }
-            let steady_from = began.max(since);
-            Ok((now.saturating_duration_since(steady_from) >= STEADY).then_some(began))
-        });
-        let (_, why) = self.failures();
-        let began = began.with_context(|| why.unwrap_or_else(|| "no attempt failed".into()))?;
+            let steady = now.saturating_duration_since(began.max(since));
+            ensure!(steady >= STEADY, "for {steady:?}; {}", self.story());
+            Ok(Some(began))
+        })?;
         // The first attempt after `since` takes its time even when nothing is wrong.
         let took = began.saturating_duration_since(since);
         Ok(if took < PAUSE { Duration::ZERO } else { took })

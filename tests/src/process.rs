@@ -1,17 +1,20 @@
 //! A program the lab started: watched, signalled by its pid, and ended with the lab.
 
 use std::{
+    panic::Location,
     process::{Child, ExitStatus},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+use crate::wait::{PATIENCE, wait_for};
 
 /// A started program. Clones stand for the same one.
 #[derive(Debug, Clone)]
@@ -49,6 +52,32 @@ impl Process {
         matches!(self.child().try_wait(), Ok(None))
     }
 
+    /// Waits until `question` has an answer, and gives up at once when the program has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for`], and when it has ended.
+    #[track_caller]
+    pub fn wait_for<T>(
+        &self,
+        what: &str,
+        mut question: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let place = Location::caller();
+        let ended = || format!("{what}: {} has ended, at {place}", self.command);
+        wait_for(what, PATIENCE, || {
+            // Before the question: an answer may be the last thing that it did.
+            let running = self.is_running();
+            match question() {
+                Ok(Some(answer)) => Ok(Some(Ok(answer))),
+                Err(error) if !running => Ok(Some(Err(error.context(ended())))),
+                Ok(None) if !running => Ok(Some(Err(anyhow!(ended())))),
+                Err(error) => Err(error),
+                Ok(None) => Ok(None),
+            }
+        })?
+    }
+
     /// Sends a signal.
     ///
     /// # Errors
@@ -69,7 +98,9 @@ impl Process {
     /// # Errors
     ///
     /// When it does not come in time.
+    #[track_caller]
     pub fn wait(&self, timeout: Duration) -> Result<ExitStatus> {
+        let place = Location::caller();
         let until = Instant::now() + timeout;
         loop {
             if let Some(status) = self.child().try_wait()? {
@@ -77,7 +108,7 @@ impl Process {
             }
             if Instant::now() > until {
                 bail!(
-                    "{} still runs after {} ms",
+                    "{} still runs after {} ms, at {place}",
                     self.command,
                     timeout.as_millis()
                 );
@@ -91,6 +122,7 @@ impl Process {
     /// # Errors
     ///
     /// When it does not end in time; it is then killed.
+    #[track_caller]
     pub fn terminate(&self, timeout: Duration) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait(timeout).inspect_err(|_| self.kill())

@@ -23,8 +23,6 @@ const BFD: (f64, u8) = (50.0, 3);
 const CUT_LIMIT: Duration = Duration::from_millis(500);
 /// What a change that was announced may cost.
 const SMOOTH_LIMIT: Duration = Duration::from_millis(100);
-/// How long neighbours may take to come up.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Time to watch steady answers between two events.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -80,12 +78,12 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
     };
     let trio = Trio::start(lab, options)?;
     timeline.note("started", "l2ha runs on all three hosts");
-    trio.wait_full(PATIENCE)?;
+    trio.wait_full()?;
     timeline.note(
         "neighbours_full",
         "OSPFv3 neighbours are Full over L2TPv3 pseudowires",
     );
-    trio.wait_watched(PATIENCE)?;
+    trio.wait_watched()?;
     timeline.note("watched", "BFD watches every neighbour, 50 ms x 3");
     let probe = trio.probe()?;
     timeline.note("serving", &format!("{SERVER_1} answers the client"));
@@ -127,8 +125,8 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
         let outage = act(&trio, &probe)?;
         timeline.outage(event, server, limit, &outage);
         if event != "clean_stop" && event != "silent_cut" {
-            trio.wait_full(PATIENCE)?;
-            trio.wait_watched(PATIENCE)?;
+            trio.wait_full()?;
+            trio.wait_watched()?;
         }
         std::thread::sleep(PAUSE);
     }
@@ -257,6 +255,7 @@ mod tests {
         let mut timeline = Timeline::new();
         let outage = |gap| Outage {
             from: timeline.start + Duration::from_millis(10),
+            to: timeline.start + Duration::from_millis(30),
             switched: timeline.start + Duration::from_millis(20),
             gap: Duration::from_millis(gap),
         };

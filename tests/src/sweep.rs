@@ -1,6 +1,10 @@
 //! Cleaning up: after a namespace that ends, and after labs that were killed before they could.
+//!
+//! Everything that a lab makes outside of its process has the process's id in its name. What has the id of a process
+//! that lives is left alone.
 
 use std::{
+    ffi::OsStr,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -11,6 +15,7 @@ use std::{
 };
 
 use nix::{
+    fcntl::{Flock, FlockArg},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -21,56 +26,65 @@ use crate::{
     ns::{NETNS, PREFIX},
 };
 
-/// Removes, once in this process, what labs left that were killed.
+/// The process that cleans up holds this file's lock: tests that begin at the same moment do not disturb each other.
+const LOCK: &str = "/run/l2ha-lab-sweep.lock";
+/// Where BPF objects are pinned.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// Removes, once in this process, what labs left that were killed. Where another process does so, this one does not.
 pub(crate) fn once() {
     static SWEPT: Once = Once::new();
     SWEPT.call_once(|| {
-        namespaces();
-        folders();
+        let locked = fs::File::create(LOCK)
+            .ok()
+            .and_then(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).ok());
+        if locked.is_some() {
+            remove_all(|pid| !Path::new("/proc").join(pid.to_string()).exists());
+        }
     });
 }
 
-/// Whether a name is a prefix and then the pid of a maker that is gone.
-fn is_orphan(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix)
-        .and_then(|rest| rest.split('-').next())
-        .and_then(|pid| pid.parse::<u32>().ok())
-        .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+/// Removes whatever labs of this process have made.
+pub(crate) fn own() {
+    remove_all(|pid| pid == std::process::id());
 }
 
-/// Removes scratch folders and pins of labs whose maker is gone.
-fn folders() {
+/// Removes what labs of these processes have made: namespaces with what runs in them, scratch folders and pins.
+fn remove_all(of: impl Fn(u32) -> bool) {
+    let named = |folder: &Path, prefix: &str| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let matches = |entry: &fs::DirEntry| maker(&entry.file_name(), prefix).is_some_and(&of);
+        entries.filter(matches).map(|entry| entry.path()).collect()
+    };
+    for path in named(Path::new(NETNS), PREFIX) {
+        if let Ok(metadata) = path.metadata() {
+            end_strays(metadata.ino());
+        }
+        if let Some(name) = path.file_name().and_then(OsStr::to_str) {
+            remove(name);
+        }
+    }
     for (folder, prefix) in [
-        (std::env::temp_dir(), "l2ha-lab"),
-        (PathBuf::from(PINS), "lab"),
+        (std::env::temp_dir().as_path(), "l2ha-lab"),
+        (Path::new(PINS), "lab"),
+        (Path::new(BPFFS), "l2ha-lab"),
     ] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if name.to_str().is_some_and(|name| is_orphan(name, prefix))
-                && let Err(error) = fs::remove_dir_all(entry.path())
-            {
-                eprintln!("lab: cannot remove {}: {error}", entry.path().display());
+        for path in named(folder, prefix) {
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            if let Err(error) = removed {
+                eprintln!("lab: cannot remove {}: {error}", path.display());
             }
         }
     }
 }
 
-/// Removes namespaces of labs whose maker is gone, with what still runs in them.
-fn namespaces() {
-    let Ok(entries) = fs::read_dir(NETNS) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if !is_orphan(name, PREFIX) {
-            continue;
-        }
-        if let Ok(metadata) = entry.path().metadata() {
-            end_strays(metadata.ino());
-        }
-        remove(name);
-    }
+/// The process whose lab has made something of this name: after a prefix, its id.
+fn maker(name: &OsStr, prefix: &str) -> Option<u32> {
+    let rest = name.to_str()?.strip_prefix(prefix)?;
+    rest.split('-').next()?.parse().ok()
 }
 
 /// Ends every process that still runs in the namespace with this inode.
@@ -110,5 +124,34 @@ fn pids_in(inode: u64) -> Vec<Pid> {
 pub(crate) fn remove(name: &str) {
     if let Err(error) = output(Command::new("ip").args(["netns", "del", name])) {
         eprintln!("lab: {error:#}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_their_maker() {
+        let maker = |name: &str, prefix| maker(OsStr::new(name), prefix);
+        assert_eq!(maker("l2ha-17-0-client", "l2ha-"), Some(17));
+        assert_eq!(maker("l2ha-lab17-0", "l2ha-lab"), Some(17));
+        assert_eq!(maker("lab17-0-client", "lab"), Some(17));
+        for name in ["l2ha-lab17-0", "l2ha", "eth0", "l2ha--1", "l2ha-x-0"] {
+            assert_eq!(maker(name, "l2ha-"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_living_process_has_made_stays() {
+        let folder = |pid| std::env::temp_dir().join(format!("l2ha-lab{pid}-sweep"));
+        // No process has this id: it is more than pid_max may be.
+        let (ours, gone) = (folder(std::process::id()), folder(1 << 23));
+        for folder in [&ours, &gone] {
+            fs::create_dir_all(folder.join("sub")).unwrap();
+        }
+        remove_all(|pid| pid == 1 << 23);
+        assert!(ours.exists() && !gone.exists());
+        fs::remove_dir_all(ours).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Two servers and a client: the smallest network in which an anycast address outlives a server.
 //!
-//! Every host runs `l2ha`, which carries the pseudowires. Who speaks OSPF over them differs: `l2ha`
+//! Every host runs `l2ha`, which carries the pseudowires. What speaks OSPF over them differs: `l2ha`
 //! itself, or FRR or BIRD on top of it.
 
 use std::{
@@ -19,7 +19,7 @@ use crate::{
     daemon::Daemon,
     frr::Frr,
     http::HttpServer,
-    lab::{Lab, wait_for},
+    lab::{Lab, PATIENCE, wait_for},
     probe::{Probe, ProbeOptions},
     routing::{LsaKey, OspfLink, RouterConfig},
 };
@@ -42,7 +42,7 @@ const KEY_ID: u16 = 7;
 /// Its secret.
 const KEY: &str = "a-key-for-the-lab";
 
-/// Who speaks OSPF on a host.
+/// What speaks OSPF on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
     /// The daemon under test.
@@ -56,9 +56,9 @@ pub enum Speaker {
 /// What the trio is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct TrioOptions {
-    /// Who speaks OSPF on both servers.
+    /// What speaks OSPF on both servers.
     pub servers: Speaker,
-    /// Who speaks OSPF on the client.
+    /// What speaks OSPF on the client.
     pub client: Speaker,
     /// The tunnels' form; its costs are ignored.
     pub link: Link,
@@ -127,6 +127,7 @@ pub struct Trio {
     pub second: Member,
     /// The client.
     pub client: Member,
+    options: TrioOptions,
 }
 
 impl Trio {
@@ -212,6 +213,7 @@ impl Trio {
             first,
             second,
             client,
+            options,
         })
     }
 
@@ -224,22 +226,10 @@ impl Trio {
     ///
     /// # Errors
     ///
-    /// When that takes longer; the text says who has which neighbours.
-    pub fn wait_full(&self, timeout: Duration) -> Result<()> {
-        wait_for("every neighbour Full", timeout, || {
-            for member in self.members() {
-                let mut full = member.full_neighbours()?;
-                full.sort();
-                let mut wanted = member.wanted_neighbours(&self.members());
-                wanted.sort();
-                ensure!(
-                    full == wanted,
-                    "{} is Full with {full:?} and not with {wanted:?}",
-                    member.host.name
-                );
-            }
-            Ok(Some(()))
-        })
+    /// When that takes too long; the text says which neighbours a member has.
+    #[track_caller]
+    pub fn wait_full(&self) -> Result<()> {
+        self.wait_full_in("every neighbour Full", Member::full_neighbours)
     }
 
     /// As [`Trio::wait_full`], in the instances that route IPv4.
@@ -247,21 +237,118 @@ impl Trio {
     /// # Errors
     ///
     /// As there.
-    pub fn wait_full_ipv4(&self, timeout: Duration) -> Result<()> {
-        wait_for("every neighbour Full for IPv4", timeout, || {
+    #[track_caller]
+    pub fn wait_full_ipv4(&self) -> Result<()> {
+        self.wait_full_in(
+            "every neighbour Full for IPv4",
+            Member::full_neighbours_ipv4,
+        )
+    }
+
+    #[track_caller]
+    fn wait_full_in(&self, what: &str, full: FullNeighbours) -> Result<()> {
+        wait_for(what, PATIENCE, || {
             for member in self.members() {
-                let mut full = member.full_neighbours_ipv4()?;
-                full.sort();
-                let mut wanted = member.wanted_neighbours(&self.members());
-                wanted.sort();
-                ensure!(
-                    full == wanted,
-                    "{} is Full with {full:?} and not with {wanted:?}",
-                    member.host.name
-                );
+                member.must_be_full(&self.peers(member), full)?;
             }
             Ok(Some(()))
         })
+    }
+
+    /// The members to which a member has a tunnel.
+    fn peers(&self, member: &Member) -> Vec<&Member> {
+        let config = member.daemon.config();
+        let joined = |other: &&Member| {
+            let mut tunnels = config.tunnels.iter();
+            tunnels.any(|tunnel| tunnel.name == other.host.name)
+        };
+        self.members().into_iter().filter(joined).collect()
+    }
+
+    /// Waits until every neighbour is Full in each family that is routed, and its BFD session up, if there is to be one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trio::wait_full`].
+    #[track_caller]
+    pub fn wait_up(&self) -> Result<()> {
+        self.wait_full()?;
+        if self.options.ipv4.is_some() {
+            self.wait_full_ipv4()?;
+        }
+        if self.options.bfd.is_some() {
+            self.wait_watched()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all adjacencies are up and count everywhere: each Router-LSA has all its links, BFD keeps its pace,
+    /// and no database and no route to an anycast address has changed for as long as a neighbour may refuse a newer
+    /// LSA. From then on nothing moves by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trio::wait_full`].
+    #[track_caller]
+    pub fn wait_settled(&self) -> Result<()> {
+        self.wait_up()?;
+        wait_for("every link in every Router-LSA", PATIENCE, || {
+            for member in self.members() {
+                self.must_have_every_link(member)?;
+                self.must_keep_pace(member)?;
+            }
+            Ok(Some(()))
+        })?;
+        wait_quiet(&self.members())
+    }
+
+    /// Whether the Router-LSAs that a member of ours has describe all tunnels.
+    fn must_have_every_link(&self, member: &Member) -> Result<()> {
+        const ROUTER_LSA: u16 = 0x2001;
+        // RFC 5340 A.4.3: the LSA's header, options, and a description of each link.
+        const EMPTY: usize = 20 + 4;
+        const LINK: usize = 16;
+        if member.speaker() != Speaker::L2ha {
+            return Ok(());
+        }
+        let mut databases = vec![member.daemon.database()?];
+        if self.options.ipv4.is_some() {
+            databases.push(member.daemon.database_ipv4()?);
+        }
+        for database in &databases {
+            for author in self.members() {
+                let id = router_id(&author.host);
+                let mut lsas = database.iter();
+                let lsa = lsas.find(|it| it.ls_type == ROUTER_LSA && it.router == id);
+                let length = lsa.and_then(|lsa| lsa.length).map(usize::from);
+                let whole = EMPTY + LINK * self.peers(author).len();
+                ensure!(
+                    length == Some(whole),
+                    "{} has a Router-LSA of {} of {length:?} bytes, not of {whole}",
+                    member.host.name,
+                    author.host.name
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the BFD sessions of a member of ours have come to the interval that is configured.
+    fn must_keep_pace(&self, member: &Member) -> Result<()> {
+        let Some((ms, multiplier)) = self.options.bfd else {
+            return Ok(());
+        };
+        if member.speaker() != Speaker::L2ha {
+            return Ok(());
+        }
+        let wanted = (ms * 1000.0).round();
+        for session in member.daemon.bfd_sessions()? {
+            let us = |key: &str| session[key].as_f64().unwrap_or(f64::MAX);
+            let paced = us("transmit_interval_us") <= wanted
+                && us("detection_time_us") <= wanted * f64::from(multiplier);
+            ensure!(paced, "{}: {session}", member.host.name);
+        }
+        Ok(())
     }
 
     /// Waits until every BFD session of our daemons and of FRR's is up: from then on a silent cut is noticed
@@ -269,12 +356,13 @@ impl Trio {
     ///
     /// # Errors
     ///
-    /// When that takes longer; the text says how many are up.
-    pub fn wait_watched(&self, timeout: Duration) -> Result<()> {
+    /// When that takes too long; the text says how many are up.
+    #[track_caller]
+    pub fn wait_watched(&self) -> Result<()> {
         for member in self.members() {
-            let wanted = member.wanted_neighbours(&self.members()).len();
+            let wanted = self.peers(member).len();
             let name = &member.host.name;
-            wait_for("every BFD session up", timeout, || {
+            wait_for("every BFD session up", PATIENCE, || {
                 let up = match (member.speaker(), &member.frr) {
                     (Speaker::L2ha, _) => {
                         let sessions = member.daemon.bfd_sessions()?;
@@ -298,10 +386,11 @@ impl Trio {
     /// # Errors
     ///
     /// When it does not.
+    #[track_caller]
     pub fn beats(&self) -> Result<Beats> {
         let start = Instant::now();
         let beats = Beats::start(&self.client.host.ns, ANYCAST)?;
-        beats.wait_served_by(SERVER_1, start, 100, Duration::from_secs(30))?;
+        beats.wait_served_by(SERVER_1, start, 100, PATIENCE)?;
         Ok(beats)
     }
 
@@ -310,10 +399,11 @@ impl Trio {
     /// # Errors
     ///
     /// As there.
+    #[track_caller]
     pub fn beats_ipv4(&self) -> Result<Beats> {
         let start = Instant::now();
         let beats = Beats::start(&self.client.host.ns, ANYCAST4)?;
-        beats.wait_served_by(SERVER_1, start, 100, Duration::from_secs(30))?;
+        beats.wait_served_by(SERVER_1, start, 100, PATIENCE)?;
         Ok(beats)
     }
 
@@ -323,6 +413,7 @@ impl Trio {
     /// # Errors
     ///
     /// When it does not.
+    #[track_caller]
     pub fn probe(&self) -> Result<Probe> {
         self.probe_with(ProbeOptions::default())
     }
@@ -332,10 +423,11 @@ impl Trio {
     /// # Errors
     ///
     /// As there.
+    #[track_caller]
     pub fn probe_with(&self, options: ProbeOptions) -> Result<Probe> {
         let start = Instant::now();
         let probe = Probe::start(&self.client.host.ns, ANYCAST, options)?;
-        probe.wait_served_by(SERVER_1, start, 20, Duration::from_secs(30))?;
+        probe.wait_served_by(SERVER_1, start, 20, PATIENCE)?;
         Ok(probe)
     }
 }
@@ -428,7 +520,7 @@ impl Member {
         }
     }
 
-    /// The router ids of the neighbours in state Full, by whoever speaks OSPF here.
+    /// The router ids of the neighbours in state Full, as what speaks OSPF here says.
     ///
     /// # Errors
     ///
@@ -467,7 +559,7 @@ impl Member {
         }
     }
 
-    /// The link state database, by whoever speaks OSPF here.
+    /// The link state database, as what speaks OSPF here says.
     ///
     /// # Errors
     ///
@@ -482,7 +574,19 @@ impl Member {
         self.daemon.database()
     }
 
-    /// Who speaks OSPF here.
+    /// A counter of the daemon's OSPF by the names on its way in `l2ha status --json`; 0 for one that is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn counter(&self, path: &[&str]) -> Result<u64> {
+        let status = self.daemon.status()?;
+        let counters = &status["ospf"]["counters"];
+        let value = path.iter().fold(counters, |value, name| &value[name]);
+        Ok(value.as_u64().unwrap_or(0))
+    }
+
+    /// What speaks OSPF here.
     pub fn speaker(&self) -> Speaker {
         match (&self.frr, &self.bird) {
             (Some(_), _) => Speaker::Frr,
@@ -528,17 +632,64 @@ impl Member {
         self.echoes.iter().flatten().map(Echo::refused).sum()
     }
 
-    fn wanted_neighbours(&self, members: &[&Self]) -> Vec<Ipv4Addr> {
-        let config = self.daemon.config();
-        members
-            .iter()
-            .filter(|other| {
-                config
-                    .tunnels
-                    .iter()
-                    .any(|tunnel| tunnel.name == other.host.name)
-            })
-            .map(|other| router_id(&other.host))
-            .collect()
+    /// Whether it is Full with these and no other.
+    pub(crate) fn must_be_full(&self, peers: &[&Self], full: FullNeighbours) -> Result<()> {
+        let mut full = full(self)?;
+        full.sort();
+        let mut wanted: Vec<Ipv4Addr> = peers.iter().map(|peer| router_id(&peer.host)).collect();
+        wanted.sort();
+        ensure!(
+            full == wanted,
+            "{} is Full with {full:?} and not with {wanted:?}",
+            self.host.name
+        );
+        Ok(())
     }
+
+    /// What of it changes while adjacencies come up: databases, and routes to anycast addresses.
+    fn picture(&self) -> Result<String> {
+        if self.speaker() == Speaker::L2ha && self.daemon.pid().is_err() {
+            return Ok("stopped".to_owned());
+        }
+        let ns = &self.host.ns;
+        let routes = [
+            ns.ip_json(&["-6", "route", "show", &ANYCAST.to_string()])?,
+            ns.ip_json(&["-4", "route", "show", &ANYCAST4.to_string()])?,
+        ];
+        let mut databases = vec![self.database()?];
+        if self.frr.is_none() {
+            // Empty where IPv4 is not routed.
+            databases.extend(self.database_ipv4().ok());
+        }
+        Ok(format!("{routes:?} {databases:x?}"))
+    }
+}
+
+/// How to ask a member for the neighbours it is Full with.
+pub(crate) type FullNeighbours = fn(&Member) -> Result<Vec<Ipv4Addr>>;
+
+/// For how long nothing may have changed: longer than a neighbour may refuse a newer LSA (MinLSArrival, 1 s).
+const QUIET: Duration = Duration::from_millis(1200);
+
+/// Waits until the databases of these members, and their routes to the anycast addresses, have not changed for a while.
+///
+/// # Errors
+///
+/// When that takes too long.
+#[track_caller]
+pub fn wait_quiet(members: &[&Member]) -> Result<()> {
+    let mut last = (Vec::new(), Instant::now());
+    wait_for("a network in which nothing changes", PATIENCE, || {
+        let asked = Instant::now();
+        let pictures = members
+            .iter()
+            .map(|member| member.picture())
+            .collect::<Result<Vec<_>>>()?;
+        if last.0 != pictures {
+            last = (pictures, asked);
+        }
+        let since = last.1.elapsed();
+        ensure!(since >= QUIET, "something has changed {since:.1?} ago");
+        Ok(Some(()))
+    })
 }

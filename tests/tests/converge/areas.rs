@@ -1,15 +1,14 @@
 //! Two areas and what lies outside, with three kinds of routers: each is the border router once, and
 //! everything each advertises is in the kernels of the others.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Capture, CloudOptions, External, Framing, Lab, Link, Member, Router, Speaker, check, has_route,
-    join, wait_for, wait_full, wait_same, wait_unrouted,
+    Capture, CloudOptions, External, Framing, Lab, Link, Member, PATIENCE, Router, Speaker, check,
+    has_route, join, wait_for, wait_full, wait_same, wait_unrouted,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const AREA_1: Ipv4Addr = Ipv4Addr::new(0, 0, 0, 1);
 const BACKBONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const ROUTER: u16 = 0x2001;
@@ -66,7 +65,7 @@ fn line(name: &str, speakers: [Speaker; 3], stub: bool) -> Result<()> {
         wait_full(border, &[inside, outside])?;
         lab.say("every neighbour Full");
 
-        // What everybody has of its own is in the kernels of the others.
+        // What each has of its own is in the kernels of the others.
         let over = |peer: &Member| format!("l2-{}", peer.host.name);
         for (at, to, next) in [
             (inside, border, border),
@@ -127,6 +126,7 @@ fn line(name: &str, speakers: [Speaker; 3], stub: bool) -> Result<()> {
     })
 }
 
+#[track_caller]
 fn wait_route(member: &Member, destination: &str, device: &str) -> Result<()> {
     let what = format!("{} has a route to {destination}", member.host.name);
     wait_for(&what, PATIENCE, || {
@@ -134,6 +134,7 @@ fn wait_route(member: &Member, destination: &str, device: &str) -> Result<()> {
     })
 }
 
+#[track_caller]
 fn ping(from: &Member, to: &Member) -> Result<()> {
     let (source, target) = (Router::address(&from.host), Router::address(&to.host));
     let (source, target) = (source.to_string(), target.to_string());
@@ -180,7 +181,7 @@ fn kinds(inside: &Member, border: &Member, outside: &Member, stub: bool) -> Resu
     Ok(())
 }
 
-/// A static route of ours goes and comes again: everybody hears of it.
+/// A static route of ours is withdrawn and advertised again: all learn of it.
 fn withdraw(
     lab: &Lab,
     inside: &Member,
@@ -211,7 +212,7 @@ fn withdraw(
 }
 
 /// `inside` in area 1 and `outside` in the backbone, joined by two border routers, of which the
-/// nearer one fails without a word.
+/// nearer one fails without a sign.
 fn two_borders(name: &str, inside: Speaker, borders: [Speaker; 2], outside: Speaker) -> Result<()> {
     Lab::run(name, |lab| {
         let names = ["inside", "near", "far", "outside"];

@@ -6,11 +6,12 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, Snapshot, binary, join, wait_for};
+use l2ha_lab::{
+    CloudOptions, Daemon, Lab, Link, NodeConfig, PATIENCE, Snapshot, binary, join, wait_for,
+};
 use nix::sys::signal::Signal;
 
 /// A file without a mistake; `DIR` stands for the folder of the cookies.
@@ -59,7 +60,7 @@ address = "2001:db8::80"
 metric = 0
 "#;
 
-/// A mistake: the line that is replaced, what it becomes, and where the blame must fall.
+/// A mistake: the line that is replaced, what it becomes, and which line must be named.
 struct Mistake {
     line: &'static str,
     becomes: &'static str,
@@ -342,13 +343,13 @@ fn a_running_daemon_is_not_touched_by_a_bad_file() -> Result<()> {
             fs::write(daemon.file(), good.replace(line, becomes))?;
             let mark = daemon.log_mark();
             daemon.signal(Signal::SIGHUP)?;
-            let said = wait_for("a word in the log", Duration::from_secs(10), || {
+            let said = wait_for("a word in the log", PATIENCE, || {
                 let said = daemon.log_since(mark);
                 Ok(Some(said).filter(|said| said.contains(".toml:")))
             })
             .with_context(|| format!("after SIGHUP with `{becomes}`"))?;
             lab.say(format_args!("SIGHUP with `{becomes}`: {}", said.trim()));
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(std::time::Duration::from_millis(200));
             ensure!(daemon.pid()? == pid, "another daemon");
             let changes = before.changes(&Snapshot::take(ns, &pins)?);
             ensure!(changes.is_empty(), "it was touched: {changes:#?}");
@@ -385,7 +386,7 @@ fn a_daemon_with_a_bad_file_does_not_start_and_makes_nothing() -> Result<()> {
     })
 }
 
-/// Cookie files: good ones, one with something else in it, and one that everybody may read.
+/// Cookie files: good ones, one with something else in it, and one that all may read.
 fn cookies(dir: &Path) -> Result<()> {
     for (name, text, mode) in [
         ("receive", "0123456789abcdef\n", 0o600),

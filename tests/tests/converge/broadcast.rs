@@ -1,15 +1,14 @@
 //! A bridge of pseudowires is one network for OSPF: we are its Designated Router, the Backup and
 //! neither, among FRR, BIRD and another of us.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Capture, CloudOptions, Daemon, Framing, Host, Lab, Link, LsaKey, Member, NodeConfig, Router,
-    Speaker, check, differences, has_route, join, router_id, wait_for, wait_same,
+    Capture, CloudOptions, Daemon, Framing, Host, Lab, Link, LsaKey, Member, NodeConfig, PATIENCE,
+    Router, Speaker, check, differences, has_route, join, router_id, wait_for, wait_same,
 };
 
-const PATIENCE: Duration = Duration::from_secs(40);
 const BACKBONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const SWITCH: &str = "switch";
 const ROUTER: u16 = 0x2001;
@@ -17,8 +16,8 @@ const NETWORK: u16 = 0x2002;
 const LINK: u16 = 0x0008;
 const INTRA_AREA_PREFIX: u16 = 0x2009;
 
-/// The routers in the order of their priority, which is the order of their start as well: nobody
-/// takes an office from one who has it (RFC 2328 9.4).
+/// The routers in the order of their priority, which is the order of their start as well: no router
+/// takes the role of a router that has it (RFC 2328 9.4).
 fn segment(name: &str, order: [(&str, Speaker); 4]) -> Result<()> {
     Lab::run(name, |lab| {
         let names: Vec<&str> = order
@@ -45,14 +44,14 @@ fn segment(name: &str, order: [(&str, Speaker); 4]) -> Result<()> {
             members.push(router.start(lab)?);
         }
         let all: Vec<&Member> = members.iter().collect();
-        wait_offices(&all)?;
+        wait_roles(&all)?;
         lab.say(format_args!(
             "{} is Designated Router, {} its Backup",
             order[0].0, order[1].0
         ));
         one_network(lab, &all, &all[0].host)?;
 
-        // The Designated Router goes without a word; its Backup takes over.
+        // The Designated Router stops without a sign; its Backup takes over.
         let (gone, left) = all.split_first().context("no members")?;
         if gone.speaker() == Speaker::L2ha {
             gone.daemon.kill()?;
@@ -66,7 +65,7 @@ fn segment(name: &str, order: [(&str, Speaker); 4]) -> Result<()> {
         ));
         one_network(lab, left, &left[0].host)?;
         if gone.speaker() == Speaker::L2ha {
-            // It comes back and leaves the office where it is.
+            // It comes back and leaves the role where it is.
             gone.daemon.run()?;
             wait_reach(&all)?;
             one_network(lab, &all, &left[0].host)?;
@@ -107,9 +106,10 @@ fn states(member: &Member) -> Result<BTreeMap<Ipv4Addr, String>> {
         .collect()
 }
 
-/// Waits until the first two, who hold the offices, are Full with all, and the others with these
+/// Waits until the first two, which hold the two roles, are Full with all, and the others with these
 /// alone (RFC 2328 10.4).
-fn wait_offices(members: &[&Member]) -> Result<()> {
+#[track_caller]
+fn wait_roles(members: &[&Member]) -> Result<()> {
     let ids: Vec<Ipv4Addr> = members.iter().map(|it| router_id(&it.host)).collect();
     wait_for("every adjacency that is to be", PATIENCE, || {
         for (at, member) in members.iter().enumerate() {
@@ -127,7 +127,7 @@ fn wait_offices(members: &[&Member]) -> Result<()> {
             if member.speaker() != Speaker::L2ha {
                 continue;
             }
-            office(member, at, &ids)?;
+            role(member, at, &ids)?;
             let states = states(member)?;
             for (to, id) in ids.iter().enumerate().filter(|(to, _)| *to != at) {
                 let state = if wanted(to) { "full" } else { "two_way" };
@@ -142,8 +142,8 @@ fn wait_offices(members: &[&Member]) -> Result<()> {
     })
 }
 
-/// Whether a member of ours sees itself and the others in the offices they hold.
-fn office(member: &Member, at: usize, ids: &[Ipv4Addr]) -> Result<()> {
+/// Whether a member of ours sees itself and the others in their roles.
+fn role(member: &Member, at: usize, ids: &[Ipv4Addr]) -> Result<()> {
     let answer = member.daemon.ospf("interfaces")?;
     let mut list = answer.as_array().context("no list of interfaces")?.iter();
     let here = list.find(|it| it["kind"] == "broadcast");
@@ -162,6 +162,7 @@ fn office(member: &Member, at: usize, ids: &[Ipv4Addr]) -> Result<()> {
 }
 
 /// Waits until the one Network-LSA is of this host.
+#[track_caller]
 fn wait_network_of(members: &[&Member], dr: &Host) -> Result<()> {
     let id = router_id(dr);
     wait_for(&format!("a Network-LSA of {}", dr.name), PATIENCE, || {
@@ -186,6 +187,7 @@ fn of_type(member: &Member, ls_type: u16) -> Result<Vec<LsaKey>> {
     Ok(lsas)
 }
 
+#[track_caller]
 fn wait_reach(members: &[&Member]) -> Result<()> {
     let device = format!("l2-{SWITCH}");
     for at in members {
@@ -205,7 +207,7 @@ fn one_network(lab: &Lab, members: &[&Member], dr: &Host) -> Result<()> {
     wait_network_of(members, dr)?;
     let types = [ROUTER, NETWORK, INTRA_AREA_PREFIX];
     let lsas = wait_same(members, Some(BACKBONE), &types)?;
-    // Link-LSAs go no further than the link, and to everybody on it.
+    // Link-LSAs go no further than the link, and to all on it.
     let links = wait_for("the same Link-LSAs", PATIENCE, || {
         let reference = of_type(members[0], LINK)?;
         for member in members {
@@ -237,12 +239,12 @@ fn one_network(lab: &Lab, members: &[&Member], dr: &Host) -> Result<()> {
         ];
         from.ns.run(words).map(Some)
     })?;
-    wait_for("the network's prefix told once", PATIENCE, || {
+    wait_for("the network's prefix advertised once", PATIENCE, || {
         segment_prefix(members, dr).map(Some)
     })
 }
 
-/// The network's own prefix is told by its Designated Router, once (RFC 5340 4.4.3.9).
+/// The network's own prefix is advertised by its Designated Router, once (RFC 5340 4.4.3.9).
 fn segment_prefix(members: &[&Member], dr: &Host) -> Result<()> {
     let ours = members.iter().find(|it| it.speaker() == Speaker::L2ha);
     let ours = ours.context("none of us is there")?;
@@ -266,7 +268,7 @@ fn segment_prefix(members: &[&Member], dr: &Host) -> Result<()> {
     };
     ensure!(
         by.len() == 1 && of_network(by[0]),
-        "the network's prefix is told by {by:#?}"
+        "the network's prefix is advertised by {by:#?}"
     );
     Ok(())
 }
@@ -296,6 +298,6 @@ fn we_are_the_backup_of_bird() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn we_hold_no_office() -> Result<()> {
+fn we_hold_no_role() -> Result<()> {
     segment("drother", [FRR, BIRD, US, TWIN])
 }

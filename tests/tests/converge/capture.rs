@@ -15,16 +15,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    CloudOptions, Daemon, Framing, Host, Lab, Link, NodeConfig, Outer, Process, check, join,
-    wait_for,
+    CloudOptions, Daemon, Framing, Host, Lab, Link, NodeConfig, Outer, PATIENCE, Process, check,
+    join, wait_for,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
 const PORT: u16 = 1701;
-const PATIENCE: Duration = Duration::from_secs(30);
-
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn packets_are_seen_over_udp() -> Result<()> {
@@ -90,8 +88,9 @@ impl World {
         };
         let a = Daemon::start(lab, a)?;
         let b = Daemon::start(lab, b)?;
-        wait_for("the adjacency", Duration::from_secs(30), || {
-            Ok((!a.full_neighbours()?.is_empty()).then_some(()))
+        wait_for("the adjacency", PATIENCE, || {
+            ensure!(!a.full_neighbours()?.is_empty(), "none is Full");
+            Ok(Some(()))
         })?;
         Ok(Self {
             a,
@@ -106,7 +105,8 @@ impl World {
         })
     }
 
-    /// Pings everybody on the pseudowire, without payload: the judge wants every byte understood.
+    /// Pings all on the pseudowire, without payload: tshark is to understand every byte.
+    #[track_caller]
     fn ping(&self) -> Result<()> {
         let words = [
             "ping",
@@ -206,11 +206,13 @@ impl World {
         ];
         let (process, _, errors) = self.start(lab, &words, "outer")?;
         wait_for("the capture's first packets", PATIENCE, || {
-            Ok((fs::metadata(&file).map_or(0, |found| found.len()) > 200).then_some(()))
+            let length = fs::metadata(&file).map_or(0, |found| found.len());
+            ensure!(length > 200, "{length} bytes");
+            Ok(Some(()))
         })?;
         self.ping()?;
         // Hellos of both sides come once a second.
-        thread::sleep(Duration::from_millis(2500));
+        thread::sleep(Duration::from_secs(4));
         process.signal(Signal::SIGINT)?;
         let status = process.wait(PATIENCE)?;
         let errors = fs::read_to_string(errors)?;
@@ -378,7 +380,8 @@ impl World {
         let (process, said, errors) = self.start(lab, words, "monitor")?;
         wait_for("the refused packet", PATIENCE, || {
             self.inject(session_id, cookie)?;
-            Ok((!process.is_running()).then_some(()))
+            ensure!(!process.is_running(), "it has seen none");
+            Ok(Some(()))
         })?;
         let status = process.wait(PATIENCE)?;
         let errors = fs::read_to_string(errors)?;

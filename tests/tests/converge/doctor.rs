@@ -1,11 +1,12 @@
 //! `l2ha doctor`: each finding is brought about for real, and is gone after the command that was
 //! printed.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use l2ha_lab::{
-    Cloud, CloudOptions, Daemon, Foreign, Host, Kind, Lab, LinkHook, NodeConfig, UNDERLAY, attached,
+    Cloud, CloudOptions, Daemon, Foreign, Host, Kind, Lab, LinkHook, NodeConfig, NodeFile,
+    TunnelConfig, UNDERLAY, attached,
 };
 use serde_json::Value;
 
@@ -172,7 +173,7 @@ fn offloads_that_join_packets_or_leave_checksums_open() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn somebody_elses_programs_are_named_and_can_be_taken_off() -> Result<()> {
+fn foreign_programs_are_named_and_can_be_detached() -> Result<()> {
     Lab::run("doctor-foreign", |lab| {
         let patient = Patient::new(lab, 1500)?;
         let ns = &patient.host.ns;
@@ -273,20 +274,22 @@ fn links_of_other_namespaces_are_safe(patient: &Patient<'_>) -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_the_configuration_asks_for_is_not_there() -> Result<()> {
+fn unmet_needs_of_the_configuration_are_found() -> Result<()> {
     Lab::run("doctor-config", |lab| {
         let patient = Patient::new(lab, 1500)?;
         let bpffs = lab.dir().join("bpf");
         fs::create_dir_all(&bpffs)?;
         let write = |name: &str, bpffs: &str, mtu: u16| -> Result<String> {
             let file = lab.dir().join(name);
-            let text = format!(
-                "[node]\nname = \"patient\"\nbpffs = {bpffs:?}\n[underlay]\ninterface = \"eth0\"\n\
-                 addresses = [\"{}\"]\n[[tunnels]]\nname = \"peer\"\nremote = \"10.77.0.200\"\n\
-                 session_id = 1\npeer_session_id = 2\nmtu = {mtu}\n",
-                patient.host.v4
-            );
-            fs::write(&file, text)?;
+            let mut node = NodeFile::new("patient", UNDERLAY, &[patient.host.v4.into()]);
+            let remote = Ipv4Addr::new(10, 77, 0, 200).into();
+            node.tunnels.push(TunnelConfig {
+                more: vec![format!("mtu = {mtu}")],
+                ..TunnelConfig::new("peer", remote, 1, 2)
+            });
+            // More of `[node]`, which comes first.
+            let bpffs = format!("[node]\nbpffs = {bpffs:?}");
+            fs::write(&file, node.toml().replacen("[node]", &bpffs, 1))?;
             Ok(file.to_string_lossy().into_owned())
         };
         let good = write("good.toml", "/sys/fs/bpf", 1400)?;
@@ -308,7 +311,7 @@ fn what_the_configuration_asks_for_is_not_there() -> Result<()> {
         patient.mend(&["--config", &large], "tunnel-mtu", WARNING)?;
         patient.must_be_healthy(&["--config", &large])?;
 
-        // Mounted where nobody else sees it.
+        // Mounted where no other process sees it.
         let elsewhere = write("elsewhere.toml", &bpffs.to_string_lossy(), 1400)?;
         let arguments = ["--config", elsewhere.as_str()];
         let found = patient.find(&arguments, "bpffs-missing")?;

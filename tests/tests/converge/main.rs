@@ -2,17 +2,19 @@
 //! repairs, refusals. These run many at a time.
 
 mod areas;
+mod auth;
 mod bad_config;
 mod bird;
-mod bird_auth;
 mod broadcast;
 mod capture;
+mod cut;
 mod decoders;
 mod doctor;
 mod fragments;
 mod frr;
-mod frr_auth;
+mod graceful;
 mod hostile;
+mod ipv4;
 mod lab;
 mod misfit;
 mod peers;

@@ -1,13 +1,11 @@
 //! Neighbours that do not fit, one point each: no adjacency, and the counter, the log and `l2ha ospf
 //! interfaces` say why. Then the point is mended, and there is one.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, join, router_id, wait_for};
+use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, PATIENCE, join, router_id, wait_for};
 use serde_json::Value;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is wrong with the second node, and what the first says of it.
 struct Case {
@@ -147,7 +145,7 @@ fn check(lab: &Lab, case: &Case, ours: &Daemon, theirs: &Arc<Daemon>) -> Result<
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn who_does_not_fit_is_told_apart() -> Result<()> {
+fn each_mismatch_is_refused_under_its_own_reason() -> Result<()> {
     Lab::run("misfit", |lab| {
         let (_cloud, hosts) = lab.cloud(CloudOptions::default(), &["us", "them"])?;
         let mut ours = NodeConfig::new(lab, &hosts[0])?;

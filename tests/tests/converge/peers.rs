@@ -1,18 +1,13 @@
 //! The real routing peers among themselves, without us: what the lab says of them is true.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
 use l2ha_lab::{
-    Bird, Capture, CloudOptions, Framing, Frr, Lab, OspfLink, RouterConfig, check, differences,
-    plain_link, wait_for,
+    Bird, Capture, CloudOptions, Framing, Frr, Lab, OspfLink, PATIENCE, RouterConfig, check,
+    differences, plain_link, wait_for,
 };
 
-/// An LSA of FRR waits 5 s for the next one (MinLSInterval), a lost packet as long to be sent again.
-const PATIENCE: Duration = Duration::from_secs(40);
 const ANYCAST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 
 #[test]
@@ -31,9 +26,10 @@ fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
         let config = RouterConfig::new(Ipv4Addr::new(10, 0, 0, 2), links);
         let bird = Bird::start(lab, b, &config)?;
         wait_for("Full", PATIENCE, || {
-            Ok((frr.full_neighbours()? == [Ipv4Addr::new(10, 0, 0, 2)]
-                && bird.full_neighbours()? == [Ipv4Addr::new(10, 0, 0, 1)])
-            .then_some(()))
+            let full = [frr.full_neighbours()?, bird.full_neighbours()?];
+            let ids = [2, 1].map(|number| vec![Ipv4Addr::new(10, 0, 0, number)]);
+            ensure!(full == ids, "Full are {full:?}");
+            Ok(Some(()))
         })?;
         lab.say("both Full");
         wait_for("one database", PATIENCE, || {
@@ -45,7 +41,8 @@ fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
         })?;
         wait_for("the route", PATIENCE, || {
             let routes = b.ns.run(["ip", "-6", "route"])?;
-            Ok(routes.contains(&format!("{ANYCAST} ")).then_some(()))
+            ensure!(routes.contains(&format!("{ANYCAST} ")), "{routes}");
+            Ok(Some(()))
         })?;
         frr.stop()?;
         bird.stop()?;

@@ -1,18 +1,12 @@
 //! The daemon dies, stops, and comes back with another configuration: nothing of it goes stale.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    ANYCAST, CloudOptions, Daemon, Host, Lab, Link, Member, NodeConfig, SERVER_1, SERVER_2,
-    Snapshot, Trio, TrioOptions, attached, join, wait_for, wait_one_database, wait_route,
+    ANYCAST, CloudOptions, Daemon, Host, Lab, Link, Member, NodeConfig, PATIENCE, SERVER_1,
+    SERVER_2, Snapshot, Trio, TrioOptions, attached, join, wait_for, wait_one_database, wait_route,
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn pins(daemon: &Daemon) -> PathBuf {
     daemon.config().pins()
@@ -27,9 +21,8 @@ fn snapshot(member: &Member) -> Result<Snapshot> {
 fn after_kill_9_the_next_start_takes_everything_over() -> Result<()> {
     Lab::run("restart-kill", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         wait_route(&trio.client.host, SERVER_1)?;
-        let probe = trio.probe()?;
         for member in [&trio.client, &trio.first] {
             let name = &member.host.name;
             let before = snapshot(member)?;
@@ -40,26 +33,17 @@ fn after_kill_9_the_next_start_takes_everything_over() -> Result<()> {
                     .collect())
             };
             let old = ids(&member.host)?;
-            let killed = Instant::now();
             member.daemon.kill()?;
 
-            // The frames go on without the daemon: everything it made is still there.
+            // Everything it made is still there: the frames go on without it.
             std::thread::sleep(Duration::from_millis(500));
             let changes = before.changes(&snapshot(member)?);
             ensure!(changes.is_empty(), "{name}: kill -9 took away {changes:#?}");
-            let gap = probe.longest_gap(killed, Instant::now());
-            lab.say(format_args!(
-                "{name}: 0.5 s without a daemon: longest gap {gap:.1?}"
-            ));
-            ensure!(gap < Duration::from_millis(350), "{name}: {gap:?}");
 
-            let started = Instant::now();
             member.daemon.run()?;
-            trio.wait_full(PATIENCE)?;
+            trio.wait_full()?;
             wait_one_database(&trio.members())?;
             wait_route(&trio.client.host, SERVER_1)?;
-            let gap = probe.longest_gap(started, Instant::now());
-            lab.say(format_args!("{name}: restart: longest gap {gap:.1?}"));
             // The same links, addresses, routes, pins, and each program in the place of the old.
             wait_for("the state of before", PATIENCE, || {
                 let changes = before.changes(&snapshot(member)?);
@@ -142,10 +126,10 @@ fn stop_cleans(lab: &Lab, mode: &str) -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_a_changed_configuration_no_longer_has_is_removed() -> Result<()> {
+fn leftovers_of_an_earlier_configuration_are_removed() -> Result<()> {
     Lab::run("restart-changed", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
 
         // The client loses its tunnel to the preferred server while its daemon is dead.
         wait_route(&trio.client.host, SERVER_1)?;
@@ -187,7 +171,7 @@ fn what_a_changed_configuration_no_longer_has_is_removed() -> Result<()> {
         })?;
         lab.say("the server's leftover address is gone");
 
-        // Nobody the client still has a tunnel to holds the address now, but the first server does
+        // No server that the client still has a tunnel to holds the address now, but the first one does
         // behind the second: the route goes on over it, or away where no transit is allowed.
         wait_for("no route to a server without the service", PATIENCE, || {
             let routes = trio
@@ -206,7 +190,7 @@ fn what_a_changed_configuration_no_longer_has_is_removed() -> Result<()> {
 
 /// Programs that were replaced or removed are not in the kernel any more.
 fn unloaded(ids: &[u64]) -> Result<()> {
-    wait_for("the old programs to go", Duration::from_secs(10), || {
+    wait_for("the old programs to go", PATIENCE, || {
         for id in ids {
             let output = std::process::Command::new("bpftool")
                 .args(["prog", "show", "id", &id.to_string()])

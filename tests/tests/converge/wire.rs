@@ -5,8 +5,6 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use l2ha_lab::{Capture, Framing, Lab, Link, Outer, ProbeOptions, Trio, TrioOptions, check};
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn udp_over_ipv4() -> Result<()> {
@@ -84,11 +82,11 @@ fn story(name: &str, link: Link) -> Result<()> {
         };
         let trio = Trio::start(lab, options)?;
         let capture = Capture::cloud(lab, &trio.cloud, "", "wire")?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         let probe = trio.probe_with(PACE)?;
         let cut = trio.silent_cut(&probe)?;
         trio.heal(&probe)?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_full()?;
         let stop = trio.clean_stop(&probe)?;
         drop(probe);
         lab.say(format_args!(

@@ -2,84 +2,87 @@
 //! nothing is lost, in no family.
 
 use std::{
+    cell::Cell,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use l2ha_lab::{
-    ANYCAST, ANYCAST4, Beats, Gap, Ipv4Links, Lab, Member, SERVER_1, SERVER_2, Trio, TrioOptions,
-    wait_for,
+    ANYCAST, ANYCAST4, Both, Ipv4Links, Lab, Member, PATIENCE, SERVER_1, SERVER_2, Trio,
+    TrioOptions, is_deep, judged, wait_for, wait_quiet,
 };
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long adjacencies may take to count everywhere.
-const SETTLE: Duration = Duration::from_secs(3);
+/// BFD of 50 ms x 4: a machine that pauses for so long looks like a failure.
+const DETECTION: Duration = Duration::from_millis(200);
+/// How long it is watched that no other server answers any more.
+const WATCHED: Duration = Duration::from_millis(300);
 /// What Debian's systemd sets, for IPv4.
 const HOSTS: &[(&str, &str)] = &[
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "2"),
 ];
 
-/// Questions to the anycast addresses of both families.
-struct Both([Beats; 2]);
+/// A running trio, and questions to its anycast addresses.
+struct Served<'a> {
+    lab: &'a Lab,
+    trio: Trio,
+    both: Both,
+}
 
-impl Both {
-    fn start(trio: &Trio) -> Result<Self> {
-        Ok(Self([trio.beats()?, trio.beats_ipv4()?]))
+impl<'a> Served<'a> {
+    fn start(lab: &'a Lab) -> Result<Self> {
+        let options = TrioOptions {
+            bfd: Some((50.0, 4)),
+            ipv4: Some(Ipv4Links::Bare),
+            sysctls: HOSTS,
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        trio.wait_up()?;
+        let both = Both::start(&trio)?;
+        trio.wait_settled()?;
+        Ok(Self { lab, trio, both })
     }
 
-    /// Does something, waits until `server` serves both families, and some seconds more: nothing is lost.
+    /// Does something, waits until `server` serves both families and nothing changes any more: nothing is lost. To do
+    /// it once more it must be undone first.
     fn moves(
         &self,
-        lab: &Lab,
         what: &str,
         server: &str,
-        act: impl FnOnce() -> Result<()>,
+        act: impl Fn() -> Result<()>,
+        undo: impl Fn() -> Result<()>,
     ) -> Result<()> {
-        let from = Instant::now();
-        act()?;
-        for beats in &self.0 {
-            beats
-                .wait_served_by(server, from, 500, PATIENCE)
-                .with_context(|| what.to_owned())?;
-        }
-        thread::sleep(SETTLE);
-        let late = Instant::now();
-        thread::sleep(Duration::from_millis(300));
-        let to = Instant::now();
-        thread::sleep(Duration::from_millis(300));
-        let gaps: Vec<Gap> = self.0.iter().map(|beats| beats.gap(from, to)).collect();
-        lab.say(format_args!("{what}: IPv6 and IPv4 {gaps:?}"));
-        ensure!(gaps.iter().all(|gap| gap.lost == 0), "{what}: {gaps:?}");
-        for beats in &self.0 {
-            let by = beats.answered_by(late);
-            ensure!(by.len() == 1 && by.contains(server), "{what}: {by:?}");
-        }
-        Ok(())
+        let mut again = false;
+        judged(self.lab, what, |step| {
+            if again {
+                undo()?;
+                wait_quiet(&self.trio.members())?;
+            }
+            again = true;
+            let from = Instant::now();
+            act()?;
+            self.both.wait_served_by(server, from, 500)?;
+            wait_quiet(&self.trio.members())?;
+            let late = Instant::now();
+            thread::sleep(WATCHED);
+            let to = Instant::now();
+            let gaps = self.both.gaps(self.lab, what, from, to);
+            step.window(from, to, DETECTION);
+            ensure!(gaps.iter().all(|gap| gap.lost == 0), "{gaps:?}");
+            for by in self.both.answered_by(late) {
+                ensure!(by.len() == 1 && by.contains(server), "answers by {by:?}");
+            }
+            Ok(())
+        })
     }
-}
 
-fn start(lab: &Lab) -> Result<(Trio, Both)> {
-    let options = TrioOptions {
-        bfd: Some((50.0, 4)),
-        ipv4: Some(Ipv4Links::Bare),
-        sysctls: HOSTS,
-        ..TrioOptions::default()
-    };
-    let trio = Trio::start(lab, options)?;
-    wait_full(&trio)?;
-    let both = Both::start(&trio)?;
-    thread::sleep(SETTLE);
-    Ok((trio, both))
-}
-
-fn wait_full(trio: &Trio) -> Result<()> {
-    trio.wait_full(PATIENCE)?;
-    trio.wait_full_ipv4(PATIENCE)?;
-    trio.wait_watched(PATIENCE)
+    /// The same of what can be done again as it is.
+    fn repeats(&self, what: &str, server: &str, act: impl Fn() -> Result<()>) -> Result<()> {
+        self.moves(what, server, act, || Ok(()))
+    }
 }
 
 /// Whether a member says that it is drained, in JSON and to people, and is healthy all the same.
@@ -102,80 +105,77 @@ fn drain(member: &Member, words: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&member.daemon.l2ha(&words)?)?)
 }
 
+/// Drains it, or ends that; it must not have been so already.
+fn change(member: &Member, drained: bool) -> Result<()> {
+    let words: &[&str] = if drained { &[] } else { &["--off"] };
+    let answer = drain(member, words)?;
+    ensure!(
+        answer["drained"] == drained && answer["changed"] == true,
+        "{answer}"
+    );
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_server_is_drained_and_serves_again_and_nothing_is_lost() -> Result<()> {
     Lab::run("drain", |lab| {
-        let (trio, both) = start(lab)?;
+        let served = Served::start(lab)?;
+        let trio = &served.trio;
         let server = &trio.first;
+        let (on, off) = (|| change(server, true), || change(server, false));
         says_drained(server, false)?;
-        both.moves(lab, "drain", SERVER_2, || {
-            let answer = drain(server, &[])?;
-            ensure!(answer["drained"] == true && answer["changed"] == true);
-            Ok(())
-        })?;
+        served.moves("drain", SERVER_2, on, off)?;
         says_drained(server, true)?;
         let again = drain(server, &[])?;
         ensure!(again["changed"] == false, "{again}");
 
-        both.moves(lab, "reload", SERVER_2, || {
-            let mark = server.daemon.log_mark();
-            server.daemon.signal(Signal::SIGHUP)?;
-            wait_for("the reload", PATIENCE, || {
-                let log = server.daemon.log_since(mark);
-                Ok(log.contains("configuration reloaded").then_some(()))
-            })
-        })?;
+        served.repeats("reload", SERVER_2, || server.daemon.reload(|_| {}))?;
         says_drained(server, true)?;
-        both.moves(lab, "restart", SERVER_2, || {
+        served.repeats("restart", SERVER_2, || {
             server.daemon.leave()?;
             server.daemon.run()?;
-            wait_full(&trio)
+            trio.wait_up()
         })?;
         says_drained(server, true)?;
-        both.moves(lab, "[ospf] changed", SERVER_2, || {
-            server.daemon.reconfigure(|config| {
+        let grace = Cell::new(60);
+        served.repeats("[ospf] changed", SERVER_2, || {
+            server.daemon.reload(|config| {
                 if let Some(ospf) = &mut config.ospf {
-                    ospf.more.push("graceful_restart = 60".to_owned());
+                    ospf.more
+                        .retain(|line| !line.starts_with("graceful_restart"));
+                    ospf.more
+                        .push(format!("graceful_restart = {}", grace.get()));
                 }
             })?;
-            let mark = server.daemon.log_mark();
-            server.daemon.signal(Signal::SIGHUP)?;
-            wait_for("OSPF anew", PATIENCE, || {
-                let log = server.daemon.log_since(mark);
-                Ok(log.contains("configuration reloaded").then_some(()))
-            })?;
-            wait_full(&trio)
+            grace.set(grace.get() + 1);
+            trio.wait_up()
         })?;
         says_drained(server, true)?;
 
-        both.moves(lab, "drain --off", SERVER_1, || {
-            let answer = drain(server, &["--off"])?;
-            ensure!(answer["drained"] == false && answer["changed"] == true);
-            Ok(())
-        })?;
+        served.moves("drain --off", SERVER_1, off, on)?;
         says_drained(server, false)?;
 
         // The last resort is one: the other leaves.
-        both.moves(lab, "drain again", SERVER_2, || {
-            drain(server, &[]).map(drop)
-        })?;
-        both.moves(lab, "the other stops", SERVER_1, || {
-            trio.second.daemon.stop()
-        })?;
-        trio.second.daemon.run()?;
-        wait_full(&trio)?;
+        served.moves("drain again", SERVER_2, on, off)?;
+        let back = || {
+            trio.second.daemon.run()?;
+            trio.wait_up()
+        };
+        let stop = || trio.second.daemon.stop();
+        served.moves("the other stops", SERVER_1, stop, back)?;
+        back()?;
         // A clean stop ends it.
         server.daemon.stop()?;
         server.daemon.run()?;
-        wait_full(&trio)?;
+        trio.wait_up()?;
         says_drained(server, false)
     })
 }
 
 /// Takes the services of a server away, or gives them back, by a reload.
 fn serve(member: &Member, on: bool) -> Result<()> {
-    member.daemon.reconfigure(|config| {
+    member.daemon.reload(|config| {
         config.services.clear();
         // IPv4 stays routed either way.
         config.more = String::new();
@@ -186,31 +186,35 @@ fn serve(member: &Member, on: bool) -> Result<()> {
         if let Some(ospf) = &mut config.ospf {
             ospf.more = vec!["ipv4 = true".to_owned()];
         }
-    })?;
-    member.daemon.signal(Signal::SIGHUP)
+    })
 }
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_service_is_taken_away_and_given_back_and_nothing_is_lost() -> Result<()> {
     Lab::run("drain-service", |lab| {
-        let (trio, both) = start(lab)?;
-        let server = &trio.first;
+        let served = Served::start(lab)?;
+        let server = &served.trio.first;
+        let (on, off) = (|| serve(server, true), || serve(server, false));
         let addresses = || server.host.ns.run(["ip", "addr", "show", "dev", "lo"]);
-        for _ in 0..3 {
-            both.moves(lab, "taken away", SERVER_2, || serve(server, false))?;
+        for _ in 0..if is_deep() { 3 } else { 2 } {
+            served.moves("taken away", SERVER_2, off, on)?;
             wait_for("the addresses to be gone", PATIENCE, || {
                 let left = addresses()?;
                 let (six, four) = (ANYCAST.to_string(), ANYCAST4.to_string());
                 ensure!(!left.contains(&six) && !left.contains(&four), "{left}");
                 Ok(Some(()))
             })?;
-            both.moves(lab, "given back", SERVER_1, || serve(server, true))?;
+            served.moves("given back", SERVER_1, on, off)?;
         }
         // Given back before it is gone.
-        serve(server, false)?;
-        thread::sleep(Duration::from_millis(500));
-        both.moves(lab, "given back at once", SERVER_1, || serve(server, true))?;
+        let nearly = || {
+            off()?;
+            thread::sleep(Duration::from_millis(500));
+            Ok(())
+        };
+        nearly()?;
+        served.moves("given back at once", SERVER_1, on, nearly)?;
         let there = addresses()?;
         ensure!(there.contains(&ANYCAST.to_string()), "{there}");
         ensure!(there.contains(&ANYCAST4.to_string()), "{there}");

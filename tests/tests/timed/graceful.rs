@@ -1,5 +1,5 @@
 //! Graceful restart (RFC 5187), both ways, among our own daemons and with FRR and BIRD: a daemon
-//! dies or is restarted, and nobody else notices.
+//! dies or is restarted, and its neighbours do not notice.
 
 use std::{
     thread,
@@ -8,34 +8,30 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Lab, Member, SERVER_1, Speaker, Trio, TrioOptions, wait_for, wait_one_database, wait_route,
+    Lab, Member, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, is_deep, judged,
+    wait_for, wait_one_database, wait_quiet, wait_route,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a crashed daemon is away before it is started: with the start, and on a busy machine,
-/// less than the dead interval of 3 s, which ends an adjacency that nobody has asked to keep.
+/// less than the dead interval of 3 s, which ends an adjacency that no neighbour was asked to keep.
 const AWAY: Duration = Duration::from_millis(500);
-/// The same for one that has asked.
-const LONG_AWAY: Duration = Duration::from_secs(8);
+/// The same for one that has asked: longer than the dead interval.
+const LONG_AWAY: Duration = Duration::from_secs(5);
+/// A machine that pauses for so long looks like a failure: what the dead interval leaves of itself to a crash ...
+const DEAD: Duration = Duration::from_secs(2);
+/// ... and BFD of 50 ms x 4.
+const DETECTION: Duration = Duration::from_millis(200);
 
+/// How long it is watched that nothing is lost late, and how long the last answers may take.
+const LATE: Duration = Duration::from_millis(500);
+const LAST: Duration = Duration::from_millis(100);
+
+/// What a node that dies during its restart may cost.
+const DEAD_NODE: Duration = Duration::from_secs(1);
 /// How long zebra may take between two messages to the kernel on a busy machine.
 const REPLACED: Duration = Duration::from_millis(250);
-
-/// How long new adjacencies need before the routes stop moving: 0.3 s each, and what FRR and BIRD
-/// take.
-const SETTLE: Duration = Duration::from_secs(3);
-
-/// A counter of a daemon's OSPF; 0 for one that is not there yet.
-fn counter(member: &Member, path: &[&str]) -> Result<u64> {
-    let status = member.daemon.status()?;
-    let mut value = &status["ospf"]["counters"];
-    for name in path {
-        value = &value[name];
-    }
-    Ok(value.as_u64().unwrap_or(0))
-}
 
 /// What a member says of its neighbour on an interface.
 fn neighbour(member: &Member, interface: &str) -> Result<Value> {
@@ -47,43 +43,43 @@ fn neighbour(member: &Member, interface: &str) -> Result<Value> {
         .with_context(|| format!("no neighbour on {interface}: {neighbours}"))
 }
 
-/// What must not happen at somebody else's while a router restarts.
+/// What must not happen at a neighbour while a router restarts.
 struct Quiet<'a> {
     member: &'a Member,
     mark: usize,
     lost: u64,
+    completed: u64,
 }
+
+const COMPLETED: &[&str] = &["graceful", "helps_ended", "completed"];
 
 impl<'a> Quiet<'a> {
     fn begin(member: &'a Member) -> Result<Self> {
         Ok(Self {
             member,
             mark: member.daemon.log_mark(),
-            lost: counter(member, &["adjacencies_lost"])?,
+            lost: member.counter(&["adjacencies_lost"])?,
+            completed: member.counter(COMPLETED)?,
         })
     }
 
     /// Whether nothing at all was noticed.
-    fn check(&self, helped: &str, helps: u64) -> Result<()> {
+    fn check(&self, helped: &str) -> Result<()> {
         let name = &self.member.host.name;
         let log = self.member.daemon.log_since(self.mark);
         let moved = log
             .lines()
             .find(|line| line.contains("route installed") || line.contains("route removed"));
         ensure!(moved.is_none(), "{name} has moved a route: {moved:?}");
-        self.check_adjacency(helped, helps)
+        self.check_adjacency(helped)
     }
 
-    fn check_adjacency(&self, helped: &str, helps: u64) -> Result<()> {
+    fn check_adjacency(&self, helped: &str) -> Result<()> {
         let name = &self.member.host.name;
-        let lost = counter(self.member, &["adjacencies_lost"])?;
+        let lost = self.member.counter(&["adjacencies_lost"])?;
         ensure!(lost == self.lost, "{name} has lost an adjacency");
-        let path = ["graceful", "helps_ended", "completed"];
-        let completed = counter(self.member, &path)?;
-        ensure!(
-            completed == helps,
-            "{name} says {completed} helps completed"
-        );
+        let completed = self.member.counter(COMPLETED)? - self.completed;
+        ensure!(completed == 1, "{name} says {completed} helps completed");
         let view = neighbour(self.member, helped)?;
         ensure!(view["state"] == "full", "{name}: {view}");
         ensure!(
@@ -95,6 +91,7 @@ impl<'a> Quiet<'a> {
 }
 
 /// Waits until a member's own restart is over; how it ended.
+#[track_caller]
 fn wait_restarted(member: &Member) -> Result<Value> {
     wait_for("the end of the restart", PATIENCE, || {
         let status = member.daemon.status()?;
@@ -135,51 +132,60 @@ fn end(member: &Member, how: End) -> Result<()> {
 }
 
 /// The preferred server's daemon ends and starts again, among our own.
-fn among_ourselves(lab: &Lab, options: TrioOptions, how: End, away: Duration) -> Result<()> {
+fn among_ourselves(
+    lab: &Lab,
+    options: TrioOptions,
+    rounds: usize,
+    how: End,
+    away: Duration,
+) -> Result<()> {
     let trio = Trio::start(lab, options)?;
-    trio.wait_full(PATIENCE)?;
+    trio.wait_settled()?;
     wait_one_database(&trio.members())?;
     wait_route(&trio.client.host, SERVER_1)?;
-    if options.bfd.is_some() {
-        trio.wait_watched(PATIENCE)?;
-    }
-    thread::sleep(SETTLE);
     let beats = trio.beats()?;
-    for round in 1..=3 {
-        let others = [Quiet::begin(&trio.client)?, Quiet::begin(&trio.second)?];
-        let start = Instant::now();
-        end(&trio.first, how)?;
-        thread::sleep(away);
-        let interface = format!("l2-{SERVER_1}");
-        if how == End::Planned {
-            let view = neighbour(&trio.client, &interface)?;
-            ensure!(view["state"] == "full", "{view}");
-            ensure!(
-                view["graceful"]["help"]["reason"] == "software_restart",
-                "{view}"
-            );
-        }
-        let started = Instant::now();
-        trio.first.daemon.run()?;
-        let ended = wait_restarted(&trio.first)?;
-        let took = started.elapsed();
-        ensure!(ended["completed"] == 1, "{ended}");
-        trio.wait_full(PATIENCE)?;
-        wait_one_database(&trio.members())?;
-        wait_for("the end of the help", PATIENCE, || {
-            others[0].check(&interface, round)?;
-            others[1].check(&interface, round)?;
-            Ok(Some(()))
+    let limit = options.bfd.map_or(DEAD, |_| DETECTION);
+    let interface = format!("l2-{SERVER_1}");
+    for _ in 0..if is_deep() { 3 } else { rounds } {
+        judged(lab, "a restart", |step| {
+            let others = [Quiet::begin(&trio.client)?, Quiet::begin(&trio.second)?];
+            let start = Instant::now();
+            end(&trio.first, how)?;
+            thread::sleep(away);
+            let meanwhile = neighbour(&trio.client, &interface);
+            let started = Instant::now();
+            trio.first.daemon.run()?;
+            let ended = wait_restarted(&trio.first)?;
+            let took = started.elapsed();
+            trio.wait_full()?;
+            step.window(start, Instant::now(), limit);
+            wait_one_database(&trio.members())?;
+            wait_for("the end of the help", PATIENCE, || {
+                others[0].check(&interface)?;
+                others[1].check(&interface)?;
+                Ok(Some(()))
+            })?;
+            thread::sleep(LATE);
+            let to = Instant::now();
+            thread::sleep(LAST);
+            let gap = beats.gap(start, to);
+            let by = beats.answered_by(start);
+            lab.say(format_args!(
+                "{how:?}, {away:?} away, back after {took:.1?}: {} lost, longest gap {:.1?}, answers by {by:?}",
+                gap.lost, gap.longest
+            ));
+            step.window(start, to, limit);
+            if how == End::Planned {
+                let view = meanwhile?;
+                ensure!(view["state"] == "full", "{view}");
+                let reason = &view["graceful"]["help"]["reason"];
+                ensure!(*reason == "software_restart", "{view}");
+            }
+            ensure!(ended["completed"] == 1, "{ended}");
+            ensure!(gap.lost == 0, "{gap:?}");
+            ensure!(by.len() == 1 && by.contains(SERVER_1), "{by:?}");
+            Ok(())
         })?;
-        thread::sleep(Duration::from_millis(500));
-        let gap = beats.gap(start, Instant::now() - Duration::from_millis(100));
-        let by = beats.answered_by(start);
-        lab.say(format_args!(
-            "{how:?}, {away:?} away, back after {took:.1?}: {} lost, longest gap {:.1?}, answers by {by:?}",
-            gap.lost, gap.longest
-        ));
-        ensure!(gap.lost == 0, "{gap:?}");
-        ensure!(by.len() == 1 && by.contains(SERVER_1), "{by:?}");
     }
     Ok(())
 }
@@ -188,7 +194,7 @@ fn among_ourselves(lab: &Lab, options: TrioOptions, how: End, away: Duration) ->
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_crash_loses_nothing() -> Result<()> {
     Lab::run("graceful-crash", |lab| {
-        among_ourselves(lab, TrioOptions::default(), End::Crash, AWAY)
+        among_ourselves(lab, TrioOptions::default(), 1, End::Crash, AWAY)
     })
 }
 
@@ -196,7 +202,7 @@ fn a_crash_loses_nothing() -> Result<()> {
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_crash_loses_nothing_although_bfd_watches() -> Result<()> {
     Lab::run("graceful-crash-bfd", |lab| {
-        among_ourselves(lab, with_bfd(), End::Crash, AWAY)
+        among_ourselves(lab, with_bfd(), 2, End::Crash, AWAY)
     })
 }
 
@@ -204,33 +210,7 @@ fn a_crash_loses_nothing_although_bfd_watches() -> Result<()> {
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_planned_restart_may_take_longer_than_the_dead_interval() -> Result<()> {
     Lab::run("graceful-planned", |lab| {
-        among_ourselves(lab, with_bfd(), End::Planned, LONG_AWAY)
-    })
-}
-
-#[test]
-#[ignore = "needs root: run by cargo xtask test"]
-fn without_it_the_neighbours_notice() -> Result<()> {
-    Lab::run("graceful-off", |lab| {
-        let trio = Trio::start(lab, TrioOptions::default())?;
-        trio.wait_full(PATIENCE)?;
-        trio.first.daemon.reconfigure(|config| {
-            if let Some(ospf) = &mut config.ospf {
-                ospf.more.push("graceful_restart = 0".to_owned());
-            }
-        })?;
-        let before = counter(&trio.client, &["adjacencies_lost"])?;
-        trio.first.daemon.kill()?;
-        trio.first.daemon.run()?;
-        trio.wait_full(PATIENCE)?;
-        wait_for("a lost adjacency", PATIENCE, || {
-            let lost = counter(&trio.client, &["adjacencies_lost"])?;
-            ensure!(lost > before, "the client has lost none");
-            Ok(Some(()))
-        })?;
-        let begun = counter(&trio.client, &["graceful", "helps_begun"])?;
-        ensure!(begun == 0, "{begun} helps");
-        Ok(())
+        among_ourselves(lab, with_bfd(), 1, End::Planned, LONG_AWAY)
     })
 }
 
@@ -250,7 +230,7 @@ fn bird_helps_us() -> Result<()> {
     })
 }
 
-/// The preferred server's daemon ends and starts again; the client is somebody else's.
+/// The preferred server's daemon ends and starts again; the client is FRR or BIRD.
 fn foreign_helper(lab: &Lab, client: Speaker) -> Result<()> {
     let options = TrioOptions {
         client,
@@ -260,30 +240,35 @@ fn foreign_helper(lab: &Lab, client: Speaker) -> Result<()> {
     if let Some(frr) = &trio.client.frr {
         frr.configure(&["router ospf6", "graceful-restart helper enable"])?;
     }
-    trio.wait_full(PATIENCE)?;
+    trio.wait_settled()?;
     wait_one_database(&trio.members())?;
     wait_route(&trio.client.host, SERVER_1)?;
-    thread::sleep(SETTLE);
     let beats = trio.beats()?;
     for (how, away) in [(End::Crash, AWAY), (End::Planned, LONG_AWAY)] {
-        let start = Instant::now();
-        end(&trio.first, how)?;
-        thread::sleep(away);
-        trio.first.daemon.run()?;
-        let ended = wait_restarted(&trio.first)?;
-        trio.wait_full(PATIENCE)?;
-        wait_one_database(&trio.members())?;
-        thread::sleep(Duration::from_secs(2));
-        let gap = beats.gap(start, Instant::now() - Duration::from_millis(100));
-        let by = beats.answered_by(start);
-        lab.say(format_args!(
-            "{client:?} helps, {how:?}, {away:?} away: {} lost, longest gap {:.1?}, answers by \
-             {by:?}, ended {ended}",
-            gap.lost, gap.longest
-        ));
-        ensure!(gap.lost == 0, "{gap:?}");
-        ensure!(by.len() == 1 && by.contains(SERVER_1), "{by:?}");
-        ensure!(ended["completed"] == 1, "{ended}");
+        judged(lab, "a restart", |step| {
+            let start = Instant::now();
+            end(&trio.first, how)?;
+            thread::sleep(away);
+            trio.first.daemon.run()?;
+            let ended = wait_restarted(&trio.first)?;
+            trio.wait_full()?;
+            wait_one_database(&trio.members())?;
+            wait_quiet(&trio.members())?;
+            let to = Instant::now();
+            thread::sleep(LAST);
+            let gap = beats.gap(start, to);
+            let by = beats.answered_by(start);
+            lab.say(format_args!(
+                "{client:?} helps, {how:?}, {away:?} away: {} lost, longest gap {:.1?}, answers by \
+                 {by:?}, ended {ended}",
+                gap.lost, gap.longest
+            ));
+            step.window(start, to, DEAD);
+            ensure!(gap.lost == 0, "{gap:?}");
+            ensure!(by.len() == 1 && by.contains(SERVER_1), "{by:?}");
+            ensure!(ended["completed"] == 1, "{ended}");
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -304,22 +289,7 @@ fn we_help_frr() -> Result<()> {
     })
 }
 
-/// Waits until each Router-LSA has all its links. BIRD originates one at most every 5 s, and its second,
-/// which has them, would be the changed topology that ends a help.
-fn wait_every_link(trio: &Trio) -> Result<()> {
-    const ROUTER_LSA: u16 = 0x2001;
-    // RFC 5340 A.4.3: LSA header, options, and a description of each link.
-    let whole = 20 + 4 + 16 * (trio.members().len() - 1);
-    wait_for("every link in the database", PATIENCE, || {
-        for lsa in trio.client.daemon.database()? {
-            let length = lsa.length.map_or(0, usize::from);
-            ensure!(lsa.ls_type != ROUTER_LSA || length == whole, "{lsa:x?}");
-        }
-        Ok(Some(()))
-    })
-}
-
-/// The preferred server's router is somebody else's and restarts gracefully.
+/// The preferred server's router is FRR or BIRD and restarts gracefully.
 fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
     let options = TrioOptions {
         servers,
@@ -334,92 +304,113 @@ fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
             frr.configure(&["router ospf6", "graceful-restart helper enable"])?;
         }
     }
-    trio.wait_full(PATIENCE)?;
-    wait_every_link(&trio)?;
+    // BIRD originates a Router-LSA at most every 5 s, and its second, which has all links, would be the changed topology
+    // that ends a help.
+    trio.wait_settled()?;
     wait_one_database(&trio.members())?;
     wait_route(&trio.client.host, SERVER_1)?;
-    thread::sleep(SETTLE);
     let beats = trio.beats()?;
     // So that the server's kernel refuses what it has no way for, rather than take it to the cloud's gateway.
     let server = &trio.first.host.ns;
     server.run(["ip", "-6", "route", "add", "unreachable", "2001:db8::/32"])?;
-    let quiet = Quiet::begin(&trio.client)?;
-    let (start, unanswerable) = (Instant::now(), trio.first.unanswerable());
-    trio.first.restart_peer_gracefully()?;
     let interface = format!("l2-{SERVER_1}");
-    let view = neighbour(&trio.client, &interface)?;
-    ensure!(view["state"] == "full", "{view}");
-    ensure!(view["graceful"]["help"].is_object(), "{view}");
-    wait_for("the end of the help", PATIENCE, || {
-        quiet.check_adjacency(&interface, 1)?;
-        Ok(Some(()))
-    })?;
-    let helped = Instant::now();
-    trio.wait_full(PATIENCE)?;
-    thread::sleep(Duration::from_secs(1));
-    // BIRD 2.0 flushes its own LSAs when it is back and has new ones a second later. Until then it has no
-    // routes either, and its answers may be lost: what a helper answers for ends with the help.
-    let until = match servers {
-        Speaker::Bird => helped,
-        _ => Instant::now(),
-    };
-    let gap = beats.gap(start, until - Duration::from_millis(100));
-    let by = beats.answered_by(start);
-    // When its ospf6d is back, zebra (FRR 8.4) deletes the route to the client and adds the same one anew, as
-    // `ip monitor route` shows at the server. What is to be answered in between has no way back: with 50
-    // questions a millisecond 9 were lost, and 9 had none.
-    let unanswerable = match servers {
-        Speaker::Frr => trio.first.unanswerable() - unanswerable,
-        _ => 0,
-    };
-    lab.say(format_args!(
-        "{servers:?} restarts: {} lost, {unanswerable} without a route at the server, longest gap {:.1?}, \
-         answers by {by:?}",
-        gap.lost, gap.longest
-    ));
-    ensure!(gap.lost <= unanswerable, "{gap:?}");
-    ensure!(gap.longest < REPLACED || gap.lost == 0, "{gap:?}");
-    if servers != Speaker::Bird {
-        quiet.check(&interface, 1)?;
-        ensure!(by.len() == 1 && by.contains(SERVER_1), "{by:?}");
-    }
-    Ok(())
+    judged(lab, "a restart", |step| {
+        let quiet = Quiet::begin(&trio.client)?;
+        let (start, unanswerable) = (Instant::now(), trio.first.unanswerable());
+        trio.first.restart_peer_gracefully()?;
+        let view = neighbour(&trio.client, &interface)?;
+        step.window(start, Instant::now(), DEAD);
+        ensure!(view["state"] == "full", "{view}");
+        ensure!(view["graceful"]["help"].is_object(), "{view}");
+        wait_for("the end of the help", PATIENCE, || {
+            quiet.check_adjacency(&interface)?;
+            Ok(Some(()))
+        })?;
+        let helped = Instant::now();
+        trio.wait_full()?;
+        wait_quiet(&trio.members())?;
+        // BIRD 2.0 flushes its own LSAs when it is back and has new ones a second later. Until then it has no
+        // routes either, and its answers may be lost: what a helper answers for ends with the help.
+        let until = match servers {
+            Speaker::Bird => helped,
+            _ => Instant::now(),
+        };
+        thread::sleep(LAST);
+        let gap = beats.gap(start, until - LAST);
+        let by = beats.answered_by(start);
+        // When its ospf6d is back, zebra (FRR 8.4) deletes the route to the client and adds the same one anew, as
+        // `ip monitor route` shows at the server. What is to be answered in between has no way back: with 50
+        // questions a millisecond 9 were lost, and 9 had none.
+        let unanswerable = match servers {
+            Speaker::Frr => trio.first.unanswerable() - unanswerable,
+            _ => 0,
+        };
+        lab.say(format_args!(
+            "{servers:?} restarts: {} lost, {unanswerable} without a route at the server, longest gap {:.1?}, \
+             answers by {by:?}",
+            gap.lost, gap.longest
+        ));
+        // What zebra takes counts against its own limit.
+        step.window(start, until, REPLACED);
+        ensure!(gap.lost <= unanswerable, "{gap:?}");
+        ensure!(gap.longest < REPLACED || gap.lost == 0, "{gap:?}");
+        if servers != Speaker::Bird {
+            quiet.check(&interface)?;
+            ensure!(by.len() == 1 && by.contains(SERVER_1), "{by:?}");
+        }
+        Ok(())
+    })
 }
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_dies_with_its_kernel_is_not_helped_for_long() -> Result<()> {
+fn a_node_that_dies_during_its_restart_is_not_helped_for_long() -> Result<()> {
     Lab::run("graceful-dead", |lab| {
         let trio = Trio::start(lab, with_bfd())?;
-        trio.wait_full(PATIENCE)?;
+        trio.wait_settled()?;
         wait_one_database(&trio.members())?;
-        trio.wait_watched(PATIENCE)?;
-        thread::sleep(SETTLE);
         let beats = trio.beats()?;
-        trio.first.daemon.leave()?;
-        // Long enough for the kernel to have answered in the daemon's place.
-        thread::sleep(Duration::from_secs(1));
-        let start = Instant::now();
-        trio.cloud.cut(&trio.first.host)?;
-        beats.wait_served_by(l2ha_lab::SERVER_2, start, 100, Duration::from_secs(5))?;
-        let gap = beats.gap(start, Instant::now());
-        lab.say(format_args!("a dead node under grace: {:.1?}", gap.longest));
-        ensure!(gap.longest < Duration::from_secs(1), "{gap:?}");
-        // Whoever notices first tells the other, whose help a changed topology ends then.
-        let ended = |member, why| counter(member, &["graceful", "helps_ended", why]);
-        let (mut lost, mut all) = (0, 0);
-        for member in [&trio.client, &trio.second] {
-            lost += ended(member, "path_lost")?;
-            all += ended(member, "path_lost")? + ended(member, "topology_changed")?;
-        }
-        ensure!(
-            lost >= 1 && all == 2,
-            "{lost} paths lost, {all} helps ended"
-        );
-        ensure!(
-            trio.first.daemon.signal(Signal::SIGTERM).is_err(),
-            "still there"
-        );
-        Ok(())
+        let others = [&trio.client, &trio.second];
+        let ended = |why: &str| -> Result<u64> {
+            let path = ["graceful", "helps_ended", why];
+            others.iter().map(|member| member.counter(&path)).sum()
+        };
+        let mut again = false;
+        judged(lab, "a dead node under grace", |step| {
+            if again {
+                trio.cloud.heal(&trio.first.host)?;
+                trio.first.daemon.run()?;
+                beats.wait_served_by(SERVER_1, Instant::now(), 100, PATIENCE)?;
+                trio.wait_settled()?;
+            }
+            again = true;
+            let before = [ended("path_lost")?, ended("topology_changed")?];
+            trio.first.daemon.leave()?;
+            // Long enough for the kernel to have answered in the daemon's place.
+            thread::sleep(Duration::from_secs(1));
+            let start = Instant::now();
+            trio.cloud.cut(&trio.first.host)?;
+            beats.wait_served_by(SERVER_2, start, 100, PATIENCE)?;
+            let to = Instant::now();
+            let gap = beats.gap(start, to);
+            lab.say(format_args!("a dead node under grace: {:.1?}", gap.longest));
+            step.window(start, to, DEAD_NODE);
+            ensure!(gap.longest < DEAD_NODE, "{gap:?}");
+            // The first that notices tells the other, whose help a changed topology ends then.
+            wait_for("the end of both helps", PATIENCE, || {
+                let lost = ended("path_lost")? - before[0];
+                let all = lost + ended("topology_changed")? - before[1];
+                ensure!(
+                    lost >= 1 && all == 2,
+                    "{lost} paths lost, {all} helps ended"
+                );
+                Ok(Some(()))
+            })?;
+            ensure!(
+                trio.first.daemon.signal(Signal::SIGTERM).is_err(),
+                "still there"
+            );
+            Ok(())
+        })
     })
 }

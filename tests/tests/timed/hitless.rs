@@ -1,58 +1,65 @@
 //! A node is restarted, upgraded and given another cookie while packets flow: none is lost, none
 //! overtakes another.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{Host, Lab, Pair, Seen, Stream, reload};
+use l2ha_lab::{Host, Lab, Pair, Seen, Stream, judged, reload};
 
 /// Packets a second, unless [`RATE_OF`] says otherwise: what a busy machine of two cores can send, route
 /// and receive.
 const RATE: u64 = 100_000;
 /// The environment variable with another rate.
 const RATE_OF: &str = "L2HA_LAB_RATE";
+/// A machine that pauses for so long may lose packets by itself.
+const LIMIT: Duration = Duration::from_millis(100);
 /// How long packets flow before and after what is done.
 const PAUSE: Duration = Duration::from_millis(300);
 
-fn during(pair: &Pair, what: impl FnOnce() -> Result<()>) -> Result<Seen> {
+/// What becomes of packets while something is done; and from when to when they flowed.
+fn during(pair: &Pair, what: impl FnOnce() -> Result<()>) -> Result<(Seen, [Instant; 2])> {
     let (from, to) = (&pair.hosts[0].ns, &pair.hosts[1].ns);
     let rate = match std::env::var(RATE_OF) {
         Ok(text) => text.parse().context(RATE_OF)?,
         Err(_) => RATE,
     };
+    let start = Instant::now();
     let stream = Stream::start(from, to, Pair::ADDRESSES[1].parse()?, rate)?;
     thread::sleep(PAUSE);
     what()?;
     thread::sleep(PAUSE);
-    stream.finish()
+    Ok((stream.finish()?, [start, Instant::now()]))
 }
 
 fn nothing_is_lost(
     lab: &Lab,
     pair: &Pair,
     name: &str,
-    what: impl FnOnce() -> Result<()>,
+    what: impl Fn() -> Result<()>,
 ) -> Result<()> {
-    let seen = during(pair, what)?;
-    let Seen { sent, rate, .. } = seen;
-    lab.say(format_args!(
-        "{name}: {sent} packets at {rate} a second, {} lost, {} reordered",
-        seen.lost(),
-        seen.reordered
-    ));
-    ensure!(
-        sent > RATE / 10,
-        "{name}: hardly anything was sent: {seen:?}"
-    );
-    ensure!(seen.is_whole(), "{name}: {seen:?}");
-    Ok(())
+    judged(lab, name, |step| {
+        let (seen, [from, to]) = during(pair, &what)?;
+        step.window(from, to, LIMIT);
+        let Seen { sent, rate, .. } = seen;
+        lab.say(format_args!(
+            "{name}: {sent} packets at {rate} a second, {} lost, {} reordered",
+            seen.lost(),
+            seen.reordered
+        ));
+        ensure!(sent > RATE / 10, "hardly anything was sent: {seen:?}");
+        ensure!(seen.is_whole(), "{seen:?}");
+        Ok(())
+    })
 }
 
 fn story(lab: &Lab, mode: &str) -> Result<()> {
     let pair = Pair::start(lab, mode)?;
 
     // That losses are seen at all.
-    let seen = during(&pair, || {
+    let (seen, _) = during(&pair, || {
         pair.hosts[1]
             .ns
             .run(["ip", "link", "set", "l2-sender", "down"])?;

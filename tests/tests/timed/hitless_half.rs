@@ -1,18 +1,18 @@
 //! The receiver is restarted, upgraded and given another cookie while it is half as busy as it can be, or less
-//! where the machine loses frames by itself then: none is lost, none overtakes another. Frames are injected as a driver would, on the processor that receives
-//! them.
+//! where the machine loses frames by itself then: none is lost, none overtakes another. Frames are injected as a
+//! driver would, on the processor that receives them.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use l2ha_lab::{
     Lab, Listener, Pair, Seen, UNDERLAY,
     frame::{ethernet, ipv4, l2tp_udp, udp},
     inject::{Fields, Paced, stand_back},
-    read_cookie, reload, stay_on_last_core,
+    is_deep, judged, read_cookie, reload, stay_on_last_core,
 };
 
 /// Frames by which the capacity is measured.
@@ -21,6 +21,8 @@ const FRAMES: u32 = 300_000;
 const TRIES: u32 = 3;
 /// How long frames flow before and after what is done.
 const PAUSE: Duration = Duration::from_millis(300);
+/// A machine that pauses for so long may lose frames by itself: what the queues on the way hold.
+const LIMIT: Duration = Duration::from_millis(20);
 /// What is done takes less.
 const LONGEST: Duration = Duration::from_secs(20);
 
@@ -182,14 +184,14 @@ fn story(lab: &Lab, mode: &str) -> Result<()> {
         }
     }
     let distance = distance.context("frames are lost while nothing is done")?;
-    // What loses frames loses them every time.
     let unharmed = |name: &str, what: &dyn Fn(&Frames<'_>) -> Result<()>| {
-        for _ in 0..TRIES {
-            if check(name, distance, what)?.is_whole() {
-                return Ok(());
-            }
-        }
-        bail!("{name}: frames lost or reordered {TRIES} times of {TRIES}")
+        judged(lab, name, |step| {
+            let from = Instant::now();
+            let seen = check(name, distance, what)?;
+            step.window(from, Instant::now(), LIMIT);
+            ensure!(seen.is_whole(), "frames lost or reordered: {seen:?}");
+            Ok(())
+        })
     };
     unharmed("restart of the receiver", &|_| {
         Pair::restart(&pair.receiver)
@@ -210,7 +212,11 @@ fn story(lab: &Lab, mode: &str) -> Result<()> {
 /// One mode after the other: each has the machine for itself.
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn nothing_is_lost_at_half_the_capacity() -> Result<()> {
+fn deep_nothing_is_lost_at_half_the_capacity() -> Result<()> {
+    if !is_deep() {
+        println!("played with L2HA_DEEP=1 only");
+        return Ok(());
+    }
     Lab::run("half-xdp", |lab| story(lab, "xdp"))?;
     Lab::run("half-tc", |lab| story(lab, "tc"))
 }

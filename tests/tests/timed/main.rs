@@ -11,5 +11,7 @@ mod ipv4;
 mod probe;
 mod queues;
 mod repair;
+mod restart;
+mod rollback;
 mod scale;
 mod show;

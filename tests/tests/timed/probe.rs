@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use l2ha_lab::{CloudOptions, HttpServer, Lab, Probe, ProbeOptions, fetch_once};
+use l2ha_lab::{CloudOptions, HttpServer, Lab, PATIENCE, Probe, ProbeOptions, fetch_once, judged};
 
 /// What a busy machine may hold back.
 const BUSY: Duration = Duration::from_millis(250);
@@ -25,29 +25,39 @@ fn a_cut_of_known_length_is_measured() -> Result<()> {
 
         let start = Instant::now();
         let probe = Probe::start(&client.ns, server.v6, ProbeOptions::default())?;
-        probe.wait_served_by("server", start, 50, Duration::from_secs(15))?;
-        let quiet = Instant::now();
-        std::thread::sleep(Duration::from_secs(1));
-        let undisturbed = probe.longest_gap(quiet, Instant::now());
-        let answers = probe.answers_since(quiet).len();
-        lab.say(format_args!(
-            "undisturbed: {answers} answers in 1 s, longest gap {undisturbed:?}"
-        ));
-        ensure!(undisturbed < BUSY, "{undisturbed:?}");
-        ensure!(answers > 50, "{answers} answers");
+        probe.wait_served_by("server", start, 50, PATIENCE)?;
+        judged(lab, "undisturbed", |step| {
+            let quiet = Instant::now();
+            std::thread::sleep(Duration::from_secs(1));
+            let to = Instant::now();
+            let undisturbed = probe.longest_gap(quiet, to);
+            let answers = probe.answers_since(quiet).len();
+            lab.say(format_args!(
+                "undisturbed: {answers} answers in 1 s, longest gap {undisturbed:?}"
+            ));
+            step.window(quiet, to, BUSY);
+            ensure!(undisturbed < BUSY, "{undisturbed:?}");
+            ensure!(answers > 50, "{answers} answers");
+            Ok(())
+        })?;
 
-        let cut = Instant::now();
-        cloud.cut(server)?;
-        std::thread::sleep(Duration::from_millis(500));
-        cloud.heal(server)?;
-        let healed = Instant::now();
-        let length = healed - cut;
-        probe.wait_served_by("server", healed, 10, Duration::from_secs(15))?;
-        let gap = probe.longest_gap(cut, Instant::now());
-        lab.say(format_args!("cut for {length:?}: longest gap {gap:?}"));
-        ensure!(gap > Duration::from_millis(480), "{gap:?}");
-        // An attempt that hung in the cut must not hide that later ones already succeed.
-        ensure!(gap < length + BUSY, "{gap:?}");
+        judged(lab, "a cut of known length", |step| {
+            let cut = Instant::now();
+            cloud.cut(server)?;
+            std::thread::sleep(Duration::from_millis(500));
+            cloud.heal(server)?;
+            let healed = Instant::now();
+            let length = healed - cut;
+            probe.wait_served_by("server", healed, 10, PATIENCE)?;
+            let to = Instant::now();
+            let gap = probe.longest_gap(cut, to);
+            lab.say(format_args!("cut for {length:?}: longest gap {gap:?}"));
+            step.window(cut, to, BUSY);
+            ensure!(gap > Duration::from_millis(480), "{gap:?}");
+            // An attempt that hung in the cut must not hide that later ones already succeed.
+            ensure!(gap < length + BUSY, "{gap:?}");
+            Ok(())
+        })?;
         let (failures, why) = probe.failures();
         ensure!(failures > 0, "nothing failed in a cut: {why:?}");
         Ok(())

@@ -106,8 +106,11 @@ pub(super) fn addresses(pair: &Pair) -> Result<frame::Addresses> {
         _ => "inner0",
     };
     Ok(frame::Addresses {
-        outer: [pair.hosts[0].mac(UNDERLAY)?, pair.hosts[1].mac(UNDERLAY)?],
-        inner: [pair.hosts[0].mac(inner)?, pair.hosts[1].mac(inner)?],
+        outer: [
+            pair.hosts[0].ns.mac(UNDERLAY)?,
+            pair.hosts[1].ns.mac(UNDERLAY)?,
+        ],
+        inner: [pair.hosts[0].ns.mac(inner)?, pair.hosts[1].ns.mac(inner)?],
         session_id: pair.session_ids[1],
     })
 }
@@ -126,7 +129,7 @@ fn shot(pair: &Pair, sessions: Option<u32>) -> Result<Shot<'_>> {
         }
         _ => None,
     };
-    let ifindex = pair.hosts[0].ifindex(UNDERLAY)?.context("no underlay")?;
+    let ifindex = pair.hosts[0].ns.ifindex(UNDERLAY)?.context("no underlay")?;
     Ok(Shot {
         pair,
         case: sessions.map_or(SMALL.to_owned(), |count| format!("sessions-{count}")),
@@ -160,7 +163,7 @@ fn fire(shot: &Shot<'_>, time: Duration) -> Result<f64> {
 
 /// Injects on one core; returns how many frames, and the seconds it took.
 fn inject(shot: &Shot<'_>, time: Duration) -> Result<(u64, f64)> {
-    shot.pair.hosts[0].enter(|| {
+    shot.pair.hosts[0].ns.enter(|| {
         stay_on_last_core()?;
         stand_back()?;
         // In one go: between two the kernel waits for many milliseconds, and sends nothing.

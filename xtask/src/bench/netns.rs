@@ -35,7 +35,7 @@ pub(super) fn measure(
         go_on()?;
         progress(format_args!("{underlay}: setting up {subject}"));
         let pair = Pair::new(subject, wire, binary)?;
-        tcp::serve(&pair.hosts[1])?;
+        tcp::serve(&pair.hosts[1].ns)?;
         pairs.push(pair);
     }
     for run in 0..effort.runs {

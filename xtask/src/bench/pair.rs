@@ -3,16 +3,17 @@
 //! Each subject has its own pair, or the others would pay for its programs on the underlay.
 
 use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{Namespace, Process, wait_for};
+use anyhow::{Context as _, Result};
+use l2ha_lab::{Daemon, Host, Lab, Link, NodeConfig, Outer, join, secret_file, wait_for};
 
 use super::{subject::Subject, udp};
 
@@ -23,19 +24,17 @@ pub(super) const COOKIES: [[u8; 8]; 2] = [
     *b"\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8",
     *b"\xb1\xb2\xb3\xb4\xb5\xb6\xb7\xb8",
 ];
-/// Where the daemon pins what must outlive it.
-const PINS: &str = "/sys/fs/bpf/l2ha";
-/// For a daemon to start or end.
+/// For a packet to come back.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Two hosts and what joins them.
 pub(super) struct Pair {
     pub(super) subject: Subject,
-    pub(super) hosts: [Namespace; 2],
+    pub(super) hosts: [Arc<Host>; 2],
     /// The session ids that each host expects; unlike any other on the machine.
     pub(super) session_ids: [u32; 2],
-    dir: PathBuf,
-    daemons: Vec<(Process, PathBuf)>,
+    daemons: Vec<Arc<Daemon>>,
+    lab: Lab,
 }
 
 /// What joins two hosts.
@@ -50,12 +49,13 @@ pub(super) struct Wire {
 impl Pair {
     /// Makes it.
     pub(super) fn new(subject: Subject, wire: Wire, binary: &Path) -> Result<Self> {
-        let hosts = [Namespace::new("bench-a")?, Namespace::new("bench-b")?];
-        // Names and ids that no other bench or lab on the machine has.
-        let (_, number) = hosts[0].name().split_once('-').context("no number")?;
-        let name = format!("lab{}", number.trim_end_matches("-bench-a"));
-        let dir = std::env::temp_dir().join(format!("l2ha-{name}"));
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let lab = Lab::new("bench")?.with_binary(binary);
+        let host = |name: &str, number: u8| {
+            let v4 = Ipv4Addr::new(10, 8, 0, number);
+            let v6 = Ipv6Addr::new(0xfd08, 0, 0, 0, 0, 0, 0, number.into());
+            Host::new(name, v4, v6).map(Arc::new)
+        };
+        let hosts = [host("bench-a", 1)?, host("bench-b", 2)?];
         // 2^14 ids for each pair, so that none of 10,000 sessions is another pair's.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let count = NUMBER.fetch_add(1, Ordering::Relaxed) % 16;
@@ -64,14 +64,14 @@ impl Pair {
             subject,
             hosts,
             session_ids: [base, base + 1],
-            dir,
             daemons: Vec::new(),
+            lab,
         };
         pair.underlay(wire)?;
         match subject {
             Subject::Plain => {}
             Subject::Vxlan => pair.vxlan()?,
-            _ => pair.l2ha(&name, wire, binary)?,
+            _ => pair.l2ha(wire)?,
         }
         pair.wait()
             .with_context(|| format!("{subject} does not work{}", pair.logs()))?;
@@ -79,7 +79,7 @@ impl Pair {
     }
 
     fn underlay(&self, wire: Wire) -> Result<()> {
-        let [a, b] = &self.hosts;
+        let [a, b] = self.hosts.each_ref().map(|host| &host.ns);
         // One queue each, where a core is compared: native XDP on veth wants as many here as there.
         let queues = if wire.spread { "2" } else { "1" };
         a.run([
@@ -117,7 +117,7 @@ impl Pair {
 
     fn vxlan(&self) -> Result<()> {
         for (host, mine, other) in [(&self.hosts[0], 1, 2), (&self.hosts[1], 2, 1)] {
-            host.ip_batch(&format!(
+            host.ns.ip_batch(&format!(
                 "link add inner0 type vxlan id 7 local 10.8.0.{mine} remote 10.8.0.{other} \
                  dstport 4789 dev {UNDERLAY}\n\
                  addr add 10.8.1.{mine}/24 dev inner0\n\
@@ -127,61 +127,41 @@ impl Pair {
         Ok(())
     }
 
-    fn l2ha(&mut self, name: &str, wire: Wire, binary: &Path) -> Result<()> {
-        // XDP on veth drops what is not summed yet.
-        let mode = if wire.offload || self.subject == Subject::L2haTc {
-            "tc"
-        } else {
-            "xdp"
+    fn l2ha(&mut self, wire: Wire) -> Result<()> {
+        let [a, b] = &self.hosts;
+        let mut configs = [
+            NodeConfig::tunnels_only(&self.lab, a)?,
+            NodeConfig::tunnels_only(&self.lab, b)?,
+        ];
+        let [a, b] = &mut configs;
+        let link = Link {
+            v6: self.subject == Subject::L2haUdp6,
+            outer: match self.subject {
+                Subject::L2haIp => Outer::Ip,
+                _ => Outer::Udp,
+            },
+            ..Link::default()
         };
-        let v6 = self.subject == Subject::L2haUdp6;
-        for (side, other) in [(0, 1), (1, 0)] {
-            let address = |side: usize| match v6 {
-                true => format!("fd08::{}", side + 1),
-                false => format!("10.8.0.{}", side + 1),
-            };
-            let encapsulation = match self.subject {
-                Subject::L2haIp => "ip",
-                _ => "udp",
-            };
-            let ports = match wire.spread {
-                true => "source_port = \"flow\"\n",
-                false => "",
-            };
-            let file = |what: &str| self.dir.join(format!("{side}.{what}"));
-            for (what, cookie) in [("receive", COOKIES[side]), ("send", COOKIES[other])] {
-                secret(&file(what), &cookie)?;
+        join(a, b, link)?;
+        for ((side, other), mut config) in [(0, 1), (1, 0)].into_iter().zip(configs) {
+            // XDP on veth drops what is not summed yet.
+            let tc = wire.offload || self.subject == Subject::L2haTc;
+            config.mode = if tc { "tc" } else { "xdp" }.into();
+            let tunnel = &mut config.tunnels[0];
+            tunnel.interface = "inner0".into();
+            tunnel.session_id = self.session_ids[side];
+            tunnel.peer_session_id = self.session_ids[other];
+            tunnel.addresses = vec![format!("10.8.1.{}/24", side + 1)];
+            if wire.spread {
+                tunnel.more.push("source_port = \"flow\"".into());
             }
-            let node = format!("{name}-{side}");
-            let config = format!(
-                "[node]\nname = {node:?}\nrun_dir = {:?}\n\n\
-                 [underlay]\ninterface = {UNDERLAY:?}\naddresses = [{:?}]\nmode = {mode:?}\n\n\
-                 [[tunnels]]\nname = \"bench\"\ninterface = \"inner0\"\nremote = {:?}\n\
-                 encapsulation = {encapsulation:?}\nsession_id = {}\npeer_session_id = {}\n\
-                 receive_cookie_file = {:?}\nsend_cookie_file = {:?}\n\
-                 addresses = [\"10.8.1.{}/24\"]\n{ports}",
-                self.dir,
-                address(side),
-                address(other),
-                self.session_ids[side],
-                self.session_ids[other],
-                file("receive"),
-                file("send"),
-                side + 1,
-            );
-            let path = file("toml");
-            fs::write(&path, config)?;
-            let log = fs::File::create(file("log"))?;
-            let mut command = Command::new(binary);
-            command
-                .arg("run")
-                .arg("--config")
-                .arg(&path)
-                .stdin(Stdio::null())
-                .stdout(log.try_clone()?)
-                .stderr(log);
-            let process = self.hosts[side].spawn(command)?;
-            self.daemons.push((process, Path::new(PINS).join(node)));
+            let file = tunnel.receive_cookie.as_ref().context("no cookie")?;
+            let cookie = COOKIES[side].map(|byte| format!("{byte:02x}"));
+            secret_file(file, &cookie.concat())?;
+            self.daemons.push(Daemon::prepare(&self.lab, config)?);
+        }
+        for daemon in &self.daemons {
+            daemon.run()?;
         }
         Ok(())
     }
@@ -198,59 +178,18 @@ impl Pair {
     /// Waits until a packet comes back.
     fn wait(&self) -> Result<()> {
         wait_for(&format!("a packet over {}", self.subject), PATIENCE, || {
-            for (process, _) in &self.daemons {
-                ensure!(process.is_running(), "the daemon has ended");
+            for daemon in &self.daemons {
+                daemon.pid()?;
             }
-            let times = udp::round_trips(self, Duration::from_millis(20));
-            Ok(times.is_ok().then_some(()))
-        })
+            udp::round_trips(self, Duration::from_millis(20)).map(Some)
+        })?;
+        Ok(())
     }
 
-    /// The end of the daemons' logs.
+    /// The daemons' logs.
     fn logs(&self) -> String {
-        [0, 1]
-            .map(|side| {
-                fs::read_to_string(self.dir.join(format!("{side}.log"))).unwrap_or_default()
-            })
-            .concat()
-            .lines()
-            .map(|line| format!("\n  {line}"))
-            .collect()
+        let logs = self.daemons.iter().map(|daemon| daemon.log_since(0));
+        let logs: String = logs.collect();
+        logs.lines().map(|line| format!("\n  {line}")).collect()
     }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        for (process, _) in &self.daemons {
-            // One that has ended already needs no signal.
-            let _ = process.signal(nix::sys::signal::Signal::SIGTERM);
-        }
-        for (process, pins) in &self.daemons {
-            if process.wait(PATIENCE).is_err() {
-                process.kill();
-            }
-            if pins.exists()
-                && let Err(error) = fs::remove_dir_all(pins)
-            {
-                eprintln!("bench: cannot remove {}: {error}", pins.display());
-            }
-        }
-        if let Err(error) = fs::remove_dir_all(&self.dir) {
-            eprintln!("bench: cannot remove {}: {error}", self.dir.display());
-        }
-    }
-}
-
-/// Writes a cookie in hex for its owner only, as the daemon wants it.
-fn secret(path: &Path, cookie: &[u8]) -> Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let text: String = cookie.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?
-        .write_all(text.as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -80,7 +80,7 @@ fn fed(subject: Subject, binary: &Path) -> Result<Fed> {
     let pair = Pair::new(subject, wire, binary)?;
     let (frame, _) = frame::small(subject, &driver::addresses(&pair)?);
     let offset = frame::ports_at(&frame);
-    let ifindex = pair.hosts[0].ifindex(UNDERLAY)?.context("no underlay")?;
+    let ifindex = pair.hosts[0].ns.ifindex(UNDERLAY)?.context("no underlay")?;
     // The destination ports tell the streams apart.
     let injector = |first: u16, count: u16| {
         let spread = Spread {
@@ -142,7 +142,7 @@ fn inject(
     count: u32,
     barrier: &Barrier,
 ) -> Result<f64> {
-    pair.hosts[0].enter(|| {
+    pair.hosts[0].ns.enter(|| {
         let prepared = l2ha_lab::stay_on(core).and_then(|()| stand_back());
         // Before any error: the others wait here.
         barrier.wait();

@@ -66,7 +66,7 @@ pub(super) fn transfer(
     }
     // The server may still be busy with the end of the last run.
     for attempt in 0.. {
-        let (_, text) = pair.hosts[0].try_run(&words)?;
+        let (_, text) = pair.hosts[0].ns.try_run(&words)?;
         match parse(&text) {
             Ok(transfer) => return Ok(transfer),
             Err(_) if attempt < 3 => std::thread::sleep(Duration::from_millis(200)),

@@ -46,9 +46,9 @@ fn round_trips_on(pair: &Pair, time: Duration, [asks, answers]: [usize; 2]) -> R
     const LOST: Duration = Duration::from_millis(200);
     let [a, b] = &pair.hosts;
     let (here, there) = (pair.address(0), pair.address(1));
-    let server = b.enter(|| UdpSocket::bind((there, 0)))??;
+    let server = b.ns.enter(|| UdpSocket::bind((there, 0)))??;
     server.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let client = a.enter(|| UdpSocket::bind((here, 0)))??;
+    let client = a.ns.enter(|| UdpSocket::bind((here, 0)))??;
     client.connect(server.local_addr()?)?;
     client.set_read_timeout(Some(LOST))?;
     let stop = AtomicBool::new(false);
@@ -122,7 +122,7 @@ impl<'a> Sink<'a> {
     /// that its route is looked up once and not for each packet.
     pub(super) fn open(pair: &'a Pair, from: u16, to: u16) -> Result<Self> {
         let address = SocketAddr::new(pair.address(1), to);
-        let socket = pair.hosts[1].enter(|| -> Result<UdpSocket> {
+        let socket = pair.hosts[1].ns.enter(|| -> Result<UdpSocket> {
             let socket = UdpSocket::bind(address)?;
             socket.connect((pair.address(0), from))?;
             nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBuf, &0)?;
@@ -137,8 +137,9 @@ impl<'a> Sink<'a> {
     /// How many have come since the host exists: those dropped at the full socket.
     pub(super) fn count(&self) -> Result<u64> {
         // /proc/net is the main thread's.
-        let text =
-            self.pair.hosts[1].enter(|| fs::read_to_string("/proc/thread-self/net/snmp"))??;
+        let text = self.pair.hosts[1]
+            .ns
+            .enter(|| fs::read_to_string("/proc/thread-self/net/snmp"))??;
         column(&text, "Udp:", "RcvbufErrors")
     }
 }
@@ -157,7 +158,9 @@ fn column(text: &str, table: &str, name: &str) -> Result<u64> {
 
 /// Sends small packets for a while from one thread; returns how many came and the seconds it took.
 pub(super) fn blast(pair: &Pair, time: Duration) -> Result<(u64, f64)> {
-    let client = pair.hosts[0].enter(|| UdpSocket::bind((pair.address(0), 0)))??;
+    let client = pair.hosts[0]
+        .ns
+        .enter(|| UdpSocket::bind((pair.address(0), 0)))??;
     client.connect((pair.address(1), SINK))?;
     let sink = Sink::open(pair, client.local_addr()?.port(), SINK)?;
     let message = [0; SMALL];

@@ -3,11 +3,17 @@
 //! There the kernel's own l2tp is to be had, and native XDP in a driver such as clouds have. The
 //! processors are emulated: only ratios mean anything.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    CloudOptions, Lab,
+    CloudOptions, Lab, NodeFile, TunnelConfig,
     vm::{Extras, Vm},
     wait_for,
 };
@@ -67,18 +73,18 @@ fn boot(lab: &Lab, binary: &Path) -> Result<[Arc<Vm>; 2]> {
 }
 
 fn set_up(machine: &Vm, mine: u8, other: u8) -> Result<()> {
-    machine.write(
-        "/tmp/l2ha.toml",
-        &format!(
-            "[node]\nname = \"bench-{mine}\"\n\n\
-             [underlay]\ninterface = \"eth2\"\naddresses = [\"10.8.4.{mine}\"]\nmode = \"xdp\"\n\n\
-             [[tunnels]]\nname = \"bench\"\nremote = \"10.8.4.{other}\"\n\
-             session_id = {mine}\npeer_session_id = {other}\n\
-             receive_cookie_file = \"/tmp/{mine}.cookie\"\n\
-             send_cookie_file = \"/tmp/{other}.cookie\"\n\
-             addresses = [\"10.8.3.{mine}/24\"]\n"
-        ),
-    )?;
+    let cookie = |of: u8| Some(PathBuf::from(format!("/tmp/{of}.cookie")));
+    let net = |net: u8, number: u8| Ipv4Addr::new(10, 8, net, number);
+    let remote = net(4, other).into();
+    let mut file = NodeFile::new(&format!("bench-{mine}"), "eth2", &[net(4, mine).into()]);
+    file.mode = "xdp".into();
+    file.tunnels.push(TunnelConfig {
+        receive_cookie: cookie(mine),
+        send_cookie: cookie(other),
+        addresses: vec![format!("{}/24", net(3, mine))],
+        ..TunnelConfig::new("bench", remote, mine.into(), other.into())
+    });
+    machine.write("/tmp/l2ha.toml", &file.toml())?;
     machine.run(&format!(
         "mount -t bpf bpf /sys/fs/bpf\n\
          umask 077; echo a1a2a3a4a5a6a7a8 >/tmp/1.cookie; echo b1b2b3b4b5b6b7b8 >/tmp/2.cookie\n\
@@ -106,8 +112,9 @@ fn run(machines: &[Arc<Vm>; 2], effort: Effort, samples: &mut Samples) -> Result
     for (subject, net) in SUBJECTS {
         wait_for(&format!("an answer over {subject}"), PATIENCE, || {
             go_on()?;
-            let (status, _) = a.try_run(&format!("ping -c 1 -W 1 10.8.{net}.2"), PATIENCE)?;
-            Ok((status == 0).then_some(()))
+            let (status, said) = a.try_run(&format!("ping -c 1 -W 1 10.8.{net}.2"), PATIENCE)?;
+            ensure!(status == 0, "{said}");
+            Ok(Some(()))
         })?;
     }
     for run in 0..effort.runs {

@@ -7,12 +7,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use l2ha_lab::{Beats, Lab, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, UNDERLAY};
-use nix::sys::signal::Signal;
+use l2ha_lab::{Beats, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, UNDERLAY};
 
 use super::{Cut, Options, Subject, gaps::Gaps, load::Load};
 
-const PATIENCE: Duration = Duration::from_secs(40);
 /// Answers in a row by which a server serves for good.
 const IN_A_ROW: usize = 100;
 /// How long everything is left alone between two drills: BFD has to come up, first at its slow
@@ -44,7 +42,7 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
             ..TrioOptions::default()
         },
     )?;
-    settle(&trio)?;
+    trio.wait_up()?;
     let beats = trio.beats()?;
     thread::sleep(rest);
     let mut gaps = Gaps::default();
@@ -72,7 +70,7 @@ pub(super) fn watch(binary: &Path, options: &Options, time: Duration) -> Result<
             ..TrioOptions::default()
         },
     )?;
-    settle(&trio)?;
+    trio.wait_up()?;
     let beats = trio.beats()?;
     thread::sleep(REST);
     let start = Instant::now();
@@ -145,12 +143,6 @@ fn counted(trio: &Trio) -> Result<Counted> {
     Ok(sum)
 }
 
-/// Waits until every neighbour is Full and every BFD session of ours up.
-fn settle(trio: &Trio) -> Result<()> {
-    trio.wait_full(PATIENCE)?;
-    trio.wait_watched(PATIENCE)
-}
-
 /// One drill: what the loss of the server cost, and its return too unless it had failed.
 fn once(trio: &Trio, beats: &Beats, cut: Cut, rest: Duration) -> Result<l2ha_lab::Gap> {
     let first = &trio.first;
@@ -162,8 +154,7 @@ fn once(trio: &Trio, beats: &Beats, cut: Cut, rest: Duration) -> Result<l2ha_lab
         Cut::Nic => drop(nic("down")?),
         Cut::Stop => first.daemon.stop()?,
         Cut::Service => {
-            first.daemon.reconfigure(|config| config.services.clear())?;
-            first.daemon.signal(Signal::SIGHUP)?;
+            first.daemon.reload(|config| config.services.clear())?;
         }
     }
     if cut == Cut::Crash {
@@ -183,14 +174,13 @@ fn once(trio: &Trio, beats: &Beats, cut: Cut, rest: Duration) -> Result<l2ha_lab
         }
         Cut::Crash | Cut::Stop => first.daemon.run()?,
         Cut::Service => {
-            first.daemon.reconfigure(|config| {
+            first.daemon.reload(|config| {
                 config.services.push(("web".into(), l2ha_lab::ANYCAST));
             })?;
-            first.daemon.signal(Signal::SIGHUP)?;
         }
     }
     beats.wait_served_by(SERVER_1, gone, IN_A_ROW, PATIENCE)?;
-    settle(trio)?;
+    trio.wait_up()?;
     thread::sleep(rest);
     Ok(match cut {
         Cut::Silent | Cut::Nic => cost,
