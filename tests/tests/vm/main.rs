@@ -4,6 +4,6 @@ mod boot;
 mod capture;
 mod doctor;
 mod frr;
-mod kernel;
+mod programs;
 mod l2tp;
 mod wire;
