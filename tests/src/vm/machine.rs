@@ -24,9 +24,9 @@ const QEMU: &str = "qemu-system-x86_64";
 /// Time for qemu to start.
 const START: Duration = Duration::from_secs(10);
 /// Time for Linux to boot; usually it takes 5 s.
-const BOOT: Duration = Duration::from_secs(60);
+const BOOT: Duration = Duration::from_secs(180);
 /// Time for a command that says nothing else.
-const COMMAND: Duration = Duration::from_secs(20);
+const COMMAND: Duration = Duration::from_secs(60);
 
 /// A virtual machine with a kernel of its own, whose NIC is on a cloud like any host's.
 pub struct Vm {
@@ -215,7 +215,7 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// When any command of it fails, or it takes more than 20 s; the text says who asked.
+    /// When any command of it fails, or it takes more than a minute; the text says who asked.
     #[track_caller]
     pub fn run(&self, script: &str) -> Result<String> {
         self.run_for(script, COMMAND)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
 const PORT: u16 = 1701;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const COOKIE: [u8; 8] = [0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8];
 
 pub(crate) fn packets_are_seen(lab: &Lab, cloud: &Arc<Cloud>, vm: &Arc<Vm>) -> Result<()> {

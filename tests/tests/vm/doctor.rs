@@ -9,7 +9,7 @@ use l2ha_lab::{Cloud, Lab, vm::Vm};
 use serde_json::Value;
 
 /// Time for the command in a machine that is emulated on a busy host.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bring about; then the interface that is looked at, the finding and the command to be printed.
 const CASES: &[(&str, &str, &str, &str)] = &[

@@ -15,7 +15,7 @@ use l2ha_lab::{
     wait_for,
 };
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 const HELLO: u16 = 1;
 const DEAD: u16 = 4;
 /// After the dead interval: the computation, the kernel, and a look every 20 ms.

@@ -22,7 +22,7 @@ use l2ha_lab::{
 /// UDP port of both ends.
 const PORT: u16 = 1701;
 /// Time for a command in a machine on a busy host.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Host parts of the machines' underlay addresses.
 const A: u8 = 101;
 const B: u8 = 102;
