@@ -225,10 +225,20 @@ impl Lab {
         lock(&self.clouds).push(Arc::clone(&cloud));
         let hosts = names
             .iter()
-            .map(|name| cloud.host(name))
+            .map(|name| self.host(&cloud, name))
             .collect::<Result<Vec<_>>>()?;
-        lock(&self.hosts).extend(hosts.iter().cloned());
         Ok((cloud, hosts))
+    }
+
+    /// Adds a host to a cloud, which may be another lab's. It lives as long as this lab.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn host(&self, cloud: &Cloud, name: &str) -> Result<Arc<Host>> {
+        let host = cloud.host(name)?;
+        lock(&self.hosts).push(Arc::clone(&host));
+        Ok(host)
     }
 
     /// Takes something in charge: it is ended with the lab, last come first.

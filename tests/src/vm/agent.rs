@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 /// How much longer than the script itself its answer may take.
-const MARGIN: Duration = Duration::from_secs(20);
+const MARGIN: Duration = Duration::from_secs(60);
 
 /// The control channel of a virtual machine.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -17,6 +18,8 @@ use crate::ns::output;
 pub const SERIES: &str = "L2HA_VM_KERNEL";
 /// Names a package file to use instead of fetching one.
 const OVERRIDE: &str = "L2HA_VM_KERNEL_DEB";
+/// How long it is not asked again which packages are the newest: apt takes seconds to say.
+const FRESH: Duration = Duration::from_hours(12);
 /// What the packages' names end with: the plain kernels, no rt, cloud, debug or unsigned ones.
 const SUFFIX: &str = "-amd64";
 
@@ -71,7 +74,16 @@ pub(super) fn packages(cache: &Path, series: &Series) -> Result<Vec<PathBuf>> {
         return Ok(vec![named]);
     }
     fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    let answer = cache.join(format!("{}.packages", series.name));
+    if let Some(files) = answered(&answer) {
+        return Ok(files);
+    }
     fetch(cache, series)
+        .and_then(|files| {
+            let paths: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+            fs::write(&answer, paths.join("\n"))?;
+            Ok(files)
+        })
         .or_else(|error| {
             let old = newest_files(cache, series)?;
             if old.is_empty() {
@@ -87,6 +99,18 @@ pub(super) fn packages(cache: &Path, series: &Series) -> Result<Vec<PathBuf>> {
                 series.version
             )
         })
+}
+
+/// What [`fetch`] found a short while ago, if the files are still there.
+fn answered(answer: &Path) -> Option<Vec<PathBuf>> {
+    let age = fs::metadata(answer).ok()?.modified().ok()?.elapsed().ok()?;
+    let files: Vec<_> = fs::read_to_string(answer)
+        .ok()?
+        .lines()
+        .map(PathBuf::from)
+        .collect();
+    let usable = age < FRESH && !files.is_empty() && files.iter().all(|file| file.is_file());
+    usable.then_some(files)
 }
 
 fn fetch(cache: &Path, series: &Series) -> Result<Vec<PathBuf>> {

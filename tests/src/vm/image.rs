@@ -12,7 +12,10 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{archive::Archive, debian::Series, kernel::Kernel};
-use crate::{lab::target_dir, ns::output};
+use crate::{
+    lab::{Lab, target_dir},
+    ns::output,
+};
 
 /// In the order they are inserted in, each after what it depends on.
 const MODULES: &[&str] = &[
@@ -59,37 +62,47 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// The kernel is fetched once; the archive takes a tenth of a second and is made each time, so
-    /// that it is never older than what it is made of. `more` programs go into /usr/bin.
-    pub(super) fn make(more: &[PathBuf]) -> Result<Self> {
+    /// The kernel is fetched and unpacked once; the archive takes a tenth of a second and is made
+    /// each time into `files`, so that it is never older than what it is made of. `more` programs
+    /// go into /usr/bin.
+    pub(super) fn make(files: PathBuf, more: &[PathBuf]) -> Result<Self> {
         let folder = target_dir().join("vm");
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        let lock = fs::File::create(folder.join("lock"))?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
-            .map_err(|(_, error)| error)
-            .context("cannot lock target/vm")?;
-        let kernel = Kernel::get(&folder.join("cache"), &Series::wanted()?)?;
+        let kernel = {
+            let lock = fs::File::create(folder.join("lock"))?;
+            let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+                .map_err(|(_, error)| error)
+                .context("cannot lock target/vm")?;
+            Kernel::get(&folder.join("cache"), &Series::wanted()?)?
+        };
         let archive = contents(&kernel, more).with_context(|| {
             format!(
                 "cannot make the file system of a virtual machine with {}",
                 kernel.package
             )
         })?;
-        let files = folder.join(match more {
-            [] => "files.cpio",
-            _ => "files-more.cpio",
-        });
-        // Another virtual machine may be reading the last one.
-        let part = folder.join("files.part");
-        fs::write(&part, archive)
-            .and_then(|()| fs::rename(&part, &files))
-            .with_context(|| format!("cannot write {}", files.display()))?;
+        fs::write(&files, archive).with_context(|| format!("cannot write {}", files.display()))?;
         Ok(Self {
             kernel: kernel.image,
             files,
         })
     }
+}
+
+/// Copies a program of this machine for [`Extras`](super::Extras), without what only debuggers
+/// read: it goes into the machine's memory.
+///
+/// # Errors
+///
+/// When the program or strip(1) is not there.
+pub fn stripped(lab: &Lab, program: &Path, name: &str) -> Result<PathBuf> {
+    let folder = lab.dir().join("bin");
+    fs::create_dir_all(&folder)?;
+    let to = folder.join(name);
+    output(Command::new("strip").arg("-o").arg(&to).arg(program))
+        .context("is strip there? apt-get install binutils")?;
+    Ok(to)
 }
 
 fn contents(kernel: &Kernel, more: &[PathBuf]) -> Result<Vec<u8>> {

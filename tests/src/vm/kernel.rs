@@ -4,11 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::debian::{self, Series};
 use crate::ns::output;
@@ -28,7 +29,7 @@ const PARTS: &[&str] = &[
 pub(super) struct Kernel {
     /// The package's file name, which has its version.
     pub(super) package: String,
-    /// The compressed kernel.
+    /// What qemu loads.
     pub(super) image: PathBuf,
     modules: BTreeMap<String, PathBuf>,
     /// Modules that are part of the kernel itself: newer ones have virtio so.
@@ -58,7 +59,7 @@ impl Kernel {
             })?;
         }
         Ok(Self {
-            image: image(&tree)?,
+            image: uncompressed(&image(&tree)?)?,
             modules: modules_below(&tree)?,
             built_in: built_in(&tree)?,
             package,
@@ -185,6 +186,60 @@ fn image(tree: &Path) -> Result<PathBuf> {
         .find(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz"))
         .map(|entry| entry.path())
         .with_context(|| format!("no kernel in {}", tree.display()))
+}
+
+/// The kernel as an ELF file beside the compressed one, made once: an emulated machine takes
+/// seconds to decompress itself. It is entered at its PVH note, which Debian's kernels have.
+fn uncompressed(image: &Path) -> Result<PathBuf> {
+    let elf = image.with_added_extension("elf");
+    if elf.is_file() {
+        return Ok(elf);
+    }
+    let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+    let Some((compressed, length)) = payload(&bytes) else {
+        return Ok(image.to_owned());
+    };
+    let program = match compressed {
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => "xz",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
+        _ => return Ok(image.to_owned()),
+    };
+    let part = elf.with_added_extension("part");
+    let child = Command::new(program)
+        .args(["--decompress", "--stdout"])
+        .stdin(Stdio::piped())
+        .stdout(fs::File::create(&part)?)
+        .spawn();
+    let Ok(mut child) = child else {
+        println!("vm: without {program} the kernel decompresses itself, which takes longer");
+        return Ok(image.to_owned());
+    };
+    let mut pipe = child.stdin.take().context("no pipe")?;
+    let written = pipe.write_all(compressed);
+    drop(pipe);
+    let status = child.wait()?;
+    ensure!(
+        written.is_ok() && status.success() && fs::metadata(&part)?.len() == length,
+        "cannot decompress {} ({program}: {status}); is the disk full?",
+        image.display()
+    );
+    fs::rename(&part, &elf).with_context(|| format!("cannot create {}", elf.display()))?;
+    Ok(elf)
+}
+
+/// The compressed kernel in a bzImage, by Documentation/x86/boot.rst, and its length when it is
+/// decompressed, which the kernel's build writes behind it.
+fn payload(image: &[u8]) -> Option<(&[u8], u64)> {
+    let word = |at: usize| -> Option<u32> {
+        let bytes = image.get(at..at.checked_add(4)?)?.try_into().ok()?;
+        Some(u32::from_le_bytes(bytes))
+    };
+    let setup = usize::from(*image.get(0x1f1)?);
+    let offset = usize::try_from(word(0x248)?).ok()?;
+    let length = usize::try_from(word(0x24c)?).ok()?;
+    let start = (setup + 1) * 512 + offset;
+    let end = (start + length).checked_sub(4)?;
+    Some((image.get(start..end)?, word(end)?.into()))
 }
 
 /// Every module below a folder, by the name the kernel has for it.

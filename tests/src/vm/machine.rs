@@ -4,6 +4,7 @@ use std::{
     fmt, fs,
     net::{Ipv4Addr, Ipv6Addr},
     os::unix::net::UnixStream,
+    panic::Location,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -23,9 +24,9 @@ const QEMU: &str = "qemu-system-x86_64";
 /// Time for qemu to start.
 const START: Duration = Duration::from_secs(10);
 /// Time for Linux to boot; usually it takes 5 s.
-const BOOT: Duration = Duration::from_secs(60);
+const BOOT: Duration = Duration::from_secs(180);
 /// Time for a command that says nothing else.
-const COMMAND: Duration = Duration::from_secs(20);
+const COMMAND: Duration = Duration::from_secs(60);
 
 /// A virtual machine with a kernel of its own, whose NIC is on a cloud like any host's.
 pub struct Vm {
@@ -36,6 +37,8 @@ pub struct Vm {
     /// The IPv6 address of its NIC.
     pub v6: Ipv6Addr,
     process: Process,
+    /// What its console printed.
+    log: PathBuf,
     agent: Mutex<Agent>,
     // It lives in the cloud's namespace, and is still asked for evidence after the scenario.
     _cloud: Arc<Cloud>,
@@ -90,7 +93,7 @@ impl Vm {
         number: u8,
         extras: &Extras,
     ) -> Result<Arc<Self>> {
-        let image = Image::make(&extras.programs)?;
+        let image = Image::make(lab.dir().join(format!("{name}.cpio")), &extras.programs)?;
         let v4 = Ipv4Addr::new(10, 77, 0, number);
         let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number));
         let mtu = cloud.options().mtu;
@@ -164,7 +167,7 @@ impl Vm {
             .router()
             .spawn(command)
             .with_context(|| format!("is {QEMU} there? apt-get install qemu-system-x86"))?;
-        // Until it is in the lab's charge.
+        // Until the lab ends it.
         let started = Self::greet(lab, name, &process, &listener)
             .with_context(|| format!("its console: {}", tail(&log)))
             .inspect_err(|_| process.kill());
@@ -174,8 +177,11 @@ impl Vm {
             v6,
             agent: Mutex::new(started?),
             process,
+            log,
             _cloud: Arc::clone(cloud),
         });
+        // It is in the machine's memory now, and does not have to be kept as evidence.
+        fs::remove_file(&image.files)?;
         vm.run(&format!(
             "ip link set {UNDERLAY} mtu {mtu} up\n\
              ip addr add {v4}/32 dev {UNDERLAY}\n\
@@ -209,7 +215,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// When any command of it fails, or it takes more than 20 s.
+    /// When any command of it fails, or it takes more than a minute; the text says who asked.
+    #[track_caller]
     pub fn run(&self, script: &str) -> Result<String> {
         self.run_for(script, COMMAND)
     }
@@ -219,11 +226,13 @@ impl Vm {
     /// # Errors
     ///
     /// As there.
+    #[track_caller]
     pub fn run_for(&self, script: &str, limit: Duration) -> Result<String> {
         let (status, text) = self.try_run(&format!("set -e\n{script}\n"), limit)?;
         ensure!(
             status == 0,
-            "in {}: status {status} of\n{}\n{}",
+            "{}: in {}: status {status} of\n{}\n{}",
+            Location::caller(),
             self.name,
             script.trim(),
             text.trim()
@@ -237,12 +246,14 @@ impl Vm {
     /// # Errors
     ///
     /// When the machine does not answer.
+    #[track_caller]
     pub fn try_run(&self, script: &str, limit: Duration) -> Result<(u8, String)> {
+        let asked = Location::caller();
         self.agent
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .run(script, limit)
-            .with_context(|| format!("{} does not answer", self.name))
+            .with_context(|| format!("{asked}: {} does not answer", self.name))
     }
 
     /// Writes a file in the machine.
@@ -250,12 +261,45 @@ impl Vm {
     /// # Errors
     ///
     /// When that fails there, or the text has a line that is only `END-OF-FILE`.
+    #[track_caller]
     pub fn write(&self, path: &str, text: &str) -> Result<()> {
         const END: &str = "END-OF-FILE";
         ensure!(!text.lines().any(|line| line == END), "a line {END}");
         let text = text.trim_end_matches('\n');
         self.run(&format!("cat >{path} <<'{END}'\n{text}\n{END}"))
             .map(drop)
+    }
+
+    /// Takes away whatever was made in the machine since it booted: processes, tunnels, programs
+    /// on its NIC, mounts and files; afterwards its NIC is as it was.
+    ///
+    /// # Errors
+    ///
+    /// When the machine does not answer, or something cannot be removed.
+    pub fn clean(&self) -> Result<()> {
+        self.run(include_str!("clean.sh"))
+            .context("what was left in the machine cannot be removed")
+            .map(drop)
+    }
+
+    /// How long qemu has computed: other than the time on the clock, that does not depend on what
+    /// else this host does.
+    ///
+    /// # Errors
+    ///
+    /// When qemu has ended.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.process.pid()))?;
+        // After the name, which may have anything in it, from field 3 of proc(5) on.
+        let (_, fields) = text.rsplit_once(')').context("no name")?;
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().unwrap_or(0))
+            .sum();
+        // USER_HZ is 100 wherever Linux runs.
+        Ok(Duration::from_millis(ticks * 10))
     }
 }
 
@@ -282,6 +326,8 @@ impl Resident for Vm {
         ]
         .map(|command| format!("echo '# {command}'; {command}\n"))
         .concat();
+        // First: a machine that is dead says here why, and nothing else.
+        fs::copy(&self.log, into.join(format!("{}.console", self.name)))?;
         let (_, text) = self.try_run(&state, COMMAND)?;
         fs::write(into.join(format!("{}.state", self.name)), text)?;
         Ok(())

@@ -1,5 +1,5 @@
-//! Virtual machines with a real Linux of Debian's, 6.1 if nothing else is asked for: its own `l2tp_eth` is the other end of our
-//! pseudowires, which settles what has to be on the wire.
+//! Virtual machines with a Linux of Debian's, 6.1 if nothing else is asked for: its own `l2tp_eth` is
+//! the other end of our pseudowires, which settles what has to be on the wire.
 
 mod agent;
 mod archive;
@@ -14,6 +14,7 @@ mod transfer;
 
 pub use debian::SERIES;
 pub use frr::VmFrr;
+pub use image::stripped;
 pub use join::join_vm;
 pub use machine::{Extras, Vm};
 pub use pseudowire::Pseudowire;

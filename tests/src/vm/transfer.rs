@@ -18,7 +18,7 @@ use crate::{lab::wait_for, ns::Namespace};
 /// The TCP port at both ends.
 const PORT: u16 = 5001;
 /// How long a connection may take, or stand still.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What a transfer may take: an emulated processor does a tenth of this rate and more.
 const SLOWEST_BYTES_PER_S: u64 = 500_000;
 
