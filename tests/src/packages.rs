@@ -46,6 +46,7 @@ pub const PACKAGES: &[Package] = &[
         "xz-utils",
         "the modules of newer kernels, which are compressed",
     ),
+    package("zstd", "the newest kernels themselves, likewise"),
     package("g++", "libFuzzer, which is C++"),
     package("iperf3", "TCP throughput in cargo xtask bench"),
     package("iputils-ping", "pings through the data plane's own tests"),

@@ -64,12 +64,17 @@ fn one_machine_plays_every_part() -> Result<()> {
         report.line("boot", start.elapsed(), vm.cpu_time()?, "");
         let mut complaints = BTreeSet::new();
         for (name, part) in &parts {
+            if let Err(error) = vm.run("true") {
+                let failure = format!("{name} and what follows were not played: {error:#}");
+                report.failures.push(failure);
+                break;
+            }
             let (start, computed) = (Instant::now(), vm.cpu_time()?);
             let result = play(name, *part, &cloud, &vm);
             let computed = vm.cpu_time().unwrap_or_default().saturating_sub(computed);
             let verdict = if result.is_ok() { "" } else { "FAILED" };
             report.line(name, start.elapsed(), computed, verdict);
-            lab.say(report.0.last().map_or("", String::as_str));
+            lab.say(report.lines.last().map_or("", String::as_str));
             let text = vm.run(&format!("dmesg | grep -E '{COMPLAINTS}' || true"));
             for line in text.as_deref().unwrap_or_default().lines() {
                 if complaints.insert(line.to_owned()) {
@@ -78,7 +83,7 @@ fn one_machine_plays_every_part() -> Result<()> {
             }
             if let Err(error) = result {
                 lab.say(format_args!("{name} FAILED: {error:#}"));
-                report.1.push(format!("{name}: {error:#}"));
+                report.failures.push(format!("{name}: {error:#}"));
             }
         }
         report.end(lab)
@@ -104,7 +109,6 @@ fn parts() -> Result<Vec<(&'static str, Part)>> {
 
 /// Plays one part, then makes the machine what it was.
 fn play(name: &str, part: Part, cloud: &Arc<Cloud>, vm: &Arc<Vm>) -> Result<()> {
-    vm.run("true").context("not played")?;
     let played = catch_unwind(AssertUnwindSafe(|| {
         Lab::run(&format!("vm-{name}"), |lab| {
             lab.adopt(Guest(Arc::clone(vm)));
@@ -131,11 +135,14 @@ impl Resident for Guest {
 
 /// A line for each part, and what failed.
 #[derive(Debug, Default)]
-struct Report(Vec<String>, Vec<String>);
+struct Report {
+    lines: Vec<String>,
+    failures: Vec<String>,
+}
 
 impl Report {
     fn line(&mut self, name: &str, took: Duration, computed: Duration, verdict: &str) {
-        self.0.push(format!(
+        self.lines.push(format!(
             "{name:<10} {:>6.1} s, the machine computed {:>6.1} s  {verdict}",
             took.as_secs_f64(),
             computed.as_secs_f64()
@@ -144,12 +151,15 @@ impl Report {
 
     /// Tells all of it.
     fn end(self, lab: &Lab) -> Result<()> {
-        for line in &self.0 {
+        for line in &self.lines {
             lab.say(line.trim_end());
         }
-        let (failed, parts) = (self.1.len(), self.0.len() - 1);
+        let (failed, parts) = (self.failures.len(), self.lines.len() - 1);
         if failed > 0 {
-            bail!("{failed} of {parts} parts failed:\n{}", self.1.join("\n"));
+            bail!(
+                "{failed} of {parts} parts failed:\n{}",
+                self.failures.join("\n")
+            );
         }
         Ok(())
     }
