@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Speaker;
-use super::receive::{Peer, Refused};
 use crate::config::Time;
-use crate::counters::Refusal;
 use crate::interface::InterfaceState;
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
 use crate::wire::{LSA_HEADER_LEN, LsaHeader, PacketBody};
 
 /// How long acknowledgments wait for company. RFC 2328 13.5: shorter than RxmtInterval.

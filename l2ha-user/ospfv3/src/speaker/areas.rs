@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::Speaker;
-use crate::area::AreaConfig;
-use crate::config::{BACKBONE, Time};
+use crate::config::{AreaConfig, BACKBONE, Time};
 
 impl Speaker {
     /// Configures an area. What kind of area it is, its routers have to agree on: the adjacencies

@@ -3,11 +3,11 @@
 use std::net::Ipv6Addr;
 
 use super::Speaker;
-use super::receive::{Peer, Refused};
 use crate::auth::WallTime;
 use crate::config::Time;
-use crate::counters::Refusal;
 use crate::event::Event;
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
 use crate::wire::{Options, Packet, PacketBody, PacketType, Sections, Trailer};
 
 impl Speaker {

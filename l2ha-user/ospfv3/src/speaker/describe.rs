@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 
 use super::Speaker;
 use super::exchange::INITIAL;
-use super::receive::Peer;
 use crate::config::Time;
 use crate::neighbor::NeighborState;
+use crate::peer::Peer;
 use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, LsaType, PacketBody};
 
 impl Speaker {

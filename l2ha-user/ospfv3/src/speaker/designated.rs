@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 
 use super::Speaker;
-use super::receive::Peer;
 use crate::config::{InterfaceKind, Time};
 use crate::interface::{Candidate, InterfaceEvent, InterfaceState, elect};
 use crate::neighbor::{NeighborEvent, NeighborState};
+use crate::peer::Peer;
 use crate::wire::Hello;
 
 /// What a neighbour's Hello said before the one that has come.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Speaker;
-use super::receive::{Peer, Refused};
 use crate::config::{InterfaceConfig, Time};
-use crate::counters::Refusal;
 use crate::neighbor::{Exchange, NeighborEvent, NeighborState};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
 use crate::wire::{DatabaseDescription, DdFlags, Family, LsaHeader, LsaKey, Options};
 
 /// The flags of the first packet of an exchange.

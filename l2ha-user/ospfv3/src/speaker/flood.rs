@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::Speaker;
-use super::receive::Peer;
 use crate::config::Time;
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
+use crate::peer::Peer;
 use crate::wire::{LsaKey, LsaType};
 
 /// Most LSAs sent again at once to one neighbour, and the pause before the next ones.

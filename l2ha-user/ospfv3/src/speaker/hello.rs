@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::Speaker;
 use super::designated::Said;
-use super::helper::HelpEnd;
-use super::receive::{Peer, Refused};
 use crate::config::Time;
-use crate::counters::Refusal;
+use crate::graceful::HelpEnd;
 use crate::neighbor::{Neighbor, NeighborEvent, NeighborState, Reason};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
 use crate::wire::{ALL_SPF_ROUTERS, Family, Hello, Options, PacketBody};
 
 /// Least time between Hellos out of turn, so that two ends cannot drive each other.

@@ -6,66 +6,19 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Speaker;
-use super::receive::Peer;
 use crate::config::{LS_REFRESH_TIME, Time};
 use crate::event::Event;
+use crate::graceful::{HelpEnd, HelpRefusal};
 use crate::interface::InterfaceEvent;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, Help, Neighbor, NeighborEvent, NeighborState};
+use crate::peer::Peer;
 use crate::wire::{Grace, GraceReason, LsaHeader, LsaKey, LsaType};
 
 /// How long a neighbour that says it is done may still take until our side of the exchange is over.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// Helps that are over and remembered.
 const MAX_PAST: usize = 64;
-
-/// Why a neighbour is not helped with its restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum HelpRefusal {
-    /// The configuration says so.
-    #[error("graceful_helper is off")]
-    Disabled,
-    /// It was not Full.
-    #[error("the neighbour was not adjacent any more")]
-    NotAdjacent,
-    /// Its grace period is over already.
-    #[error("its grace period is over")]
-    Expired,
-    /// It does not know of a change that it should know of.
-    #[error("an LSA has changed that it has not acknowledged")]
-    Changed,
-    /// We are restarting ourselves.
-    #[error("this router is restarting itself")]
-    Restarting,
-}
-
-/// Why a help has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum HelpEnd {
-    /// The neighbour is back.
-    #[error("the neighbour is back")]
-    Completed,
-    /// The neighbour says that it is done, and is not.
-    #[error("the neighbour says that it is done, and has not become Full")]
-    NotFull,
-    /// Its grace period is over.
-    #[error("its grace period is over")]
-    Expired,
-    /// An LSA changed that it would have to know of.
-    #[error("the topology has changed")]
-    TopologyChanged,
-    /// The path to it is gone, whatever it says.
-    #[error("the path to the neighbour is gone")]
-    PathLost,
-    /// It came back under another Interface ID.
-    #[error("the neighbour came back under another Interface ID")]
-    InterfaceIdChanged,
-    /// Our interface is down.
-    #[error("our interface is down")]
-    InterfaceDown,
-}
 
 /// A help that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -40,10 +40,10 @@ use crate::neighbor::{NeighborEvent, Reason};
 use crate::spf::{BoundaryRoute, Calculation, Route, Schedule};
 use crate::wire::{LsaKey, LsaType, Prefix};
 
-pub use helper::{GracefulView, HelpEnd, HelpRefusal, HelpView, PastHelp};
+pub use helper::{GracefulView, HelpView, PastHelp};
 use originate::Own;
 use restart::Restart;
-pub use restart::{GracefulRestart, RestartEnd, RestartView};
+pub use restart::RestartView;
 pub use views::{AreaView, AuthView, DatabaseView, InterfaceView, LsaView, NeighborView};
 
 /// A packet to send, hop limit 1 (RFC 5340 A.1).

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Speaker, Transmit};
 use crate::config::Time;
-use crate::counters::Refusal;
-use crate::event::{Event, Mismatch};
+use crate::event::Event;
 use crate::lsdb::DbId;
+use crate::refusal::{Mismatch, Refusal};
 use crate::wire::{Header, LsaKey, LsaType, Packet, PacketBody, PacketType, Scope, Write};
 
 /// Bytes of the count that begins a Link State Update.

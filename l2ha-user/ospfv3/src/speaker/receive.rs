@@ -1,41 +1,13 @@
 //! What a packet has to pass before anything believes it, RFC 5340 4.2.2.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use super::Speaker;
 use crate::config::Time;
-use crate::counters::Refusal;
-use crate::event::Mismatch;
 use crate::neighbor::NeighborState;
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
 use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, Packet, PacketBody};
-
-/// A refusal with the two sides of the disagreement, if there are two.
-pub(super) struct Refused(pub(super) Refusal, pub(super) Option<Mismatch>);
-
-impl From<Refusal> for Refused {
-    fn from(reason: Refusal) -> Self {
-        Self(reason, None)
-    }
-}
-
-impl Refused {
-    pub(super) fn mismatch(reason: Refusal, ours: impl Into<u32>, theirs: impl Into<u32>) -> Self {
-        Self(
-            reason,
-            Some(Mismatch {
-                ours: ours.into(),
-                theirs: theirs.into(),
-            }),
-        )
-    }
-}
-
-/// Whom a packet came from: interface and Router ID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
-    pub(super) interface: u32,
-    pub(super) router_id: Ipv4Addr,
-}
 
 impl Speaker {
     pub(super) fn receive(

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::Speaker;
-use super::receive::{Peer, Refused};
 use crate::config::Time;
-use crate::counters::Refusal;
 use crate::lsdb::DbId;
 use crate::neighbor::{NeighborEvent, NeighborState};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
 use crate::wire::{LsaKey, PacketBody};
 
 impl Speaker {

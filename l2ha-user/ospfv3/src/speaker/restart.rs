@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::Speaker;
 use super::desired::Desired;
-use super::receive::Peer;
 use crate::config::Time;
 use crate::event::Event;
+use crate::graceful::{GracefulRestart, RestartEnd};
 use crate::interface::{Interface, InterfaceEvent, InterfaceState};
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, NeighborState};
+use crate::peer::Peer;
 use crate::wire::{
     ALL_SPF_ROUTERS, Grace, GraceReason, Hello, INITIAL_SEQUENCE, LinkKind, LsaBody, LsaKey,
     LsaType, Router, RouterLink,
@@ -26,34 +27,6 @@ const GRACE_GAP: Duration = Duration::from_millis(50);
 /// How long the Grace-LSA stays after the restart: a neighbour that we are Full with may not be
 /// Full with us before it has got what it has requested.
 const FINISHING: Duration = Duration::from_secs(1);
-
-/// A graceful restart as it is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct GracefulRestart {
-    /// For how many seconds the neighbours shall go on as if nothing happened: 1 to 1800 (RFC 3623
-    /// B.1).
-    pub period: u16,
-    /// Why.
-    pub reason: GraceReason,
-}
-
-/// Why our restart is over: RFC 3623 2.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum RestartEnd {
-    /// Every adjacency of before is Full again.
-    #[error("every adjacency of before is there again")]
-    Completed,
-    /// A neighbour says that we are not adjacent.
-    #[error("a neighbour has given up the adjacency")]
-    Inconsistent,
-    /// A neighbour of before has not been heard for its dead interval.
-    #[error("a neighbour of before is silent")]
-    NeighborMissing,
-    /// The grace period is over.
-    #[error("the grace period is over")]
-    Expired,
-}
 
 /// Our restart, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

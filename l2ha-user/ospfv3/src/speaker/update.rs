@@ -5,13 +5,13 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use super::Speaker;
-use super::receive::{Peer, Refused};
 use crate::config::Time;
-use crate::counters::Refusal;
 use crate::event::Event;
 use crate::interface::InterfaceState;
 use crate::lsdb::{DbId, Origin};
 use crate::neighbor::{Neighbor, NeighborEvent};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
 use crate::wire::{BadLsa, DecodeError, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
 
 /// What is left to do once every LSA of an update has been looked at.

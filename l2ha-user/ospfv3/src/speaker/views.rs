@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::Speaker;
 use super::helper::GracefulView;
-use crate::area::AreaConfig;
 use crate::auth::{KeyChain, WallTime};
+use crate::config::AreaConfig;
 use crate::config::{ExternalPrefix, InterfaceKind, StubPrefix};
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
