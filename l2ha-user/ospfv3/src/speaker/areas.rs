@@ -10,7 +10,7 @@ impl Speaker {
     /// Configures an area. What kind of area it is, its routers have to agree on: the adjacencies
     /// fall if that changes.
     pub fn set_area(&mut self, now: Time, area: Ipv4Addr, config: AreaConfig) {
-        self.clock = now;
+        self.now = now;
         if self.config.area(area) == config {
             return;
         }
@@ -21,12 +21,12 @@ impl Speaker {
             let interfaces = self.interfaces.values().filter(inside);
             let interfaces: Vec<u32> = interfaces.map(|i| i.config.id).collect();
             for id in interfaces {
-                self.bring_down(now, id);
-                self.bring_up(now, id);
+                self.bring_down(id);
+                self.bring_up(id);
             }
         }
-        self.content_changed(now);
-        self.settle(now);
+        self.content_changed();
+        self.settle();
     }
 
     /// The areas with an interface that is up ("actively attached", RFC 3509 1.2).

@@ -17,7 +17,8 @@ impl Speaker {
         self.wall = (now, wall);
     }
 
-    pub(super) fn wall(&self, now: Time) -> WallTime {
+    pub(super) fn wall(&self) -> WallTime {
+        let now = self.now;
         let (at, wall) = self.wall;
         wall + now.saturating_sub(at)
     }
@@ -40,7 +41,7 @@ impl Speaker {
 
     /// Puts a trailer behind a packet if its interface has keys; whether it may be sent.
     pub(super) fn sign(&mut self, id: u32, source: Ipv6Addr, bytes: &mut Vec<u8>) -> bool {
-        let wall = self.wall(self.clock);
+        let wall = self.wall();
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return false;
         };
@@ -91,7 +92,7 @@ impl Speaker {
         }
         let trailer = Trailer::decode(sections.rest).map_err(|_| Refusal::AuthTrailer)?;
         let key = chain.find(trailer.sa_id).ok_or(Refusal::AuthUnknownKey)?;
-        if !chain.accepts(key, self.wall(self.clock)) {
+        if !chain.accepts(key, self.wall()) {
             return Err(Refusal::AuthKeyExpired.into());
         }
         if !key.verify(source, bytes, &trailer) {

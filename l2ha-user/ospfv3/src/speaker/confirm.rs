@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::Speaker;
-use crate::config::Time;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, NeighborState};
 use crate::wire::{LsaBody, LsaKey, LsaType};
@@ -23,7 +22,8 @@ impl Speaker {
     }
 
     /// Looks which new neighbours have acknowledged a Router-LSA of ours that lists them.
-    pub(super) fn confirm_adjacencies(&mut self, now: Time) {
+    pub(super) fn confirm_adjacencies(&mut self) {
+        let now = self.now;
         let new: Vec<(u32, Ipv4Addr, Ipv4Addr)> = self
             .interfaces
             .values()

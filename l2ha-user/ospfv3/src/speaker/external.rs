@@ -14,7 +14,7 @@ impl Speaker {
     /// Replaces the prefixes advertised as lying outside of the AS. One that is an interface's too
     /// is advertised as that.
     pub fn set_externals(&mut self, now: Time, externals: Vec<ExternalPrefix>) {
-        self.clock = now;
+        self.now = now;
         let externals = externals
             .into_iter()
             .filter(|external| !external.prefix.is_link_local())
@@ -22,9 +22,9 @@ impl Speaker {
             .collect();
         if self.externals != externals {
             self.externals = externals;
-            self.content_changed(now);
+            self.content_changed();
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// Whether we are an AS boundary router as far as an area knows (RFC 2328 12.4.1: not in a stub
@@ -35,12 +35,7 @@ impl Speaker {
 
     /// RFC 5340 4.4.3.6. There is no forwarding address: we are the next hop. So no two routers'
     /// LSAs are functionally equivalent either (RFC 2328 12.4.4.1), and all are kept.
-    pub(super) fn desired_externals(
-        &mut self,
-        now: Time,
-        areas: &BTreeSet<Ipv4Addr>,
-        desired: &mut Desired,
-    ) {
+    pub(super) fn desired_externals(&mut self, areas: &BTreeSet<Ipv4Addr>, desired: &mut Desired) {
         let nobody_hears = areas.iter().all(|area| self.config.is_stub(*area));
         let internal: BTreeSet<Prefix> = areas
             .iter()
@@ -55,7 +50,7 @@ impl Speaker {
             .collect();
         let (adv, drained) = (self.config.router_id, self.drained);
         let ty = LsaType::AS_EXTERNAL;
-        let ids = self.assign_ids(now, DbId::As, ty, &wanted).clone();
+        let ids = self.assign_ids(DbId::As, ty, &wanted).clone();
         for (prefix, id) in ids {
             let Some(external) = self.externals.get(&prefix) else {
                 continue;

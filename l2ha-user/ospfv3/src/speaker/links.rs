@@ -36,7 +36,8 @@ impl Speaker {
     }
 
     /// The adjacencies that are likely to be Full in a moment.
-    pub(super) fn forming(&self, now: Time, area: Ipv4Addr) -> Vec<Forming> {
+    pub(super) fn forming(&self, area: Ipv4Addr) -> Vec<Forming> {
+        let now = self.now;
         self.adjacencies(area)
             .filter_map(|(interface, router_id, neighbor)| {
                 let until = neighbor.hopeful_until.filter(|until| *until > now)?;
@@ -196,7 +197,7 @@ impl Speaker {
         };
         let entry = self.databases.get(&DbId::Link(interface))?.get(&key)?;
         match entry.lsa.body() {
-            LsaBody::Link(body) if !entry.is_max_age(self.clock) => Some(body),
+            LsaBody::Link(body) if !entry.is_max_age(self.now) => Some(body),
             _ => None,
         }
     }

@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Speaker, Transmit};
-use crate::config::Time;
 use crate::event::Event;
 use crate::lsdb::DbId;
 use crate::refusal::{Mismatch, Refusal};
@@ -65,11 +64,11 @@ impl Speaker {
     /// is fragmented (RFC 2328 A.1).
     pub(super) fn send_updates(
         &mut self,
-        now: Time,
         id: u32,
         destination: Ipv6Addr,
         keys: impl IntoIterator<Item = (DbId, LsaKey)>,
     ) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };

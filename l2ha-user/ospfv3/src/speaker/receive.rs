@@ -3,7 +3,6 @@
 use std::net::Ipv6Addr;
 
 use super::Speaker;
-use crate::config::Time;
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
@@ -12,7 +11,6 @@ use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, Packet, PacketBody};
 impl Speaker {
     pub(super) fn receive(
         &mut self,
-        now: Time,
         id: u32,
         source: Ipv6Addr,
         destination: Ipv6Addr,
@@ -26,7 +24,7 @@ impl Speaker {
                         router_id: packet.header.router_id,
                     };
                     let kind = packet.body.packet_type();
-                    let outcome = self.dispatch(now, id, source, packet);
+                    let outcome = self.dispatch(id, source, packet);
                     if let Some(sequence) = sequence {
                         self.remember_sequence(peer, kind, sequence);
                     }
@@ -83,34 +81,28 @@ impl Speaker {
         Ok((packet, sequence))
     }
 
-    fn dispatch(
-        &mut self,
-        now: Time,
-        id: u32,
-        source: Ipv6Addr,
-        packet: Packet,
-    ) -> Result<(), Refused> {
+    fn dispatch(&mut self, id: u32, source: Ipv6Addr, packet: Packet) -> Result<(), Refused> {
         self.counters.received.add(packet.body.packet_type());
         let peer = Peer {
             interface: id,
             router_id: packet.header.router_id,
         };
         if let PacketBody::Hello(hello) = packet.body {
-            return self.receive_hello(now, peer, source, &hello);
+            return self.receive_hello(peer, source, &hello);
         }
         // RFC 5340 4.2.2: the neighbour is known by its Router ID.
         let state = self.neighbor_state(peer).ok_or(Refusal::UnknownNeighbor)?;
         if let PacketBody::DatabaseDescription(dd) = packet.body {
-            return self.receive_dd(now, peer, &dd);
+            return self.receive_dd(peer, &dd);
         }
         // RFC 2328 10.7, 13 and 13.7: only from Exchange on.
         if state < NeighborState::Exchange {
             return Err(Refusal::NeighborState.into());
         }
         match packet.body {
-            PacketBody::LinkStateRequest(keys) => self.receive_request(now, peer, keys),
-            PacketBody::LinkStateUpdate(lsas) => self.receive_update(now, peer, source, lsas),
-            PacketBody::LinkStateAck(headers) => self.receive_acks(now, peer, &headers),
+            PacketBody::LinkStateRequest(keys) => self.receive_request(peer, keys),
+            PacketBody::LinkStateUpdate(lsas) => self.receive_update(peer, source, lsas),
+            PacketBody::LinkStateAck(headers) => self.receive_acks(peer, &headers),
             PacketBody::Hello(_) | PacketBody::DatabaseDescription(_) => Ok(()),
         }
     }
