@@ -1,30 +1,10 @@
 //! A router: the public face, and the state all the parts below work on.
 
-mod acks;
-mod adjacency;
-mod aging;
-mod areas;
-mod authenticate;
-mod confirm;
-mod describe;
-mod designated;
-mod desired;
-mod exchange;
-mod external;
-mod flood;
-mod hello;
-mod helper;
-mod ids;
-mod links;
-mod originate;
-mod output;
-mod receive;
-mod request;
+mod core;
+mod originator;
 mod restart;
-mod routes;
-mod summary;
+mod route_table;
 mod timers;
-mod update;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,8 +20,8 @@ use crate::neighbor::{NeighborEvent, Reason};
 use crate::spf::{BoundaryRoute, Calculation, Route, Schedule};
 use crate::wire::{LsaKey, LsaType, Prefix};
 
-pub use helper::{GracefulView, HelpView, PastHelp};
-use originate::Own;
+pub use core::helper::{GracefulView, HelpView, PastHelp};
+use originator::originate::Own;
 use restart::Restart;
 pub use restart::RestartView;
 pub use views::{AreaView, AuthView, DatabaseView, InterfaceView, LsaView, NeighborView};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Speaker;
-use super::desired::Desired;
 use crate::config::Time;
 use crate::event::Event;
 use crate::graceful::{GracefulRestart, RestartEnd};
@@ -14,6 +13,7 @@ use crate::interface::{Interface, InterfaceEvent, InterfaceState};
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, NeighborState};
 use crate::peer::Peer;
+use crate::speaker::originator::desired::Desired;
 use crate::wire::{
     ALL_SPF_ROUTERS, Grace, GraceReason, Hello, INITIAL_SEQUENCE, LinkKind, LsaBody, LsaKey,
     LsaType, Router, RouterLink,

@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Speaker, confirm::INSTALL_TIME};
+use super::Speaker;
+use super::core::confirm::INSTALL_TIME;
 use crate::config::Time;
 use crate::interface::InterfaceEvent;
 use crate::lsdb::Lsdb;

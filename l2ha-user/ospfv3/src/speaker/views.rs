@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::Speaker;
-use super::helper::GracefulView;
+use super::core::helper::GracefulView;
 use crate::auth::{KeyChain, WallTime};
 use crate::config::AreaConfig;
 use crate::config::{ExternalPrefix, InterfaceKind, StubPrefix};

@@ -2,24 +2,24 @@
 
 use std::net::Ipv4Addr;
 
-use super::Speaker;
 use crate::config::InterfaceKind;
 use crate::interface::{Candidate, InterfaceEvent, InterfaceState, elect};
 use crate::neighbor::{NeighborEvent, NeighborState};
 use crate::peer::Peer;
+use crate::speaker::Speaker;
 use crate::wire::Hello;
 
 /// What a neighbour's Hello said before the one that has come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said {
-    pub(super) priority: u8,
-    pub(super) dr: Ipv4Addr,
-    pub(super) bdr: Ipv4Addr,
+pub(crate) struct Said {
+    pub(crate) priority: u8,
+    pub(crate) dr: Ipv4Addr,
+    pub(crate) bdr: Ipv4Addr,
 }
 
 impl Speaker {
     /// RFC 2328 9.4 (1) to (7).
-    pub(super) fn run_election(&mut self, id: u32) {
+    pub(crate) fn run_election(&mut self, id: u32) {
         let own_id = self.config.router_id;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -68,7 +68,7 @@ impl Speaker {
     }
 
     /// RFC 2328 10.5: what a Hello says about the offices.
-    pub(super) fn hear_of_offices(&mut self, peer: Peer, said: Said, hello: &Hello) {
+    pub(crate) fn hear_of_offices(&mut self, peer: Peer, said: Said, hello: &Hello) {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };

@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Speaker;
 use crate::config::Time;
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
+use crate::speaker::Speaker;
 use crate::wire::{LsaKey, LsaType};
 
 /// Most LSAs sent again at once to one neighbour, and the pause before the next ones.
@@ -28,7 +28,7 @@ impl Speaker {
     ///
     /// Whether it goes back out of the interface it came from, which acknowledges it (RFC 2328
     /// 13.5).
-    pub(super) fn flood(&mut self, db: DbId, key: LsaKey, from: Option<Peer>) -> bool {
+    pub(crate) fn flood(&mut self, db: DbId, key: LsaKey, from: Option<Peer>) -> bool {
         let now = self.now;
         let entry = self
             .databases
@@ -105,7 +105,7 @@ impl Speaker {
     }
 
     /// Sends what this call has put on its way, packed together.
-    pub(super) fn send_floods(&mut self) {
+    pub(crate) fn send_floods(&mut self) {
         let pending: Vec<u32> = self
             .interfaces
             .iter()
@@ -123,7 +123,7 @@ impl Speaker {
     }
 
     /// RFC 2328 13.6: sends again what a neighbour has not acknowledged.
-    pub(super) fn retransmit(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn retransmit(&mut self, id: u32, router_id: Ipv4Addr) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;

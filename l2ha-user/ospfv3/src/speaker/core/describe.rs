@@ -2,15 +2,15 @@
 
 use std::net::Ipv4Addr;
 
-use super::Speaker;
 use super::exchange::INITIAL;
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
+use crate::speaker::Speaker;
 use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, LsaType, PacketBody};
 
 impl Speaker {
     /// Entering ExStart: claim to be the master (RFC 2328 10.3, 10.8).
-    pub(super) fn start_exchange(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn start_exchange(&mut self, id: u32, router_id: Ipv4Addr) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -45,7 +45,7 @@ impl Speaker {
     }
 
     /// Entering Exchange: list everything the neighbour should know of (RFC 2328 10.3).
-    pub(super) fn list_database(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn list_database(&mut self, id: u32, router_id: Ipv4Addr) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -78,7 +78,7 @@ impl Speaker {
     }
 
     /// Sends the last Database Description again. As master, until it is answered.
-    pub(super) fn repeat_dd(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn repeat_dd(&mut self, id: u32, router_id: Ipv4Addr) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -102,7 +102,7 @@ impl Speaker {
     }
 
     /// Describes the next part of the database.
-    pub(super) fn send_next_dd(&mut self, peer: Peer) {
+    pub(crate) fn send_next_dd(&mut self, peer: Peer) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::Speaker;
 use crate::lsdb::DbId;
 use crate::neighbor::{NeighborEvent, NeighborState};
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{LsaKey, PacketBody};
 
 impl Speaker {
     /// Moves every neighbour in Exchange or Loading on: the next request, or Full.
-    pub(super) fn advance_loading(&mut self) {
+    pub(crate) fn advance_loading(&mut self) {
         let mut ready = Vec::new();
         for (id, interface) in &self.interfaces {
             for (router_id, neighbor) in &interface.neighbors {
@@ -34,7 +34,7 @@ impl Speaker {
     }
 
     /// Asks for as much as fits into a packet, and again until it has come (RFC 2328 10.9).
-    pub(super) fn send_request(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn send_request(&mut self, id: u32, router_id: Ipv4Addr) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -56,7 +56,7 @@ impl Speaker {
     }
 
     /// RFC 2328 10.7.
-    pub(super) fn receive_request(&mut self, peer: Peer, keys: Vec<LsaKey>) -> Result<(), Refused> {
+    pub(crate) fn receive_request(&mut self, peer: Peer, keys: Vec<LsaKey>) -> Result<(), Refused> {
         // Each once, however often it is asked for.
         let wanted: BTreeSet<LsaKey> = keys.into_iter().collect();
         let mut found: Vec<(DbId, LsaKey)> = Vec::with_capacity(wanted.len());

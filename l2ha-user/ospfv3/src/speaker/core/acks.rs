@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Speaker;
 use crate::interface::InterfaceState;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{LSA_HEADER_LEN, LsaHeader, PacketBody};
 
 /// How long acknowledgments wait for company. RFC 2328 13.5: shorter than RxmtInterval.
@@ -13,7 +13,7 @@ const ACK_DELAY: Duration = Duration::from_millis(200);
 
 impl Speaker {
     /// RFC 2328 13.7.
-    pub(super) fn receive_acks(
+    pub(crate) fn receive_acks(
         &mut self,
         peer: Peer,
         headers: &[LsaHeader],
@@ -39,7 +39,7 @@ impl Speaker {
 
     /// RFC 2328 13.5, table 19: an LSA that was not flooded back is acknowledged with delay, except
     /// that the Backup leaves it to the Designated Router's flood unless it comes from that one.
-    pub(super) fn acknowledge_later(&mut self, peer: Peer, header: LsaHeader) {
+    pub(crate) fn acknowledge_later(&mut self, peer: Peer, header: LsaHeader) {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };
@@ -62,7 +62,7 @@ impl Speaker {
         }
     }
 
-    pub(super) fn send_delayed_acks(&mut self, id: u32) {
+    pub(crate) fn send_delayed_acks(&mut self, id: u32) {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -74,7 +74,7 @@ impl Speaker {
     }
 
     /// Sends acknowledgments, to one neighbour or to all.
-    pub(super) fn send_acks(&mut self, id: u32, to: Option<Peer>, headers: Vec<LsaHeader>) {
+    pub(crate) fn send_acks(&mut self, id: u32, to: Option<Peer>, headers: Vec<LsaHeader>) {
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };

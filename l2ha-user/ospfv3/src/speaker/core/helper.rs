@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Speaker;
 use crate::config::{LS_REFRESH_TIME, Time};
 use crate::event::Event;
 use crate::graceful::{HelpEnd, HelpRefusal};
@@ -13,6 +12,7 @@ use crate::interface::InterfaceEvent;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, Help, Neighbor, NeighborEvent, NeighborState};
 use crate::peer::Peer;
+use crate::speaker::Speaker;
 use crate::wire::{Grace, GraceReason, LsaHeader, LsaKey, LsaType};
 
 /// How long a neighbour that says it is done may still take until our side of the exchange is over.
@@ -62,7 +62,7 @@ impl Speaker {
         self.neighbor_lost(now, interface, router_id);
     }
 
-    pub(super) fn is_helping(&self, id: u32, router_id: Ipv4Addr) -> bool {
+    pub(crate) fn is_helping(&self, id: u32, router_id: Ipv4Addr) -> bool {
         let interface = self.interfaces.get(&id);
         interface
             .and_then(|interface| interface.neighbors.get(&router_id))
@@ -71,7 +71,7 @@ impl Speaker {
 
     /// A Grace-LSA has been installed. Who restarts is its originator, and not necessarily the one
     /// that sent it.
-    pub(super) fn hear_grace(&mut self, id: u32, header: &LsaHeader, grace: Grace) {
+    pub(crate) fn hear_grace(&mut self, id: u32, header: &LsaHeader, grace: Grace) {
         let now = self.now;
         let router_id = header.key.adv;
         if self.is_ours(router_id) {
@@ -185,7 +185,7 @@ impl Speaker {
     }
 
     /// A neighbour that we help has changed its state, which nobody else has to know.
-    pub(super) fn helped_neighbor_changed(
+    pub(crate) fn helped_neighbor_changed(
         &mut self,
         id: u32,
         router_id: Ipv4Addr,
@@ -202,7 +202,7 @@ impl Speaker {
     }
 
     /// RFC 3623 3.2 (2).
-    pub(super) fn end_help_at_expiry(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn end_help_at_expiry(&mut self, id: u32, router_id: Ipv4Addr) {
         let peer = Peer {
             interface: id,
             router_id,
@@ -218,7 +218,7 @@ impl Speaker {
 
     /// RFC 3623 3.2 (3): what has changed would be flooded to those we help, and they cannot take it
     /// into account.
-    pub(super) fn end_helps_for_change(&mut self, db: DbId, key: LsaKey, from: Option<Peer>) {
+    pub(crate) fn end_helps_for_change(&mut self, db: DbId, key: LsaKey, from: Option<Peer>) {
         if !self.config.graceful_strict {
             return;
         }
@@ -242,7 +242,7 @@ impl Speaker {
     }
 
     /// An event that makes the neighbour vanish ends the help first.
-    pub(super) fn end_help_because(&mut self, id: u32, router_id: Ipv4Addr, event: NeighborEvent) {
+    pub(crate) fn end_help_because(&mut self, id: u32, router_id: Ipv4Addr, event: NeighborEvent) {
         let why = match event {
             NeighborEvent::LlDown | NeighborEvent::KillNbr => HelpEnd::InterfaceDown,
             NeighborEvent::InactivityTimer => HelpEnd::Expired,
@@ -252,7 +252,7 @@ impl Speaker {
     }
 
     /// RFC 3623 3.2: from now on our LSAs say again what is.
-    pub(super) fn end_help(&mut self, id: u32, router_id: Ipv4Addr, why: HelpEnd) {
+    pub(crate) fn end_help(&mut self, id: u32, router_id: Ipv4Addr, why: HelpEnd) {
         let now = self.now;
         let peer = Peer {
             interface: id,
@@ -288,7 +288,7 @@ impl Speaker {
         self.content_changed();
     }
 
-    pub(super) fn graceful_view(
+    pub(crate) fn graceful_view(
         &self,
         id: u32,
         router_id: Ipv4Addr,

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Speaker;
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
 use crate::wire::{LsaBody, LsaKey, LsaType, Prefix};
 
 impl Speaker {
     /// Gives every prefix an LSA of its own, the one it had before: even in an earlier life of
     /// ours, if that LSA has come back to us.
-    pub(super) fn assign_ids(
+    pub(crate) fn assign_ids(
         &mut self,
         db: DbId,
         ty: LsaType,
@@ -52,7 +52,7 @@ impl Speaker {
     }
 
     /// Whether an LSA is for others alone: our own summaries and externals lead us nowhere.
-    pub(super) fn is_told_only(&self, key: LsaKey) -> bool {
+    pub(crate) fn is_told_only(&self, key: LsaKey) -> bool {
         let kinds = [
             LsaType::INTER_AREA_PREFIX,
             LsaType::INTER_AREA_ROUTER,
@@ -82,7 +82,7 @@ impl Speaker {
     }
 
     /// Those that a new instance would have to wait for.
-    pub(super) fn resting_ids(&self, db: DbId, ty: LsaType) -> BTreeSet<u32> {
+    pub(crate) fn resting_ids(&self, db: DbId, ty: LsaType) -> BTreeSet<u32> {
         let now = self.now;
         self.own
             .iter()

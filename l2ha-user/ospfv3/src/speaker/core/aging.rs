@@ -1,12 +1,12 @@
 //! Aging: RFC 2328 14, 14.1 and 12.1.6.
 
-use super::Speaker;
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
 use crate::wire::{LsaKey, MAX_SEQUENCE};
 
 impl Speaker {
     /// Refreshes our LSAs and flushes those of others that have become MaxAge.
-    pub(super) fn age(&mut self) {
+    pub(crate) fn age(&mut self) {
         let now = self.now;
         let ids: Vec<DbId> = self.databases.keys().copied().collect();
         for id in ids {
@@ -22,7 +22,7 @@ impl Speaker {
     }
 
     /// Sets an LSA's age to MaxAge and floods it. Whether it was alive.
-    pub(super) fn expire(&mut self, id: DbId, key: LsaKey) -> bool {
+    pub(crate) fn expire(&mut self, id: DbId, key: LsaKey) -> bool {
         let now = self.now;
         let Some(database) = self.databases.get_mut(&id) else {
             return false;
@@ -39,7 +39,7 @@ impl Speaker {
 
     /// RFC 2328 14: an LSA at MaxAge goes once no neighbour is in Exchange or Loading and nobody
     /// has to acknowledge it any more.
-    pub(super) fn remove_dead(&mut self) {
+    pub(crate) fn remove_dead(&mut self) {
         let now = self.now;
         if !self.databases.values().any(|db| db.has_dead()) {
             return;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::Speaker;
 use crate::config::{InterfaceConfig, Time};
 use crate::neighbor::{Exchange, NeighborEvent, NeighborState};
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{DatabaseDescription, DdFlags, Family, LsaHeader, LsaKey, Options};
 
 /// The flags of the first packet of an exchange.
-pub(super) const INITIAL: DdFlags = DdFlags {
+pub(crate) const INITIAL: DdFlags = DdFlags {
     init: true,
     more: true,
     master: true,
@@ -23,7 +23,7 @@ const LATE_NUMBERS: u32 = 1000;
 
 impl Speaker {
     /// RFC 2328 10.6.
-    pub(super) fn receive_dd(
+    pub(crate) fn receive_dd(
         &mut self,
         peer: Peer,
         dd: &DatabaseDescription,

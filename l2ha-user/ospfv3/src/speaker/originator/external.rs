@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::Speaker;
-use super::desired::Desired;
 use crate::config::{ExternalPrefix, Time};
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
+use crate::speaker::originator::desired::Desired;
 use crate::spf::INFINITY;
 use crate::wire::{AsExternal, LsaBody, LsaKey, LsaType, Prefix, PrefixOptions};
 
@@ -29,13 +29,13 @@ impl Speaker {
 
     /// Whether we are an AS boundary router as far as an area knows (RFC 2328 12.4.1: not in a stub
     /// area).
-    pub(super) fn is_as_boundary(&self, area: Ipv4Addr) -> bool {
+    pub(crate) fn is_as_boundary(&self, area: Ipv4Addr) -> bool {
         !self.externals.is_empty() && !self.config.is_stub(area)
     }
 
     /// RFC 5340 4.4.3.6. There is no forwarding address: we are the next hop. So no two routers'
     /// LSAs are functionally equivalent either (RFC 2328 12.4.4.1), and all are kept.
-    pub(super) fn desired_externals(&mut self, areas: &BTreeSet<Ipv4Addr>, desired: &mut Desired) {
+    pub(crate) fn desired_externals(&mut self, areas: &BTreeSet<Ipv4Addr>, desired: &mut Desired) {
         let nobody_hears = areas.iter().all(|area| self.config.is_stub(*area));
         let internal: BTreeSet<Prefix> = areas
             .iter()

@@ -3,20 +3,20 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::Speaker;
 use super::designated::Said;
 use crate::config::Time;
 use crate::graceful::HelpEnd;
 use crate::neighbor::{Neighbor, NeighborEvent, NeighborState, Reason};
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{ALL_SPF_ROUTERS, Family, Hello, Options, PacketBody};
 
 /// Least time between Hellos out of turn, so that two ends cannot drive each other.
 const EXTRA_HELLO_GAP: Duration = Duration::from_millis(100);
 
 impl Speaker {
-    pub(super) fn start_hellos(&mut self, id: u32) {
+    pub(crate) fn start_hellos(&mut self, id: u32) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -29,7 +29,7 @@ impl Speaker {
     }
 
     /// Sends the Hellos that are due; the periodic ones keep their beat.
-    pub(super) fn hello_if_due(&mut self, id: u32) {
+    pub(crate) fn hello_if_due(&mut self, id: u32) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -53,7 +53,7 @@ impl Speaker {
     }
 
     /// A Hello out of turn: the other end need not wait for our next one to hear us.
-    pub(super) fn hello_soon(&mut self, id: u32) {
+    pub(crate) fn hello_soon(&mut self, id: u32) {
         let now = self.now;
         if self.stopped {
             return;
@@ -99,7 +99,7 @@ impl Speaker {
 
     /// The last word on every interface: a Hello that names nobody, and once more in case it is
     /// lost and the caller keeps calling.
-    pub(super) fn say_farewell(&mut self) {
+    pub(crate) fn say_farewell(&mut self) {
         let now = self.now;
         let speaking: Vec<u32> = self
             .interfaces
@@ -116,7 +116,7 @@ impl Speaker {
     }
 
     /// The neighbour hears us.
-    pub(super) fn two_way(&mut self, peer: Peer) {
+    pub(crate) fn two_way(&mut self, peer: Peer) {
         let Peer {
             interface: id,
             router_id,
@@ -140,7 +140,7 @@ impl Speaker {
     }
 
     /// RFC 2328 10.5 with RFC 5340 4.2.2.1.
-    pub(super) fn receive_hello(
+    pub(crate) fn receive_hello(
         &mut self,
         peer: Peer,
         source: Ipv6Addr,

@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Speaker;
 use crate::config::{InterfaceConfig, StubPrefix};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
 use crate::wire::{
     Family, IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Options,
     Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
 };
 
 /// What no path is worth: MaxLinkMetric, RFC 6987 2.
-pub(super) const MAX_LINK_METRIC: u16 = 0xffff;
+pub(crate) const MAX_LINK_METRIC: u16 = 0xffff;
 /// What a link costs more while we ourselves leave its adjacency alone: more than any other way is likely
 /// to cost. Where there is none, the link is used all the same.
 const TENTATIVE: u16 = 0x4000;
@@ -27,11 +27,11 @@ const MAX_LINK_PREFIXES: usize = 50;
 /// Link State IDs of the Intra-Area-Prefix-LSAs of networks: this and our Interface ID.
 const NETWORK_IDS: u32 = 0x8000_0000;
 
-pub(super) type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
+pub(crate) type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
 
 impl Speaker {
     /// Everything we should originate now.
-    pub(super) fn desired(&mut self) -> Desired {
+    pub(crate) fn desired(&mut self) -> Desired {
         let mut desired = Desired::new();
         if self.stopped {
             return desired;
@@ -61,7 +61,7 @@ impl Speaker {
         desired
     }
 
-    pub(super) fn own_key(&self, ty: LsaType, id: u32) -> LsaKey {
+    pub(crate) fn own_key(&self, ty: LsaType, id: u32) -> LsaKey {
         LsaKey {
             ty,
             id,
@@ -230,7 +230,7 @@ impl Speaker {
     }
 
     /// Prefixes of an area's interfaces that are up.
-    pub(super) fn area_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+    pub(crate) fn area_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
         self.interfaces
             .values()
             .filter(move |interface| interface.config.area == area && interface.advertises())

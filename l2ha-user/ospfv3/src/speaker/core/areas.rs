@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::Speaker;
 use crate::config::{AreaConfig, BACKBONE, Time};
+use crate::speaker::Speaker;
 
 impl Speaker {
     /// Configures an area. What kind of area it is, its routers have to agree on: the adjacencies
@@ -30,7 +30,7 @@ impl Speaker {
     }
 
     /// The areas with an interface that is up ("actively attached", RFC 3509 1.2).
-    pub(super) fn active_areas(&self) -> BTreeSet<Ipv4Addr> {
+    pub(crate) fn active_areas(&self) -> BTreeSet<Ipv4Addr> {
         self.interfaces
             .values()
             .filter(|interface| interface.advertises())
@@ -48,7 +48,7 @@ impl Speaker {
 
     /// Whether we are an area border router with a neighbour in the backbone ("active backbone
     /// connection", RFC 3509 1.2): only then do the backbone's summaries alone count.
-    pub(super) fn is_connected_border(&self) -> bool {
+    pub(crate) fn is_connected_border(&self) -> bool {
         let in_backbone = |i: &crate::interface::Interface| {
             i.config.area == BACKBONE && i.full().next().is_some()
         };

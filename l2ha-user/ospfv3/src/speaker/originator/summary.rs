@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::Speaker;
-use super::desired::{Desired, MAX_LINK_METRIC};
 use crate::config::BACKBONE;
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
+use crate::speaker::originator::desired::{Desired, MAX_LINK_METRIC};
 use crate::spf::{INFINITY, PathKind};
 use crate::wire::{
     InterAreaPrefix, InterAreaRouter, LsaBody, LsaKey, LsaType, Prefix, PrefixOptions,
@@ -40,7 +40,7 @@ impl Destination {
 
 impl Speaker {
     /// All our summaries.
-    pub(super) fn desired_summaries(&mut self, areas: &BTreeSet<Ipv4Addr>, desired: &mut Desired) {
+    pub(crate) fn desired_summaries(&mut self, areas: &BTreeSet<Ipv4Addr>, desired: &mut Desired) {
         if !self.is_area_border() {
             return;
         }

@@ -4,14 +4,14 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::Speaker;
 use crate::config::{Config, Time};
 use crate::lsdb::{DbId, Origin};
+use crate::speaker::Speaker;
 use crate::wire::{Lsa, LsaBody, LsaKey, LsaType, MAX_SEQUENCE, RouterLink};
 
 /// What we remember of an LSA we originated, even after it is gone from the database.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Own {
+pub(crate) struct Own {
     /// Sequence number of the latest instance.
     sequence: i32,
     /// When that instance was originated.
@@ -25,7 +25,7 @@ pub(super) struct Own {
 impl Own {
     /// Whether a new instance would have to wait: for MinLSInterval here, or for MinLSArrival at
     /// routers that still have the withdrawn one.
-    pub(super) fn rests(&self, now: Time, config: &Config) -> bool {
+    pub(crate) fn rests(&self, now: Time, config: &Config) -> bool {
         now < self.at + config.min_ls_interval
             || self
                 .flushed_at
@@ -34,12 +34,12 @@ impl Own {
 }
 
 impl Speaker {
-    pub(super) fn reconcile_soon(&mut self) {
+    pub(crate) fn reconcile_soon(&mut self) {
         let now = self.now;
         self.reconcile_at = Some(self.reconcile_at.map_or(now, |at| at.min(now)));
     }
 
-    pub(super) fn reconcile_if_due(&mut self) {
+    pub(crate) fn reconcile_if_due(&mut self) {
         let now = self.now;
         if self.reconcile_at.is_some_and(|at| at <= now) {
             self.reconcile_at = None;
@@ -47,7 +47,7 @@ impl Speaker {
         }
     }
 
-    pub(super) fn reconcile_later(&mut self, at: Time) {
+    pub(crate) fn reconcile_later(&mut self, at: Time) {
         self.reconcile_at = Some(self.reconcile_at.map_or(at, |old| old.min(at)));
     }
 
@@ -153,7 +153,7 @@ impl Speaker {
     }
 
     /// A new instance of the same content, RFC 2328 12.4 (1).
-    pub(super) fn refresh(&mut self, id: DbId, key: LsaKey) {
+    pub(crate) fn refresh(&mut self, id: DbId, key: LsaKey) {
         let now = self.now;
         let entry = self.databases.get(&id).and_then(|db| db.get(&key));
         let Some(entry) = entry.filter(|entry| !entry.is_max_age(now)) else {

@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Speaker;
 use crate::event::Event;
 use crate::interface::{self, Elected, InterfaceEvent, InterfaceState, Next};
 use crate::lsdb::DbId;
 use crate::neighbor::{self, NeighborEvent, NeighborState, Reason};
+use crate::speaker::Speaker;
 use crate::wire::{LsaKey, LsaType};
 
 /// How long our Router-LSA waits for an adjacency that is being formed.
@@ -18,7 +18,7 @@ const RETURN_HOLD: Duration = Duration::from_millis(500);
 
 impl Speaker {
     /// Whether the state changed.
-    pub(super) fn interface_event(&mut self, id: u32, event: InterfaceEvent) -> bool {
+    pub(crate) fn interface_event(&mut self, id: u32, event: InterfaceEvent) -> bool {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return false;
@@ -67,11 +67,11 @@ impl Speaker {
         true
     }
 
-    pub(super) fn neighbor_event(&mut self, id: u32, router_id: Ipv4Addr, event: NeighborEvent) {
+    pub(crate) fn neighbor_event(&mut self, id: u32, router_id: Ipv4Addr, event: NeighborEvent) {
         self.neighbor_event_because(id, router_id, event, event.reason());
     }
 
-    pub(super) fn neighbor_event_because(
+    pub(crate) fn neighbor_event_because(
         &mut self,
         id: u32,
         router_id: Ipv4Addr,

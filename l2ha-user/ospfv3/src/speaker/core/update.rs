@@ -4,13 +4,13 @@ use std::cmp::Ordering;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use super::Speaker;
 use crate::event::Event;
 use crate::interface::InterfaceState;
 use crate::lsdb::{DbId, Origin};
 use crate::neighbor::{Neighbor, NeighborEvent};
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{BadLsa, DecodeError, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
 
 /// What is left to do once every LSA of an update has been looked at.
@@ -24,7 +24,7 @@ struct Answers {
 
 impl Speaker {
     /// RFC 2328 13.
-    pub(super) fn receive_update(
+    pub(crate) fn receive_update(
         &mut self,
         peer: Peer,
         source: Ipv6Addr,
@@ -215,7 +215,7 @@ impl Speaker {
         state == Some(InterfaceState::Backup)
     }
 
-    pub(super) fn neighbor_mut(&mut self, peer: Peer) -> Option<&mut Neighbor> {
+    pub(crate) fn neighbor_mut(&mut self, peer: Peer) -> Option<&mut Neighbor> {
         self.interfaces
             .get_mut(&peer.interface)?
             .neighbors

@@ -2,14 +2,14 @@
 
 use std::net::Ipv6Addr;
 
-use super::Speaker;
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, Packet, PacketBody};
 
 impl Speaker {
-    pub(super) fn receive(
+    pub(crate) fn receive(
         &mut self,
         id: u32,
         source: Ipv6Addr,
@@ -107,7 +107,7 @@ impl Speaker {
         }
     }
 
-    pub(super) fn neighbor_state(&self, peer: Peer) -> Option<NeighborState> {
+    pub(crate) fn neighbor_state(&self, peer: Peer) -> Option<NeighborState> {
         let interface = self.interfaces.get(&peer.interface)?;
         interface.neighbors.get(&peer.router_id).map(|n| n.state)
     }
