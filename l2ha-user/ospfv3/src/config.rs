@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::area::AreaConfig;
 use crate::auth::KeyChain;
 use crate::wire::{Family, Prefix};
 
@@ -74,6 +73,18 @@ impl Config {
             limits: Limits::default(),
         }
     }
+}
+
+/// What is peculiar to an area: RFC 2328 3.6 and C.2. The default is an area like any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AreaConfig {
+    /// No AS-external LSAs are flooded through it; its border routers advertise a default route
+    /// instead (RFC 2328 3.6). The backbone cannot be one.
+    pub stub: bool,
+    /// Cost of that default route, where we are a border router (RFC 2328 C.2 StubDefaultCost).
+    pub default_cost: u32,
+    /// Into a stub area, advertise that default route and nothing else.
+    pub no_summary: bool,
 }
 
 /// Bounds on memory that peers control. What is beyond them is dropped and counted.

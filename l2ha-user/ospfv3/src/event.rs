@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use crate::counters::Refusal;
+use crate::graceful::{HelpEnd, HelpRefusal, RestartEnd};
 use crate::interface::InterfaceState;
 use crate::neighbor::{NeighborState, Reason};
-use crate::speaker::{HelpEnd, HelpRefusal, RestartEnd};
+use crate::refusal::{Mismatch, Refusal};
 use crate::wire::{GraceReason, LsaKey};
 
 /// Something happened.
@@ -99,13 +99,4 @@ pub enum Event {
         /// The sequence number it came with.
         sequence: i32,
     },
-}
-
-/// The two sides of a disagreement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Mismatch {
-    /// What we have configured.
-    pub ours: u32,
-    /// What the packet says.
-    pub theirs: u32,
 }

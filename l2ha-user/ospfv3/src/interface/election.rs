@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::Role;
+use super::fsm::Role;
 
 /// What one router on the link says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, HEADER_LEN, IPV6_HEADER_LEN, L
 
 pub(crate) use election::{Candidate, Elected, elect};
 pub use fsm::InterfaceState;
-pub(crate) use fsm::{InterfaceEvent, Next, Role, transition};
+pub(crate) use fsm::{InterfaceEvent, Next, transition};
 
 /// RFC 8200 5: every IPv6 link carries packets of this many bytes.
 const IPV6_MIN_MTU: usize = 1280;

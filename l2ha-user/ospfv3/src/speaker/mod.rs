@@ -1,30 +1,10 @@
 //! A router: the public face, and the state all the parts below work on.
 
-mod acks;
-mod adjacency;
-mod aging;
-mod areas;
-mod authenticate;
-mod confirm;
-mod describe;
-mod designated;
-mod desired;
-mod exchange;
-mod external;
-mod flood;
-mod hello;
-mod helper;
-mod ids;
-mod links;
-mod originate;
-mod output;
-mod receive;
-mod request;
+mod core;
+mod originator;
 mod restart;
-mod routes;
-mod summary;
+mod route_table;
 mod timers;
-mod update;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,10 +20,10 @@ use crate::neighbor::{NeighborEvent, Reason};
 use crate::spf::{BoundaryRoute, Calculation, Route, Schedule};
 use crate::wire::{LsaKey, LsaType, Prefix};
 
-pub use helper::{GracefulView, HelpEnd, HelpRefusal, HelpView, PastHelp};
-use originate::Own;
+pub use core::helper::{GracefulView, HelpView, PastHelp};
+use originator::originate::Own;
 use restart::Restart;
-pub use restart::{GracefulRestart, RestartEnd, RestartView};
+pub use restart::RestartView;
 pub use views::{AreaView, AuthView, DatabaseView, InterfaceView, LsaView, NeighborView};
 
 /// A packet to send, hop limit 1 (RFC 5340 A.1).
@@ -67,7 +47,7 @@ pub type Routes = BTreeMap<Prefix, Route>;
 pub struct Speaker {
     config: Config,
     /// The latest time we have been told.
-    clock: Time,
+    now: Time,
     interfaces: BTreeMap<u32, Interface>,
     databases: BTreeMap<DbId, Lsdb>,
     /// What we remember of the LSAs we originated.
@@ -109,7 +89,7 @@ impl Speaker {
         let sequence = u64::from(config.authentication_epoch) << 32;
         Self {
             config,
-            clock: now,
+            now,
             interfaces: BTreeMap::new(),
             databases: BTreeMap::new(),
             own: BTreeMap::new(),
@@ -143,7 +123,7 @@ impl Speaker {
     /// Adds an interface and brings it up, or changes one: its adjacencies stay if the change lets
     /// them. An Interface ID of 0 is not legal (RFC 5340 2.11) and ignored.
     pub fn add_interface(&mut self, now: Time, config: InterfaceConfig) {
-        self.clock = now;
+        self.now = now;
         let id = config.id;
         if id == 0 {
             return;
@@ -151,67 +131,67 @@ impl Speaker {
         match self.interfaces.get_mut(&id) {
             Some(interface) if interface.config.adjacency_survives(&config) => {
                 interface.config = config;
-                self.interface_event(now, id, InterfaceEvent::NeighborChange);
-                self.content_changed(now);
+                self.interface_event(id, InterfaceEvent::NeighborChange);
+                self.content_changed();
             }
             old => {
                 if old.is_some() {
-                    self.take_interface(now, id);
+                    self.take_interface(id);
                 }
                 self.interfaces.insert(id, Interface::new(config));
-                self.bring_up(now, id);
+                self.bring_up(id);
             }
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// The interface is gone: its neighbours are down and its prefixes withdrawn.
     pub fn remove_interface(&mut self, now: Time, id: u32) {
-        self.clock = now;
-        self.take_interface(now, id);
-        self.settle(now);
+        self.now = now;
+        self.take_interface(id);
+        self.settle();
     }
 
     /// The carrier is back.
     pub fn interface_up(&mut self, now: Time, id: u32) {
-        self.clock = now;
-        self.bring_up(now, id);
-        self.settle(now);
+        self.now = now;
+        self.bring_up(id);
+        self.settle();
     }
 
     /// The carrier is lost; the configuration stays.
     pub fn interface_down(&mut self, now: Time, id: u32) {
-        self.clock = now;
-        self.bring_down(now, id);
-        self.settle(now);
+        self.now = now;
+        self.bring_down(id);
+        self.settle();
     }
 
     /// Replaces the prefixes advertised with an interface. What was withdrawn is flushed at once;
     /// what is new and local is advertised at once. See
     /// [`StubPrefix::local`].
     pub fn set_prefixes(&mut self, now: Time, interface: u32, prefixes: Vec<StubPrefix>) {
-        self.clock = now;
+        self.now = now;
         let Some(interface) = self.interfaces.get_mut(&interface) else {
             return;
         };
         if interface.config.prefixes != prefixes {
             interface.config.prefixes = prefixes;
-            self.content_changed(now);
+            self.content_changed();
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// Changes the cost of an interface.
     pub fn set_cost(&mut self, now: Time, interface: u32, cost: u16) {
-        self.clock = now;
+        self.now = now;
         let Some(interface) = self.interfaces.get_mut(&interface) else {
             return;
         };
         if interface.config.cost != cost {
             interface.config.cost = cost;
-            self.content_changed(now);
+            self.content_changed();
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// A packet came in. `bytes` begins with the OSPF header.
@@ -223,17 +203,17 @@ impl Speaker {
         destination: Ipv6Addr,
         bytes: &[u8],
     ) {
-        self.clock = now;
-        self.receive(now, interface, source, destination, bytes);
-        self.settle(now);
+        self.now = now;
+        self.receive(interface, source, destination, bytes);
+        self.settle();
     }
 
     /// Time has passed: does whatever is due. Harmless when nothing is.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.clock = now;
-        self.run_timers(now);
-        self.settle(now);
-        self.run_spf_if_due(now);
+        self.now = now;
+        self.run_timers();
+        self.settle();
+        self.run_spf_if_due();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; possibly in the past.
@@ -257,23 +237,23 @@ impl Speaker {
     /// Nothing happens while we help the neighbour with a graceful restart: that its control plane
     /// is gone is no news (RFC 5882 4.3). See [`Self::path_lost`].
     pub fn neighbor_lost(&mut self, now: Time, interface: u32, router_id: Ipv4Addr) {
-        self.clock = now;
+        self.now = now;
         if self.is_helping(interface, router_id) {
             self.counters.graceful.deaths_ignored += 1;
             return;
         }
         let event = NeighborEvent::InactivityTimer;
-        self.neighbor_event_because(now, interface, router_id, event, Reason::DeclaredDead);
+        self.neighbor_event_because(interface, router_id, event, Reason::DeclaredDead);
         // The failure of our own link waits for no back-off: what the others flood about it may have
         // come first and begun one.
         self.spf.at_once(now);
-        self.settle(now);
+        self.settle();
     }
 
     /// We were not running for a while (a suspended machine, stolen time), so silence says nothing
     /// about the neighbours: each is given at least `grace` from now before it counts as dead.
     pub fn paused(&mut self, now: Time, grace: Duration) {
-        self.clock = now;
+        self.now = now;
         for interface in self.interfaces.values_mut() {
             for neighbor in interface.neighbors.values_mut() {
                 neighbor.dead_at = neighbor.dead_at.max(now + grace);
@@ -302,12 +282,12 @@ impl Speaker {
     /// our flush any more. The caller sends what [`poll_transmit`](Self::poll_transmit) gives, and
     /// may go on calling until [`is_settled`](Self::is_settled).
     pub fn shutdown(&mut self, now: Time) {
-        self.clock = now;
+        self.now = now;
         self.stopped = true;
         self.restart = None;
-        self.content_changed(now);
-        self.settle(now);
-        self.say_farewell(now);
+        self.content_changed();
+        self.settle();
+        self.say_farewell();
     }
 
     /// Whether every neighbour has acknowledged everything.
@@ -320,26 +300,26 @@ impl Speaker {
     /// links the maximum metric (RFC 6987 2), and its local prefixes too, so that traffic goes
     /// through others, and to others that hold the same address; it stays the last resort.
     pub fn drain(&mut self, now: Time, on: bool) {
-        self.clock = now;
+        self.now = now;
         if self.drained != on {
             self.drained = on;
-            self.content_changed(now);
+            self.content_changed();
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// Whether this router forwards packets of others. If not, it clears the R bit (RFC 5340 4.8.1),
     /// and nobody computes a way through it; what it advertises itself stays as near as it is.
     pub fn set_transit(&mut self, now: Time, on: bool) {
-        self.clock = now;
+        self.now = now;
         if self.transit != on {
             self.transit = on;
-            self.content_changed(now);
+            self.content_changed();
         }
-        self.settle(now);
+        self.settle();
     }
 
-    fn bring_up(&mut self, now: Time, id: u32) {
+    fn bring_up(&mut self, id: u32) {
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };
@@ -347,17 +327,17 @@ impl Speaker {
             kind: interface.config.kind,
             eligible: interface.config.priority > 0,
         };
-        if !self.stopped && self.interface_event(now, id, up) {
-            self.start_hellos(now, id);
+        if !self.stopped && self.interface_event(id, up) {
+            self.start_hellos(id);
         }
     }
 
-    fn bring_down(&mut self, now: Time, id: u32) {
-        self.interface_event(now, id, InterfaceEvent::Down);
+    fn bring_down(&mut self, id: u32) {
+        self.interface_event(id, InterfaceEvent::Down);
     }
 
-    fn take_interface(&mut self, now: Time, id: u32) {
-        self.bring_down(now, id);
+    fn take_interface(&mut self, id: u32) {
+        self.bring_down(id);
         if let Some(gone) = self.interfaces.remove(&id) {
             self.outbox.retain(|packet| packet.interface != id);
             let area = gone.config.area;
@@ -370,24 +350,26 @@ impl Speaker {
     }
 
     /// What we should originate, or our own part of the shortest-path tree, may be different now.
-    fn content_changed(&mut self, now: Time) {
-        self.reconcile_soon(now);
+    fn content_changed(&mut self) {
+        let now = self.now;
+        self.reconcile_soon();
         self.spf.trigger(now, &self.config.spf_delay);
     }
 
     /// Brings everything into order at the end of a call: own LSAs, dead LSAs, requests, floods.
-    fn settle(&mut self, now: Time) {
+    fn settle(&mut self) {
+        let now = self.now;
         // Each round is caused by the one before; three are the most that any chain needs.
         for _ in 0..4 {
-            self.end_restart_if_done(now);
-            self.reconcile_if_due(now);
-            self.remove_dead(now);
-            self.advance_loading(now);
+            self.end_restart_if_done();
+            self.reconcile_if_due();
+            self.remove_dead();
+            self.advance_loading();
             if self.reconcile_at.is_none_or(|at| at > now) {
                 break;
             }
         }
-        self.send_floods(now);
-        self.confirm_adjacencies(now);
+        self.send_floods();
+        self.confirm_adjacencies();
     }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Speaker;
-use super::desired::Desired;
-use super::receive::Peer;
 use crate::config::Time;
 use crate::event::Event;
+use crate::graceful::{GracefulRestart, RestartEnd};
 use crate::interface::{Interface, InterfaceEvent, InterfaceState};
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, NeighborState};
+use crate::peer::Peer;
+use crate::speaker::originator::desired::Desired;
 use crate::wire::{
     ALL_SPF_ROUTERS, Grace, GraceReason, Hello, INITIAL_SEQUENCE, LinkKind, LsaBody, LsaKey,
     LsaType, Router, RouterLink,
@@ -26,34 +27,6 @@ const GRACE_GAP: Duration = Duration::from_millis(50);
 /// How long the Grace-LSA stays after the restart: a neighbour that we are Full with may not be
 /// Full with us before it has got what it has requested.
 const FINISHING: Duration = Duration::from_secs(1);
-
-/// A graceful restart as it is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct GracefulRestart {
-    /// For how many seconds the neighbours shall go on as if nothing happened: 1 to 1800 (RFC 3623
-    /// B.1).
-    pub period: u16,
-    /// Why.
-    pub reason: GraceReason,
-}
-
-/// Why our restart is over: RFC 3623 2.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum RestartEnd {
-    /// Every adjacency of before is Full again.
-    #[error("every adjacency of before is there again")]
-    Completed,
-    /// A neighbour says that we are not adjacent.
-    #[error("a neighbour has given up the adjacency")]
-    Inconsistent,
-    /// A neighbour of before has not been heard for its dead interval.
-    #[error("a neighbour of before is silent")]
-    NeighborMissing,
-    /// The grace period is over.
-    #[error("the grace period is over")]
-    Expired,
-}
 
 /// Our restart, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -99,7 +72,7 @@ impl Speaker {
     /// until [`is_settled`](Self::is_settled), and forgets this speaker without
     /// [`shutdown`](Self::shutdown).
     pub fn begin_graceful_restart(&mut self, now: Time, announced: GracefulRestart) {
-        self.clock = now;
+        self.now = now;
         // RFC 3623 3.1 (2): what we have not acknowledged would be a reason not to help us.
         let interfaces: Vec<u32> = self.interfaces.keys().copied().collect();
         for id in interfaces {
@@ -110,15 +83,15 @@ impl Speaker {
             since: now,
             phase: Phase::Leaving,
         });
-        self.reconcile_soon(now);
-        self.settle(now);
+        self.reconcile_soon();
+        self.settle();
     }
 
     /// Begins as the new life of a router whose forwarding plane has gone on alone. Called before
     /// the first interface is added. Until the restart is over there are no
     /// [`routes`](Self::routes), and those of before have to be kept.
     pub fn resume_graceful_restart(&mut self, now: Time, announced: GracefulRestart) {
-        self.clock = now;
+        self.now = now;
         self.restart = Some(Restart {
             announced,
             since: now,
@@ -143,8 +116,8 @@ impl Speaker {
         let restart = self.restart.as_ref()?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Some(RestartView {
-            since_ms: millis(self.clock.saturating_sub(restart.since)),
-            remaining_ms: millis(restart.until().saturating_sub(self.clock)),
+            since_ms: millis(self.now.saturating_sub(restart.since)),
+            remaining_ms: millis(restart.until().saturating_sub(self.now)),
             reason: restart.announced.reason,
             leaving: restart.phase == Phase::Leaving,
         })
@@ -184,7 +157,8 @@ impl Speaker {
 
     /// An interface has come up: in a new life the Grace-LSA comes before the first Hello (RFC 3623
     /// 2.1, unplanned).
-    pub(super) fn grace_first(&mut self, now: Time, id: u32) {
+    pub(super) fn grace_first(&mut self, id: u32) {
+        let now = self.now;
         if !self.is_resuming() {
             return;
         }
@@ -193,10 +167,11 @@ impl Speaker {
             interface.grace_at = Some(now);
             interface.hello_at = None;
         }
-        self.grace_if_due(now, id);
+        self.grace_if_due(id);
     }
 
-    pub(super) fn grace_if_due(&mut self, now: Time, id: u32) {
+    pub(super) fn grace_if_due(&mut self, id: u32) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -206,9 +181,9 @@ impl Speaker {
         if let Some(graces) = interface.graces.checked_sub(1) {
             interface.graces = graces;
             interface.grace_at = Some(now + GRACE_GAP);
-            self.reconcile_if_due(now);
+            self.reconcile_if_due();
             let key = self.own_key(LsaType::GRACE, id);
-            self.send_updates(now, id, ALL_SPF_ROUTERS, [(DbId::Link(id), key)]);
+            self.send_updates(id, ALL_SPF_ROUTERS, [(DbId::Link(id), key)]);
             return;
         }
         interface.grace_at = None;
@@ -218,16 +193,13 @@ impl Speaker {
             .filter(|(_, neighbor)| neighbor.hears_us)
             .map(|(router_id, _)| *router_id)
             .collect();
-        self.hello_if_due(now, id);
+        self.hello_if_due(id);
         for router_id in heard {
             let interface = id;
-            self.two_way(
-                now,
-                Peer {
-                    interface,
-                    router_id,
-                },
-            );
+            self.two_way(Peer {
+                interface,
+                router_id,
+            });
         }
     }
 
@@ -249,7 +221,7 @@ impl Speaker {
             Phase::Leaving => None,
             Phase::Resuming => {
                 let silence = restart.since + self.longest_silence();
-                let silence = Some(silence).filter(|at| *at > self.clock);
+                let silence = Some(silence).filter(|at| *at > self.now);
                 Some(silence.map_or(restart.until(), |at| at.min(restart.until())))
             }
             Phase::Finishing(at) => Some(at),
@@ -257,7 +229,8 @@ impl Speaker {
     }
 
     /// RFC 3623 2.3 (6): the last thing is to flush the Grace-LSAs.
-    pub(super) fn finish_restart_if_due(&mut self, now: Time) {
+    pub(super) fn finish_restart_if_due(&mut self) {
+        let now = self.now;
         let Some(restart) = &self.restart else {
             return;
         };
@@ -265,16 +238,17 @@ impl Speaker {
             && at <= now
         {
             self.restart = None;
-            self.reconcile_soon(now);
+            self.reconcile_soon();
         }
     }
 
     /// RFC 3623 2.3: looks whether the restart is over, and goes back to normal if so.
-    pub(super) fn end_restart_if_done(&mut self, now: Time) {
+    pub(super) fn end_restart_if_done(&mut self) {
+        let now = self.now;
         if !self.is_resuming() {
             return;
         }
-        let Some(why) = self.judge_restart(now) else {
+        let Some(why) = self.judge_restart() else {
             return;
         };
         if let Some(restart) = &mut self.restart {
@@ -291,11 +265,11 @@ impl Speaker {
         let ended = &mut self.counters.graceful.restarts_ended;
         *ended.entry(why).or_default() += 1;
         self.event(Event::RestartEnded { why });
-        self.content_changed(now);
+        self.content_changed();
         // Before we compare what we should say with what our life before said: what a border router
         // says follows from its routes.
         self.spf.at_once(now);
-        self.run_spf_if_due(now);
+        self.run_spf_if_due();
     }
 
     fn longest_silence(&self) -> Duration {
@@ -304,7 +278,8 @@ impl Speaker {
         dead.unwrap_or(Duration::from_secs(40))
     }
 
-    fn judge_restart(&self, now: Time) -> Option<RestartEnd> {
+    fn judge_restart(&self) -> Option<RestartEnd> {
+        let now = self.now;
         let restart = self.restart.as_ref()?;
         let silence = now >= restart.since + self.longest_silence();
         let mut complete = true;
@@ -319,7 +294,7 @@ impl Speaker {
                 // The loopback alone; or a link that is still to come.
                 continue;
             }
-            let Some(links) = self.links_of_before(now, area) else {
+            let Some(links) = self.links_of_before(area) else {
                 // Nobody knows of a life before, or nobody has told us yet.
                 let making = |n: &crate::neighbor::Neighbor| {
                     (NeighborState::Init..NeighborState::Full).contains(&n.state)
@@ -329,7 +304,7 @@ impl Speaker {
                 continue;
             };
             for link in links {
-                match self.is_back(now, area, &link) {
+                match self.is_back(area, &link) {
                     Ok(true) => {}
                     Ok(false) => complete = false,
                     Err(RestartEnd::NeighborMissing) if !silence => complete = false,
@@ -348,8 +323,8 @@ impl Speaker {
     }
 
     /// The links of our Router-LSA as it was before the restart.
-    fn links_of_before(&self, now: Time, area: Ipv4Addr) -> Option<Vec<RouterLink>> {
-        let routers = self.router_lsas(now, area, self.config.router_id);
+    fn links_of_before(&self, area: Ipv4Addr) -> Option<Vec<RouterLink>> {
+        let routers = self.router_lsas(area, self.config.router_id);
         let links: Vec<&Router> = routers.collect();
         if links.is_empty() {
             return None;
@@ -359,12 +334,8 @@ impl Speaker {
     }
 
     /// The Router-LSAs of a router, alive.
-    fn router_lsas(
-        &self,
-        now: Time,
-        area: Ipv4Addr,
-        router_id: Ipv4Addr,
-    ) -> impl Iterator<Item = &Router> {
+    fn router_lsas(&self, area: Ipv4Addr, router_id: Ipv4Addr) -> impl Iterator<Item = &Router> {
+        let now = self.now;
         let database = self.databases.get(&DbId::Area(area));
         database
             .into_iter()
@@ -377,7 +348,7 @@ impl Speaker {
     }
 
     /// RFC 3623 2.3 (1) and (2): whether an adjacency of before is there again, or will never be.
-    fn is_back(&self, now: Time, area: Ipv4Addr, link: &RouterLink) -> Result<bool, RestartEnd> {
+    fn is_back(&self, area: Ipv4Addr, link: &RouterLink) -> Result<bool, RestartEnd> {
         let interface = self.interfaces.get(&link.interface_id);
         let interface = interface.filter(|interface| interface.speaks());
         let interface = interface.ok_or(RestartEnd::NeighborMissing)?;
@@ -397,7 +368,7 @@ impl Speaker {
         }
         let neighbor = interface.neighbors.get(&them);
         let neighbor = neighbor.ok_or(RestartEnd::NeighborMissing)?;
-        let mut theirs = self.router_lsas(now, area, them).peekable();
+        let mut theirs = self.router_lsas(area, them).peekable();
         let known = theirs.peek().is_some();
         let back = theirs.flat_map(|router| &router.links).any(|back| {
             back.neighbor_router_id == own && back.neighbor_interface_id == link.interface_id
@@ -409,7 +380,7 @@ impl Speaker {
     }
 
     /// RFC 3623 2.2: a neighbour still holds us for Designated Router, so that is what we are.
-    pub(super) fn regain_office(&mut self, now: Time, peer: Peer, hello: &Hello) {
+    pub(super) fn regain_office(&mut self, peer: Peer, hello: &Hello) {
         let own = self.config.router_id;
         if !self.is_resuming() || hello.designated_router != own {
             return;
@@ -419,7 +390,7 @@ impl Speaker {
         };
         if interface.state == InterfaceState::Waiting && hello.neighbors.contains(&own) {
             interface.elected.dr = Some(own);
-            self.interface_event(now, peer.interface, InterfaceEvent::BackupSeen);
+            self.interface_event(peer.interface, InterfaceEvent::BackupSeen);
         }
     }
 }
@@ -427,11 +398,8 @@ impl Speaker {
 impl Speaker {
     /// The Link State ID under which our life before has advertised a prefix, so that it goes on
     /// under that: by prefix, of the Intra-Area-Prefix-LSAs with one prefix each.
-    pub(super) fn prefix_ids_of_before(
-        &self,
-        now: Time,
-        area: Ipv4Addr,
-    ) -> Vec<(crate::wire::Prefix, u32)> {
+    pub(super) fn prefix_ids_of_before(&self, area: Ipv4Addr) -> Vec<(crate::wire::Prefix, u32)> {
+        let now = self.now;
         let Some(database) = self.databases.get(&DbId::Area(area)) else {
             return Vec::new();
         };

@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Speaker, confirm::INSTALL_TIME};
+use super::Speaker;
+use super::core::confirm::INSTALL_TIME;
 use crate::config::Time;
 use crate::interface::InterfaceEvent;
 use crate::lsdb::Lsdb;
@@ -35,14 +36,15 @@ impl Speaker {
         .min()
     }
 
-    pub(super) fn run_timers(&mut self, now: Time) {
+    pub(super) fn run_timers(&mut self) {
+        let now = self.now;
         let ids: Vec<u32> = self.interfaces.keys().copied().collect();
         for id in ids {
             // Hellos first: nothing else may make a neighbour believe that we are dead.
-            self.grace_if_due(now, id);
-            self.hello_if_due(now, id);
+            self.grace_if_due(id);
+            self.hello_if_due(id);
         }
-        self.finish_restart_if_due(now);
+        self.finish_restart_if_due();
         let ids: Vec<u32> = self.interfaces.keys().copied().collect();
         for id in ids {
             let Some(interface) = self.interfaces.get(&id) else {
@@ -53,14 +55,15 @@ impl Speaker {
                 self.send_delayed_acks(id);
             }
             if waited {
-                self.interface_event(now, id, InterfaceEvent::WaitTimer);
+                self.interface_event(id, InterfaceEvent::WaitTimer);
             }
-            self.run_neighbor_timers(now, id);
+            self.run_neighbor_timers(id);
         }
-        self.age(now);
+        self.age();
     }
 
-    fn run_neighbor_timers(&mut self, now: Time, id: u32) {
+    fn run_neighbor_timers(&mut self, id: u32) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };
@@ -76,7 +79,7 @@ impl Speaker {
             let neighbor = interface.and_then(|interface| interface.neighbors.get(&router_id));
             let help = neighbor.and_then(|neighbor| neighbor.help);
             if help.is_some_and(|help| help.until <= now) {
-                self.end_help_at_expiry(now, id, router_id);
+                self.end_help_at_expiry(id, router_id);
             }
             let Some(interface) = self.interfaces.get_mut(&id) else {
                 return;
@@ -85,7 +88,7 @@ impl Speaker {
                 continue;
             };
             if neighbor.silent_until() <= now {
-                self.neighbor_event(now, id, router_id, NeighborEvent::InactivityTimer);
+                self.neighbor_event(id, router_id, NeighborEvent::InactivityTimer);
                 continue;
             }
             if is_due(neighbor.exchange.keep_until) {
@@ -109,16 +112,16 @@ impl Speaker {
             }
             let retransmit = is_due(neighbor.retransmit_at);
             if repeat {
-                self.repeat_dd(now, id, router_id);
+                self.repeat_dd(id, router_id);
             }
             if request && futile {
                 // It described what it does not deliver; whatever the reason, begin anew.
-                self.neighbor_event(now, id, router_id, NeighborEvent::BadLsReq);
+                self.neighbor_event(id, router_id, NeighborEvent::BadLsReq);
             } else if request {
-                self.send_request(now, id, router_id);
+                self.send_request(id, router_id);
             }
             if retransmit {
-                self.retransmit(now, id, router_id);
+                self.retransmit(id, router_id);
             }
         }
     }

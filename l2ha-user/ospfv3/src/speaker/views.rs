@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::Speaker;
-use super::helper::GracefulView;
-use crate::area::AreaConfig;
+use super::core::helper::GracefulView;
 use crate::auth::{KeyChain, WallTime};
+use crate::config::AreaConfig;
 use crate::config::{ExternalPrefix, InterfaceKind, StubPrefix};
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
@@ -177,7 +177,7 @@ impl Speaker {
                     .config
                     .authentication
                     .as_ref()
-                    .map(|chain| AuthView::new(chain, self.wall(self.clock))),
+                    .map(|chain| AuthView::new(chain, self.wall())),
                 prefixes: interface.config.prefixes.clone(),
                 neighbors: interface.neighbors.len(),
                 adjacent: interface
@@ -222,8 +222,8 @@ impl Speaker {
                 } else {
                     neighbor.state
                 },
-                since_ms: millis(self.clock.saturating_sub(neighbor.since)),
-                dead_in_ms: millis(neighbor.silent_until().saturating_sub(self.clock)),
+                since_ms: millis(self.now.saturating_sub(neighbor.since)),
+                dead_in_ms: millis(neighbor.silent_until().saturating_sub(self.now)),
                 priority: neighbor.priority,
                 options: neighbor.options,
                 unacknowledged: neighbor.unacknowledged.len(),
@@ -241,7 +241,7 @@ impl Speaker {
                 ty: key.ty,
                 link_state_id: Ipv4Addr::from_bits(key.id),
                 advertising_router: key.adv,
-                age: entry.age(self.clock),
+                age: entry.age(self.now),
                 sequence: entry.lsa.header().sequence.cast_unsigned(),
                 checksum: entry.lsa.header().checksum,
                 length: entry.lsa.header().length,

@@ -2,24 +2,24 @@
 
 use std::net::Ipv4Addr;
 
-use super::Speaker;
-use super::receive::Peer;
-use crate::config::{InterfaceKind, Time};
+use crate::config::InterfaceKind;
 use crate::interface::{Candidate, InterfaceEvent, InterfaceState, elect};
 use crate::neighbor::{NeighborEvent, NeighborState};
+use crate::peer::Peer;
+use crate::speaker::Speaker;
 use crate::wire::Hello;
 
 /// What a neighbour's Hello said before the one that has come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said {
-    pub(super) priority: u8,
-    pub(super) dr: Ipv4Addr,
-    pub(super) bdr: Ipv4Addr,
+pub(crate) struct Said {
+    pub(crate) priority: u8,
+    pub(crate) dr: Ipv4Addr,
+    pub(crate) bdr: Ipv4Addr,
 }
 
 impl Speaker {
     /// RFC 2328 9.4 (1) to (7).
-    pub(super) fn run_election(&mut self, now: Time, id: u32) {
+    pub(crate) fn run_election(&mut self, id: u32) {
         let own_id = self.config.router_id;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -46,29 +46,29 @@ impl Speaker {
         let elected = elect(own, &others);
         let changed = interface.elected != elected;
         interface.elected = elected;
-        self.interface_event(now, id, InterfaceEvent::Elected(elected.role_of(own_id)));
+        self.interface_event(id, InterfaceEvent::Elected(elected.role_of(own_id)));
         if !changed {
             return;
         }
         // The others need not wait for our next Hello to know.
-        self.hello_soon(now, id);
+        self.hello_soon(id);
         // RFC 2328 9.4 (7): who should be adjacent may have changed.
         for other in others {
-            self.look_again(now, id, other.router_id);
+            self.look_again(id, other.router_id);
         }
-        self.content_changed(now);
+        self.content_changed();
     }
 
-    fn look_again(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+    fn look_again(&mut self, id: u32, router_id: Ipv4Addr) {
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };
         let adjacency = interface.wants_adjacency(router_id);
-        self.neighbor_event(now, id, router_id, NeighborEvent::AdjOk { adjacency });
+        self.neighbor_event(id, router_id, NeighborEvent::AdjOk { adjacency });
     }
 
     /// RFC 2328 10.5: what a Hello says about the offices.
-    pub(super) fn hear_of_offices(&mut self, now: Time, peer: Peer, said: Said, hello: &Hello) {
+    pub(crate) fn hear_of_offices(&mut self, peer: Peer, said: Said, hello: &Hello) {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };
@@ -86,10 +86,10 @@ impl Speaker {
             // RFC 2328 9.2: only from one that hears us.
             let hears_us = self.neighbor_state(peer) >= Some(NeighborState::TwoWay);
             if hears_us && (alone || is_bdr) {
-                self.interface_event(now, peer.interface, InterfaceEvent::BackupSeen);
+                self.interface_event(peer.interface, InterfaceEvent::BackupSeen);
             }
         } else if moved {
-            self.interface_event(now, peer.interface, InterfaceEvent::NeighborChange);
+            self.interface_event(peer.interface, InterfaceEvent::NeighborChange);
         }
     }
 }

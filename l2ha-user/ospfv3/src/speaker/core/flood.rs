@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Speaker;
-use super::receive::Peer;
 use crate::config::Time;
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
+use crate::peer::Peer;
+use crate::speaker::Speaker;
 use crate::wire::{LsaKey, LsaType};
 
 /// Most LSAs sent again at once to one neighbour, and the pause before the next ones.
@@ -28,7 +28,8 @@ impl Speaker {
     ///
     /// Whether it goes back out of the interface it came from, which acknowledges it (RFC 2328
     /// 13.5).
-    pub(super) fn flood(&mut self, now: Time, db: DbId, key: LsaKey, from: Option<Peer>) -> bool {
+    pub(crate) fn flood(&mut self, db: DbId, key: LsaKey, from: Option<Peer>) -> bool {
+        let now = self.now;
         let entry = self
             .databases
             .get(&db)
@@ -42,7 +43,7 @@ impl Speaker {
             .map(|at| at + self.config.min_ls_arrival + ARRIVAL_SLACK);
         let prompt = welcome.filter(|at| *at > now);
         if changed {
-            self.end_helps_for_change(now, db, key, from);
+            self.end_helps_for_change(db, key, from);
         }
         for (id, interface) in &mut self.interfaces {
             if !interface.speaks() || !self.config.shares(db, *id, interface.config.area) {
@@ -104,7 +105,7 @@ impl Speaker {
     }
 
     /// Sends what this call has put on its way, packed together.
-    pub(super) fn send_floods(&mut self, now: Time) {
+    pub(crate) fn send_floods(&mut self) {
         let pending: Vec<u32> = self
             .interfaces
             .iter()
@@ -117,12 +118,13 @@ impl Speaker {
             };
             let keys = std::mem::take(&mut interface.flood);
             let destination = interface.multicast();
-            self.send_updates(now, id, destination, keys);
+            self.send_updates(id, destination, keys);
         }
     }
 
     /// RFC 2328 13.6: sends again what a neighbour has not acknowledged.
-    pub(super) fn retransmit(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn retransmit(&mut self, id: u32, router_id: Ipv4Addr) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -166,6 +168,6 @@ impl Speaker {
         let address = neighbor.address;
         let destination = interface.unicast(address);
         self.counters.lsas_retransmitted += keys.len() as u64;
-        self.send_updates(now, id, destination, keys);
+        self.send_updates(id, destination, keys);
     }
 }

@@ -2,18 +2,17 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Speaker, Transmit};
-use crate::config::Time;
-use crate::counters::Refusal;
-use crate::event::{Event, Mismatch};
+use crate::event::Event;
 use crate::lsdb::DbId;
+use crate::refusal::{Mismatch, Refusal};
+use crate::speaker::{Speaker, Transmit};
 use crate::wire::{Header, LsaKey, LsaType, Packet, PacketBody, PacketType, Scope, Write};
 
 /// Bytes of the count that begins a Link State Update.
 const UPDATE_FIXED_LEN: usize = 4;
 
 impl Speaker {
-    pub(super) fn packet_header(&self, id: u32) -> Option<Header> {
+    pub(crate) fn packet_header(&self, id: u32) -> Option<Header> {
         let interface = self.interfaces.get(&id)?;
         Some(Header {
             router_id: self.config.router_id,
@@ -23,7 +22,7 @@ impl Speaker {
     }
 
     /// Queues a packet.
-    pub(super) fn send(&mut self, id: u32, destination: Ipv6Addr, mut body: PacketBody) {
+    pub(crate) fn send(&mut self, id: u32, destination: Ipv6Addr, mut body: PacketBody) {
         let Some(header) = self.packet_header(id) else {
             return;
         };
@@ -63,13 +62,13 @@ impl Speaker {
 
     /// Sends LSAs in as few updates as the MTU allows; an LSA larger than that travels alone and
     /// is fragmented (RFC 2328 A.1).
-    pub(super) fn send_updates(
+    pub(crate) fn send_updates(
         &mut self,
-        now: Time,
         id: u32,
         destination: Ipv6Addr,
         keys: impl IntoIterator<Item = (DbId, LsaKey)>,
     ) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };
@@ -117,7 +116,7 @@ impl Speaker {
         self.enqueue(id, source, destination, packet_type, bytes);
     }
 
-    pub(super) fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         if self.events.len() >= self.config.limits.events {
             self.counters.events_dropped += 1;
         } else {
@@ -125,12 +124,12 @@ impl Speaker {
         }
     }
 
-    pub(super) fn count(&mut self, reason: Refusal) {
+    pub(crate) fn count(&mut self, reason: Refusal) {
         *self.counters.refused.entry(reason).or_default() += 1;
     }
 
     /// Counts a refusal, and reports it unless it belongs to normal operation.
-    pub(super) fn refuse(
+    pub(crate) fn refuse(
         &mut self,
         interface: u32,
         source: Ipv6Addr,
@@ -150,7 +149,7 @@ impl Speaker {
 
     /// The database an LSA of a type belongs to when it comes or goes over an interface; nothing
     /// for the reserved scope, nor for the AS in a stub area (RFC 5340 4.5.1, RFC 2328 13 (3)).
-    pub(super) fn db_for(&self, id: u32, ty: LsaType) -> Option<DbId> {
+    pub(crate) fn db_for(&self, id: u32, ty: LsaType) -> Option<DbId> {
         let interface = self.interfaces.get(&id)?;
         let area = interface.config.area;
         let db = match ty.scope()? {
@@ -161,7 +160,7 @@ impl Speaker {
         self.config.shares(db, id, area).then_some(db)
     }
 
-    pub(super) fn is_ours(&self, router_id: Ipv4Addr) -> bool {
+    pub(crate) fn is_ours(&self, router_id: Ipv4Addr) -> bool {
         router_id == self.config.router_id
     }
 }

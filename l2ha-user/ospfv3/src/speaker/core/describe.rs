@@ -2,16 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use super::Speaker;
 use super::exchange::INITIAL;
-use super::receive::Peer;
-use crate::config::Time;
 use crate::neighbor::NeighborState;
+use crate::peer::Peer;
+use crate::speaker::Speaker;
 use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, LsaType, PacketBody};
 
 impl Speaker {
     /// Entering ExStart: claim to be the master (RFC 2328 10.3, 10.8).
-    pub(super) fn start_exchange(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn start_exchange(&mut self, id: u32, router_id: Ipv4Addr) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -40,12 +40,13 @@ impl Speaker {
             headers: Vec::new(),
         });
         if !std::mem::take(&mut exchange.yields) {
-            self.repeat_dd(now, id, router_id);
+            self.repeat_dd(id, router_id);
         }
     }
 
     /// Entering Exchange: list everything the neighbour should know of (RFC 2328 10.3).
-    pub(super) fn list_database(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn list_database(&mut self, id: u32, router_id: Ipv4Addr) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -77,7 +78,8 @@ impl Speaker {
     }
 
     /// Sends the last Database Description again. As master, until it is answered.
-    pub(super) fn repeat_dd(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn repeat_dd(&mut self, id: u32, router_id: Ipv4Addr) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -100,7 +102,8 @@ impl Speaker {
     }
 
     /// Describes the next part of the database.
-    pub(super) fn send_next_dd(&mut self, now: Time, peer: Peer) {
+    pub(crate) fn send_next_dd(&mut self, peer: Peer) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
@@ -140,6 +143,6 @@ impl Speaker {
             sequence: exchange.sequence,
             headers,
         });
-        self.repeat_dd(now, peer.interface, peer.router_id);
+        self.repeat_dd(peer.interface, peer.router_id);
     }
 }

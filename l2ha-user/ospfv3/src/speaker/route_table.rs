@@ -11,13 +11,14 @@ use crate::spf::{self, Alternates, AreaInput, Calculation, Input, Neighborhood, 
 use crate::wire::Prefix;
 
 impl Speaker {
-    pub(super) fn run_spf_if_due(&mut self, now: Time) {
+    pub(super) fn run_spf_if_due(&mut self) {
+        let now = self.now;
         // RFC 3623 2.2 (2): the routes of before the restart stay until it is over.
         if !self.spf.take_due(now) || self.is_resuming() {
             return;
         }
         self.counters.spf_runs += 1;
-        let changes = self.compute_routes(now);
+        let changes = self.compute_routes();
         let changed = !changes.is_empty();
         self.changes.extend(changes);
         if changed {
@@ -28,8 +29,8 @@ impl Speaker {
         self.boundary = boundary;
         if (changed || moved) && self.is_area_border() {
             // RFC 2328 12.4.3: other areas hear of it.
-            self.reconcile_soon(now);
-            self.settle(now);
+            self.reconcile_soon();
+            self.settle();
         }
     }
 
@@ -56,7 +57,8 @@ impl Speaker {
     }
 
     /// Brings the routes up to date. Gives the prefixes whose route has changed.
-    fn compute_routes(&mut self, now: Time) -> Vec<Prefix> {
+    fn compute_routes(&mut self) -> Vec<Prefix> {
+        let _now = self.now;
         if self.stopped {
             self.calculation = Calculation::default();
             return std::mem::take(&mut self.routes).into_keys().collect();
@@ -66,7 +68,7 @@ impl Speaker {
         let again = self.spf.take_links() || spf::demands_trees(&news);
         let mut calculation = std::mem::take(&mut self.calculation);
         let mut routes = std::mem::take(&mut self.routes);
-        let (changes, looked_at) = calculation.update(self.input(news, again, now), &mut routes);
+        let (changes, looked_at) = calculation.update(self.input(news, again), &mut routes);
         self.calculation = calculation;
         self.routes = routes;
         self.counters.spf_trees += u64::from(again);
@@ -74,7 +76,8 @@ impl Speaker {
         changes
     }
 
-    fn input(&self, news: Vec<(DbId, News)>, trees: bool, now: Time) -> Input<'_> {
+    fn input(&self, news: Vec<(DbId, News)>, trees: bool) -> Input<'_> {
+        let now = self.now;
         let areas: BTreeSet<Ipv4Addr> = self
             .interfaces
             .values()

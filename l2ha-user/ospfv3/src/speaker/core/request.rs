@@ -3,17 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::Speaker;
-use super::receive::{Peer, Refused};
-use crate::config::Time;
-use crate::counters::Refusal;
 use crate::lsdb::DbId;
 use crate::neighbor::{NeighborEvent, NeighborState};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{LsaKey, PacketBody};
 
 impl Speaker {
     /// Moves every neighbour in Exchange or Loading on: the next request, or Full.
-    pub(super) fn advance_loading(&mut self, now: Time) {
+    pub(crate) fn advance_loading(&mut self) {
         let mut ready = Vec::new();
         for (id, interface) in &self.interfaces {
             for (router_id, neighbor) in &interface.neighbors {
@@ -27,15 +26,16 @@ impl Speaker {
         }
         for (id, router_id, complete) in ready {
             if complete {
-                self.neighbor_event(now, id, router_id, NeighborEvent::LoadingDone);
+                self.neighbor_event(id, router_id, NeighborEvent::LoadingDone);
             } else {
-                self.send_request(now, id, router_id);
+                self.send_request(id, router_id);
             }
         }
     }
 
     /// Asks for as much as fits into a packet, and again until it has come (RFC 2328 10.9).
-    pub(super) fn send_request(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn send_request(&mut self, id: u32, router_id: Ipv4Addr) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -56,12 +56,7 @@ impl Speaker {
     }
 
     /// RFC 2328 10.7.
-    pub(super) fn receive_request(
-        &mut self,
-        now: Time,
-        peer: Peer,
-        keys: Vec<LsaKey>,
-    ) -> Result<(), Refused> {
+    pub(crate) fn receive_request(&mut self, peer: Peer, keys: Vec<LsaKey>) -> Result<(), Refused> {
         // Each once, however often it is asked for.
         let wanted: BTreeSet<LsaKey> = keys.into_iter().collect();
         let mut found: Vec<(DbId, LsaKey)> = Vec::with_capacity(wanted.len());
@@ -74,7 +69,7 @@ impl Speaker {
             });
             let Some(db) = db else {
                 let event = NeighborEvent::BadLsReq;
-                self.neighbor_event(now, peer.interface, peer.router_id, event);
+                self.neighbor_event(peer.interface, peer.router_id, event);
                 return Err(Refusal::BadRequest.into());
             };
             found.push((db, key));
@@ -86,7 +81,7 @@ impl Speaker {
             return Ok(());
         };
         let destination = interface.unicast(neighbor.address);
-        self.send_updates(now, peer.interface, destination, found);
+        self.send_updates(peer.interface, destination, found);
         Ok(())
     }
 }

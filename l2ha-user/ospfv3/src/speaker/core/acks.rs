@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::Speaker;
-use super::receive::{Peer, Refused};
-use crate::config::Time;
-use crate::counters::Refusal;
 use crate::interface::InterfaceState;
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{LSA_HEADER_LEN, LsaHeader, PacketBody};
 
 /// How long acknowledgments wait for company. RFC 2328 13.5: shorter than RxmtInterval.
@@ -14,12 +13,12 @@ const ACK_DELAY: Duration = Duration::from_millis(200);
 
 impl Speaker {
     /// RFC 2328 13.7.
-    pub(super) fn receive_acks(
+    pub(crate) fn receive_acks(
         &mut self,
-        now: Time,
         peer: Peer,
         headers: &[LsaHeader],
     ) -> Result<(), Refused> {
+        let now = self.now;
         for header in headers {
             let Some(db) = self.db_for(peer.interface, header.key.ty) else {
                 continue;
@@ -40,18 +39,19 @@ impl Speaker {
 
     /// RFC 2328 13.5, table 19: an LSA that was not flooded back is acknowledged with delay, except
     /// that the Backup leaves it to the Designated Router's flood unless it comes from that one.
-    pub(super) fn acknowledge_later(&mut self, now: Time, peer: Peer, header: LsaHeader) {
+    pub(crate) fn acknowledge_later(&mut self, peer: Peer, header: LsaHeader) {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };
         let from_dr = interface.elected.dr == Some(peer.router_id);
         if interface.state != InterfaceState::Backup || from_dr {
-            self.delay_ack(now, peer.interface, header);
+            self.delay_ack(peer.interface, header);
         }
     }
 
     /// Acknowledges an LSA together with others, soon.
-    fn delay_ack(&mut self, now: Time, id: u32, header: LsaHeader) {
+    fn delay_ack(&mut self, id: u32, header: LsaHeader) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -62,7 +62,7 @@ impl Speaker {
         }
     }
 
-    pub(super) fn send_delayed_acks(&mut self, id: u32) {
+    pub(crate) fn send_delayed_acks(&mut self, id: u32) {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -74,7 +74,7 @@ impl Speaker {
     }
 
     /// Sends acknowledgments, to one neighbour or to all.
-    pub(super) fn send_acks(&mut self, id: u32, to: Option<Peer>, headers: Vec<LsaHeader>) {
+    pub(crate) fn send_acks(&mut self, id: u32, to: Option<Peer>, headers: Vec<LsaHeader>) {
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };

@@ -5,67 +5,20 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Speaker;
-use super::receive::Peer;
 use crate::config::{LS_REFRESH_TIME, Time};
 use crate::event::Event;
+use crate::graceful::{HelpEnd, HelpRefusal};
 use crate::interface::InterfaceEvent;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, Help, Neighbor, NeighborEvent, NeighborState};
+use crate::peer::Peer;
+use crate::speaker::Speaker;
 use crate::wire::{Grace, GraceReason, LsaHeader, LsaKey, LsaType};
 
 /// How long a neighbour that says it is done may still take until our side of the exchange is over.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// Helps that are over and remembered.
 const MAX_PAST: usize = 64;
-
-/// Why a neighbour is not helped with its restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum HelpRefusal {
-    /// The configuration says so.
-    #[error("graceful_helper is off")]
-    Disabled,
-    /// It was not Full.
-    #[error("the neighbour was not adjacent any more")]
-    NotAdjacent,
-    /// Its grace period is over already.
-    #[error("its grace period is over")]
-    Expired,
-    /// It does not know of a change that it should know of.
-    #[error("an LSA has changed that it has not acknowledged")]
-    Changed,
-    /// We are restarting ourselves.
-    #[error("this router is restarting itself")]
-    Restarting,
-}
-
-/// Why a help has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum HelpEnd {
-    /// The neighbour is back.
-    #[error("the neighbour is back")]
-    Completed,
-    /// The neighbour says that it is done, and is not.
-    #[error("the neighbour says that it is done, and has not become Full")]
-    NotFull,
-    /// Its grace period is over.
-    #[error("its grace period is over")]
-    Expired,
-    /// An LSA changed that it would have to know of.
-    #[error("the topology has changed")]
-    TopologyChanged,
-    /// The path to it is gone, whatever it says.
-    #[error("the path to the neighbour is gone")]
-    PathLost,
-    /// It came back under another Interface ID.
-    #[error("the neighbour came back under another Interface ID")]
-    InterfaceIdChanged,
-    /// Our interface is down.
-    #[error("our interface is down")]
-    InterfaceDown,
-}
 
 /// A help that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -104,12 +57,12 @@ impl Speaker {
     /// The path to a neighbour is gone: BFD has failed although the neighbour's forwarding plane
     /// answers for it. That ends even our help with its restart (RFC 5882 4.3).
     pub fn path_lost(&mut self, now: Time, interface: u32, router_id: Ipv4Addr) {
-        self.clock = now;
-        self.end_help(now, interface, router_id, HelpEnd::PathLost);
+        self.now = now;
+        self.end_help(interface, router_id, HelpEnd::PathLost);
         self.neighbor_lost(now, interface, router_id);
     }
 
-    pub(super) fn is_helping(&self, id: u32, router_id: Ipv4Addr) -> bool {
+    pub(crate) fn is_helping(&self, id: u32, router_id: Ipv4Addr) -> bool {
         let interface = self.interfaces.get(&id);
         interface
             .and_then(|interface| interface.neighbors.get(&router_id))
@@ -118,16 +71,17 @@ impl Speaker {
 
     /// A Grace-LSA has been installed. Who restarts is its originator, and not necessarily the one
     /// that sent it.
-    pub(super) fn hear_grace(&mut self, now: Time, id: u32, header: &LsaHeader, grace: Grace) {
+    pub(crate) fn hear_grace(&mut self, id: u32, header: &LsaHeader, grace: Grace) {
+        let now = self.now;
         let router_id = header.key.adv;
         if self.is_ours(router_id) {
             return;
         }
         if header.is_max_age() {
-            self.grace_withdrawn(now, id, router_id);
+            self.grace_withdrawn(id, router_id);
             return;
         }
-        let until = match self.may_help(now, id, header, grace) {
+        let until = match self.may_help(id, header, grace) {
             Ok(until) => until,
             Err(why) => {
                 let refused = &mut self.counters.graceful.helps_refused;
@@ -168,13 +122,8 @@ impl Speaker {
     }
 
     /// RFC 3623 3.1: whether to help, and until when.
-    fn may_help(
-        &self,
-        now: Time,
-        id: u32,
-        header: &LsaHeader,
-        grace: Grace,
-    ) -> Result<Time, HelpRefusal> {
+    fn may_help(&self, id: u32, header: &LsaHeader, grace: Grace) -> Result<Time, HelpRefusal> {
+        let now = self.now;
         let router_id = header.key.adv;
         // (4)
         if !self.config.graceful_helper {
@@ -214,7 +163,8 @@ impl Speaker {
 
     /// RFC 3623 3.2 (1): the neighbour has flushed its Grace-LSA. It is Full with us then, but we
     /// may still wait for what we have requested of it.
-    fn grace_withdrawn(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+    fn grace_withdrawn(&mut self, id: u32, router_id: Ipv4Addr) {
+        let now = self.now;
         let peer = Peer {
             interface: id,
             router_id,
@@ -227,7 +177,7 @@ impl Speaker {
             return;
         };
         if state == NeighborState::Full {
-            self.end_help(now, id, router_id, HelpEnd::Completed);
+            self.end_help(id, router_id, HelpEnd::Completed);
         } else {
             help.done = true;
             help.until = now + LAST_REQUESTS;
@@ -235,9 +185,8 @@ impl Speaker {
     }
 
     /// A neighbour that we help has changed its state, which nobody else has to know.
-    pub(super) fn helped_neighbor_changed(
+    pub(crate) fn helped_neighbor_changed(
         &mut self,
-        now: Time,
         id: u32,
         router_id: Ipv4Addr,
         to: NeighborState,
@@ -248,12 +197,12 @@ impl Speaker {
             .and_then(|interface| interface.neighbors.get(&router_id));
         let done = neighbor.and_then(|n| n.help).is_some_and(|help| help.done);
         if done && to == NeighborState::Full {
-            self.end_help(now, id, router_id, HelpEnd::Completed);
+            self.end_help(id, router_id, HelpEnd::Completed);
         }
     }
 
     /// RFC 3623 3.2 (2).
-    pub(super) fn end_help_at_expiry(&mut self, now: Time, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn end_help_at_expiry(&mut self, id: u32, router_id: Ipv4Addr) {
         let peer = Peer {
             interface: id,
             router_id,
@@ -264,18 +213,12 @@ impl Speaker {
         } else {
             HelpEnd::Expired
         };
-        self.end_help(now, id, router_id, why);
+        self.end_help(id, router_id, why);
     }
 
     /// RFC 3623 3.2 (3): what has changed would be flooded to those we help, and they cannot take it
     /// into account.
-    pub(super) fn end_helps_for_change(
-        &mut self,
-        now: Time,
-        db: DbId,
-        key: LsaKey,
-        from: Option<Peer>,
-    ) {
+    pub(crate) fn end_helps_for_change(&mut self, db: DbId, key: LsaKey, from: Option<Peer>) {
         if !self.config.graceful_strict {
             return;
         }
@@ -294,28 +237,23 @@ impl Speaker {
             .collect();
         for peer in helped {
             let why = HelpEnd::TopologyChanged;
-            self.end_help(now, peer.interface, peer.router_id, why);
+            self.end_help(peer.interface, peer.router_id, why);
         }
     }
 
     /// An event that makes the neighbour vanish ends the help first.
-    pub(super) fn end_help_because(
-        &mut self,
-        now: Time,
-        id: u32,
-        router_id: Ipv4Addr,
-        event: NeighborEvent,
-    ) {
+    pub(crate) fn end_help_because(&mut self, id: u32, router_id: Ipv4Addr, event: NeighborEvent) {
         let why = match event {
             NeighborEvent::LlDown | NeighborEvent::KillNbr => HelpEnd::InterfaceDown,
             NeighborEvent::InactivityTimer => HelpEnd::Expired,
             _ => return,
         };
-        self.end_help(now, id, router_id, why);
+        self.end_help(id, router_id, why);
     }
 
     /// RFC 3623 3.2: from now on our LSAs say again what is.
-    pub(super) fn end_help(&mut self, now: Time, id: u32, router_id: Ipv4Addr, why: HelpEnd) {
+    pub(crate) fn end_help(&mut self, id: u32, router_id: Ipv4Addr, why: HelpEnd) {
+        let now = self.now;
         let peer = Peer {
             interface: id,
             router_id,
@@ -346,11 +284,11 @@ impl Speaker {
             why,
         });
         // RFC 3623 3.2: recalculate the Designated Router, then originate.
-        self.interface_event(now, id, InterfaceEvent::NeighborChange);
-        self.content_changed(now);
+        self.interface_event(id, InterfaceEvent::NeighborChange);
+        self.content_changed();
     }
 
-    pub(super) fn graceful_view(
+    pub(crate) fn graceful_view(
         &self,
         id: u32,
         router_id: Ipv4Addr,
@@ -360,13 +298,13 @@ impl Speaker {
         let past = self.past_helps.get(&(id, router_id));
         GracefulView {
             help: neighbor.help.map(|help| HelpView {
-                since_ms: millis(self.clock.saturating_sub(help.since)),
-                remaining_ms: millis(help.until.saturating_sub(self.clock)),
+                since_ms: millis(self.now.saturating_sub(help.since)),
+                remaining_ms: millis(help.until.saturating_sub(self.now)),
                 reason: help.reason,
                 conversation: neighbor.state,
             }),
             last_end: past.map(|past| past.why),
-            last_end_ms: past.map(|past| millis(self.clock.saturating_sub(past.at))),
+            last_end_ms: past.map(|past| millis(self.now.saturating_sub(past.at))),
         }
     }
 

@@ -3,17 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Speaker;
-use crate::config::Time;
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
 use crate::wire::{LsaBody, LsaKey, LsaType, Prefix};
 
 impl Speaker {
     /// Gives every prefix an LSA of its own, the one it had before: even in an earlier life of
     /// ours, if that LSA has come back to us.
-    pub(super) fn assign_ids(
+    pub(crate) fn assign_ids(
         &mut self,
-        now: Time,
         db: DbId,
         ty: LsaType,
         wanted: &BTreeSet<Prefix>,
@@ -22,9 +20,9 @@ impl Speaker {
         ids.retain(|prefix, _| wanted.contains(prefix));
         if ids.len() < wanted.len() {
             let mut taken: BTreeSet<u32> = ids.values().copied().collect();
-            let known = self.known_ids(now, db, ty);
+            let known = self.known_ids(db, ty);
             // A prefix that comes back soon gets a fresh LSA, which MinLSInterval does not hold.
-            let resting = self.resting_ids(now, db, ty);
+            let resting = self.resting_ids(db, ty);
             let mut next = 1u32;
             let missing: Vec<Prefix> = wanted
                 .iter()
@@ -54,7 +52,7 @@ impl Speaker {
     }
 
     /// Whether an LSA is for others alone: our own summaries and externals lead us nowhere.
-    pub(super) fn is_told_only(&self, key: LsaKey) -> bool {
+    pub(crate) fn is_told_only(&self, key: LsaKey) -> bool {
         let kinds = [
             LsaType::INTER_AREA_PREFIX,
             LsaType::INTER_AREA_ROUTER,
@@ -64,7 +62,8 @@ impl Speaker {
     }
 
     /// Our LSAs that are alive in the database.
-    fn known_ids(&self, now: Time, db: DbId, ty: LsaType) -> BTreeMap<Prefix, u32> {
+    fn known_ids(&self, db: DbId, ty: LsaType) -> BTreeMap<Prefix, u32> {
+        let now = self.now;
         let Some(database) = self.databases.get(&db) else {
             return BTreeMap::new();
         };
@@ -83,7 +82,8 @@ impl Speaker {
     }
 
     /// Those that a new instance would have to wait for.
-    pub(super) fn resting_ids(&self, now: Time, db: DbId, ty: LsaType) -> BTreeSet<u32> {
+    pub(crate) fn resting_ids(&self, db: DbId, ty: LsaType) -> BTreeSet<u32> {
+        let now = self.now;
         self.own
             .iter()
             .filter(|((of, key), own)| *of == db && key.ty == ty && own.rests(now, &self.config))
@@ -123,10 +123,10 @@ mod tests {
         let database = speaker.databases.entry(db).or_default();
         database.install(Arc::new(lsa), now, Origin::Requested);
         let wanted = [prefix(1), prefix(2)].into();
-        let ids = speaker.assign_ids(now, db, ty, &wanted).clone();
+        let ids = speaker.assign_ids(db, ty, &wanted).clone();
         assert_eq!(ids, [(prefix(1), 2), (prefix(2), 1)].into());
         let wanted = [prefix(0), prefix(1)].into();
-        let ids = speaker.assign_ids(now, db, ty, &wanted).clone();
+        let ids = speaker.assign_ids(db, ty, &wanted).clone();
         assert_eq!(ids, [(prefix(0), 1), (prefix(1), 2)].into());
     }
 }

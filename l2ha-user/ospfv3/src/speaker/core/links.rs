@@ -2,33 +2,33 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Speaker;
 use crate::config::{InterfaceKind, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, Neighbor};
+use crate::speaker::Speaker;
 use crate::spf::RootLink;
 use crate::wire::{LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Network, RouterLink};
 
 /// An adjacency that is just being formed, and so not worth a Router-LSA without it: two
 /// originations in a row would be MinLSInterval apart.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Forming {
-    pub(super) interface: u32,
-    pub(super) router_id: Ipv4Addr,
+pub(crate) struct Forming {
+    pub(crate) interface: u32,
+    pub(crate) router_id: Ipv4Addr,
     /// When to wait no more.
-    pub(super) until: Time,
+    pub(crate) until: Time,
 }
 
 impl Forming {
-    pub(super) fn is(&self, link: &RouterLink) -> bool {
+    pub(crate) fn is(&self, link: &RouterLink) -> bool {
         (self.interface, self.router_id) == (link.interface_id, link.neighbor_router_id)
     }
 }
 
 impl Speaker {
     /// Our links in an area, at their real cost.
-    pub(super) fn router_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
+    pub(crate) fn router_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
         self.root_links(area)
             .into_iter()
             .map(|root| root.link)
@@ -36,7 +36,8 @@ impl Speaker {
     }
 
     /// The adjacencies that are likely to be Full in a moment.
-    pub(super) fn forming(&self, now: Time, area: Ipv4Addr) -> Vec<Forming> {
+    pub(crate) fn forming(&self, area: Ipv4Addr) -> Vec<Forming> {
+        let now = self.now;
         self.adjacencies(area)
             .filter_map(|(interface, router_id, neighbor)| {
                 let until = neighbor.hopeful_until.filter(|until| *until > now)?;
@@ -52,12 +53,12 @@ impl Speaker {
 
     /// Our part of the shortest-path tree: as things are, even if the Router-LSA that says so has
     /// to wait for MinLSInterval. A second failure is thus routed around as fast as a first.
-    pub(super) fn root_links(&self, area: Ipv4Addr) -> Vec<RootLink> {
+    pub(crate) fn root_links(&self, area: Ipv4Addr) -> Vec<RootLink> {
         self.root_links_if(area, |_| true)
     }
 
     /// Those of [`Self::root_links`] whose neighbour can surely send back.
-    pub(super) fn confirmed_links(&self, area: Ipv4Addr) -> Vec<RootLink> {
+    pub(crate) fn confirmed_links(&self, area: Ipv4Addr) -> Vec<RootLink> {
         self.root_links_if(area, |neighbor| {
             neighbor.confirmation == Confirmation::Given
         })
@@ -96,7 +97,7 @@ impl Speaker {
 
     /// The networks of an area that we speak for as Designated Router, by Interface ID, with the
     /// body of the Network-LSA: as they are. RFC 5340 4.4.3.3.
-    pub(super) fn own_networks(&self, area: Ipv4Addr) -> Vec<(u32, Network)> {
+    pub(crate) fn own_networks(&self, area: Ipv4Addr) -> Vec<(u32, Network)> {
         let own = self.config.router_id;
         self.speaking(area)
             .filter(|interface| {
@@ -151,7 +152,7 @@ impl Speaker {
             .unwrap_or(neighbor.address.into())
     }
 
-    pub(super) fn link_lsa_address(
+    pub(crate) fn link_lsa_address(
         &self,
         interface: u32,
         router_id: Ipv4Addr,
@@ -183,7 +184,7 @@ impl Speaker {
     }
 
     /// A router's Link-LSA.
-    pub(super) fn link_lsa(
+    pub(crate) fn link_lsa(
         &self,
         interface: u32,
         router_id: Ipv4Addr,
@@ -196,7 +197,7 @@ impl Speaker {
         };
         let entry = self.databases.get(&DbId::Link(interface))?.get(&key)?;
         match entry.lsa.body() {
-            LsaBody::Link(body) if !entry.is_max_age(self.clock) => Some(body),
+            LsaBody::Link(body) if !entry.is_max_age(self.now) => Some(body),
             _ => None,
         }
     }

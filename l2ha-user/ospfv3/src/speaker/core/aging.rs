@@ -1,35 +1,36 @@
 //! Aging: RFC 2328 14, 14.1 and 12.1.6.
 
-use super::Speaker;
-use crate::config::Time;
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
 use crate::wire::{LsaKey, MAX_SEQUENCE};
 
 impl Speaker {
     /// Refreshes our LSAs and flushes those of others that have become MaxAge.
-    pub(super) fn age(&mut self, now: Time) {
+    pub(crate) fn age(&mut self) {
+        let now = self.now;
         let ids: Vec<DbId> = self.databases.keys().copied().collect();
         for id in ids {
             while let Some(key) = self.databases.get_mut(&id).and_then(|db| db.pop_due(now)) {
                 if self.is_ours(key.adv) {
-                    self.refresh(now, id, key);
+                    self.refresh(id, key);
                 } else {
                     self.counters.lsas_aged_out += 1;
-                    self.expire(now, id, key);
+                    self.expire(id, key);
                 }
             }
         }
     }
 
     /// Sets an LSA's age to MaxAge and floods it. Whether it was alive.
-    pub(super) fn expire(&mut self, now: Time, id: DbId, key: LsaKey) -> bool {
+    pub(crate) fn expire(&mut self, id: DbId, key: LsaKey) -> bool {
+        let now = self.now;
         let Some(database) = self.databases.get_mut(&id) else {
             return false;
         };
         if !database.flush(&key, now) {
             return false;
         }
-        self.flood(now, id, key, None);
+        self.flood(id, key, None);
         if !self.is_told_only(key) {
             self.spf.trigger_for_lsa(now, &self.config.spf_delay);
         }
@@ -38,7 +39,8 @@ impl Speaker {
 
     /// RFC 2328 14: an LSA at MaxAge goes once no neighbour is in Exchange or Loading and nobody
     /// has to acknowledge it any more.
-    pub(super) fn remove_dead(&mut self, now: Time) {
+    pub(crate) fn remove_dead(&mut self) {
+        let now = self.now;
         if !self.databases.values().any(|db| db.has_dead()) {
             return;
         }
@@ -80,7 +82,7 @@ impl Speaker {
                 self.own.remove(&(id, key));
             }
             if self.is_ours(key.adv) {
-                self.reconcile_soon(now);
+                self.reconcile_soon();
             }
         }
     }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::Speaker;
-use super::receive::{Peer, Refused};
 use crate::config::{InterfaceConfig, Time};
-use crate::counters::Refusal;
 use crate::neighbor::{Exchange, NeighborEvent, NeighborState};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{DatabaseDescription, DdFlags, Family, LsaHeader, LsaKey, Options};
 
 /// The flags of the first packet of an exchange.
-pub(super) const INITIAL: DdFlags = DdFlags {
+pub(crate) const INITIAL: DdFlags = DdFlags {
     init: true,
     more: true,
     master: true,
@@ -23,27 +23,27 @@ const LATE_NUMBERS: u32 = 1000;
 
 impl Speaker {
     /// RFC 2328 10.6.
-    pub(super) fn receive_dd(
+    pub(crate) fn receive_dd(
         &mut self,
-        now: Time,
         peer: Peer,
         dd: &DatabaseDescription,
     ) -> Result<(), Refused> {
+        let now = self.now;
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return Ok(());
         };
         check_mtu(self.config.family, &interface.config, dd)?;
         if self.neighbor_state(peer) == Some(NeighborState::Init) {
             // It hears us, or it would not describe its database to us.
-            self.two_way(now, peer);
+            self.two_way(peer);
         }
         let exchange = self.exchange_mut(peer);
         let late = exchange.is_some_and(|exchange| exchange.is_late_beginning(now, dd));
         match self.neighbor_state(peer) {
-            Some(NeighborState::ExStart) => self.negotiate(now, peer, dd, late),
-            Some(NeighborState::Exchange) => self.continue_exchange(now, peer, dd, late),
+            Some(NeighborState::ExStart) => self.negotiate(peer, dd, late),
+            Some(NeighborState::Exchange) => self.continue_exchange(peer, dd, late),
             Some(NeighborState::Loading | NeighborState::Full) => {
-                self.after_exchange(now, peer, dd, late)
+                self.after_exchange(peer, dd, late)
             }
             _ => Err(Refusal::NeighborState.into()),
         }
@@ -52,11 +52,11 @@ impl Speaker {
     /// In ExStart: who is master?
     fn negotiate(
         &mut self,
-        now: Time,
         peer: Peer,
         dd: &DatabaseDescription,
         late: bool,
     ) -> Result<(), Refused> {
+        let now = self.now;
         let higher = peer.router_id > self.config.router_id;
         let Some(exchange) = self.exchange_mut(peer) else {
             return Ok(());
@@ -83,7 +83,7 @@ impl Speaker {
                     .is_some_and(|claimed| claimed != dd.sequence)
             {
                 // It has begun anew: what it says to our present number may be from before.
-                self.start_exchange(now, peer.interface, peer.router_id);
+                self.start_exchange(peer.interface, peer.router_id);
             }
             if let Some(exchange) = self.exchange_mut(peer).filter(|_| claims) {
                 exchange.claimed = Some(dd.sequence);
@@ -91,18 +91,16 @@ impl Speaker {
             return Err(Refusal::DdDuplicate.into());
         }
         self.neighbor_event(
-            now,
             peer.interface,
             peer.router_id,
             NeighborEvent::NegotiationDone,
         );
-        self.accept_dd(now, peer, dd);
+        self.accept_dd(peer, dd);
         Ok(())
     }
 
     fn continue_exchange(
         &mut self,
-        now: Time,
         peer: Peer,
         dd: &DatabaseDescription,
         late: bool,
@@ -113,7 +111,7 @@ impl Speaker {
         let master = exchange.master;
         if is_duplicate(exchange.last_received, dd) {
             if !master {
-                self.repeat_dd(now, peer.interface, peer.router_id);
+                self.repeat_dd(peer.interface, peer.router_id);
             }
             return Err(Refusal::DdDuplicate.into());
         }
@@ -129,16 +127,15 @@ impl Speaker {
             .last_received
             .is_none_or(|(_, options, _)| options == dd.options);
         if dd.flags.master == master || dd.flags.init || !same_options || dd.sequence != expected {
-            return self.restart_exchange(now, peer, dd);
+            return self.restart_exchange(peer, dd);
         }
-        self.accept_dd(now, peer, dd);
+        self.accept_dd(peer, dd);
         Ok(())
     }
 
     /// In Loading and Full only a repetition is legal.
     fn after_exchange(
         &mut self,
-        now: Time,
         peer: Peer,
         dd: &DatabaseDescription,
         late: bool,
@@ -156,41 +153,35 @@ impl Speaker {
             }
             // RFC 2328 10.8: kept for the dead interval, no longer.
             if exchange.last_sent.is_some() {
-                self.repeat_dd(now, peer.interface, peer.router_id);
+                self.repeat_dd(peer.interface, peer.router_id);
                 return Err(Refusal::DdDuplicate.into());
             }
         }
-        self.restart_exchange(now, peer, dd)
+        self.restart_exchange(peer, dd)
     }
 
     /// SeqNumberMismatch. If the packet that broke the exchange begins a new one, as after a
     /// restart of the neighbour, it is taken as such instead of waiting for its repetition.
-    fn restart_exchange(
-        &mut self,
-        now: Time,
-        peer: Peer,
-        dd: &DatabaseDescription,
-    ) -> Result<(), Refused> {
+    fn restart_exchange(&mut self, peer: Peer, dd: &DatabaseDescription) -> Result<(), Refused> {
         let higher = peer.router_id > self.config.router_id;
         if let Some(exchange) = self.exchange_mut(peer) {
             exchange.yields = dd.flags == INITIAL && higher;
         }
         self.neighbor_event(
-            now,
             peer.interface,
             peer.router_id,
             NeighborEvent::SeqNumberMismatch,
         );
         if dd.flags == INITIAL {
-            let _ = self.negotiate(now, peer, dd, false);
+            let _ = self.negotiate(peer, dd, false);
         }
         Err(Refusal::DdSequence.into())
     }
 
     /// The packet is the next in sequence (RFC 2328 10.6, 10.8).
-    fn accept_dd(&mut self, now: Time, peer: Peer, dd: &DatabaseDescription) {
+    fn accept_dd(&mut self, peer: Peer, dd: &DatabaseDescription) {
         for header in &dd.headers {
-            self.request_if_newer(now, peer, header);
+            self.request_if_newer(peer, header);
         }
         let Some(exchange) = self.exchange_mut(peer) else {
             return;
@@ -203,13 +194,13 @@ impl Speaker {
         if exchange.master {
             exchange.sequence = exchange.sequence.wrapping_add(1);
             if we_said_more || dd.flags.more {
-                self.send_next_dd(now, peer);
+                self.send_next_dd(peer);
             } else {
-                self.finish_exchange(now, peer);
+                self.finish_exchange(peer);
             }
         } else {
             exchange.sequence = dd.sequence;
-            self.send_next_dd(now, peer);
+            self.send_next_dd(peer);
             let Some(exchange) = self.exchange_mut(peer) else {
                 return;
             };
@@ -218,12 +209,13 @@ impl Speaker {
                 .as_ref()
                 .is_none_or(|sent| sent.flags.more);
             if !more && !dd.flags.more {
-                self.finish_exchange(now, peer);
+                self.finish_exchange(peer);
             }
         }
     }
 
-    fn finish_exchange(&mut self, now: Time, peer: Peer) {
+    fn finish_exchange(&mut self, peer: Peer) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
@@ -240,10 +232,11 @@ impl Speaker {
         let event = NeighborEvent::ExchangeDone {
             complete: neighbor.requests.is_empty(),
         };
-        self.neighbor_event(now, peer.interface, peer.router_id, event);
+        self.neighbor_event(peer.interface, peer.router_id, event);
     }
 
-    fn request_if_newer(&mut self, now: Time, peer: Peer, header: &LsaHeader) {
+    fn request_if_newer(&mut self, peer: Peer, header: &LsaHeader) {
+        let now = self.now;
         let key: LsaKey = header.key;
         let Some(db) = self.db_for(peer.interface, key.ty) else {
             self.count(Refusal::LsaScope);

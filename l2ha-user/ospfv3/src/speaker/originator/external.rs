@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::Speaker;
-use super::desired::Desired;
 use crate::config::{ExternalPrefix, Time};
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
+use crate::speaker::originator::desired::Desired;
 use crate::spf::INFINITY;
 use crate::wire::{AsExternal, LsaBody, LsaKey, LsaType, Prefix, PrefixOptions};
 
@@ -14,7 +14,7 @@ impl Speaker {
     /// Replaces the prefixes advertised as lying outside of the AS. One that is an interface's too
     /// is advertised as that.
     pub fn set_externals(&mut self, now: Time, externals: Vec<ExternalPrefix>) {
-        self.clock = now;
+        self.now = now;
         let externals = externals
             .into_iter()
             .filter(|external| !external.prefix.is_link_local())
@@ -22,25 +22,20 @@ impl Speaker {
             .collect();
         if self.externals != externals {
             self.externals = externals;
-            self.content_changed(now);
+            self.content_changed();
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// Whether we are an AS boundary router as far as an area knows (RFC 2328 12.4.1: not in a stub
     /// area).
-    pub(super) fn is_as_boundary(&self, area: Ipv4Addr) -> bool {
+    pub(crate) fn is_as_boundary(&self, area: Ipv4Addr) -> bool {
         !self.externals.is_empty() && !self.config.is_stub(area)
     }
 
     /// RFC 5340 4.4.3.6. There is no forwarding address: we are the next hop. So no two routers'
     /// LSAs are functionally equivalent either (RFC 2328 12.4.4.1), and all are kept.
-    pub(super) fn desired_externals(
-        &mut self,
-        now: Time,
-        areas: &BTreeSet<Ipv4Addr>,
-        desired: &mut Desired,
-    ) {
+    pub(crate) fn desired_externals(&mut self, areas: &BTreeSet<Ipv4Addr>, desired: &mut Desired) {
         let nobody_hears = areas.iter().all(|area| self.config.is_stub(*area));
         let internal: BTreeSet<Prefix> = areas
             .iter()
@@ -55,7 +50,7 @@ impl Speaker {
             .collect();
         let (adv, drained) = (self.config.router_id, self.drained);
         let ty = LsaType::AS_EXTERNAL;
-        let ids = self.assign_ids(now, DbId::As, ty, &wanted).clone();
+        let ids = self.assign_ids(DbId::As, ty, &wanted).clone();
         for (prefix, id) in ids {
             let Some(external) = self.externals.get(&prefix) else {
                 continue;

@@ -3,19 +3,18 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Speaker;
-use crate::config::Time;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, NeighborState};
+use crate::speaker::Speaker;
 use crate::wire::{LsaBody, LsaKey, LsaType};
 
 /// How long a neighbour may take from acknowledging our Router-LSA to having its routes in place:
 /// its delay before the calculation, and the installation.
-pub(super) const INSTALL_TIME: Duration = Duration::from_millis(300);
+pub(crate) const INSTALL_TIME: Duration = Duration::from_millis(300);
 
 impl Speaker {
     /// Whether no adjacency is too new to take traffic that has another way.
-    pub(super) fn all_confirmed(&self) -> bool {
+    pub(crate) fn all_confirmed(&self) -> bool {
         self.interfaces
             .values()
             .flat_map(|interface| interface.full())
@@ -23,7 +22,8 @@ impl Speaker {
     }
 
     /// Looks which new neighbours have acknowledged a Router-LSA of ours that lists them.
-    pub(super) fn confirm_adjacencies(&mut self, now: Time) {
+    pub(crate) fn confirm_adjacencies(&mut self) {
+        let now = self.now;
         let new: Vec<(u32, Ipv4Addr, Ipv4Addr)> = self
             .interfaces
             .values()

@@ -3,32 +3,34 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::Speaker;
 use super::designated::Said;
-use super::helper::HelpEnd;
-use super::receive::{Peer, Refused};
 use crate::config::Time;
-use crate::counters::Refusal;
+use crate::graceful::HelpEnd;
 use crate::neighbor::{Neighbor, NeighborEvent, NeighborState, Reason};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{ALL_SPF_ROUTERS, Family, Hello, Options, PacketBody};
 
 /// Least time between Hellos out of turn, so that two ends cannot drive each other.
 const EXTRA_HELLO_GAP: Duration = Duration::from_millis(100);
 
 impl Speaker {
-    pub(super) fn start_hellos(&mut self, now: Time, id: u32) {
+    pub(crate) fn start_hellos(&mut self, id: u32) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
         if interface.speaks() {
             interface.hello_at = Some(now);
-            self.grace_first(now, id);
-            self.hello_if_due(now, id);
+            self.grace_first(id);
+            self.hello_if_due(id);
         }
     }
 
     /// Sends the Hellos that are due; the periodic ones keep their beat.
-    pub(super) fn hello_if_due(&mut self, now: Time, id: u32) {
+    pub(crate) fn hello_if_due(&mut self, id: u32) {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -51,7 +53,8 @@ impl Speaker {
     }
 
     /// A Hello out of turn: the other end need not wait for our next one to hear us.
-    pub(super) fn hello_soon(&mut self, now: Time, id: u32) {
+    pub(crate) fn hello_soon(&mut self, id: u32) {
+        let now = self.now;
         if self.stopped {
             return;
         }
@@ -66,7 +69,7 @@ impl Speaker {
             .last_extra_hello
             .map_or(now, |last| last + EXTRA_HELLO_GAP);
         interface.extra_hello_at = Some(earliest.max(now));
-        self.hello_if_due(now, id);
+        self.hello_if_due(id);
     }
 
     /// RFC 2328 9.5.
@@ -96,7 +99,8 @@ impl Speaker {
 
     /// The last word on every interface: a Hello that names nobody, and once more in case it is
     /// lost and the caller keeps calling.
-    pub(super) fn say_farewell(&mut self, now: Time) {
+    pub(crate) fn say_farewell(&mut self) {
+        let now = self.now;
         let speaking: Vec<u32> = self
             .interfaces
             .iter()
@@ -112,7 +116,7 @@ impl Speaker {
     }
 
     /// The neighbour hears us.
-    pub(super) fn two_way(&mut self, now: Time, peer: Peer) {
+    pub(crate) fn two_way(&mut self, peer: Peer) {
         let Peer {
             interface: id,
             router_id,
@@ -122,7 +126,7 @@ impl Speaker {
         };
         let adjacency = interface.wants_adjacency(router_id);
         let event = NeighborEvent::TwoWayReceived { adjacency };
-        self.neighbor_event(now, id, router_id, event);
+        self.neighbor_event(id, router_id, event);
     }
 
     /// Remembers whether a neighbour hears us; whether it is too early to answer, because the
@@ -136,13 +140,13 @@ impl Speaker {
     }
 
     /// RFC 2328 10.5 with RFC 5340 4.2.2.1.
-    pub(super) fn receive_hello(
+    pub(crate) fn receive_hello(
         &mut self,
-        now: Time,
         peer: Peer,
         source: Ipv6Addr,
         hello: &Hello,
     ) -> Result<(), Refused> {
+        let now = self.now;
         if self.stopped {
             return Err(Refusal::ShutDown.into());
         }
@@ -206,32 +210,32 @@ impl Speaker {
         }
         neighbor.options = hello.options;
         let (id, router_id) = (peer.interface, peer.router_id);
-        self.neighbor_event(now, id, router_id, NeighborEvent::HelloReceived);
+        self.neighbor_event(id, router_id, NeighborEvent::HelloReceived);
         let hears_us = hello.neighbors.contains(&self.config.router_id);
         let gracing = self.note_heard(peer, hears_us);
         if is_new || !hears_us {
             // Before any Database Description, so that it knows that we hear it.
-            self.hello_soon(now, id);
+            self.hello_soon(id);
         }
         if moved {
-            self.content_changed(now);
+            self.content_changed();
         }
         if renumbered && (was_adjacent || helped) {
             // It is not the one we shared our database with: begin anew.
-            self.end_help(now, id, router_id, HelpEnd::InterfaceIdChanged);
+            self.end_help(id, router_id, HelpEnd::InterfaceIdChanged);
             let reason = Reason::InterfaceIdChanged;
-            self.neighbor_event_because(now, id, router_id, NeighborEvent::OneWay, reason);
+            self.neighbor_event_because(id, router_id, NeighborEvent::OneWay, reason);
         }
         if hears_us && gracing {
             // When the Grace-LSA has been sent.
         } else if hears_us {
-            self.two_way(now, peer);
+            self.two_way(peer);
         } else {
-            self.neighbor_event(now, id, router_id, NeighborEvent::OneWay);
+            self.neighbor_event(id, router_id, NeighborEvent::OneWay);
         }
         if !helped {
-            self.regain_office(now, peer, hello);
-            self.hear_of_offices(now, peer, said, hello);
+            self.regain_office(peer, hello);
+            self.hear_of_offices(peer, said, hello);
         }
         Ok(())
     }

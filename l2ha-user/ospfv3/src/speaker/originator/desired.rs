@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Speaker;
-use crate::config::{InterfaceConfig, StubPrefix, Time};
+use crate::config::{InterfaceConfig, StubPrefix};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
 use crate::wire::{
     Family, IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Options,
     Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
 };
 
 /// What no path is worth: MaxLinkMetric, RFC 6987 2.
-pub(super) const MAX_LINK_METRIC: u16 = 0xffff;
+pub(crate) const MAX_LINK_METRIC: u16 = 0xffff;
 /// What a link costs more while we ourselves leave its adjacency alone: more than any other way is likely
 /// to cost. Where there is none, the link is used all the same.
 const TENTATIVE: u16 = 0x4000;
@@ -27,11 +27,11 @@ const MAX_LINK_PREFIXES: usize = 50;
 /// Link State IDs of the Intra-Area-Prefix-LSAs of networks: this and our Interface ID.
 const NETWORK_IDS: u32 = 0x8000_0000;
 
-pub(super) type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
+pub(crate) type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
 
 impl Speaker {
     /// Everything we should originate now.
-    pub(super) fn desired(&mut self, now: Time) -> Desired {
+    pub(crate) fn desired(&mut self) -> Desired {
         let mut desired = Desired::new();
         if self.stopped {
             return desired;
@@ -51,17 +51,17 @@ impl Speaker {
         if self.is_resuming() {
             return desired;
         }
-        self.desired_summaries(now, &areas, &mut desired);
-        self.desired_externals(now, &areas, &mut desired);
+        self.desired_summaries(&areas, &mut desired);
+        self.desired_externals(&areas, &mut desired);
         for area in areas {
             self.desired_router(area, &mut desired);
             self.desired_networks(area, &mut desired);
-            self.desired_prefixes(now, area, &mut desired);
+            self.desired_prefixes(area, &mut desired);
         }
         desired
     }
 
-    pub(super) fn own_key(&self, ty: LsaType, id: u32) -> LsaKey {
+    pub(crate) fn own_key(&self, ty: LsaType, id: u32) -> LsaKey {
         LsaKey {
             ty,
             id,
@@ -146,7 +146,7 @@ impl Speaker {
         };
         (0..)
             .map_while(|number| database.get(&self.own_key(LsaType::ROUTER, number)))
-            .filter(|entry| !entry.is_max_age(self.clock))
+            .filter(|entry| !entry.is_max_age(self.now))
             .any(|entry| match entry.lsa.body() {
                 LsaBody::Router(router) => router.links.contains(link),
                 _ => false,
@@ -154,7 +154,8 @@ impl Speaker {
     }
 
     /// RFC 5340 4.4.3.9.
-    fn desired_prefixes(&mut self, now: Time, area: Ipv4Addr, desired: &mut Desired) {
+    fn desired_prefixes(&mut self, area: Ipv4Addr, desired: &mut Desired) {
+        let now = self.now;
         let mut local: BTreeMap<Prefix, u16> = BTreeMap::new();
         let mut others: BTreeMap<Prefix, u16> = BTreeMap::new();
         let undecided = self.interfaces.values();
@@ -164,13 +165,13 @@ impl Speaker {
         if let Some(at) = undecided {
             self.reconcile_later(at);
         }
-        for stub in self.router_prefixes(now, area) {
+        for stub in self.router_prefixes(area) {
             let set = if stub.local { &mut local } else { &mut others };
             let metric = set.entry(stub.prefix).or_insert(stub.metric);
             *metric = stub.metric.min(*metric);
         }
         others.retain(|prefix, _| !local.contains_key(prefix));
-        self.assign_prefix_ids(now, area, &local);
+        self.assign_prefix_ids(area, &local);
         let router = self.config.router_id;
         let body = |prefixes: Vec<PrefixEntry>| {
             LsaBody::IntraAreaPrefix(IntraAreaPrefix {
@@ -229,7 +230,7 @@ impl Speaker {
     }
 
     /// Prefixes of an area's interfaces that are up.
-    pub(super) fn area_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+    pub(crate) fn area_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
         self.interfaces
             .values()
             .filter(move |interface| interface.config.area == area && interface.advertises())
@@ -241,7 +242,8 @@ impl Speaker {
     /// Those that hang off our Router-LSA: not the ones of a transit network, which its Designated
     /// Router tells (RFC 5340 4.4.3.9). Nor those of a network that is about to become one: to withdraw
     /// them a moment after they were told is what routers get wrong that are just exchanging them.
-    fn router_prefixes(&self, now: Time, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+    fn router_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+        let now = self.now;
         let own = self.config.router_id;
         self.interfaces
             .values()
@@ -310,7 +312,7 @@ impl Speaker {
 
     /// Gives every local prefix an LSA of its own. A prefix that comes back soon after it was
     /// withdrawn gets a fresh one: another LSA, so MinLSInterval does not hold it back.
-    fn assign_prefix_ids(&mut self, now: Time, area: Ipv4Addr, local: &BTreeMap<Prefix, u16>) {
+    fn assign_prefix_ids(&mut self, area: Ipv4Addr, local: &BTreeMap<Prefix, u16>) {
         self.prefix_ids
             .retain(|(of, prefix), _| *of != area || local.contains_key(prefix));
         let mut taken: BTreeSet<u32> = self
@@ -319,8 +321,8 @@ impl Speaker {
             .filter(|((of, _), _)| *of == area)
             .map(|(_, number)| *number)
             .collect();
-        let resting = self.resting_ids(now, DbId::Area(area), LsaType::INTRA_AREA_PREFIX);
-        for (prefix, number) in self.prefix_ids_of_before(now, area) {
+        let resting = self.resting_ids(DbId::Area(area), LsaType::INTRA_AREA_PREFIX);
+        for (prefix, number) in self.prefix_ids_of_before(area) {
             let wanted = local.contains_key(&prefix) && (1..GROUP_STEP).contains(&number);
             if wanted && !self.prefix_ids.contains_key(&(area, prefix)) && taken.insert(number) {
                 self.prefix_ids.insert((area, prefix), number);

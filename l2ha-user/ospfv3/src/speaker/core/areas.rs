@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::Speaker;
-use crate::area::AreaConfig;
-use crate::config::{BACKBONE, Time};
+use crate::config::{AreaConfig, BACKBONE, Time};
+use crate::speaker::Speaker;
 
 impl Speaker {
     /// Configures an area. What kind of area it is, its routers have to agree on: the adjacencies
     /// fall if that changes.
     pub fn set_area(&mut self, now: Time, area: Ipv4Addr, config: AreaConfig) {
-        self.clock = now;
+        self.now = now;
         if self.config.area(area) == config {
             return;
         }
@@ -22,16 +21,16 @@ impl Speaker {
             let interfaces = self.interfaces.values().filter(inside);
             let interfaces: Vec<u32> = interfaces.map(|i| i.config.id).collect();
             for id in interfaces {
-                self.bring_down(now, id);
-                self.bring_up(now, id);
+                self.bring_down(id);
+                self.bring_up(id);
             }
         }
-        self.content_changed(now);
-        self.settle(now);
+        self.content_changed();
+        self.settle();
     }
 
     /// The areas with an interface that is up ("actively attached", RFC 3509 1.2).
-    pub(super) fn active_areas(&self) -> BTreeSet<Ipv4Addr> {
+    pub(crate) fn active_areas(&self) -> BTreeSet<Ipv4Addr> {
         self.interfaces
             .values()
             .filter(|interface| interface.advertises())
@@ -49,7 +48,7 @@ impl Speaker {
 
     /// Whether we are an area border router with a neighbour in the backbone ("active backbone
     /// connection", RFC 3509 1.2): only then do the backbone's summaries alone count.
-    pub(super) fn is_connected_border(&self) -> bool {
+    pub(crate) fn is_connected_border(&self) -> bool {
         let in_backbone = |i: &crate::interface::Interface| {
             i.config.area == BACKBONE && i.full().next().is_some()
         };

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::Speaker;
-use super::desired::{Desired, MAX_LINK_METRIC};
-use crate::config::{BACKBONE, Time};
+use crate::config::BACKBONE;
 use crate::lsdb::DbId;
+use crate::speaker::Speaker;
+use crate::speaker::originator::desired::{Desired, MAX_LINK_METRIC};
 use crate::spf::{INFINITY, PathKind};
 use crate::wire::{
     InterAreaPrefix, InterAreaRouter, LsaBody, LsaKey, LsaType, Prefix, PrefixOptions,
@@ -40,12 +40,7 @@ impl Destination {
 
 impl Speaker {
     /// All our summaries.
-    pub(super) fn desired_summaries(
-        &mut self,
-        now: Time,
-        areas: &BTreeSet<Ipv4Addr>,
-        desired: &mut Desired,
-    ) {
+    pub(crate) fn desired_summaries(&mut self, areas: &BTreeSet<Ipv4Addr>, desired: &mut Desired) {
         if !self.is_area_border() {
             return;
         }
@@ -66,7 +61,7 @@ impl Speaker {
                     config.default_cost.min(INFINITY - 1),
                 );
             }
-            self.desire_prefixes(now, *area, &told, desired);
+            self.desire_prefixes(*area, &told, desired);
             if !stub {
                 self.desire_routers(*area, connected, desired);
             }
@@ -117,7 +112,6 @@ impl Speaker {
     /// RFC 5340 4.4.3.4. The NU bit is clear: what is not for unicast has no route.
     fn desire_prefixes(
         &mut self,
-        now: Time,
         area: Ipv4Addr,
         told: &BTreeMap<Prefix, u32>,
         desired: &mut Desired,
@@ -126,7 +120,7 @@ impl Speaker {
         let adv = self.config.router_id;
         let wanted: BTreeSet<Prefix> = told.keys().copied().collect();
         let ty = LsaType::INTER_AREA_PREFIX;
-        for (prefix, id) in self.assign_ids(now, db, ty, &wanted) {
+        for (prefix, id) in self.assign_ids(db, ty, &wanted) {
             let Some(metric) = told.get(prefix) else {
                 continue;
             };

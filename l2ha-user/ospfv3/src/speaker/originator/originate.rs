@@ -4,14 +4,14 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::Speaker;
 use crate::config::{Config, Time};
 use crate::lsdb::{DbId, Origin};
+use crate::speaker::Speaker;
 use crate::wire::{Lsa, LsaBody, LsaKey, LsaType, MAX_SEQUENCE, RouterLink};
 
 /// What we remember of an LSA we originated, even after it is gone from the database.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Own {
+pub(crate) struct Own {
     /// Sequence number of the latest instance.
     sequence: i32,
     /// When that instance was originated.
@@ -25,7 +25,7 @@ pub(super) struct Own {
 impl Own {
     /// Whether a new instance would have to wait: for MinLSInterval here, or for MinLSArrival at
     /// routers that still have the withdrawn one.
-    pub(super) fn rests(&self, now: Time, config: &Config) -> bool {
+    pub(crate) fn rests(&self, now: Time, config: &Config) -> bool {
         now < self.at + config.min_ls_interval
             || self
                 .flushed_at
@@ -34,24 +34,27 @@ impl Own {
 }
 
 impl Speaker {
-    pub(super) fn reconcile_soon(&mut self, now: Time) {
+    pub(crate) fn reconcile_soon(&mut self) {
+        let now = self.now;
         self.reconcile_at = Some(self.reconcile_at.map_or(now, |at| at.min(now)));
     }
 
-    pub(super) fn reconcile_if_due(&mut self, now: Time) {
+    pub(crate) fn reconcile_if_due(&mut self) {
+        let now = self.now;
         if self.reconcile_at.is_some_and(|at| at <= now) {
             self.reconcile_at = None;
-            self.reconcile(now);
+            self.reconcile();
         }
     }
 
-    pub(super) fn reconcile_later(&mut self, at: Time) {
+    pub(crate) fn reconcile_later(&mut self, at: Time) {
         self.reconcile_at = Some(self.reconcile_at.map_or(at, |old| old.min(at)));
     }
 
-    fn reconcile(&mut self, now: Time) {
-        self.forget_old(now);
-        let desired = self.desired(now);
+    fn reconcile(&mut self) {
+        let now = self.now;
+        self.forget_old();
+        let desired = self.desired();
         // Withdrawals first: they are what traffic waits for. Premature aging is no origination, so
         // MinLSInterval does not hold it back (RFC 2328 14.1).
         let unwanted: Vec<(DbId, LsaKey)> = self
@@ -64,14 +67,15 @@ impl Speaker {
             .filter(|which| !desired.contains_key(which))
             .collect();
         for (id, key) in unwanted {
-            self.flush_own(now, id, key);
+            self.flush_own(id, key);
         }
         for ((id, key), body) in desired {
-            self.originate_if_needed(now, id, key, body);
+            self.originate_if_needed(id, key, body);
         }
     }
 
-    fn originate_if_needed(&mut self, now: Time, id: DbId, key: LsaKey, body: LsaBody) {
+    fn originate_if_needed(&mut self, id: DbId, key: LsaKey, body: LsaBody) {
+        let now = self.now;
         let database = self.databases.entry(id).or_default();
         let entry = database.get(&key);
         let foreign = entry.is_some_and(|entry| entry.origin != Origin::Own);
@@ -79,7 +83,7 @@ impl Speaker {
         if alive.is_some_and(|entry| entry.origin == Origin::Own && *entry.lsa.body() == body) {
             return;
         }
-        if let Some(until) = self.wait_for_adjacency(now, id, key, &body) {
+        if let Some(until) = self.wait_for_adjacency(id, key, &body) {
             self.reconcile_later(until);
             return;
         }
@@ -96,12 +100,13 @@ impl Speaker {
         });
         match due.map(|at| at + interval) {
             Some(due) if due > now => self.reconcile_later(due),
-            _ => self.originate(now, id, key, &body),
+            _ => self.originate(id, key, &body),
         }
     }
 
     /// Originates the next instance of an LSA and floods it.
-    fn originate(&mut self, now: Time, id: DbId, key: LsaKey, body: &LsaBody) {
+    fn originate(&mut self, id: DbId, key: LsaKey, body: &LsaBody) {
+        let now = self.now;
         let first = self.first_sequence(key.ty);
         let Some(database) = self.databases.get_mut(&id) else {
             return;
@@ -114,10 +119,10 @@ impl Speaker {
         if last == Some(MAX_SEQUENCE) {
             // RFC 2328 12.1.6: flush the last instance, and begin again when it is gone.
             if in_database.is_some() {
-                self.flush_own(now, id, key);
+                self.flush_own(id, key);
             } else {
                 self.own.remove(&(id, key));
-                self.reconcile_soon(now);
+                self.reconcile_soon();
             }
             return;
         }
@@ -141,28 +146,30 @@ impl Speaker {
             },
         );
         self.counters.lsas_originated += 1;
-        self.flood(now, id, key, None);
+        self.flood(id, key, None);
         if changed && !self.is_told_only(key) {
             self.spf.trigger_for_lsa(now, &self.config.spf_delay);
         }
     }
 
     /// A new instance of the same content, RFC 2328 12.4 (1).
-    pub(super) fn refresh(&mut self, now: Time, id: DbId, key: LsaKey) {
+    pub(crate) fn refresh(&mut self, id: DbId, key: LsaKey) {
+        let now = self.now;
         let entry = self.databases.get(&id).and_then(|db| db.get(&key));
         let Some(entry) = entry.filter(|entry| !entry.is_max_age(now)) else {
             // A foreign instance that has aged out before we outpaced it.
-            self.expire(now, id, key);
-            self.reconcile_soon(now);
+            self.expire(id, key);
+            self.reconcile_soon();
             return;
         };
         let body = entry.lsa.body().clone();
-        self.originate(now, id, key, &body);
-        self.reconcile_soon(now);
+        self.originate(id, key, &body);
+        self.reconcile_soon();
     }
 
-    fn flush_own(&mut self, now: Time, id: DbId, key: LsaKey) {
-        if self.expire(now, id, key) {
+    fn flush_own(&mut self, id: DbId, key: LsaKey) {
+        let now = self.now;
+        if self.expire(id, key) {
             self.counters.lsas_flushed += 1;
             if let Some(own) = self.own.get_mut(&(id, key)) {
                 own.flushed_at = Some(now);
@@ -172,9 +179,10 @@ impl Speaker {
 
     /// A Router-LSA or Network-LSA whose only news is an adjacency that comes or goes for a moment
     /// waits for it.
-    fn wait_for_adjacency(&self, now: Time, id: DbId, key: LsaKey, body: &LsaBody) -> Option<Time> {
+    fn wait_for_adjacency(&self, id: DbId, key: LsaKey, body: &LsaBody) -> Option<Time> {
+        let now = self.now;
         let DbId::Area(area) = id else { return None };
-        let mut forming = self.forming(now, area);
+        let mut forming = self.forming(area);
         match key.ty {
             LsaType::ROUTER => {}
             LsaType::NETWORK => forming.retain(|forming| forming.interface == key.id),
@@ -199,7 +207,8 @@ impl Speaker {
     }
 
     /// Forgets LSAs that have been gone for longer than any copy can live.
-    fn forget_old(&mut self, now: Time) {
+    fn forget_old(&mut self) {
+        let now = self.now;
         let life = Time::from_secs(u64::from(crate::wire::MAX_AGE));
         let databases = &self.databases;
         self.own.retain(|(id, key), own| {

@@ -3,12 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Speaker;
-use crate::config::Time;
 use crate::event::Event;
 use crate::interface::{self, Elected, InterfaceEvent, InterfaceState, Next};
 use crate::lsdb::DbId;
 use crate::neighbor::{self, NeighborEvent, NeighborState, Reason};
+use crate::speaker::Speaker;
 use crate::wire::{LsaKey, LsaType};
 
 /// How long our Router-LSA waits for an adjacency that is being formed.
@@ -19,7 +18,8 @@ const RETURN_HOLD: Duration = Duration::from_millis(500);
 
 impl Speaker {
     /// Whether the state changed.
-    pub(super) fn interface_event(&mut self, now: Time, id: u32, event: InterfaceEvent) -> bool {
+    pub(crate) fn interface_event(&mut self, id: u32, event: InterfaceEvent) -> bool {
+        let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return false;
         };
@@ -27,7 +27,7 @@ impl Speaker {
         let to = match interface::transition(from, event) {
             None => return false,
             Some(Next::Election) => {
-                self.run_election(now, id);
+                self.run_election(id);
                 return true;
             }
             Some(Next::State(to)) => to,
@@ -53,7 +53,7 @@ impl Speaker {
             interface.elected = Elected::default();
             let neighbors: Vec<Ipv4Addr> = interface.neighbors.keys().copied().collect();
             for router_id in neighbors {
-                self.neighbor_event(now, id, router_id, NeighborEvent::LlDown);
+                self.neighbor_event(id, router_id, NeighborEvent::LlDown);
             }
             self.databases.remove(&DbId::Link(id));
             self.own.retain(|(db, _), _| *db != DbId::Link(id));
@@ -63,29 +63,23 @@ impl Speaker {
             from,
             to,
         });
-        self.content_changed(now);
+        self.content_changed();
         true
     }
 
-    pub(super) fn neighbor_event(
-        &mut self,
-        now: Time,
-        id: u32,
-        router_id: Ipv4Addr,
-        event: NeighborEvent,
-    ) {
-        self.neighbor_event_because(now, id, router_id, event, event.reason());
+    pub(crate) fn neighbor_event(&mut self, id: u32, router_id: Ipv4Addr, event: NeighborEvent) {
+        self.neighbor_event_because(id, router_id, event, event.reason());
     }
 
-    pub(super) fn neighbor_event_because(
+    pub(crate) fn neighbor_event_because(
         &mut self,
-        now: Time,
         id: u32,
         router_id: Ipv4Addr,
         event: NeighborEvent,
         reason: Reason,
     ) {
-        self.end_help_because(now, id, router_id, event);
+        let now = self.now;
+        self.end_help_because(id, router_id, event);
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -137,9 +131,9 @@ impl Speaker {
         }
         if from != to {
             if helped {
-                self.helped_neighbor_changed(now, id, router_id, to);
+                self.helped_neighbor_changed(id, router_id, to);
             } else {
-                self.neighbor_changed(now, id, from, to);
+                self.neighbor_changed(id, from, to);
             }
             let interface = id;
             self.event(Event::NeighborChanged {
@@ -151,14 +145,15 @@ impl Speaker {
             });
         }
         if actions.start_exchange {
-            self.start_exchange(now, id, router_id);
+            self.start_exchange(id, router_id);
         }
         if actions.list_database {
-            self.list_database(now, id, router_id);
+            self.list_database(id, router_id);
         }
     }
 
-    fn neighbor_changed(&mut self, now: Time, id: u32, from: NeighborState, to: NeighborState) {
+    fn neighbor_changed(&mut self, id: u32, from: NeighborState, to: NeighborState) {
+        let now = self.now;
         let full = NeighborState::Full;
         if to == full {
             self.counters.adjacencies_formed += 1;
@@ -168,10 +163,10 @@ impl Speaker {
         }
         if from == full || to == full {
             // RFC 2328 12.4 (4): a neighbour has gone to or from Full.
-            self.content_changed(now);
+            self.content_changed();
         } else if from >= NeighborState::ExStart || to == NeighborState::Down {
             // A Router-LSA may have been waiting for this adjacency.
-            self.reconcile_soon(now);
+            self.reconcile_soon();
         }
         if from == NeighborState::Down || to == NeighborState::Down {
             // On a network, the next hop may be an address that only its Hellos tell.
@@ -179,7 +174,7 @@ impl Speaker {
         }
         if (from < NeighborState::TwoWay) != (to < NeighborState::TwoWay) {
             // RFC 2328 9.2 NeighborChange: bidirectional communication has begun or ended.
-            self.interface_event(now, id, InterfaceEvent::NeighborChange);
+            self.interface_event(id, InterfaceEvent::NeighborChange);
         }
     }
 }

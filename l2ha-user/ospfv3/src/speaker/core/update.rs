@@ -4,14 +4,13 @@ use std::cmp::Ordering;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use super::Speaker;
-use super::receive::{Peer, Refused};
-use crate::config::Time;
-use crate::counters::Refusal;
 use crate::event::Event;
 use crate::interface::InterfaceState;
 use crate::lsdb::{DbId, Origin};
 use crate::neighbor::{Neighbor, NeighborEvent};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{BadLsa, DecodeError, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
 
 /// What is left to do once every LSA of an update has been looked at.
@@ -25,9 +24,8 @@ struct Answers {
 
 impl Speaker {
     /// RFC 2328 13.
-    pub(super) fn receive_update(
+    pub(crate) fn receive_update(
         &mut self,
-        now: Time,
         peer: Peer,
         source: Ipv6Addr,
         lsas: Vec<Result<Lsa, BadLsa>>,
@@ -36,7 +34,7 @@ impl Speaker {
         let mut outcome = Ok(());
         for lsa in lsas {
             let result = match lsa {
-                Ok(lsa) => self.receive_lsa(now, peer, lsa, &mut answers),
+                Ok(lsa) => self.receive_lsa(peer, lsa, &mut answers),
                 Err(bad) => self.receive_bad_lsa(peer, bad),
             };
             match result {
@@ -44,7 +42,7 @@ impl Speaker {
                 Err(Refusal::BadRequest) => {
                     // RFC 2328 13 (6): stop processing this packet.
                     let event = NeighborEvent::BadLsReq;
-                    self.neighbor_event(now, peer.interface, peer.router_id, event);
+                    self.neighbor_event(peer.interface, peer.router_id, event);
                     outcome = Err(Refusal::BadRequest.into());
                     break;
                 }
@@ -56,7 +54,7 @@ impl Speaker {
             && let Some(neighbor) = interface.neighbors.get(&peer.router_id)
         {
             let destination = interface.unicast(neighbor.address);
-            self.send_updates(now, peer.interface, destination, answers.newer);
+            self.send_updates(peer.interface, destination, answers.newer);
         }
         outcome
     }
@@ -72,13 +70,8 @@ impl Speaker {
         Err(bad.error.into())
     }
 
-    fn receive_lsa(
-        &mut self,
-        now: Time,
-        peer: Peer,
-        lsa: Lsa,
-        answers: &mut Answers,
-    ) -> Result<(), Refusal> {
+    fn receive_lsa(&mut self, peer: Peer, lsa: Lsa, answers: &mut Answers) -> Result<(), Refusal> {
+        let now = self.now;
         let key = lsa.key();
         let header = *lsa.header();
         let db_id = self
@@ -110,7 +103,7 @@ impl Speaker {
             if !requested && !ours && database.is_buried(&header, now) {
                 return Err(Refusal::LsaOlder);
             }
-            return self.accept_lsa(now, peer, db_id, lsa, origin);
+            return self.accept_lsa(peer, db_id, lsa, origin);
         };
         let old_header = old.header(now);
         match header.compare(&old_header) {
@@ -120,7 +113,7 @@ impl Speaker {
                 if !requested && old.origin == Origin::Flooded && now < arrival {
                     return Err(Refusal::MinLsArrival);
                 }
-                self.accept_lsa(now, peer, db_id, lsa, origin)
+                self.accept_lsa(peer, db_id, lsa, origin)
             }
             // RFC 2328 13 (6)
             Ordering::Less if requested => Err(Refusal::BadRequest),
@@ -143,7 +136,7 @@ impl Speaker {
                 if !implied {
                     answers.acks.push(header);
                 } else if self.is_backup(peer.interface) {
-                    self.acknowledge_later(now, peer, header);
+                    self.acknowledge_later(peer, header);
                 }
                 Ok(())
             }
@@ -164,12 +157,12 @@ impl Speaker {
     /// RFC 2328 13 (5b) to (5f).
     fn accept_lsa(
         &mut self,
-        now: Time,
         peer: Peer,
         db_id: DbId,
         lsa: Lsa,
         origin: Origin,
     ) -> Result<(), Refusal> {
+        let now = self.now;
         let key = lsa.key();
         let header = *lsa.header();
         let ours = self.is_ours(key.adv);
@@ -187,15 +180,15 @@ impl Speaker {
         });
         let lsa = Arc::new(lsa);
         database.install(Arc::clone(&lsa), now, origin);
-        if !self.flood(now, db_id, key, Some(peer)) {
-            self.acknowledge_later(now, peer, header);
+        if !self.flood(db_id, key, Some(peer)) {
+            self.acknowledge_later(peer, header);
         }
         if key.ty == LsaType::LINK {
             // As Designated Router we gather its prefixes and options.
-            self.reconcile_soon(now);
+            self.reconcile_soon();
         }
         if let LsaBody::Grace(grace) = lsa.body() {
-            self.hear_grace(now, peer.interface, &header, *grace);
+            self.hear_grace(peer.interface, &header, *grace);
         }
         if ours && self.is_resuming() {
             // RFC 3623 2.2: it is taken as it is.
@@ -207,7 +200,7 @@ impl Speaker {
                 lsa: key,
                 sequence: header.sequence,
             });
-            self.reconcile_soon(now);
+            self.reconcile_soon();
         } else {
             self.counters.lsas_installed += 1;
         }
@@ -222,7 +215,7 @@ impl Speaker {
         state == Some(InterfaceState::Backup)
     }
 
-    pub(super) fn neighbor_mut(&mut self, peer: Peer) -> Option<&mut Neighbor> {
+    pub(crate) fn neighbor_mut(&mut self, peer: Peer) -> Option<&mut Neighbor> {
         self.interfaces
             .get_mut(&peer.interface)?
             .neighbors

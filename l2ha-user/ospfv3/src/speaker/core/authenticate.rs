@@ -2,12 +2,12 @@
 
 use std::net::Ipv6Addr;
 
-use super::Speaker;
-use super::receive::{Peer, Refused};
 use crate::auth::WallTime;
 use crate::config::Time;
-use crate::counters::Refusal;
 use crate::event::Event;
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{Options, Packet, PacketBody, PacketType, Sections, Trailer};
 
 impl Speaker {
@@ -17,13 +17,14 @@ impl Speaker {
         self.wall = (now, wall);
     }
 
-    pub(super) fn wall(&self, now: Time) -> WallTime {
+    pub(crate) fn wall(&self) -> WallTime {
+        let now = self.now;
         let (at, wall) = self.wall;
         wall + now.saturating_sub(at)
     }
 
     /// RFC 7166 2.1: the AT bit stands in Hellos and Database Descriptions that have a trailer.
-    pub(super) fn announce_trailer(&self, id: u32, body: &mut PacketBody) {
+    pub(crate) fn announce_trailer(&self, id: u32, body: &mut PacketBody) {
         let signs = self
             .interfaces
             .get(&id)
@@ -39,8 +40,8 @@ impl Speaker {
     }
 
     /// Puts a trailer behind a packet if its interface has keys; whether it may be sent.
-    pub(super) fn sign(&mut self, id: u32, source: Ipv6Addr, bytes: &mut Vec<u8>) -> bool {
-        let wall = self.wall(self.clock);
+    pub(crate) fn sign(&mut self, id: u32, source: Ipv6Addr, bytes: &mut Vec<u8>) -> bool {
+        let wall = self.wall();
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return false;
         };
@@ -69,7 +70,7 @@ impl Speaker {
     }
 
     /// Checks the trailer and reads the packet before it. RFC 7166 4.6.
-    pub(super) fn authenticate(
+    pub(crate) fn authenticate(
         &self,
         id: u32,
         source: Ipv6Addr,
@@ -91,7 +92,7 @@ impl Speaker {
         }
         let trailer = Trailer::decode(sections.rest).map_err(|_| Refusal::AuthTrailer)?;
         let key = chain.find(trailer.sa_id).ok_or(Refusal::AuthUnknownKey)?;
-        if !chain.accepts(key, self.wall(self.clock)) {
+        if !chain.accepts(key, self.wall()) {
             return Err(Refusal::AuthKeyExpired.into());
         }
         if !key.verify(source, bytes, &trailer) {
@@ -109,7 +110,7 @@ impl Speaker {
 
     /// Remembers the sequence number of a packet that passed, for its type alone: packets of one
     /// type come in order, a Hello may overtake an update (RFC 7166 4.6).
-    pub(super) fn remember_sequence(&mut self, peer: Peer, kind: PacketType, sequence: u64) {
+    pub(crate) fn remember_sequence(&mut self, peer: Peer, kind: PacketType, sequence: u64) {
         let interface = self.interfaces.get_mut(&peer.interface);
         let neighbor = interface.and_then(|i| i.neighbors.get_mut(&peer.router_id));
         if let Some(neighbor) = neighbor {

@@ -1,46 +1,16 @@
 //! What a packet has to pass before anything believes it, RFC 5340 4.2.2.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
-use super::Speaker;
-use crate::config::Time;
-use crate::counters::Refusal;
-use crate::event::Mismatch;
 use crate::neighbor::NeighborState;
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
+use crate::speaker::Speaker;
 use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, Packet, PacketBody};
 
-/// A refusal with the two sides of the disagreement, if there are two.
-pub(super) struct Refused(pub(super) Refusal, pub(super) Option<Mismatch>);
-
-impl From<Refusal> for Refused {
-    fn from(reason: Refusal) -> Self {
-        Self(reason, None)
-    }
-}
-
-impl Refused {
-    pub(super) fn mismatch(reason: Refusal, ours: impl Into<u32>, theirs: impl Into<u32>) -> Self {
-        Self(
-            reason,
-            Some(Mismatch {
-                ours: ours.into(),
-                theirs: theirs.into(),
-            }),
-        )
-    }
-}
-
-/// Whom a packet came from: interface and Router ID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
-    pub(super) interface: u32,
-    pub(super) router_id: Ipv4Addr,
-}
-
 impl Speaker {
-    pub(super) fn receive(
+    pub(crate) fn receive(
         &mut self,
-        now: Time,
         id: u32,
         source: Ipv6Addr,
         destination: Ipv6Addr,
@@ -54,7 +24,7 @@ impl Speaker {
                         router_id: packet.header.router_id,
                     };
                     let kind = packet.body.packet_type();
-                    let outcome = self.dispatch(now, id, source, packet);
+                    let outcome = self.dispatch(id, source, packet);
                     if let Some(sequence) = sequence {
                         self.remember_sequence(peer, kind, sequence);
                     }
@@ -111,39 +81,33 @@ impl Speaker {
         Ok((packet, sequence))
     }
 
-    fn dispatch(
-        &mut self,
-        now: Time,
-        id: u32,
-        source: Ipv6Addr,
-        packet: Packet,
-    ) -> Result<(), Refused> {
+    fn dispatch(&mut self, id: u32, source: Ipv6Addr, packet: Packet) -> Result<(), Refused> {
         self.counters.received.add(packet.body.packet_type());
         let peer = Peer {
             interface: id,
             router_id: packet.header.router_id,
         };
         if let PacketBody::Hello(hello) = packet.body {
-            return self.receive_hello(now, peer, source, &hello);
+            return self.receive_hello(peer, source, &hello);
         }
         // RFC 5340 4.2.2: the neighbour is known by its Router ID.
         let state = self.neighbor_state(peer).ok_or(Refusal::UnknownNeighbor)?;
         if let PacketBody::DatabaseDescription(dd) = packet.body {
-            return self.receive_dd(now, peer, &dd);
+            return self.receive_dd(peer, &dd);
         }
         // RFC 2328 10.7, 13 and 13.7: only from Exchange on.
         if state < NeighborState::Exchange {
             return Err(Refusal::NeighborState.into());
         }
         match packet.body {
-            PacketBody::LinkStateRequest(keys) => self.receive_request(now, peer, keys),
-            PacketBody::LinkStateUpdate(lsas) => self.receive_update(now, peer, source, lsas),
-            PacketBody::LinkStateAck(headers) => self.receive_acks(now, peer, &headers),
+            PacketBody::LinkStateRequest(keys) => self.receive_request(peer, keys),
+            PacketBody::LinkStateUpdate(lsas) => self.receive_update(peer, source, lsas),
+            PacketBody::LinkStateAck(headers) => self.receive_acks(peer, &headers),
             PacketBody::Hello(_) | PacketBody::DatabaseDescription(_) => Ok(()),
         }
     }
 
-    pub(super) fn neighbor_state(&self, peer: Peer) -> Option<NeighborState> {
+    pub(crate) fn neighbor_state(&self, peer: Peer) -> Option<NeighborState> {
         let interface = self.interfaces.get(&peer.interface)?;
         interface.neighbors.get(&peer.router_id).map(|n| n.state)
     }
