@@ -7,7 +7,7 @@ use std::{
 
 use ospfv3::{Event, Family, NeighborState};
 
-use crate::rate::Seldom;
+use crate::rate_limit::Seldom;
 
 /// So many losses within this time are more than a restart.
 const MANY: usize = 3;

@@ -26,7 +26,7 @@ use crate::{
     graceful,
     instances::Instances,
     protection::Protection,
-    rate::Seldom,
+    rate_limit::Seldom,
     redistribute,
     refusals::Refusals,
     restart_state::{self, Ending},
