@@ -1,189 +1,240 @@
-//! The routing thread: feeds the speakers with packets and time, does what they say.
+//! The event loop of the routing thread: feeds the speakers with packets and time, does what they say.
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use config::{Ospf, OspfArea};
-use linux::{Netlink, Nexthop, Spread};
+use linux::Nexthop;
 use ospfv3::{AreaConfig, Event, Family, Speaker, Transmit};
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
-    time::{sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
-use crate::bfd::Change;
 use crate::{
-    detection::{Detection, Heard},
+    bfd::Notice,
+    detection::Detection,
+    detours::DetourTable,
     fib::Routes,
     flaps::Flaps,
     graceful,
     instances::Instances,
+    kernel::Kernel,
+    log::log,
     protection::Protection,
-    rate_limit::Seldom,
+    rate_limit::RateLimit,
     redistribute,
     refusals::Refusals,
     restart_state::{self, Ending},
-    socket::{OspfSocket, Received},
     types::{Desired, Interface, Request, STOP_GRACE, View},
     views,
+    wire::{Packet, Port, Wire},
 };
 
 /// How long after a graceful restart the routes of before are kept for the calculation.
 const ROUTES_FOLLOW: Duration = Duration::from_millis(500);
 /// How long neighbours have to acknowledge that this node restarts: more than one retransmission
 /// would help little, and the restart is wanted now.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+const RESTART_PATIENCE: Duration = Duration::from_secs(2);
 /// Route notifications come in bursts, most of them our own doing.
-const ROUTE_SETTLE: Duration = Duration::from_millis(50);
+const CHECK_DELAY: Duration = Duration::from_millis(50);
 /// Beyond the dead interval, how long the routes of an earlier daemon are kept.
 const KEEP_EXTRA: Duration = Duration::from_secs(2);
-/// Packets read and not yet handled, per interface; more stay in the socket.
+/// Packets read and not yet handled; more stay in the sockets.
 const QUEUE: usize = 64;
 /// How often it is said that others have newer LSAs of ours: a peer could fill the log with that.
 const RECLAIMED_AGAIN: Duration = Duration::from_secs(60);
 
-/// A packet on its way from a socket to the speaker.
-struct Packet {
-    interface: u32,
-    bytes: Vec<u8>,
-    received: Received,
+/// What a node's routing stands between.
+pub(crate) struct Ends {
+    pub(crate) wire: Box<dyn Wire>,
+    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) detection: Detection,
+    /// Where the data plane takes detours, if it can.
+    pub(crate) detours: Option<Box<dyn DetourTable>>,
 }
 
 /// An interface OSPF runs on.
-struct Port {
+struct OpenInterface {
     interface: Interface,
-    socket: Arc<OspfSocket>,
-    reader: JoinHandle<()>,
+    port: Box<dyn Port>,
 }
 
-impl Drop for Port {
-    fn drop(&mut self) {
-        self.reader.abort();
-    }
+/// What became of waiting for the next thing that happens.
+enum Next {
+    /// Something has happened, and was handled.
+    Handled,
+    /// The event loop is asked to end.
+    End(Ending),
+    /// Nothing has happened until the deadline.
+    Deadline,
 }
 
-struct Thread {
+struct EventLoop {
     config: Ospf,
-    epoch: Instant,
+    /// The zero of the speakers' time.
+    start: Instant,
     instances: Instances,
-    ports: BTreeMap<u32, Port>,
+    interfaces: BTreeMap<u32, OpenInterface>,
     desired: Desired,
+    wire: Box<dyn Wire>,
     routes: Routes,
-    netlink: Netlink,
     detection: Detection,
     protection: Protection,
     packets: mpsc::Sender<Packet>,
+    arrived: mpsc::Receiver<Packet>,
+    requests: mpsc::UnboundedReceiver<Request>,
+    /// When to compare the kernel's routes with ours.
+    check_due: Option<Instant>,
+    /// The end has begun: which routes there are is not changed any more.
+    ending: bool,
     /// Sends that the kernel refused, by interface name.
     send_errors: BTreeMap<String, u64>,
     /// What neighbours say that does not fit.
     refusals: Refusals,
     flaps: Flaps,
-    /// Words about our own LSAs that others send.
-    reclaimed: BTreeMap<Family, Seldom>,
+    /// Limits on what is said of our own LSAs that others send.
+    reclaimed: BTreeMap<Family, RateLimit>,
 }
 
-/// Runs until asked to stop.
+/// Runs until asked to stop. `epoch` is what sequence numbers of authenticated packets begin with,
+/// `before` how the last run ended.
 pub(crate) async fn run(
     config: Ospf,
-    (number, before): (u32, Option<Ending>),
-    detection: Detection,
-    protection: Protection,
-    mut inbox: mpsc::UnboundedReceiver<Request>,
+    (epoch, before): (u32, Option<Ending>),
+    ends: Ends,
+    requests: mpsc::UnboundedReceiver<Request>,
 ) -> Result<()> {
-    let netlink = Netlink::open().context("cannot open rtnetlink")?;
     let restart = graceful::resumed(&config, before);
     let keep = graceful::keep_for(&config, restart) + KEEP_EXTRA;
     let place = (config.table, config.route_metric);
-    let spread = Spread::Resilient(120);
-    let routes = Routes::adopt(netlink.clone(), place, keep, spread).await?;
-    let epoch = Instant::now();
-    let (packets, mut arrived) = mpsc::channel(QUEUE);
-    let mut thread = Thread {
-        instances: Instances::new(&config, number, restart),
+    let routes = Routes::adopt(ends.kernel, place, keep).await?;
+    let (packets, arrived) = mpsc::channel(QUEUE);
+    let mut event_loop = EventLoop {
+        instances: Instances::new(&config, epoch, restart),
         config,
-        epoch,
-        ports: BTreeMap::new(),
+        start: Instant::now(),
+        interfaces: BTreeMap::new(),
         desired: Desired::default(),
+        wire: ends.wire,
         routes,
-        netlink,
-        detection,
-        protection,
+        detection: ends.detection,
+        protection: Protection::new(ends.detours),
         packets,
+        arrived,
+        requests,
+        check_due: None,
+        ending: false,
         send_errors: BTreeMap::new(),
         refusals: Refusals::default(),
         flaps: Flaps::default(),
         reclaimed: BTreeMap::new(),
     };
-    let mut check_due: Option<Instant> = None;
-    loop {
-        thread.act().await;
-        let timer = thread.instances.poll_timeout().map(|time| epoch + time);
-        tokio::select! {
-            biased;
-            heard = thread.detection.heard() => match heard {
-                Heard::Failed(change) => thread.path_failed(&change),
-                Heard::Silences => {
-                    // The routes first: what has failed is left by them.
-                    thread.act().await;
-                    thread.protection.watch(&thread.detection.silences());
-                }
-            },
-            Some(packet) = arrived.recv() => thread.packet(&packet),
-            () = until(timer) => thread.instances.handle_timeout(epoch.elapsed()),
-            request = inbox.recv() => match request {
-                Some(Request::Sync(desired)) => {
-                    thread.sync(desired).await;
-                    thread.redistribute().await;
-                }
-                Some(Request::CheckRoutes) => {
-                    check_due.get_or_insert_with(|| Instant::now() + ROUTE_SETTLE);
-                }
-                Some(Request::Drain(on)) => {
-                    let now = thread.now();
-                    thread.instances.drain(now, on);
-                }
-                Some(Request::Show(view, answer)) => {
-                    thread.answer(view, answer);
-                }
-                Some(Request::Leave) => {
-                    thread.leave(&mut arrived).await;
-                    return Ok(());
-                }
-                Some(Request::Stop) | None => break,
-            },
-            () = until(check_due) => {
-                check_due = None;
-                thread.routes.check().await;
-                thread.redistribute().await;
-            }
-            () = until(thread.routes.keep_until()) => thread.routes.stop_keeping().await,
-            () = std::future::ready(()), if thread.routes.is_busy() => {
-                thread.routes.proceed().await;
-            }
+    let ending = loop {
+        event_loop.act().await;
+        if let Next::End(ending) = event_loop.next(None).await {
+            break ending;
         }
+    };
+    event_loop.ending = true;
+    match ending {
+        Ending::Restarting => event_loop.end_for_restart().await,
+        Ending::Stopped | Ending::None => event_loop.stop().await,
     }
-    thread.stop(&mut arrived).await;
     Ok(())
 }
 
 /// Sleeps until a moment, or for ever.
 async fn until(moment: Option<Instant>) {
     match moment {
-        Some(moment) => sleep_until(moment.into()).await,
+        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }
 
-impl Thread {
+impl EventLoop {
     fn now(&self) -> Duration {
-        self.epoch.elapsed()
+        self.start.elapsed()
+    }
+
+    /// Waits for the next thing that happens, at most until the deadline, and handles it.
+    async fn next(&mut self, deadline: Option<Instant>) -> Next {
+        let timer = self.instances.poll_timeout();
+        let timer = timer.map(|time| self.start + time);
+        tokio::select! {
+            biased;
+            () = until(deadline) => return Next::Deadline,
+            notice = self.detection.next() => self.heed(notice).await,
+            Some(packet) = self.arrived.recv() => self.packet(&packet),
+            () = until(timer) => self.instances.handle_timeout(self.start.elapsed()),
+            request = self.requests.recv(), if !self.ending => match request {
+                Some(Request::Sync(desired)) => {
+                    self.sync(desired).await;
+                    self.redistribute().await;
+                }
+                Some(Request::CheckRoutes) => {
+                    self.check_due.get_or_insert_with(|| Instant::now() + CHECK_DELAY);
+                }
+                Some(Request::Drain(on)) => {
+                    let now = self.now();
+                    self.instances.drain(now, on);
+                }
+                Some(Request::Show(view, answer)) => self.answer(view, answer),
+                Some(Request::End(ending)) => return Next::End(ending),
+                None => return Next::End(Ending::Stopped),
+            },
+            () = until(self.check_due), if !self.ending => {
+                self.check_due = None;
+                self.routes.check().await;
+                self.redistribute().await;
+            }
+            () = until(self.routes.keep_until()), if !self.ending => {
+                self.routes.stop_keeping().await;
+            }
+            () = std::future::ready(()), if self.routes.is_busy() => {
+                self.routes.proceed().await;
+            }
+        }
+        Next::Handled
+    }
+
+    /// Goes on for some time, or until something is true. Whether that has come.
+    async fn go_on(&mut self, time: Duration, reached: impl Fn(&Self) -> bool) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            self.act().await;
+            if reached(self) {
+                return true;
+            }
+            if let Next::Deadline = self.next(Some(deadline)).await {
+                return false;
+            }
+        }
+    }
+
+    /// Does what follows from BFD's notice.
+    async fn heed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Failed {
+                interface,
+                remote,
+                path_is_gone,
+            } => self.path_failed((interface, remote), path_is_gone),
+            Notice::DetectsIn {
+                interface,
+                remote,
+                silence,
+            } => {
+                // The routes first: they are to lead around what has failed.
+                self.act().await;
+                self.protection.detects_in((interface, remote), silence);
+            }
+        }
     }
 
     /// Sends what the speaker has to send and does what it says.
@@ -198,9 +249,12 @@ impl Thread {
                 self.routes.keep_for(ROUTES_FOLLOW);
             }
             if let Event::InterfaceChanged { interface, .. } = event {
-                self.office_changed(interface);
+                self.role_changed(interface);
             }
-            self.tell(family, &event);
+            self.report(family, &event);
+        }
+        if self.ending {
+            return;
         }
         if routes_changed {
             self.set_routes().await;
@@ -233,13 +287,13 @@ impl Thread {
     }
 
     /// As Designated Router or its Backup, in any instance, we listen to AllDRouters too.
-    fn office_changed(&self, interface: u32) {
-        let Some(port) = self.ports.get(&interface) else {
+    fn role_changed(&self, interface: u32) {
+        let Some(open) = self.interfaces.get(&interface) else {
             return;
         };
-        let holds_office = self.instances.holds_office(interface);
-        if let Err(error) = port.socket.set_designated(holds_office) {
-            let name = &port.interface.name;
+        let designated = self.instances.is_dr_or_backup(interface);
+        if let Err(error) = open.port.set_designated(designated) {
+            let name = &open.interface.name;
             tracing::error!(
                 interface = name,
                 %error,
@@ -271,7 +325,12 @@ impl Thread {
         if !config.connected && !config.statics {
             return;
         }
-        match self.netlink.foreign_routes(redistribute::TABLE).await {
+        match self
+            .routes
+            .kernel()
+            .foreign_routes(redistribute::TABLE)
+            .await
+        {
             Ok(routes) => {
                 let now = self.now();
                 let desired = &self.desired;
@@ -292,14 +351,11 @@ impl Thread {
     }
 
     fn send(&mut self, transmit: &Transmit) {
-        let Some(port) = self.ports.get(&transmit.interface) else {
+        let Some(open) = self.interfaces.get(&transmit.interface) else {
             return;
         };
-        let sent = port
-            .socket
-            .send(transmit.source, transmit.destination, &transmit.bytes);
-        if let Err(error) = sent {
-            let name = &port.interface.name;
+        if let Err(error) = open.port.send(transmit) {
+            let name = &open.interface.name;
             let count = self.send_errors.entry(name.clone()).or_default();
             *count += 1;
             // The first of a series is worth a line; the count tells the rest.
@@ -311,33 +367,33 @@ impl Thread {
 
     /// Watches the neighbours' paths.
     fn follow(&mut self) {
-        let ports = &self.ports;
+        let interfaces = &self.interfaces;
         self.detection.follow(&self.instances.paths(), |index| {
-            ports.get(&index).map(|port| &port.interface)
+            interfaces.get(&index).map(|open| &open.interface)
         });
     }
 
-    /// BFD says that the path to a neighbour is gone (RFC 5882 4.1).
-    fn path_failed(&mut self, change: &Change) {
+    /// BFD says that the path to a neighbour has failed (RFC 5882 4.1).
+    fn path_failed(&mut self, to: (u32, Ipv6Addr), path_is_gone: bool) {
+        let (interface, remote) = to;
         let now = self.now();
-        let to = (change.interface, change.remote);
-        self.instances.path_failed(now, to, change.path_is_gone());
+        self.instances.path_failed(now, to, path_is_gone);
         let paths = self.instances.paths();
-        let mut others = paths.iter().filter(|it| it.interface == change.interface);
-        if others.clone().any(|it| it.address == change.remote) {
+        let mut others = paths.iter().filter(|it| it.interface == interface);
+        if others.clone().any(|it| it.address == remote) {
             // We help it over a restart: its path is not given up.
             return;
         }
         // Of an IPv4 next hop the neighbour's IPv6 address says nothing.
         let alone = others.next().is_none();
-        let remote = Some(IpAddr::V6(change.remote));
+        let remote = Some(IpAddr::V6(remote));
         self.routes
-            .leave(|hop| hop.interface == change.interface && (alone || hop.gateway == remote));
+            .route_around(|hop| hop.interface == interface && (alone || hop.gateway == remote));
     }
 
     fn packet(&mut self, packet: &Packet) {
         let now = self.now();
-        let addresses = (packet.received.source, packet.received.destination);
+        let addresses = (packet.source, packet.destination);
         self.instances
             .handle_packet(now, packet.interface, addresses, &packet.bytes);
     }
@@ -345,11 +401,11 @@ impl Thread {
     /// Starts or ends IPv4. The interfaces that are open already get it too.
     async fn set_ipv4(&mut self, wanted: Option<u8>) {
         let now = self.now();
-        let (changed, last_words) = self.instances.set_ipv4(now, wanted);
+        let (changed, farewell) = self.instances.set_ipv4(now, wanted);
         if !changed {
             return;
         }
-        for transmit in &last_words {
+        for transmit in &farewell {
             self.send(transmit);
         }
         self.instances
@@ -358,8 +414,8 @@ impl Thread {
             self.instances
                 .each(|speaker| speaker.set_area(now, area.area, area.config));
         }
-        for port in self.ports.values() {
-            self.instances.add_interface(now, &port.interface);
+        for open in self.interfaces.values() {
+            self.instances.add_interface(now, &open.interface);
         }
         self.instances.set_services(now, &self.desired);
         self.set_routes().await;
@@ -369,39 +425,41 @@ impl Thread {
     async fn sync(&mut self, desired: Desired) {
         self.set_ipv4(desired.ipv4).await;
         let now = self.now();
-        self.instances.set_transit(now);
+        let kernel = self.routes.kernel();
+        self.instances
+            .set_transit(now, |family| kernel.forwards(family));
         // Somebody may have set the clock.
         self.instances
             .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
         self.set_areas(&desired.areas);
         let stale: Vec<u32> = self
-            .ports
+            .interfaces
             .iter()
-            .filter(|(_, port)| {
+            .filter(|(_, open)| {
                 !desired
                     .interfaces
                     .iter()
-                    .any(|new| new.is_like(&port.interface))
+                    .any(|new| new.is_like(&open.interface))
             })
             .map(|(index, _)| *index)
             .collect();
         for index in stale {
-            self.ports.remove(&index);
+            self.interfaces.remove(&index);
             self.refusals.forget(index);
             self.flaps.forget(index);
             self.instances
                 .each(|speaker| speaker.remove_interface(now, index));
         }
         for interface in &desired.interfaces {
-            match self.ports.get_mut(&interface.index) {
+            match self.interfaces.get_mut(&interface.index) {
                 None => self.open(interface),
-                Some(port)
-                    if port.interface.keys != interface.keys
-                        || port.interface.prefixes != interface.prefixes =>
+                Some(open)
+                    if open.interface.keys != interface.keys
+                        || open.interface.prefixes != interface.prefixes =>
                 {
-                    let new_keys = port.interface.keys != interface.keys;
-                    port.interface.keys.clone_from(&interface.keys);
-                    port.interface.prefixes.clone_from(&interface.prefixes);
+                    let new_keys = open.interface.keys != interface.keys;
+                    open.interface.keys.clone_from(&interface.keys);
+                    open.interface.prefixes.clone_from(&interface.prefixes);
                     if new_keys {
                         tracing::info!(interface = interface.name, "OSPF has new keys here");
                     }
@@ -414,9 +472,9 @@ impl Thread {
             self.instances.set_services(now, &desired);
         }
         for interface in &desired.interfaces {
-            if let Some(port) = self.ports.get_mut(&interface.index) {
-                port.interface.bfd = interface.bfd;
-                port.interface.bfd_keys.clone_from(&interface.bfd_keys);
+            if let Some(open) = self.interfaces.get_mut(&interface.index) {
+                open.interface.bfd = interface.bfd;
+                open.interface.bfd_keys.clone_from(&interface.bfd_keys);
             }
         }
         self.follow();
@@ -425,24 +483,18 @@ impl Thread {
 
     /// Opens an interface; when that fails the next sync tries again.
     fn open(&mut self, interface: &Interface) {
-        let socket = match OspfSocket::open(&interface.name, interface.index) {
-            Ok(socket) => Arc::new(socket),
+        let port = match self.wire.open(interface, self.packets.clone()) {
+            Ok(port) => port,
             Err(error) => {
                 tracing::error!(interface = interface.name, %error, "cannot open an OSPF socket");
                 return;
             }
         };
-        let reader = tokio::spawn(read(
-            Arc::clone(&socket),
-            interface.clone(),
-            self.packets.clone(),
-        ));
-        let port = Port {
+        let open = OpenInterface {
             interface: interface.clone(),
-            socket,
-            reader,
+            port,
         };
-        self.ports.insert(interface.index, port);
+        self.interfaces.insert(interface.index, open);
         let now = self.now();
         self.instances.add_interface(now, interface);
     }
@@ -462,17 +514,17 @@ impl Thread {
         });
     }
 
-    /// What an instance says, in the log and for who asks.
-    fn tell(&mut self, family: Family, event: &Event) {
+    /// Logs and counts what an instance reports.
+    fn report(&mut self, family: Family, event: &Event) {
         let name = |interface: &u32| {
-            let port = self.ports.get(interface)?;
-            Some(port.interface.name.as_str())
+            let open = self.interfaces.get(interface)?;
+            Some(open.interface.name.as_str())
         };
         match event {
             Event::Refused { interface, .. } => self.refusals.note(family, event, name(interface)),
             Event::SelfOriginatedReceived { lsa, sequence } => {
-                let words = self.reclaimed.entry(family).or_default();
-                if let Some(times) = words.again(RECLAIMED_AGAIN) {
+                let limit = self.reclaimed.entry(family).or_default();
+                if let Some(times) = limit.again(RECLAIMED_AGAIN) {
                     tracing::info!(
                         ?lsa, sequence, times, %family,
                         "others have an LSA of ours that is newer than we know: from an earlier life, \
@@ -493,8 +545,8 @@ impl Thread {
         let now = self.now();
         self.instances.handle_timeout(now);
         let name = |index: u32| {
-            let port = self.ports.get(&index);
-            port.map(|port| port.interface.name.as_str())
+            let open = self.interfaces.get(&index);
+            open.map(|open| open.interface.name.as_str())
         };
         let value = match view {
             View::Interfaces => views::interfaces(&self.instances, &self.refusals, &self.flaps),
@@ -516,7 +568,7 @@ impl Thread {
             .unwrap_or_default();
         let rest = [
             ("router_id", json!(self.config.router_id)),
-            ("interfaces", json!(self.ports.len())),
+            ("interfaces", json!(self.interfaces.len())),
             ("detours", json!(self.protection.count())),
             ("kernel", json!(self.routes.counts())),
             ("send_errors", json!(self.send_errors)),
@@ -528,7 +580,7 @@ impl Thread {
 
     /// The end before a restart: the neighbours hear of it, and everything stays in its place. BFD
     /// says nothing: the kernel goes on answering for the path.
-    async fn leave(&mut self, arrived: &mut mpsc::Receiver<Packet>) {
+    async fn end_for_restart(&mut self) {
         let Some(restart) = graceful::planned(&self.config) else {
             tracing::warn!(
                 "graceful_restart = 0: the neighbours are not asked to wait, and take the next \
@@ -540,30 +592,8 @@ impl Thread {
         let now = self.now();
         self.instances
             .each(|speaker| speaker.begin_graceful_restart(now, restart));
-        let patience = sleep(LEAVE_PATIENCE);
-        tokio::pin!(patience);
-        let mut all = true;
-        loop {
-            self.transmit();
-            while let Some((family, event, _)) = self.instances.poll_event() {
-                self.tell(family, &event);
-            }
-            if self.instances.is_settled() {
-                break;
-            }
-            let timer = self.instances.poll_timeout().map(|time| self.epoch + time);
-            tokio::select! {
-                () = &mut patience => {
-                    all = false;
-                    break;
-                }
-                Some(packet) = arrived.recv() => self.packet(&packet),
-                () = until(timer) => {
-                    let now = self.now();
-                    self.instances.handle_timeout(now);
-                }
-            }
-        }
+        let acknowledged = |this: &Self| this.instances.is_acknowledged();
+        let all = self.go_on(RESTART_PATIENCE, acknowledged).await;
         self.detection.abandon();
         if all {
             tracing::info!(
@@ -579,101 +609,13 @@ impl Thread {
     }
 
     /// The clean stop: withdraw, wait for acknowledgements and the neighbours' routes, end.
-    async fn stop(&mut self, arrived: &mut mpsc::Receiver<Packet>) {
+    async fn stop(&mut self) {
         let now = self.now();
         // The neighbours hear of the stop from OSPF; BFD shall not call it a failure.
         self.detection.stop();
         self.protection.end();
         self.instances.each(|speaker| speaker.shutdown(now));
-        self.transmit();
-        let grace = sleep(STOP_GRACE);
-        tokio::pin!(grace);
-        loop {
-            let timer = self.instances.poll_timeout().map(|time| self.epoch + time);
-            tokio::select! {
-                () = &mut grace => break,
-                Some(packet) = arrived.recv() => self.packet(&packet),
-                () = until(timer) => {
-                    let now = self.now();
-                    self.instances.handle_timeout(now);
-                }
-            }
-            self.transmit();
-            while let Some((family, event, _)) = self.instances.poll_event() {
-                self.tell(family, &event);
-            }
-        }
+        self.go_on(STOP_GRACE, |_| false).await;
         self.routes.remove_all().await;
-    }
-}
-
-/// Reads one socket into the queue.
-async fn read(socket: Arc<OspfSocket>, interface: Interface, packets: mpsc::Sender<Packet>) {
-    let mut buffer = vec![0; usize::from(u16::MAX)];
-    loop {
-        match socket.receive(&mut buffer).await {
-            Ok(received) => {
-                let packet = Packet {
-                    interface: interface.index,
-                    bytes: buffer.get(..received.length).unwrap_or_default().to_vec(),
-                    received,
-                };
-                if packets.send(packet).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(interface = interface.name, %error, "cannot read an OSPF packet");
-                // A vanished interface answers at once, again and again, until it is removed.
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-/// What the speaker says, in the log.
-fn log(family: Family, event: &Event) {
-    match event {
-        Event::NeighborChanged {
-            interface,
-            router_id,
-            from,
-            to,
-            reason,
-        } => {
-            tracing::info!(interface, %router_id, ?from, ?to, ?reason, %family, "neighbour");
-        }
-        Event::InterfaceChanged {
-            interface,
-            from,
-            to,
-        } => {
-            tracing::info!(interface, ?from, ?to, %family, "OSPF interface");
-        }
-        Event::RoutesChanged => tracing::debug!(%family, "routes computed"),
-        // Counted by the speaker; a peer could fill the log with these.
-        Event::Refused {
-            interface,
-            source,
-            reason,
-            mismatch,
-        } => {
-            tracing::debug!(interface, %source, ?reason, ?mismatch, %family, "OSPF packet refused");
-        }
-        Event::LastKeyExpired { interface, sa_id } => {
-            tracing::warn!(
-                interface,
-                sa_id,
-                "the time of the last OSPF key is over; it is used on, because no key would be \
-                 worse. Add a key to [[ospf_keys]] here and at the neighbours"
-            );
-        }
-        Event::HelpBegun { .. }
-        | Event::HelpRefused { .. }
-        | Event::HelpEnded { .. }
-        | Event::RestartEnded { .. } => graceful::log(family, event),
-        Event::SelfOriginatedReceived { lsa, sequence } => {
-            tracing::debug!(?lsa, sequence, %family, "our own LSA received");
-        }
     }
 }

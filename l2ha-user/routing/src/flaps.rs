@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ospfv3::{Event, Family, NeighborState};
+use tokio::time::Instant;
 
-use crate::rate_limit::Seldom;
+use crate::rate_limit::RateLimit;
 
 /// So many losses within this time are more than a restart.
 const MANY: usize = 3;
@@ -22,7 +23,7 @@ struct Losses {
     count: u64,
     /// The last few.
     recent: VecDeque<Instant>,
-    words: Seldom,
+    warnings: RateLimit,
 }
 
 impl Flaps {
@@ -40,7 +41,7 @@ impl Flaps {
         };
         let losses = self.0.entry((*interface, family)).or_default();
         if losses.add(Instant::now())
-            && let Some(times) = losses.words.again(WITHIN)
+            && let Some(times) = losses.warnings.again(WITHIN)
         {
             tracing::warn!(
                 interface = name.unwrap_or("?"), %router_id, ?reason, count = losses.count, times,

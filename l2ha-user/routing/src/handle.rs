@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     detection::Detection,
     detours::DetourTable,
-    event_loop,
-    protection::Protection,
-    restart_state::{Ending, Life},
+    event_loop::{self, Ends},
+    kernel::Rtnetlink,
+    restart_state::{Ending, RestartState},
+    socket::RawSockets,
     types::{Desired, Request, View},
 };
 
@@ -19,8 +20,16 @@ use crate::{
 pub struct Routing {
     requests: mpsc::UnboundedSender<Request>,
     finished: oneshot::Receiver<()>,
-    thread: JoinHandle<()>,
-    life: Life,
+    /// None where the event loop has no thread of its own.
+    thread: Option<JoinHandle<()>>,
+    state: RestartState,
+}
+
+/// What the event loop has of its handle.
+pub(crate) struct Handled {
+    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
+    /// To be told at the end.
+    pub(crate) finish: oneshot::Sender<()>,
 }
 
 impl Routing {
@@ -29,16 +38,15 @@ impl Routing {
     ///
     /// # Errors
     ///
-    /// When its rtnetlink connection or the thread cannot be had.
+    /// When the file cannot be written, or the thread cannot be had.
     pub fn start(
         config: Ospf,
         memory: &Path,
         detours: Option<Box<dyn DetourTable>>,
     ) -> Result<Self> {
-        let life = Life::begin(memory)?;
-        let (number, before) = (life.number, life.before);
-        let (requests, inbox) = mpsc::unbounded_channel();
-        let (finish, finished) = oneshot::channel();
+        let state = RestartState::begin(memory)?;
+        let begin = (state.epoch, state.before);
+        let (mut routing, handled) = Self::of(state);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -46,26 +54,38 @@ impl Routing {
             .name("routing".into())
             .spawn(move || {
                 let detection = Detection::start();
-                let protection = Protection::new(detours);
                 linux::keep_what_is_needed();
-                if let Err(error) = runtime.block_on(event_loop::run(
-                    config,
-                    (number, before),
-                    detection,
-                    protection,
-                    inbox,
-                )) {
+                let ran = runtime.block_on(async {
+                    let kernel = Rtnetlink::open().context("cannot open rtnetlink")?;
+                    let ends = Ends {
+                        wire: Box::new(RawSockets),
+                        kernel: Box::new(kernel),
+                        detection,
+                        detours,
+                    };
+                    event_loop::run(config, begin, ends, handled.requests).await
+                });
+                if let Err(error) = ran {
                     tracing::error!(error = format!("{error:#}"), "OSPF has stopped");
                 }
-                let _ = finish.send(());
+                let _ = handled.finish.send(());
             })
             .context("cannot start the routing thread")?;
-        Ok(Self {
-            requests,
+        routing.thread = Some(thread);
+        Ok(routing)
+    }
+
+    /// The handle of an event loop that is still to be started.
+    pub(crate) fn of(state: RestartState) -> (Self, Handled) {
+        let (asked, requests) = mpsc::unbounded_channel();
+        let (finish, finished) = oneshot::channel();
+        let routing = Self {
+            requests: asked,
             finished,
-            thread,
-            life,
-        })
+            thread: None,
+            state,
+        };
+        (routing, Handled { requests, finish })
     }
 
     /// Says which interfaces and prefixes there are now.
@@ -78,18 +98,18 @@ impl Routing {
         self.ask(Request::CheckRoutes);
     }
 
-    /// Whether the node was drained in the life before, and this one goes on with that.
+    /// Whether the node was drained in the run before, and this one goes on with that.
     pub fn was_drained(&self) -> bool {
-        self.life.drained
+        self.state.drained
     }
 
-    /// Makes the node the last resort, or ends that, for lives that follow without a clean stop too.
+    /// Makes the node the last resort, or ends that, also for runs that follow without a clean stop.
     ///
     /// # Errors
     ///
     /// When that cannot be written down; nothing has been changed then.
     pub fn drain(&mut self, on: bool) -> Result<()> {
-        self.life.drain(on)?;
+        self.state.drain(on)?;
         self.ask(Request::Drain(on));
         Ok(())
     }
@@ -103,25 +123,25 @@ impl Routing {
 
     /// Withdraws everything, waits until the neighbours have moved, removes the routes and ends.
     pub async fn stop(self) {
-        self.end(Request::Stop, Ending::Stopped).await;
+        self.end(Ending::Stopped).await;
     }
 
     /// Ends so that the next start can go on where this one was: the neighbours are asked to wait
     /// (RFC 3623 2.1), and everything is left in its place.
-    pub async fn leave(self) {
-        self.end(Request::Leave, Ending::Restarting).await;
+    pub async fn stop_for_restart(self) {
+        self.end(Ending::Restarting).await;
     }
 
-    async fn end(self, how: Request, ending: Ending) {
-        self.ask(how);
+    async fn end(self, ending: Ending) {
+        self.ask(Request::End(ending));
         let _ = self.finished.await;
-        if let Err(error) = self.life.end(ending) {
+        if let Err(error) = self.state.end(ending) {
             tracing::error!(
                 error = format!("{error:#}"),
                 "the next start will take this end for a crash"
             );
         }
-        if self.thread.join().is_err() {
+        if self.thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the routing thread had panicked");
         }
     }

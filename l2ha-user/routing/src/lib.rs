@@ -10,6 +10,8 @@ mod flaps;
 mod graceful;
 mod handle;
 mod instances;
+mod kernel;
+mod log;
 mod protection;
 mod rate_limit;
 mod redistribute;
@@ -18,6 +20,7 @@ mod restart_state;
 mod socket;
 mod types;
 mod views;
+mod wire;
 
 pub use self::{
     detours::{Detour, DetourTable},

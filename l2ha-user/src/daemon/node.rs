@@ -568,7 +568,7 @@ impl Node {
     /// The end before a restart: the neighbours are told, and everything stays in its place.
     pub(super) async fn leave(mut self) {
         if let Some(routing) = self.routing.take() {
-            routing.leave().await;
+            routing.stop_for_restart().await;
         }
     }
 
