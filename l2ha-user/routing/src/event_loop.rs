@@ -451,31 +451,20 @@ impl EventLoop {
                 .each(|speaker| speaker.remove_interface(now, index));
         }
         for interface in &desired.interfaces {
-            match self.interfaces.get_mut(&interface.index) {
-                None => self.open(interface),
-                Some(open)
-                    if open.interface.keys != interface.keys
-                        || open.interface.prefixes != interface.prefixes =>
-                {
-                    let new_keys = open.interface.keys != interface.keys;
-                    open.interface.keys.clone_from(&interface.keys);
-                    open.interface.prefixes.clone_from(&interface.prefixes);
-                    if new_keys {
-                        tracing::info!(interface = interface.name, "OSPF has new keys here");
-                    }
-                    self.instances.add_interface(now, interface);
-                }
-                Some(_) => {}
+            let Some(open) = self.interfaces.get_mut(&interface.index) else {
+                self.open(interface);
+                continue;
+            };
+            let old = std::mem::replace(&mut open.interface, interface.clone());
+            if old.keys != interface.keys {
+                tracing::info!(interface = interface.name, "OSPF has new keys here");
+            }
+            if !old.is_same_to_ospf(interface) {
+                self.instances.add_interface(now, interface);
             }
         }
         if (desired.home, &desired.services) != (self.desired.home, &self.desired.services) {
             self.instances.set_services(now, &desired);
-        }
-        for interface in &desired.interfaces {
-            if let Some(open) = self.interfaces.get_mut(&interface.index) {
-                open.interface.bfd = interface.bfd;
-                open.interface.bfd_keys.clone_from(&interface.bfd_keys);
-            }
         }
         self.follow();
         self.desired = desired;

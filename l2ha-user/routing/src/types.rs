@@ -52,8 +52,17 @@ impl Interface {
     /// Whether this can take the place of `other` without its adjacencies falling.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let as_other = Self {
+            cost: other.cost,
             keys: other.keys.clone(),
             prefixes: other.prefixes.clone(),
+            ..self.clone()
+        };
+        as_other.is_same_to_ospf(other)
+    }
+
+    /// Whether this differs from `other` in what BFD uses at most.
+    pub(crate) fn is_same_to_ospf(&self, other: &Self) -> bool {
+        let as_other = Self {
             bfd: other.bfd,
             bfd_keys: other.bfd_keys.clone(),
             ..self.clone()
