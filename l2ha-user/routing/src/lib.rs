@@ -18,6 +18,8 @@ mod redistribute;
 mod refusals;
 mod restart_state;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod types;
 mod views;
 mod wire;
