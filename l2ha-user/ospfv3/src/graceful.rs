@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::config::Time;
 use crate::wire::GraceReason;
 
 /// A graceful restart as it is announced.
@@ -78,4 +79,15 @@ pub enum HelpEnd {
     /// Our interface is down.
     #[error("our interface is down")]
     InterfaceDown,
+}
+
+/// How far a graceful restart of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In the life before, saying so to the neighbours.
+    Leaving,
+    /// In the new life, finding out how things were.
+    Resuming,
+    /// Back; the neighbours hear of it at this time.
+    Finishing(Time),
 }

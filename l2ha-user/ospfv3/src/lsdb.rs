@@ -188,8 +188,9 @@ impl Lsdb {
         }
     }
 
-    /// Puts an LSA in, with the age its header has, in place of the old instance.
-    pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) {
+    /// Puts an LSA in, with the age its header has, in place of the old instance. Whether it says
+    /// something else than that one, so that routes have to be calculated anew (RFC 2328 13.2).
+    pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) -> bool {
         let key = lsa.key();
         let old = self.take(&key);
         let changed = old.as_ref().is_none_or(|old| {
@@ -222,6 +223,7 @@ impl Lsdb {
             deadline: Some(deadline),
         };
         self.entries.insert(key, entry);
+        changed
     }
 
     /// Ages an LSA to MaxAge now (RFC 2328 14.1). Whether there was one alive.

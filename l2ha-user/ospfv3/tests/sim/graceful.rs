@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ospfv3::wire::{GraceReason, LsaBody, LsaType};
 use ospfv3::{
-    Event, GracefulRestart, HelpEnd, HelpRefusal, InterfaceKind, NeighborState, RestartEnd, Routes,
+    Event, GracefulRestart, HelpEnd, HelpRefusal, InterfaceKind, NeighborState, PathFailure,
+    PathOutcome, Peer, RestartEnd, Routes,
 };
 
 use crate::net::{End, Lan, Net, Weather, anycast, local, own_prefix, router_id};
@@ -339,13 +340,22 @@ fn death_by_bfd_does_not_count_and_a_lost_path_does() {
     net.run_ms(500);
     net.crash(1);
     let (now, interface) = (net.now, net.links[0].ends[0].interface);
-    net.with(0, |speaker| {
-        speaker.neighbor_lost(now, interface, router_id(1))
+    let peer = Peer::new(interface, router_id(1));
+    let outcome = net.with(0, |speaker| {
+        speaker.path_failed(now, peer, PathFailure::Unconfirmed)
     });
+    assert_eq!(outcome, PathOutcome::Helped);
     run_unnoticed(&mut net, Duration::from_secs(2));
     assert_eq!(net.node(0).counters().graceful.deaths_ignored, 1);
     let now = net.now;
-    net.with(0, |speaker| speaker.path_lost(now, interface, router_id(1)));
+    let outcome = net.with(0, |speaker| {
+        speaker.path_failed(now, peer, PathFailure::Confirmed)
+    });
+    assert_eq!(outcome, PathOutcome::Lost);
+    let again = net.with(0, |speaker| {
+        speaker.path_failed(now, peer, PathFailure::Confirmed)
+    });
+    assert_eq!(again, PathOutcome::Unknown);
     let took = net.run_while(Duration::from_secs(1), |net| {
         net.node(0).routes()[&anycast()].metric != 30
     });

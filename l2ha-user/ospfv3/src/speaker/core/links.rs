@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{InterfaceKind, Time};
+use super::Core;
+use crate::config::{InterfaceKind, StubPrefix, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, Neighbor};
-use crate::speaker::Speaker;
 use crate::spf::RootLink;
 use crate::wire::{LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Network, RouterLink};
 
@@ -26,7 +26,7 @@ impl Forming {
     }
 }
 
-impl Speaker {
+impl Core {
     /// Our links in an area, at their real cost.
     pub(crate) fn router_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
         self.root_links(area)
@@ -120,6 +120,16 @@ impl Speaker {
                 (interface.config.id, network)
             })
             .collect()
+    }
+
+    /// Prefixes of an area's interfaces that are up.
+    pub(crate) fn area_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+        self.interfaces
+            .values()
+            .filter(move |interface| interface.config.area == area && interface.advertises())
+            .flat_map(|interface| &interface.config.prefixes)
+            // RFC 5340 4.4.3.9: no link-local prefixes.
+            .filter(|stub| !stub.prefix.is_link_local())
     }
 
     fn speaking(&self, area: Ipv4Addr) -> impl Iterator<Item = &Interface> {
