@@ -9,7 +9,7 @@ use std::{
 
 use ospfv3::{
     Event, ExternalPrefix, Family, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
-    NeighborView, Speaker, SpfDelay, StubPrefix, Time, Transmit,
+    NeighborView, PathFailure, PathOutcome, Speaker, SpfDelay, StubPrefix, Time, Transmit,
 };
 
 use super::{Desired, Interface, LOOPBACK};
@@ -337,17 +337,28 @@ impl Instances {
 
     /// The path to a neighbour has failed (RFC 5882 4.1); whether it is certain that the path is
     /// gone, or only the neighbour's BFD.
-    pub(super) fn path_failed(&mut self, now: Time, to: (u32, Ipv6Addr), gone: bool) {
-        for instance in &mut self.list {
-            let speaker = &mut instance.speaker;
-            let mut neighbors = speaker.neighbors().into_iter();
-            let lost = neighbors.find(|n| (n.interface, n.address) == to);
-            match lost {
-                Some(lost) if gone => speaker.path_lost(now, lost.interface, lost.router_id),
-                Some(lost) => speaker.neighbor_lost(now, lost.interface, lost.router_id),
-                None => {}
-            }
-        }
+    pub(super) fn path_failed(
+        &mut self,
+        now: Time,
+        (interface, address): (u32, Ipv6Addr),
+        gone: bool,
+    ) -> PathOutcome {
+        let failure = if gone {
+            PathFailure::Confirmed
+        } else {
+            PathFailure::Unconfirmed
+        };
+        let outcomes = self.list.iter_mut().filter_map(|instance| {
+            let peer = instance.speaker.neighbor_at(interface, address)?;
+            Some(instance.speaker.path_failed(now, peer, failure))
+        });
+        outcomes.max().unwrap_or(PathOutcome::Unknown)
+    }
+
+    /// Whether any instance has neighbours on an interface.
+    pub(super) fn has_neighbors(&self, interface: u32) -> bool {
+        let mut speakers = self.list.iter().map(|it| &it.speaker);
+        speakers.any(|speaker| speaker.has_neighbors(interface))
     }
 }
 
@@ -483,7 +494,8 @@ mod tests {
         let mut nodes = [node(1, Some(64)), node(2, Some(64))];
         let now = talk(&mut nodes, Duration::ZERO, 5);
         let to = (INTERFACE, interface(2).link_local);
-        nodes[0].path_failed(now, to, false);
+        let outcome = nodes[0].path_failed(now, to, false);
+        assert_eq!(outcome, PathOutcome::Lost);
         assert_eq!(full(&nodes[0]), []);
         assert_eq!(full(&nodes[1]), [Family::Ipv6, Family::Ipv4]);
     }

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use ospfv3::Speaker;
+
 use super::{instances::Instances, kernel::Key};
 use crate::{
     dataplane::{Detours, Instead, Protected},
@@ -37,16 +39,15 @@ impl Protection {
     /// Follows the route calculations. Gives where routes can go instead, if that is new.
     pub(super) fn follow(
         &mut self,
-        now: Duration,
         instances: &Instances,
     ) -> Option<BTreeMap<(Key, u32), Nexthop>> {
         let speakers = instances.iter().map(|it| &it.speaker);
-        let calculations = speakers.map(|it| it.counters().spf_runs).collect();
+        let calculations = speakers.map(Speaker::route_generation).collect();
         if self.calculations == calculations {
             return None;
         }
         self.calculations = calculations;
-        let all = instances.iter().map(|it| it.speaker.alternates(now));
+        let all = instances.iter().map(|it| it.speaker.alternates());
         let backups = all
             .flatten()
             .map(|((prefix, interface), hop)| {

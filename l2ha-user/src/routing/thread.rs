@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ospfv3::{AreaConfig, Event, Family, Speaker, Transmit};
+use ospfv3::{AreaConfig, Event, Family, PathOutcome, Peer, Speaker, Transmit};
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -210,8 +210,7 @@ impl Thread {
         if neighbors_changed {
             self.follow();
         }
-        let now = self.now();
-        if let Some(backups) = self.protection.follow(now, &self.instances) {
+        if let Some(backups) = self.protection.follow(&self.instances) {
             self.routes.protect(backups).await;
         }
     }
@@ -323,15 +322,13 @@ impl Thread {
     fn path_failed(&mut self, change: &Change) {
         let now = self.now();
         let to = (change.interface, change.remote);
-        self.instances.path_failed(now, to, change.path_is_gone());
-        let paths = self.instances.paths();
-        let mut others = paths.iter().filter(|it| it.interface == change.interface);
-        if others.clone().any(|it| it.address == change.remote) {
-            // We help it over a restart: its path is not given up.
+        let outcome = self.instances.path_failed(now, to, change.path_is_gone());
+        if outcome == PathOutcome::Helped {
+            // Its path is not given up.
             return;
         }
         // Of an IPv4 next hop the neighbour's IPv6 address says nothing.
-        let alone = others.next().is_none();
+        let alone = !self.instances.has_neighbors(change.interface);
         let remote = Some(IpAddr::V6(change.remote));
         self.routes
             .leave(|hop| hop.interface == change.interface && (alone || hop.gateway == remote));
@@ -485,8 +482,8 @@ impl Thread {
             _ => {}
         }
         log(family, event);
-        if let Event::NeighborChanged { interface, .. } = event {
-            self.flaps.note(family, event, name(interface));
+        if let Event::NeighborChanged { peer, .. } = event {
+            self.flaps.note(family, event, name(&peer.interface));
         }
     }
 
@@ -637,12 +634,15 @@ async fn read(socket: Arc<OspfSocket>, interface: Interface, packets: mpsc::Send
 fn log(family: Family, event: &Event) {
     match event {
         Event::NeighborChanged {
-            interface,
-            router_id,
+            peer,
             from,
             to,
             reason,
         } => {
+            let Peer {
+                interface,
+                router_id,
+            } = *peer;
             tracing::info!(interface, %router_id, ?from, ?to, ?reason, %family, "neighbour");
         }
         Event::InterfaceChanged {
