@@ -42,7 +42,7 @@ pub enum Event {
     Refused {
         /// Where it came in.
         interface: u32,
-        /// From whom.
+        /// Its source address.
         source: Ipv6Addr,
         /// Why.
         reason: Refusal,

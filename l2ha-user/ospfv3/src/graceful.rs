@@ -84,10 +84,10 @@ pub enum HelpEnd {
 /// How far a graceful restart of ours is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// In the life before, saying so to the neighbours.
-    Leaving,
-    /// In the new life, finding out how things were.
+    /// Before the restart: announced to the neighbours.
+    Announcing,
+    /// After it: learning our adjacencies and LSAs of before from the neighbours.
     Resuming,
-    /// Back; the neighbours hear of it at this time.
+    /// Over; the Grace-LSAs are flushed at this time.
     Finishing(Time),
 }

@@ -25,7 +25,7 @@ pub(crate) struct Originated {
 impl Originated {
     /// Whether a new instance would have to wait: for MinLSInterval here, or for MinLSArrival at
     /// routers that still have the withdrawn one.
-    pub(crate) fn rests(&self, now: Time, config: &Config) -> bool {
+    pub(crate) fn is_held(&self, now: Time, config: &Config) -> bool {
         now < self.at + config.min_ls_interval
             || self
                 .flushed_at

@@ -28,7 +28,7 @@ pub struct RestartView {
     pub remaining_ms: u64,
     /// Why we restart.
     pub reason: GraceReason,
-    /// Whether we are still in the life before.
+    /// Whether it is announced and the restart itself still to come.
     pub leaving: bool,
 }
 
@@ -64,7 +64,7 @@ impl Restart {
         self.0.map(|restart| restart.phase)
     }
 
-    /// Whether we do not know yet how things were before it.
+    /// Whether we are still learning what was before it.
     pub(crate) fn is_resuming(&self) -> bool {
         self.phase() == Some(Phase::Resuming)
     }
@@ -77,12 +77,12 @@ impl Restart {
             since_ms: millis(now.saturating_sub(restart.since)),
             remaining_ms: millis(restart.until().saturating_sub(now)),
             reason: restart.announced.reason,
-            leaving: restart.phase == Phase::Leaving,
+            leaving: restart.phase == Phase::Announcing,
         })
     }
 
-    /// RFC 3623 2.2 (1): while we do not know how things were, whatever our life before has
-    /// originated stands. What stays on the link is not concerned.
+    /// RFC 3623 2.2 (1): while we are resuming, whatever we originated before the
+    /// restart stands. What stays on the link is not concerned.
     pub(crate) fn may_originate(&self, ty: LsaType) -> bool {
         !self.is_resuming() || matches!(ty, LsaType::LINK | LsaType::GRACE)
     }
@@ -96,7 +96,7 @@ impl Restart {
             period: restart.announced.period.into(),
             reason: restart.announced.reason,
         };
-        for interface in core.interfaces().values().filter(|i| i.speaks()) {
+        for interface in core.interfaces().values().filter(|i| i.is_up()) {
             let id = interface.config.id;
             let key = core.own_key(LsaType::GRACE, id);
             desired.insert((DbId::Link(id), key), LsaBody::Grace(body));
@@ -106,7 +106,7 @@ impl Restart {
     pub(crate) fn next_deadline(&self, core: &Core) -> Option<Time> {
         let restart = self.0.as_ref()?;
         match restart.phase {
-            Phase::Leaving => None,
+            Phase::Announcing => None,
             Phase::Resuming => {
                 let silence = restart.since + longest_silence(core);
                 let silence = Some(silence).filter(|at| *at > core.now());
@@ -152,7 +152,7 @@ impl Running {
         let mut complete = true;
         for area in core.active_areas() {
             let speaking =
-                |interface: &&Interface| interface.config.area == area && interface.speaks();
+                |interface: &&Interface| interface.config.area == area && interface.is_up();
             let neighbors = || {
                 let interfaces = core.interfaces().values().filter(speaking);
                 interfaces.flat_map(|interface| interface.neighbors.values())
@@ -162,7 +162,7 @@ impl Running {
                 continue;
             }
             let Some(links) = links_of_before(core, area) else {
-                // Nobody knows of a life before, or nobody has told us yet.
+                // There was no LSA of ours, or no neighbour has sent it yet.
                 let making = |n: &crate::neighbor::Neighbor| {
                     (NeighborState::Init..NeighborState::Full).contains(&n.state)
                 };
@@ -179,7 +179,7 @@ impl Running {
                 }
             }
         }
-        let any = core.interfaces().values().any(Interface::speaks);
+        let any = core.interfaces().values().any(Interface::is_up);
         if complete && (any || silence) {
             Some(RestartEnd::Completed)
         } else if now >= self.until() {
@@ -191,7 +191,7 @@ impl Running {
 }
 
 fn longest_silence(core: &Core) -> Duration {
-    let dead = core.interfaces().values().filter(|i| i.speaks());
+    let dead = core.interfaces().values().filter(|i| i.is_up());
     let dead = dead.map(|interface| interface.config.dead()).max();
     dead.unwrap_or(Duration::from_secs(40))
 }
@@ -224,7 +224,7 @@ fn router_lsas(core: &Core, area: Ipv4Addr, router_id: Ipv4Addr) -> impl Iterato
 /// RFC 3623 2.3 (1) and (2): whether an adjacency of before is there again, or will never be.
 fn is_back(core: &Core, area: Ipv4Addr, link: &RouterLink) -> Result<bool, RestartEnd> {
     let interface = core.interfaces().get(&link.interface_id);
-    let interface = interface.filter(|interface| interface.speaks());
+    let interface = interface.filter(|interface| interface.is_up());
     let interface = interface.ok_or(RestartEnd::NeighborMissing)?;
     let own = core.config().router_id;
     let them = link.neighbor_router_id;
@@ -232,7 +232,7 @@ fn is_back(core: &Core, area: Ipv4Addr, link: &RouterLink) -> Result<bool, Resta
         let before = (them, link.neighbor_interface_id);
         return match interface.transit_network(own) {
             Some(network) if network == before => Ok(true),
-            // Another has taken the office over, and who held it has been heard.
+            // Another router has taken the role over, and the one before has been heard.
             Some(_) if them == own || interface.neighbors.contains_key(&them) => {
                 Err(RestartEnd::Inconsistent)
             }

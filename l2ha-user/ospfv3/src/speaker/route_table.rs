@@ -150,9 +150,7 @@ fn input<'a>(
         databases: core.databases(),
         news,
         areas: trees.then(views),
-        link_local: Box::new(|interface, router_id, interface_id| {
-            core.link_lsa_address(interface, router_id, interface_id)
-        }),
+        link_local: Box::new(|peer, interface_id| core.link_lsa_address(peer, interface_id)),
         max_paths: core.config().max_paths,
         own: own.collect(),
         now,

@@ -158,13 +158,13 @@ impl Speaker {
         self.core.poll_transmit()
     }
 
-    /// The next piece of news.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.core.poll_event()
     }
 
-    /// BFD, or something else that knows better, says that the path to a neighbour has failed: as if
-    /// its dead interval had ended (RFC 5882 3.2, 4.1). A Hello brings it back.
+    /// BFD, or the like, reports that the path to a neighbour has failed: as if its inactivity timer
+    /// had fired (RFC 5882 3.2, 4.1). A Hello brings it back.
     ///
     /// What is not certain does nothing while we help the neighbour with a graceful restart: that its
     /// control plane is gone is no news then. The loss of the path ends even that help (RFC 5882 4.3).
@@ -212,7 +212,7 @@ impl Speaker {
     /// route to us vanish; then a Hello without neighbours makes each neighbour drop us at once
     /// (1-Way, RFC 2328 10.5). In this order, because a neighbour that has dropped us does not take
     /// our flush any more. The caller sends what [`poll_transmit`](Self::poll_transmit) gives, and
-    /// may go on calling until [`is_settled`](Self::is_settled).
+    /// may go on calling until [`is_acknowledged`](Self::is_acknowledged).
     pub fn shutdown(&mut self, now: Time) {
         self.core.set_now(now);
         self.core.stop();
@@ -223,7 +223,7 @@ impl Speaker {
     }
 
     /// Whether every neighbour has acknowledged everything.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_acknowledged(&self) -> bool {
         self.core.is_acknowledged()
     }
 
@@ -318,7 +318,7 @@ impl Speaker {
 
     /// Asks the neighbours to go on as if nothing happened while this router restarts (RFC 3623
     /// 2.1, planned). The caller sends what [`poll_transmit`](Self::poll_transmit) gives, goes on
-    /// until [`is_settled`](Self::is_settled), and forgets this speaker without
+    /// until [`is_acknowledged`](Self::is_acknowledged), and forgets this speaker without
     /// [`shutdown`](Self::shutdown).
     pub fn begin_graceful_restart(&mut self, now: Time, announced: GracefulRestart) {
         self.core.set_now(now);
@@ -326,12 +326,12 @@ impl Speaker {
         for id in self.core.interface_ids() {
             self.core.send_delayed_acks(id);
         }
-        self.restart = Restart::new(announced, now, Phase::Leaving);
+        self.restart = Restart::new(announced, now, Phase::Announcing);
         self.core.reconcile_soon();
         self.finish();
     }
 
-    /// Begins as the new life of a router whose forwarding plane has gone on alone. Called before
+    /// Begins as a router that has restarted while its forwarding plane went on alone. Called before
     /// the first interface is added. Until the restart is over there are no
     /// [`routes`](Self::routes), and those of before have to be kept.
     pub fn resume_graceful_restart(&mut self, now: Time, announced: GracefulRestart) {
@@ -339,8 +339,8 @@ impl Speaker {
         self.restart = Restart::new(announced, now, Phase::Resuming);
     }
 
-    /// Whether this is the new life of a router that restarts, and does not know yet how things
-    /// were.
+    /// Whether this router has restarted gracefully, and is still learning its adjacencies and LSAs of
+    /// before.
     pub fn is_resuming(&self) -> bool {
         self.restart.is_resuming()
     }
@@ -422,8 +422,8 @@ impl Speaker {
     fn end_restart_if_done(&mut self) {
         if self.restart.end_if_done(&mut self.core) {
             self.core.content_changed();
-            // Before we compare what we should say with what our life before said: what a border
-            // router says follows from its routes.
+            // Before we compare what we should originate with what we originated before the restart:
+            // the summaries of a border router follow from its routes.
             self.core.compute_at_once();
             self.run_spf_if_due();
         }
@@ -435,7 +435,7 @@ impl Speaker {
         for _ in 0..4 {
             self.end_restart_if_done();
             self.reconcile_if_due();
-            for (db, key) in self.core.remove_dead() {
+            for (db, key) in self.core.remove_expired() {
                 // RFC 2328 12.1.6: only now may the sequence begin again.
                 self.originator.forget_lsa(db, key);
             }

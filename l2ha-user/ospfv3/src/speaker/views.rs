@@ -41,7 +41,7 @@ pub struct InterfaceView {
     pub dead_interval: u16,
     /// Instance ID.
     pub instance_id: u8,
-    /// Designated Router, where there is such an office.
+    /// Designated Router, where there is such a role.
     pub designated_router: Option<Ipv4Addr>,
     /// Its Backup.
     pub backup_router: Option<Ipv4Addr>,
@@ -118,7 +118,7 @@ pub struct HelpView {
     pub remaining_ms: u64,
     /// Why the neighbour restarts.
     pub reason: GraceReason,
-    /// State of the conversation with its new life.
+    /// State of the conversation since its restart.
     pub conversation: NeighborState,
 }
 

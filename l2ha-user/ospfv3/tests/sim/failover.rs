@@ -165,7 +165,7 @@ fn restart_without_a_word_is_over_in_a_moment() {
         });
         assert!(took <= SOON + WAY_BACK, "down for {pause} ms: {took:?}");
         net.run(Duration::from_secs(20));
-        assert!(net.node(1).is_settled());
+        assert!(net.node(1).is_acknowledged());
     }
 }
 
@@ -185,7 +185,7 @@ fn restart_in_order_is_over_in_a_moment() {
             "stopped for {pause} ms: {took:?}"
         );
         net.run(Duration::from_secs(20));
-        assert!(net.node(1).is_settled());
+        assert!(net.node(1).is_acknowledged());
     }
 }
 

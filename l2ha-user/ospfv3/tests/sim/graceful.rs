@@ -104,7 +104,7 @@ fn a_crash_goes_unnoticed() {
         );
         for node in 0..4 {
             assert_eq!(graces(&net, node), 0, "flushed");
-            assert!(net.node(node).is_settled());
+            assert!(net.node(node).is_acknowledged());
             let lost = net.node(node).counters().adjacencies_lost;
             assert_eq!(lost, 0, "node {node}");
         }
@@ -122,7 +122,7 @@ fn a_planned_restart_may_outlast_the_dead_interval() {
     let mut net = ring();
     let now = net.now;
     net.with(1, |speaker| speaker.begin_graceful_restart(now, PLANNED));
-    let took = net.run_while(Duration::from_secs(2), |net| !net.node(1).is_settled());
+    let took = net.run_while(Duration::from_secs(2), |net| !net.node(1).is_acknowledged());
     assert!(took <= Duration::from_millis(300), "{took:?}");
     net.crash(1);
     run_unnoticed(&mut net, Duration::from_secs(60));
@@ -413,7 +413,7 @@ fn a_storm_ends_in_order_whatever_is_lost() {
         assert_eq!(restart_ended(&net).len(), 1, "seed {seed}");
         let lsas = router_lsas(&net, 0);
         for node in 0..4 {
-            assert!(net.node(node).is_settled(), "seed {seed}");
+            assert!(net.node(node).is_acknowledged(), "seed {seed}");
             assert_eq!(
                 graces(&net, node),
                 0,

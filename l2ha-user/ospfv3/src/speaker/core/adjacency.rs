@@ -13,8 +13,8 @@ use crate::wire::{LsaKey, LsaType};
 
 /// How long our Router-LSA waits for an adjacency that is being formed.
 const FORMING_HOLD: Duration = Duration::from_secs(2);
-/// How long it waits for a neighbour that was Full and has restarted, or is leaving. If that one
-/// left in order, as long as a second origination would have to wait: MinLSInterval.
+/// How long it waits for a neighbour that was Full and has restarted, or is shutting down. If that one
+/// has flushed its LSAs, as long as a second origination would have to wait: MinLSInterval.
 const RETURN_HOLD: Duration = Duration::from_millis(500);
 
 impl Core {
@@ -40,7 +40,7 @@ impl Core {
         // RFC 2328 9.3: the Wait Timer is as long as the dead interval.
         let waiting = to == InterfaceState::Waiting;
         interface.wait_at = waiting.then(|| now + interface.config.dead());
-        if interface.speaks() {
+        if interface.is_up() {
             self.databases.entry(DbId::Link(id)).or_default();
         } else {
             // RFC 2328 9.3 InterfaceDown: every neighbour is gone, every timer off.
@@ -97,8 +97,8 @@ impl Core {
             adv: router_id,
         };
         let area = self.databases.get(&DbId::Area(interface.config.area));
-        let told = area.and_then(|database| database.get(&router_lsa));
-        let withdrawn = told.is_none_or(|entry| entry.is_max_age(now));
+        let router_lsa = area.and_then(|database| database.get(&router_lsa));
+        let withdrawn = router_lsa.is_none_or(|entry| entry.is_max_age(now));
         let from = neighbor.state;
         let Ok((to, actions)) = neighbor::transition(from, event) else {
             self.counters.unexpected_neighbor_events += 1;
@@ -109,15 +109,15 @@ impl Core {
             neighbor.clear_lists();
         }
         if actions.restart_inactivity {
-            neighbor.dead_at = now + dead;
+            neighbor.inactive_at = now + dead;
         }
         if from != to {
             neighbor.since = now;
         }
-        neighbor.hopeful_until = match (from, to) {
+        neighbor.forming_until = match (from, to) {
             _ if helped => None,
             (_, NeighborState::Full) => None,
-            // It has flushed its Router-LSA: nobody gets to it whatever ours says.
+            // It has flushed its Router-LSA: nobody has a path to it whatever is in ours.
             (NeighborState::Full, NeighborState::Init) if withdrawn => {
                 Some(now + self.config.min_ls_interval)
             }
@@ -127,7 +127,7 @@ impl Core {
             {
                 Some(now + FORMING_HOLD)
             }
-            _ => neighbor.hopeful_until,
+            _ => neighbor.forming_until,
         };
         if actions.forget {
             interface.neighbors.remove(&router_id);
@@ -169,7 +169,7 @@ impl Core {
             self.reconcile_soon();
         }
         if from == NeighborState::Down || to == NeighborState::Down {
-            // On a network, the next hop may be an address that only its Hellos tell.
+            // On a network, the next hop may be an address that only its Hellos have.
             self.links_changed();
         }
         if (from < NeighborState::TwoWay) != (to < NeighborState::TwoWay) {
@@ -191,7 +191,7 @@ impl Core {
     pub(crate) fn give_time(&mut self, grace: Duration) {
         for interface in self.interfaces.values_mut() {
             for neighbor in interface.neighbors.values_mut() {
-                neighbor.dead_at = neighbor.dead_at.max(self.now + grace);
+                neighbor.inactive_at = neighbor.inactive_at.max(self.now + grace);
             }
         }
     }

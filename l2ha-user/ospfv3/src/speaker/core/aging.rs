@@ -29,7 +29,7 @@ impl Core {
             return false;
         }
         self.flood(id, key, None);
-        if !self.is_told_only(key) {
+        if !self.is_for_others(key) {
             self.lsa_changed();
         }
         true
@@ -38,10 +38,10 @@ impl Core {
     /// RFC 2328 14: an LSA at MaxAge goes once no neighbour is in Exchange or Loading and nobody
     /// has to acknowledge it any more. Those of ours that had used up their sequence numbers, which may
     /// begin again.
-    pub(crate) fn remove_dead(&mut self) -> Vec<(DbId, LsaKey)> {
+    pub(crate) fn remove_expired(&mut self) -> Vec<(DbId, LsaKey)> {
         let now = self.now;
         let mut exhausted = Vec::new();
-        if !self.databases.values().any(|db| db.has_dead()) {
+        if !self.databases.values().any(|db| db.has_expired()) {
             return exhausted;
         }
         if self
@@ -54,7 +54,7 @@ impl Core {
         let dead: Vec<(DbId, LsaKey)> = self
             .databases
             .iter()
-            .flat_map(|(id, db)| db.dead().map(|key| (*id, key)))
+            .flat_map(|(id, db)| db.expired().map(|key| (*id, key)))
             .collect();
         for (id, key) in dead {
             let awaited = self.interfaces.iter().any(|(link, interface)| {
@@ -73,7 +73,7 @@ impl Core {
             };
             let removed = database.remove(&key);
             if let Some(entry) = &removed {
-                database.bury(entry.lsa.header(), now);
+                database.remember_removed(entry.lsa.header(), now);
             }
             if self.is_ours(key.adv)
                 && removed.is_some_and(|e| e.lsa.header().sequence == MAX_SEQUENCE)
@@ -101,7 +101,7 @@ impl Core {
     }
 
     /// Whether an LSA is for others alone: our own summaries and externals lead us nowhere.
-    pub(crate) fn is_told_only(&self, key: LsaKey) -> bool {
+    pub(crate) fn is_for_others(&self, key: LsaKey) -> bool {
         let kinds = [
             LsaType::INTER_AREA_PREFIX,
             LsaType::INTER_AREA_ROUTER,

@@ -16,7 +16,7 @@ impl Core {
         let was_stub = self.config.is_stub(area);
         self.config.areas.insert(area, config);
         let interfaces = self.interfaces.values();
-        let inside = interfaces.filter(|i| i.config.area == area && i.speaks());
+        let inside = interfaces.filter(|i| i.config.area == area && i.is_up());
         let fall = inside.filter(|_| was_stub != self.config.is_stub(area));
         Some(fall.map(|interface| interface.config.id).collect())
     }

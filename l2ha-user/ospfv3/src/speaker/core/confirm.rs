@@ -60,7 +60,7 @@ impl Core {
             };
             if neighbor.state == NeighborState::Full && !neighbor.unacknowledged.contains_key(&key)
             {
-                neighbor.confirmation = Confirmation::Settling(now + INSTALL_TIME);
+                neighbor.confirmation = Confirmation::Installing(now + INSTALL_TIME);
             }
         }
     }

@@ -68,8 +68,8 @@ impl Core {
             for (key, entry) in database.iter() {
                 let grace_of_another = key.ty == LsaType::GRACE && key.adv != router_id;
                 if grace_of_another && !entry.is_max_age(now) {
-                    // It is for those that are adjacent already (RFC 3623 3.1), and who does not help
-                    // may drop it: FRR would ask for it in Loading for ever.
+                    // It is for those that are adjacent already (RFC 3623 3.1), and a router that does not
+                    // help may drop it: FRR would ask for it in Loading for ever.
                     continue;
                 }
                 if entry.is_max_age(now) {

@@ -1,4 +1,4 @@
-//! Life on a link with a Designated Router: RFC 2328 9.4 and 10.4.
+//! Links with a Designated Router: RFC 2328 9.4 and 10.4.
 
 use std::net::Ipv4Addr;
 
@@ -52,14 +52,14 @@ impl Core {
         }
         // The others need not wait for our next Hello to know.
         self.hello_soon(id);
-        // RFC 2328 9.4 (7): who should be adjacent may have changed.
+        // RFC 2328 9.4 (7): which routers should be adjacent may have changed.
         for other in others {
-            self.look_again(Peer::new(id, other.router_id));
+            self.reconsider_adjacency(Peer::new(id, other.router_id));
         }
         self.content_changed();
     }
 
-    fn look_again(&mut self, peer: Peer) {
+    fn reconsider_adjacency(&mut self, peer: Peer) {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };
@@ -68,7 +68,7 @@ impl Core {
     }
 
     /// RFC 2328 10.5: what a Hello says about the roles.
-    pub(crate) fn hear_of_roles(&mut self, peer: Peer, said: Said, hello: &Hello) {
+    pub(crate) fn update_roles(&mut self, peer: Peer, said: Said, hello: &Hello) {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };

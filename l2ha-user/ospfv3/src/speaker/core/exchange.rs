@@ -49,7 +49,7 @@ impl Core {
         }
     }
 
-    /// In ExStart: who is master?
+    /// In ExStart: which router is master?
     fn negotiate(
         &mut self,
         peer: Peer,

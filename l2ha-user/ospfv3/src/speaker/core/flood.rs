@@ -45,7 +45,7 @@ impl Core {
             self.end_helps_for_change(db, key, from);
         }
         for (id, interface) in &mut self.interfaces {
-            if !interface.speaks() || !self.config.shares(db, *id, interface.config.area) {
+            if !interface.is_up() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
             }
             // What is still to be acknowledged of an older instance is moot. If this one is dead and the older
@@ -89,8 +89,8 @@ impl Core {
                 continue;
             };
             // RFC 2328 13.3 (3) and (4): on this link the Designated Router floods, or has.
-            let official = interface.is_official(from.router_id);
-            if wanted && !official && interface.state != InterfaceState::Backup {
+            let elected = interface.is_elected(from.router_id);
+            if wanted && !elected && interface.state != InterfaceState::Backup {
                 interface.flood.insert((db, key));
                 back = true;
             }
@@ -143,7 +143,7 @@ impl Core {
                 };
                 match databases.iter().find_map(entry) {
                     Some((_, since)) if key.ty == LsaType::GRACE && now >= since + give_up => {
-                        // Who does not help may drop it without a word, as FRR does.
+                        // A router that does not help may ignore it, as FRR does.
                         self.counters.graceful.unacknowledged += 1;
                         gone.push(*key);
                     }

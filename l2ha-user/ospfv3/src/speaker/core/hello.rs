@@ -21,11 +21,11 @@ const GRACES: u8 = 3;
 const GRACE_GAP: Duration = Duration::from_millis(50);
 
 impl Core {
-    /// Begins to speak on an interface that has come up. In a new life the Grace-LSA comes before the
-    /// first Hello (RFC 3623 2.1, unplanned).
+    /// Begins to send Hellos on an interface that has come up. After a restart the Grace-LSA comes
+    /// before the first Hello (RFC 3623 2.1, unplanned).
     pub(crate) fn start_hellos(&mut self, id: u32, grace_first: bool) {
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(&id).filter(|i| i.speaks()) else {
+        let Some(interface) = self.interfaces.get_mut(&id).filter(|i| i.is_up()) else {
             return;
         };
         if grace_first {
@@ -65,7 +65,7 @@ impl Core {
         false
     }
 
-    /// Sends the Hellos that are due; the periodic ones keep their beat.
+    /// Sends the Hellos that are due; the periodic ones keep their interval.
     pub(crate) fn hello_if_due(&mut self, id: u32) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
@@ -134,14 +134,14 @@ impl Core {
         self.send(id, ALL_SPF_ROUTERS, PacketBody::Hello(hello));
     }
 
-    /// The last word on every interface: a Hello that names nobody, and once more in case it is
-    /// lost and the caller keeps calling.
+    /// A Hello without neighbours on every interface, which ends the adjacencies; and once more in case
+    /// it is lost and the caller keeps calling.
     pub(crate) fn send_final_hellos(&mut self) {
         let now = self.now;
         let speaking: Vec<u32> = self
             .interfaces
             .iter()
-            .filter(|(_, i)| i.speaks())
+            .filter(|(_, i)| i.is_up())
             .map(|(id, _)| *id)
             .collect();
         for id in speaking {
@@ -234,7 +234,7 @@ impl Core {
             dr: neighbor.dr,
             bdr: neighbor.bdr,
         };
-        // RFC 3623 3: whoever we help keeps its office, whatever it says before it is back.
+        // RFC 3623 3: a neighbour that we help keeps its role, whatever its Hellos say before it is back.
         let helped = neighbor.help.is_some();
         if !helped {
             neighbor.priority = hello.priority;
@@ -270,7 +270,7 @@ impl Core {
             if resuming {
                 self.regain_role(peer, hello);
             }
-            self.hear_of_roles(peer, said, hello);
+            self.update_roles(peer, said, hello);
         }
         Ok(())
     }

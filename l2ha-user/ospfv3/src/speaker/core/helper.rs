@@ -23,9 +23,9 @@ impl Core {
             .is_some_and(|neighbor| neighbor.help.is_some())
     }
 
-    /// A Grace-LSA has been installed. Who restarts is its originator, and not necessarily the one
-    /// that sent it.
-    pub(crate) fn hear_grace(
+    /// A Grace-LSA has been installed. The router that restarts is its originator, and not necessarily
+    /// the one that sent it.
+    pub(crate) fn receive_grace(
         &mut self,
         id: u32,
         header: &LsaHeader,
@@ -100,7 +100,7 @@ impl Core {
         if left.is_zero() {
             return Err(HelpRefusal::Expired);
         }
-        // (2). One that is helped already has to be told again, not judged again.
+        // (2). One that is helped already has to be sent it again, not examined again.
         let unaware = |key: &LsaKey| {
             let Some(db) = self.db_for(peer.interface, key.ty) else {
                 return false;
@@ -134,7 +134,7 @@ impl Core {
         }
     }
 
-    /// A neighbour that we help has changed its state, which nobody else has to know.
+    /// A neighbour that we help has changed its state, which concerns no other router.
     pub(crate) fn helped_neighbor_changed(&mut self, peer: Peer, to: NeighborState) {
         let help = self.neighbor(peer).and_then(|neighbor| neighbor.help);
         if help.is_some_and(|help| help.done) && to == NeighborState::Full {
@@ -185,7 +185,7 @@ impl Core {
         self.end_help(peer, why);
     }
 
-    /// RFC 3623 3.2: from now on our LSAs say again what is.
+    /// RFC 3623 3.2: from now on our LSAs show the real state again.
     pub(crate) fn end_help(&mut self, peer: Peer, why: HelpEnd) {
         let Some(neighbor) = self.neighbor_mut(peer) else {
             return;

@@ -43,7 +43,7 @@ impl Core {
         bytes: &[u8],
     ) -> Result<(Packet, Option<u64>), Refused> {
         let interface = self.interfaces.get(&id).ok_or(Refusal::UnknownInterface)?;
-        if !interface.speaks() {
+        if !interface.is_up() {
             return Err(Refusal::InterfaceDown.into());
         }
         let config = &interface.config;
@@ -55,7 +55,7 @@ impl Core {
             return Err(Refusal::SourceAddress.into());
         }
         // RFC 5340 4.2.2: AllDRouters is only for Designated Routers and their Backups.
-        if destination == ALL_D_ROUTERS && !interface.holds_office() {
+        if destination == ALL_D_ROUTERS && !interface.is_dr_or_bdr() {
             return Err(Refusal::NotDesignated.into());
         }
         let for_us = [ALL_SPF_ROUTERS, ALL_D_ROUTERS, config.link_local];

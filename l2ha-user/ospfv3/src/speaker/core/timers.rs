@@ -72,7 +72,7 @@ impl Core {
                 neighbor.exchange.keep_until = None;
                 neighbor.exchange.last_sent = None;
             }
-            if let Confirmation::Settling(at) = neighbor.confirmation
+            if let Confirmation::Installing(at) = neighbor.confirmation
                 && at <= now
             {
                 neighbor.confirmation = Confirmation::Given;

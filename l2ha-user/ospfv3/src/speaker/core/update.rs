@@ -100,7 +100,7 @@ impl Core {
             let room = database.has_room(&lsa, &self.config.limits);
             if header.is_max_age() && (!exchanging || !room) {
                 // RFC 2328 13 (4): nobody needs it, or there is no way to keep it.
-                database.bury(&header, now);
+                database.remember_removed(&header, now);
                 answers.acks.push(header);
                 if let Some(neighbor) = self.neighbor_mut(peer) {
                     neighbor.satisfied(&key);
@@ -108,7 +108,7 @@ impl Core {
                 return Ok(());
             }
             // One of ours is flushed again, however late it is.
-            if !requested && !ours && database.is_buried(&header, now) {
+            if !requested && !ours && database.is_late_copy(&header, now) {
                 return Err(Refusal::LsaOlder);
             }
             return self.accept_lsa(restart, peer, db_id, lsa, origin);
@@ -178,7 +178,7 @@ impl Core {
         let database = self.databases.entry(db_id).or_default();
         if !ours && !database.has_room(&lsa, &self.config.limits) {
             // Not acknowledged, so it is offered again, and there may be room then. But an adjacency
-            // that waits for it would never become Full, and a dead LSA never leave while it waits.
+            // that waits for it would never become Full, and an LSA at MaxAge never be removed while it waits.
             if let Some(neighbor) = self.neighbor_mut(peer) {
                 neighbor.satisfied(&key);
             }
@@ -194,7 +194,7 @@ impl Core {
             self.reconcile_soon();
         }
         if let LsaBody::Grace(grace) = lsa.body() {
-            self.hear_grace(peer.interface, &header, *grace, restart);
+            self.receive_grace(peer.interface, &header, *grace, restart);
         }
         if ours && restart == Some(Phase::Resuming) {
             // RFC 3623 2.2: it is taken as it is.

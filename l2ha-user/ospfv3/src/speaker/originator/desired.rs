@@ -1,4 +1,4 @@
-//! What we should say: the LSAs of RFC 5340 4.4.3 as they follow from interfaces, adjacencies and
+//! What we should originate: the LSAs of RFC 5340 4.4.3 as they follow from interfaces, adjacencies and
 //! prefixes at this moment.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +8,7 @@ use super::Originator;
 use crate::config::{InterfaceConfig, StubPrefix};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
+use crate::peer::Peer;
 use crate::speaker::core::Core;
 use crate::speaker::originated::Desired;
 use crate::speaker::restart::Restart;
@@ -19,8 +20,8 @@ use crate::wire::{
 
 /// What no path is worth: MaxLinkMetric, RFC 6987 2.
 pub(crate) const MAX_LINK_METRIC: u16 = 0xffff;
-/// What a link costs more while we ourselves leave its adjacency alone: more than any other way is likely
-/// to cost. Where there is none, the link is used all the same.
+/// What a link costs more while we ourselves do not use it yet: more than any other path is likely to
+/// cost. Where there is none, the link is used all the same.
 const TENTATIVE: u16 = 0x4000;
 /// Link State IDs of the Intra-Area-Prefix-LSAs: 1 to 0xffff carry one local prefix each, multiples
 /// of 0x10000 carry all the others.
@@ -47,7 +48,7 @@ impl Originator {
         for interface in core
             .interfaces()
             .values()
-            .filter(|interface| interface.speaks())
+            .filter(|interface| interface.is_up())
         {
             let key = core.own_key(LsaType::LINK, interface.config.id);
             let options = core.config().options(interface.config.area);
@@ -78,7 +79,7 @@ impl Originator {
             .get(&id)
             .is_none_or(|db| db.get(&first).is_none());
         if links.is_empty() && unknown {
-            // Before the first adjacency there is nobody to tell, and an LSA without links now
+            // Before the first adjacency there is no router to send it to, and an LSA without links now
             // would only hold the one with links back for MinLSInterval.
             return;
         }
@@ -113,8 +114,8 @@ impl Originator {
     }
 
     /// Our links as others are to see them. One that we do not use yet, because the neighbour may lack the
-    /// way back, costs more: others would send us what we still send to them. One that was told before and
-    /// has only come up anew stays as it was.
+    /// way back, costs more: others would send us what we still send to them. One that was advertised before and
+    /// has only come up again stays as it was.
     fn advertised_links(&self, core: &Core, area: Ipv4Addr) -> Vec<RouterLink> {
         let mut links = core.router_links(area);
         let confirmed = core.confirmed_links(area);
@@ -130,7 +131,7 @@ impl Originator {
             let known = !through
                 || link.kind != LinkKind::PointToPoint
                 || confirmed.iter().any(|root| root.link == *link)
-                || self.tells_of(core, area, link);
+                || self.has_link(core, area, link);
             if !known {
                 link.metric = link.metric.saturating_add(TENTATIVE);
             }
@@ -139,7 +140,7 @@ impl Originator {
     }
 
     /// Whether our Router-LSA has a link as it is.
-    fn tells_of(&self, core: &Core, area: Ipv4Addr, link: &RouterLink) -> bool {
+    fn has_link(&self, core: &Core, area: Ipv4Addr, link: &RouterLink) -> bool {
         let Some(database) = core.databases().get(&DbId::Area(area)) else {
             return false;
         };
@@ -229,8 +230,8 @@ impl Originator {
     }
 
     /// Those that hang off our Router-LSA: not the ones of a transit network, which its Designated
-    /// Router tells (RFC 5340 4.4.3.9). Nor those of a network that is about to become one: to withdraw
-    /// them a moment after they were told is what routers get wrong that are just exchanging them.
+    /// Router advertises (RFC 5340 4.4.3.9). Nor those of a network that is about to become one: to withdraw
+    /// them a moment after they were advertised is what routers get wrong that are just exchanging them.
     fn router_prefixes(core: &Core, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
         let now = core.now();
         let own = core.config().router_id;
@@ -246,7 +247,7 @@ impl Originator {
             .filter(|stub| !stub.prefix.is_link_local())
     }
 
-    /// RFC 5340 4.4.3.3 and 4.4.3.9: what we say as Designated Router.
+    /// RFC 5340 4.4.3.3 and 4.4.3.9: what we originate as Designated Router.
     fn desired_networks(&self, core: &Core, area: Ipv4Addr, desired: &mut Desired) {
         let id = DbId::Area(area);
         for (interface, network) in core.own_networks(area) {
@@ -279,7 +280,7 @@ impl Originator {
         let skip = PrefixOptions::NU.bits() | PrefixOptions::LA.bits();
         let mut prefixes: BTreeMap<Prefix, u8> = BTreeMap::new();
         for (router_id, interface_id) in attached {
-            let Some(body) = core.link_lsa(id, router_id, interface_id) else {
+            let Some(body) = core.link_lsa(Peer::new(id, router_id), interface_id) else {
                 continue;
             };
             for entry in &body.prefixes {
@@ -310,7 +311,7 @@ impl Originator {
             .filter(|((of, _), _)| *of == area)
             .map(|(_, number)| *number)
             .collect();
-        let resting = self.resting_ids(core, DbId::Area(area), LsaType::INTRA_AREA_PREFIX);
+        let held = self.held_ids(core, DbId::Area(area), LsaType::INTRA_AREA_PREFIX);
         for (prefix, number) in self.prefix_ids_of_before(core, area) {
             let wanted = local.contains_key(&prefix) && (1..GROUP_STEP).contains(&number);
             if wanted && !self.prefix_ids.contains_key(&(area, prefix)) && taken.insert(number) {
@@ -321,7 +322,7 @@ impl Originator {
             if self.prefix_ids.contains_key(&(area, *prefix)) {
                 continue;
             }
-            let free = (1..GROUP_STEP).find(|n| !taken.contains(n) && !resting.contains(n));
+            let free = (1..GROUP_STEP).find(|n| !taken.contains(n) && !held.contains(n));
             let Some(number) = free else { return };
             taken.insert(number);
             self.prefix_ids.insert((area, *prefix), number);
@@ -333,7 +334,7 @@ impl Originator {
         let rooms = core
             .interfaces()
             .values()
-            .filter(|interface| interface.config.area == area && interface.speaks())
+            .filter(|interface| interface.config.area == area && interface.is_up())
             .map(Interface::body_room);
         rooms.min().unwrap_or(1200) - 4 - LSA_HEADER_LEN
     }

@@ -10,8 +10,8 @@ use crate::speaker::core::Core;
 use crate::wire::{LsaBody, LsaKey, LsaType, Prefix};
 
 impl Originator {
-    /// Gives every prefix an LSA of its own, the one it had before: even in an earlier life of
-    /// ours, if that LSA has come back to us.
+    /// Gives every prefix an LSA of its own, the one it had before: even before a restart,
+    /// if that LSA has come back to us.
     pub(crate) fn assign_ids(
         &mut self,
         core: &Core,
@@ -25,7 +25,7 @@ impl Originator {
             let mut taken: BTreeSet<u32> = ids.values().copied().collect();
             let known = self.known_ids(core, db, ty);
             // A prefix that comes back soon gets a fresh LSA, which MinLSInterval does not hold.
-            let resting = self.resting_ids(core, db, ty);
+            let held = self.held_ids(core, db, ty);
             let mut next = 1u32;
             let missing: Vec<Prefix> = wanted
                 .iter()
@@ -44,7 +44,7 @@ impl Originator {
                 if ids.contains_key(&prefix) {
                     continue;
                 }
-                while taken.contains(&next) || resting.contains(&next) {
+                while taken.contains(&next) || held.contains(&next) {
                     next = next.wrapping_add(1);
                 }
                 taken.insert(next);
@@ -54,7 +54,7 @@ impl Originator {
         self.ids.entry((db, ty)).or_insert(ids)
     }
 
-    /// Our LSAs that are alive in the database.
+    /// Those of our LSAs in the database.
     fn known_ids(&self, core: &Core, db: DbId, ty: LsaType) -> BTreeMap<Prefix, u32> {
         let now = core.now();
         let Some(database) = core.databases().get(&db) else {
@@ -74,8 +74,8 @@ impl Originator {
             .collect()
     }
 
-    /// The Link State ID under which our life before has advertised a prefix, so that it goes on
-    /// under that: by prefix, of the Intra-Area-Prefix-LSAs with one prefix each.
+    /// The Link State ID under which we have advertised a prefix before a restart, so that it keeps
+    /// that: by prefix, of the Intra-Area-Prefix-LSAs with one prefix each.
     pub(crate) fn prefix_ids_of_before(&self, core: &Core, area: Ipv4Addr) -> Vec<(Prefix, u32)> {
         let now = core.now();
         let Some(database) = core.databases().get(&DbId::Area(area)) else {
@@ -97,11 +97,13 @@ impl Originator {
     }
 
     /// Those that a new instance would have to wait for.
-    pub(crate) fn resting_ids(&self, core: &Core, db: DbId, ty: LsaType) -> BTreeSet<u32> {
+    pub(crate) fn held_ids(&self, core: &Core, db: DbId, ty: LsaType) -> BTreeSet<u32> {
         let now = core.now();
         self.own
             .iter()
-            .filter(|((of, key), own)| *of == db && key.ty == ty && own.rests(now, &core.config()))
+            .filter(|((of, key), own)| {
+                *of == db && key.ty == ty && own.is_held(now, &core.config())
+            })
             .map(|((_, key), _)| key.id)
             .collect()
     }
@@ -118,7 +120,7 @@ mod tests {
     use crate::wire::{INITIAL_SEQUENCE, InterAreaPrefix, Lsa, PrefixOptions};
 
     #[test]
-    fn an_lsa_of_an_earlier_life_keeps_its_prefix() {
+    fn an_lsa_from_before_a_restart_keeps_its_prefix() {
         let now = Duration::from_secs(100);
         let adv = Ipv4Addr::new(10, 0, 0, 1);
         let mut core = Core::new(Config::new(adv), now);

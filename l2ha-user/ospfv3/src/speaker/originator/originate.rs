@@ -106,7 +106,7 @@ impl Originator {
         );
         core.counters_mut().lsas_originated += 1;
         core.flood(id, key, None);
-        if changed && !core.is_told_only(key) {
+        if changed && !core.is_for_others(key) {
             core.lsa_changed();
         }
     }
@@ -150,7 +150,7 @@ impl Originator {
         let mut forming = core.forming(area);
         match key.ty {
             LsaType::ROUTER => {}
-            LsaType::NETWORK => forming.retain(|forming| forming.interface == key.id),
+            LsaType::NETWORK => forming.retain(|forming| forming.peer.interface == key.id),
             _ => return None,
         }
         let until = forming.iter().map(|forming| forming.until).min()?;
@@ -163,7 +163,7 @@ impl Originator {
                 body.options == said.options && said.links.iter().filter(lasting).eq(&body.links)
             }
             (LsaBody::Network(body), LsaBody::Network(said)) => {
-                let lasting = |id: &&Ipv4Addr| !forming.iter().any(|f| f.router_id == **id);
+                let lasting = |id: &&Ipv4Addr| !forming.iter().any(|f| f.peer.router_id == **id);
                 said.attached.iter().filter(lasting).eq(&body.attached)
             }
             _ => false,
@@ -174,16 +174,16 @@ impl Originator {
     /// Forgets LSAs that have been gone for longer than any copy can live.
     fn forget_old(&mut self, core: &Core) {
         let now = core.now();
-        let life = Time::from_secs(u64::from(crate::wire::MAX_AGE));
+        let lifetime = Time::from_secs(u64::from(crate::wire::MAX_AGE));
         let databases = &core.databases();
         self.own.retain(|(id, key), own| {
-            now < own.at + life || databases.get(id).is_some_and(|db| db.get(key).is_some())
+            now < own.at + lifetime || databases.get(id).is_some_and(|db| db.get(key).is_some())
         });
     }
 }
 
-/// Neighbours may still have the Grace-LSA of another life. One that is to mean something to
-/// them must be newer, and the number of this life is greater than any before.
+/// Neighbours may still have a Grace-LSA from before an earlier restart. A new one has to be more
+/// recent, and the number of this start is greater than any before.
 fn first_sequence(core: &Core, ty: LsaType) -> i32 {
     if ty == LsaType::GRACE {
         INITIAL_SEQUENCE.saturating_add_unsigned(core.config().authentication_epoch)

@@ -1,4 +1,4 @@
-//! What we tell one area of the others as an area border router: RFC 5340 4.4.3.4 and 4.4.3.5 with
+//! What we advertise into one area of the others as an area border router: RFC 5340 4.4.3.4 and 4.4.3.5 with
 //! RFC 2328 12.4.3 and 12.4.3.1.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,17 +16,17 @@ use crate::wire::{
     InterAreaPrefix, InterAreaRouter, LsaBody, LsaKey, LsaType, Prefix, PrefixOptions,
 };
 
-/// A destination that other areas may hear of.
+/// A destination that may be advertised into other areas.
 #[derive(Clone, Debug)]
 struct Destination {
     kind: PathKind,
     cost: u32,
-    /// The areas the way leads through: they are not told.
+    /// The areas the path leads through: it is not advertised into these.
     areas: BTreeSet<Ipv4Addr>,
 }
 
 impl Destination {
-    /// RFC 2328 12.4.3: whether an area is told. Into the backbone goes what is within our areas;
+    /// RFC 2328 12.4.3: whether it is advertised into an area. Into the backbone goes what is within our areas;
     /// what lies beyond them comes from the backbone and goes to the others. Without a neighbour in
     /// the backbone it would come from elsewhere, and stays where it is (RFC 3509 2.2).
     fn is_for(&self, area: Ipv4Addr, connected: bool) -> bool {
@@ -77,7 +77,7 @@ impl Originator {
         }
     }
 
-    /// What we hold ourselves, and what we have routes to.
+    /// Our own prefixes, and those we have routes to.
     fn summary_prefixes(
         &self,
         core: &Core,
