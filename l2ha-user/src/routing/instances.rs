@@ -316,7 +316,7 @@ impl Instances {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.list.iter().all(|it| it.speaker.is_settled())
+        self.list.iter().all(|it| it.speaker.is_acknowledged())
     }
 
     /// The neighbours of all instances, each address once: one session of BFD serves all of them
