@@ -40,8 +40,8 @@ pub struct Config {
     pub min_ls_arrival: Duration,
     /// Most next hops of one route.
     pub max_paths: usize,
-    /// High half of the sequence numbers of authenticated packets (RFC 7166 4.1). Greater in each
-    /// life of this router than in the one before, such as a boot count or the seconds since 1970,
+    /// High half of the sequence numbers of authenticated packets (RFC 7166 4.1). Greater at each
+    /// start of this router than in the one before, such as a boot count or the seconds since 1970,
     /// or neighbours take what we send for replays.
     pub authentication_epoch: u32,
     /// Areas that are not like any other.

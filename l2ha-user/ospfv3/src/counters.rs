@@ -72,7 +72,7 @@ pub struct Counters {
     pub lsas_aged_out: u64,
     /// LSAs sent again because no acknowledgment came.
     pub lsas_retransmitted: u64,
-    /// Our own LSAs that came back newer than we knew: another life of ours, or a twin.
+    /// Our own LSAs that came back newer than we knew: from before a restart, or of another router with our Router ID.
     pub self_originated_received: u64,
     /// Neighbour events that the state does not expect.
     pub unexpected_neighbor_events: u64,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::config::Time;
 use crate::wire::GraceReason;
 
 /// A graceful restart as it is announced.
@@ -78,4 +79,15 @@ pub enum HelpEnd {
     /// Our interface is down.
     #[error("our interface is down")]
     InterfaceDown,
+}
+
+/// How far a graceful restart of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Before the restart: announced to the neighbours.
+    Announcing,
+    /// After it: learning our adjacencies and LSAs of before from the neighbours.
+    Resuming,
+    /// Over; the Grace-LSAs are flushed at this time.
+    Finishing(Time),
 }

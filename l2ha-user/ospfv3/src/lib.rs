@@ -35,6 +35,7 @@ mod peer;
 mod refusal;
 mod speaker;
 mod spf;
+mod transmit;
 pub mod wire;
 
 pub use auth::{Algorithm, AuthKey, KeyChain, Lifetime, ProtocolId, WallTime};
@@ -52,7 +53,8 @@ pub use peer::Peer;
 pub use refusal::{Mismatch, Refusal};
 pub use speaker::{
     AreaView, AuthView, DatabaseView, GracefulView, HelpView, InterfaceView, LsaView, NeighborView,
-    PastHelp, RestartView, Routes, Speaker, Transmit,
+    PastHelp, PathFailure, PathOutcome, RestartView, Routes, Speaker,
 };
 pub use spf::{Alternates, Nexthop, PathKind, Route};
+pub use transmit::Transmit;
 pub use wire::{Family, Prefix};

@@ -12,3 +12,13 @@ pub struct Peer {
     /// Its Router ID.
     pub router_id: Ipv4Addr,
 }
+
+impl Peer {
+    /// The neighbour with this Router ID on this interface.
+    pub const fn new(interface: u32, router_id: Ipv4Addr) -> Self {
+        Self {
+            interface,
+            router_id,
+        }
+    }
+}

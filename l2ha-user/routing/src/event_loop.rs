@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use config::{Ospf, OspfArea};
 use linux::Nexthop;
-use ospfv3::{AreaConfig, Event, Family, Speaker, Transmit};
+use ospfv3::{AreaConfig, Event, Family, PathOutcome, Speaker, Transmit};
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -262,8 +262,7 @@ impl EventLoop {
         if neighbors_changed {
             self.follow();
         }
-        let now = self.now();
-        if let Some(backups) = self.protection.follow(now, &self.instances) {
+        if let Some(backups) = self.protection.follow(&self.instances) {
             self.routes.protect(backups).await;
         }
     }
@@ -377,15 +376,13 @@ impl EventLoop {
     fn path_failed(&mut self, to: (u32, Ipv6Addr), path_is_gone: bool) {
         let (interface, remote) = to;
         let now = self.now();
-        self.instances.path_failed(now, to, path_is_gone);
-        let paths = self.instances.paths();
-        let mut others = paths.iter().filter(|it| it.interface == interface);
-        if others.clone().any(|it| it.address == remote) {
-            // We help it over a restart: its path is not given up.
+        let outcome = self.instances.path_failed(now, to, path_is_gone);
+        if outcome == PathOutcome::Helped {
+            // Its path is not given up.
             return;
         }
         // Of an IPv4 next hop the neighbour's IPv6 address says nothing.
-        let alone = others.next().is_none();
+        let alone = !self.instances.has_neighbors(interface);
         let remote = Some(IpAddr::V6(remote));
         self.routes
             .route_around(|hop| hop.interface == interface && (alone || hop.gateway == remote));
@@ -524,8 +521,8 @@ impl EventLoop {
             _ => {}
         }
         log(family, event);
-        if let Event::NeighborChanged { interface, .. } = event {
-            self.flaps.note(family, event, name(interface));
+        if let Event::NeighborChanged { peer, .. } = event {
+            self.flaps.note(family, event, name(&peer.interface));
         }
     }
 

@@ -10,7 +10,8 @@ use std::{
 use config::{Ospf, OspfNetwork};
 use ospfv3::{
     Event, ExternalPrefix, Family, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
-    NeighborView, Speaker, SpfDelay, StubPrefix, Time, Transmit, wire::Header,
+    NeighborView, PathFailure, PathOutcome, Speaker, SpfDelay, StubPrefix, Time, Transmit,
+    wire::Header,
 };
 
 use crate::{
@@ -320,7 +321,7 @@ impl Instances {
 
     /// Whether every neighbour has acknowledged everything.
     pub(crate) fn is_acknowledged(&self) -> bool {
-        self.list.iter().all(|it| it.speaker.is_settled())
+        self.list.iter().all(|it| it.speaker.is_acknowledged())
     }
 
     /// The neighbours of all instances, each address once: one session of BFD serves all of them
@@ -341,17 +342,28 @@ impl Instances {
 
     /// The path to a neighbour has failed (RFC 5882 4.1); whether it is certain that the path is
     /// gone, or only the neighbour's BFD.
-    pub(crate) fn path_failed(&mut self, now: Time, to: (u32, Ipv6Addr), gone: bool) {
-        for instance in &mut self.list {
-            let speaker = &mut instance.speaker;
-            let mut neighbors = speaker.neighbors().into_iter();
-            let lost = neighbors.find(|n| (n.interface, n.address) == to);
-            match lost {
-                Some(lost) if gone => speaker.path_lost(now, lost.interface, lost.router_id),
-                Some(lost) => speaker.neighbor_lost(now, lost.interface, lost.router_id),
-                None => {}
-            }
-        }
+    pub(crate) fn path_failed(
+        &mut self,
+        now: Time,
+        (interface, address): (u32, Ipv6Addr),
+        gone: bool,
+    ) -> PathOutcome {
+        let failure = if gone {
+            PathFailure::Confirmed
+        } else {
+            PathFailure::Unconfirmed
+        };
+        let outcomes = self.list.iter_mut().filter_map(|instance| {
+            let peer = instance.speaker.neighbor_at(interface, address)?;
+            Some(instance.speaker.path_failed(now, peer, failure))
+        });
+        outcomes.max().unwrap_or(PathOutcome::Unknown)
+    }
+
+    /// Whether any instance has neighbours on an interface.
+    pub(crate) fn has_neighbors(&self, interface: u32) -> bool {
+        let mut speakers = self.list.iter().map(|it| &it.speaker);
+        speakers.any(|speaker| speaker.has_neighbors(interface))
     }
 }
 
@@ -475,7 +487,8 @@ mod tests {
         let mut nodes = [node(1, Some(64)), node(2, Some(64))];
         let now = talk(&mut nodes, Duration::ZERO, 5);
         let to = (INTERFACE, interface(2).link_local);
-        nodes[0].path_failed(now, to, false);
+        let outcome = nodes[0].path_failed(now, to, false);
+        assert_eq!(outcome, PathOutcome::Lost);
         assert_eq!(full(&nodes[0]), []);
         assert_eq!(full(&nodes[1]), [Family::Ipv6, Family::Ipv4]);
     }

@@ -1,6 +1,6 @@
 //! What the speakers report, in the log.
 
-use ospfv3::{Event, Family};
+use ospfv3::{Event, Family, Peer};
 
 use crate::graceful;
 
@@ -8,12 +8,15 @@ use crate::graceful;
 pub(crate) fn log(family: Family, event: &Event) {
     match event {
         Event::NeighborChanged {
-            interface,
-            router_id,
+            peer,
             from,
             to,
             reason,
         } => {
+            let Peer {
+                interface,
+                router_id,
+            } = peer;
             tracing::info!(interface, %router_id, ?from, ?to, ?reason, %family, "neighbour");
         }
         Event::InterfaceChanged {

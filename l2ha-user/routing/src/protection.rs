@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use linux::{Destination, Nexthop};
+use ospfv3::Speaker;
 
 use crate::{
     detours::{Detour, DetourTable},
@@ -35,16 +36,15 @@ impl Protection {
     /// Follows the route calculations. Gives where routes can go instead, if that is new.
     pub(crate) fn follow(
         &mut self,
-        now: Duration,
         instances: &Instances,
     ) -> Option<BTreeMap<(Destination, u32), Nexthop>> {
         let speakers = instances.iter().map(|it| &it.speaker);
-        let calculations = speakers.map(|it| it.counters().spf_runs).collect();
+        let calculations = speakers.map(Speaker::route_generation).collect();
         if self.calculations == calculations {
             return None;
         }
         self.calculations = calculations;
-        let all = instances.iter().map(|it| it.speaker.alternates(now));
+        let all = instances.iter().map(|it| it.speaker.alternates());
         let backups = all
             .flatten()
             .map(|((prefix, interface), hop)| {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::Time;
 use crate::lsdb::Lsdb;
+use crate::peer::Peer;
 use crate::wire::{Family, Network, RouterLink};
 
 /// A link of ours, with the next hop already known if it is point-to-point.
@@ -34,6 +35,5 @@ pub(crate) struct AreaInput<'a> {
     pub(crate) now: Time,
 }
 
-/// Finds the address a router has in its Link-LSA: interface of ours, its Router ID, its
-/// Interface ID.
-pub(crate) type LinkLocal<'a> = &'a dyn Fn(u32, Ipv4Addr, u32) -> Option<IpAddr>;
+/// Finds the address a router on a link of ours has in its Link-LSA, by its Interface ID.
+pub(crate) type LinkLocal<'a> = &'a dyn Fn(Peer, u32) -> Option<IpAddr>;

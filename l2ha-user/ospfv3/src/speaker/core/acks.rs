@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use super::Core;
 use crate::interface::InterfaceState;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::speaker::Speaker;
 use crate::wire::{LSA_HEADER_LEN, LsaHeader, PacketBody};
 
 /// How long acknowledgments wait for company. RFC 2328 13.5: shorter than RxmtInterval.
 const ACK_DELAY: Duration = Duration::from_millis(200);
 
-impl Speaker {
+impl Core {
     /// RFC 2328 13.7.
     pub(crate) fn receive_acks(
         &mut self,

@@ -3,30 +3,28 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::config::{AreaConfig, BACKBONE, Time};
-use crate::speaker::Speaker;
+use super::Core;
+use crate::config::{AreaConfig, BACKBONE};
 
-impl Speaker {
-    /// Configures an area. What kind of area it is, its routers have to agree on: the adjacencies
-    /// fall if that changes.
-    pub fn set_area(&mut self, now: Time, area: Ipv4Addr, config: AreaConfig) {
-        self.now = now;
+impl Core {
+    /// Changes the configuration of an area. The interfaces whose adjacencies have to fall, because
+    /// the kind of area is another now; nothing if it is the same configuration.
+    pub(crate) fn change_area(&mut self, area: Ipv4Addr, config: AreaConfig) -> Option<Vec<u32>> {
         if self.config.area(area) == config {
-            return;
+            return None;
         }
         let was_stub = self.config.is_stub(area);
         self.config.areas.insert(area, config);
-        if was_stub != self.config.is_stub(area) {
-            let inside = |i: &&crate::interface::Interface| i.config.area == area && i.speaks();
-            let interfaces = self.interfaces.values().filter(inside);
-            let interfaces: Vec<u32> = interfaces.map(|i| i.config.id).collect();
-            for id in interfaces {
-                self.bring_down(id);
-                self.bring_up(id);
-            }
-        }
-        self.content_changed();
-        self.settle();
+        let interfaces = self.interfaces.values();
+        let inside = interfaces.filter(|i| i.config.area == area && i.is_up());
+        let fall = inside.filter(|_| was_stub != self.config.is_stub(area));
+        Some(fall.map(|interface| interface.config.id).collect())
+    }
+
+    /// All areas that have an interface, up or down.
+    pub(crate) fn configured_areas(&self) -> BTreeSet<Ipv4Addr> {
+        let interfaces = self.interfaces.values();
+        interfaces.map(|interface| interface.config.area).collect()
     }
 
     /// The areas with an interface that is up ("actively attached", RFC 3509 1.2).
@@ -41,7 +39,7 @@ impl Speaker {
     /// Whether we are an area border router: in several areas, the backbone among them. Without it
     /// nobody would hear our summaries, and to call ourselves one would only keep us from using
     /// those of others (RFC 3509 2.1).
-    pub fn is_area_border(&self) -> bool {
+    pub(crate) fn is_area_border(&self) -> bool {
         let areas = self.active_areas();
         areas.len() > 1 && areas.contains(&BACKBONE)
     }

@@ -2,18 +2,16 @@
 
 use std::net::Ipv6Addr;
 
+use super::Core;
 use crate::auth::WallTime;
 use crate::config::Time;
 use crate::event::Event;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::speaker::Speaker;
 use crate::wire::{Options, Packet, PacketBody, PacketType, Sections, Trailer};
 
-impl Speaker {
-    /// Says what time of day it is, for the lifetimes of keys. The speaker counts on from there;
-    /// tell it again when the clock may have been set.
-    pub fn set_wall_clock(&mut self, now: Time, wall: WallTime) {
+impl Core {
+    pub(crate) fn set_wall_clock(&mut self, now: Time, wall: WallTime) {
         self.wall = (now, wall);
     }
 
@@ -111,9 +109,7 @@ impl Speaker {
     /// Remembers the sequence number of a packet that passed, for its type alone: packets of one
     /// type come in order, a Hello may overtake an update (RFC 7166 4.6).
     pub(crate) fn remember_sequence(&mut self, peer: Peer, kind: PacketType, sequence: u64) {
-        let interface = self.interfaces.get_mut(&peer.interface);
-        let neighbor = interface.and_then(|i| i.neighbors.get_mut(&peer.router_id));
-        if let Some(neighbor) = neighbor {
+        if let Some(neighbor) = self.neighbor_mut(peer) {
             neighbor.sequences.insert(kind, sequence);
         }
     }

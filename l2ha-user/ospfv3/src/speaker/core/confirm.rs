@@ -3,22 +3,34 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::Core;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, NeighborState};
-use crate::speaker::Speaker;
 use crate::wire::{LsaBody, LsaKey, LsaType};
 
 /// How long a neighbour may take from acknowledging our Router-LSA to having its routes in place:
 /// its delay before the calculation, and the installation.
 pub(crate) const INSTALL_TIME: Duration = Duration::from_millis(300);
 
-impl Speaker {
+impl Core {
     /// Whether no adjacency is too new to take traffic that has another way.
     pub(crate) fn all_confirmed(&self) -> bool {
         self.interfaces
             .values()
             .flat_map(|interface| interface.full())
             .all(|(_, neighbor)| neighbor.confirmation == Confirmation::Given)
+    }
+
+    /// After a restart of ours: the neighbours have never given the adjacencies up, so the way back is
+    /// there.
+    pub(crate) fn confirm_all(&mut self) {
+        for interface in self.interfaces.values_mut() {
+            for neighbor in interface.neighbors.values_mut() {
+                if neighbor.state == NeighborState::Full {
+                    neighbor.confirmation = Confirmation::Given;
+                }
+            }
+        }
     }
 
     /// Looks which new neighbours have acknowledged a Router-LSA of ours that lists them.
@@ -48,7 +60,7 @@ impl Speaker {
             };
             if neighbor.state == NeighborState::Full && !neighbor.unacknowledged.contains_key(&key)
             {
-                neighbor.confirmation = Confirmation::Settling(now + INSTALL_TIME);
+                neighbor.confirmation = Confirmation::Installing(now + INSTALL_TIME);
             }
         }
     }

@@ -1,16 +1,18 @@
 //! Describing our database to a neighbour: RFC 2328 10.3 and 10.8.
 
-use std::net::Ipv4Addr;
-
+use super::Core;
 use super::exchange::INITIAL;
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
-use crate::speaker::Speaker;
 use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, LsaType, PacketBody};
 
-impl Speaker {
+impl Core {
     /// Entering ExStart: claim to be the master (RFC 2328 10.3, 10.8).
-    pub(crate) fn start_exchange(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn start_exchange(&mut self, peer: Peer) {
+        let Peer {
+            interface: id,
+            router_id,
+        } = peer;
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -40,12 +42,16 @@ impl Speaker {
             headers: Vec::new(),
         });
         if !std::mem::take(&mut exchange.yields) {
-            self.repeat_dd(id, router_id);
+            self.repeat_dd(peer);
         }
     }
 
     /// Entering Exchange: list everything the neighbour should know of (RFC 2328 10.3).
-    pub(crate) fn list_database(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn list_database(&mut self, peer: Peer) {
+        let Peer {
+            interface: id,
+            router_id,
+        } = peer;
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -62,8 +68,8 @@ impl Speaker {
             for (key, entry) in database.iter() {
                 let grace_of_another = key.ty == LsaType::GRACE && key.adv != router_id;
                 if grace_of_another && !entry.is_max_age(now) {
-                    // It is for those that are adjacent already (RFC 3623 3.1), and who does not help
-                    // may drop it: FRR would ask for it in Loading for ever.
+                    // It is for those that are adjacent already (RFC 3623 3.1), and a router that does not
+                    // help may drop it: FRR would ask for it in Loading for ever.
                     continue;
                 }
                 if entry.is_max_age(now) {
@@ -78,7 +84,11 @@ impl Speaker {
     }
 
     /// Sends the last Database Description again. As master, until it is answered.
-    pub(crate) fn repeat_dd(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn repeat_dd(&mut self, peer: Peer) {
+        let Peer {
+            interface: id,
+            router_id,
+        } = peer;
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -143,6 +153,6 @@ impl Speaker {
             sequence: exchange.sequence,
             headers,
         });
-        self.repeat_dd(peer.interface, peer.router_id);
+        self.repeat_dd(peer);
     }
 }

@@ -1,12 +1,12 @@
-//! Life on a link with a Designated Router: RFC 2328 9.4 and 10.4.
+//! Links with a Designated Router: RFC 2328 9.4 and 10.4.
 
 use std::net::Ipv4Addr;
 
+use super::Core;
 use crate::config::InterfaceKind;
 use crate::interface::{Candidate, InterfaceEvent, InterfaceState, elect};
 use crate::neighbor::{NeighborEvent, NeighborState};
 use crate::peer::Peer;
-use crate::speaker::Speaker;
 use crate::wire::Hello;
 
 /// What a neighbour's Hello said before the one that has come.
@@ -17,7 +17,7 @@ pub(crate) struct Said {
     pub(crate) bdr: Ipv4Addr,
 }
 
-impl Speaker {
+impl Core {
     /// RFC 2328 9.4 (1) to (7).
     pub(crate) fn run_election(&mut self, id: u32) {
         let own_id = self.config.router_id;
@@ -52,23 +52,23 @@ impl Speaker {
         }
         // The others need not wait for our next Hello to know.
         self.hello_soon(id);
-        // RFC 2328 9.4 (7): who should be adjacent may have changed.
+        // RFC 2328 9.4 (7): which routers should be adjacent may have changed.
         for other in others {
-            self.look_again(id, other.router_id);
+            self.reconsider_adjacency(Peer::new(id, other.router_id));
         }
         self.content_changed();
     }
 
-    fn look_again(&mut self, id: u32, router_id: Ipv4Addr) {
-        let Some(interface) = self.interfaces.get(&id) else {
+    fn reconsider_adjacency(&mut self, peer: Peer) {
+        let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };
-        let adjacency = interface.wants_adjacency(router_id);
-        self.neighbor_event(id, router_id, NeighborEvent::AdjOk { adjacency });
+        let adjacency = interface.wants_adjacency(peer.router_id);
+        self.neighbor_event(peer, NeighborEvent::AdjOk { adjacency });
     }
 
-    /// RFC 2328 10.5: what a Hello says about the offices.
-    pub(crate) fn hear_of_offices(&mut self, peer: Peer, said: Said, hello: &Hello) {
+    /// RFC 2328 10.5: what a Hello says about the roles.
+    pub(crate) fn update_roles(&mut self, peer: Peer, said: Said, hello: &Hello) {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };
@@ -90,6 +90,22 @@ impl Speaker {
             }
         } else if moved {
             self.interface_event(peer.interface, InterfaceEvent::NeighborChange);
+        }
+    }
+
+    /// RFC 3623 2.2: after a restart, a neighbour still holds us for Designated Router, so that is what
+    /// we are.
+    pub(crate) fn regain_role(&mut self, peer: Peer, hello: &Hello) {
+        let own = self.config.router_id;
+        if hello.designated_router != own {
+            return;
+        }
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
+            return;
+        };
+        if interface.state == InterfaceState::Waiting && hello.neighbors.contains(&own) {
+            interface.elected.dr = Some(own);
+            self.interface_event(peer.interface, InterfaceEvent::BackupSeen);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::Core;
 use crate::config::{InterfaceConfig, Time};
 use crate::neighbor::{Exchange, NeighborEvent, NeighborState};
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::speaker::Speaker;
 use crate::wire::{DatabaseDescription, DdFlags, Family, LsaHeader, LsaKey, Options};
 
 /// The flags of the first packet of an exchange.
@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_millis(900);
 /// How many sequence numbers that time may take.
 const LATE_NUMBERS: u32 = 1000;
 
-impl Speaker {
+impl Core {
     /// RFC 2328 10.6.
     pub(crate) fn receive_dd(
         &mut self,
@@ -49,7 +49,7 @@ impl Speaker {
         }
     }
 
-    /// In ExStart: who is master?
+    /// In ExStart: which router is master?
     fn negotiate(
         &mut self,
         peer: Peer,
@@ -83,18 +83,14 @@ impl Speaker {
                     .is_some_and(|claimed| claimed != dd.sequence)
             {
                 // It has begun anew: what it says to our present number may be from before.
-                self.start_exchange(peer.interface, peer.router_id);
+                self.start_exchange(peer);
             }
             if let Some(exchange) = self.exchange_mut(peer).filter(|_| claims) {
                 exchange.claimed = Some(dd.sequence);
             }
             return Err(Refusal::DdDuplicate.into());
         }
-        self.neighbor_event(
-            peer.interface,
-            peer.router_id,
-            NeighborEvent::NegotiationDone,
-        );
+        self.neighbor_event(peer, NeighborEvent::NegotiationDone);
         self.accept_dd(peer, dd);
         Ok(())
     }
@@ -111,7 +107,7 @@ impl Speaker {
         let master = exchange.master;
         if is_duplicate(exchange.last_received, dd) {
             if !master {
-                self.repeat_dd(peer.interface, peer.router_id);
+                self.repeat_dd(peer);
             }
             return Err(Refusal::DdDuplicate.into());
         }
@@ -153,7 +149,7 @@ impl Speaker {
             }
             // RFC 2328 10.8: kept for the dead interval, no longer.
             if exchange.last_sent.is_some() {
-                self.repeat_dd(peer.interface, peer.router_id);
+                self.repeat_dd(peer);
                 return Err(Refusal::DdDuplicate.into());
             }
         }
@@ -167,11 +163,7 @@ impl Speaker {
         if let Some(exchange) = self.exchange_mut(peer) {
             exchange.yields = dd.flags == INITIAL && higher;
         }
-        self.neighbor_event(
-            peer.interface,
-            peer.router_id,
-            NeighborEvent::SeqNumberMismatch,
-        );
+        self.neighbor_event(peer, NeighborEvent::SeqNumberMismatch);
         if dd.flags == INITIAL {
             let _ = self.negotiate(peer, dd, false);
         }
@@ -232,7 +224,7 @@ impl Speaker {
         let event = NeighborEvent::ExchangeDone {
             complete: neighbor.requests.is_empty(),
         };
-        self.neighbor_event(peer.interface, peer.router_id, event);
+        self.neighbor_event(peer, event);
     }
 
     fn request_if_newer(&mut self, peer: Peer, header: &LsaHeader) {
@@ -265,11 +257,8 @@ impl Speaker {
     }
 
     fn exchange_mut(&mut self, peer: Peer) -> Option<&mut Exchange> {
-        let interface = self.interfaces.get_mut(&peer.interface)?;
-        interface
-            .neighbors
-            .get_mut(&peer.router_id)
-            .map(|n| &mut n.exchange)
+        self.neighbor_mut(peer)
+            .map(|neighbor| &mut neighbor.exchange)
     }
 }
 

@@ -1,15 +1,14 @@
 //! Flooding: RFC 2328 13.3 and 13.6, RFC 5340 4.5.2.
 
 use std::cmp::Ordering;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::Core;
 use crate::config::Time;
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
-use crate::speaker::Speaker;
 use crate::wire::{LsaKey, LsaType};
 
 /// Most LSAs sent again at once to one neighbour, and the pause before the next ones.
@@ -20,7 +19,7 @@ const GRACE_RETRANSMISSIONS: u32 = 10;
 /// Slack after MinLSArrival: the way of the one instance may have been longer than the other's.
 const ARRIVAL_SLACK: Duration = Duration::from_millis(100);
 
-impl Speaker {
+impl Core {
     /// Puts an LSA that was just installed on its way: on every retransmission list it belongs on,
     /// and out of every interface that has one. If the instance before was sent so lately that
     /// neighbours may drop this one for MinLSArrival, it is sent again as soon as they do not,
@@ -46,7 +45,7 @@ impl Speaker {
             self.end_helps_for_change(db, key, from);
         }
         for (id, interface) in &mut self.interfaces {
-            if !interface.speaks() || !self.config.shares(db, *id, interface.config.area) {
+            if !interface.is_up() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
             }
             // What is still to be acknowledged of an older instance is moot. If this one is dead and the older
@@ -76,12 +75,7 @@ impl Speaker {
                     }
                 }
                 // RFC 2328 13.3 (1c)
-                if from
-                    == Some(Peer {
-                        interface: *id,
-                        router_id: *router_id,
-                    })
-                {
+                if from == Some(Peer::new(*id, *router_id)) {
                     continue;
                 }
                 // RFC 2328 13.3 (1d)
@@ -95,8 +89,8 @@ impl Speaker {
                 continue;
             };
             // RFC 2328 13.3 (3) and (4): on this link the Designated Router floods, or has.
-            let official = interface.is_official(from.router_id);
-            if wanted && !official && interface.state != InterfaceState::Backup {
+            let elected = interface.is_elected(from.router_id);
+            if wanted && !elected && interface.state != InterfaceState::Backup {
                 interface.flood.insert((db, key));
                 back = true;
             }
@@ -123,7 +117,11 @@ impl Speaker {
     }
 
     /// RFC 2328 13.6: sends again what a neighbour has not acknowledged.
-    pub(crate) fn retransmit(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn retransmit(&mut self, peer: Peer) {
+        let Peer {
+            interface: id,
+            router_id,
+        } = peer;
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -145,7 +143,7 @@ impl Speaker {
                 };
                 match databases.iter().find_map(entry) {
                     Some((_, since)) if key.ty == LsaType::GRACE && now >= since + give_up => {
-                        // Who does not help may drop it without a word, as FRR does.
+                        // A router that does not help may ignore it, as FRR does.
                         self.counters.graceful.unacknowledged += 1;
                         gone.push(*key);
                     }

@@ -3,32 +3,69 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use super::Core;
 use super::designated::Said;
 use crate::config::Time;
 use crate::graceful::HelpEnd;
 use crate::neighbor::{Neighbor, NeighborEvent, NeighborState, Reason};
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::speaker::Speaker;
 use crate::wire::{ALL_SPF_ROUTERS, Family, Hello, Options, PacketBody};
 
 /// Least time between Hellos out of turn, so that two ends cannot drive each other.
 const EXTRA_HELLO_GAP: Duration = Duration::from_millis(100);
+/// How often a Grace-LSA is sent before the first Hello: nobody can acknowledge it yet, and the
+/// Hello would end the adjacency without it (RFC 3623 2.1).
+const GRACES: u8 = 3;
+/// The pause between two of them.
+const GRACE_GAP: Duration = Duration::from_millis(50);
 
-impl Speaker {
-    pub(crate) fn start_hellos(&mut self, id: u32) {
+impl Core {
+    /// Begins to send Hellos on an interface that has come up. After a restart the Grace-LSA comes
+    /// before the first Hello (RFC 3623 2.1, unplanned).
+    pub(crate) fn start_hellos(&mut self, id: u32, grace_first: bool) {
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(&id) else {
+        let Some(interface) = self.interfaces.get_mut(&id).filter(|i| i.is_up()) else {
             return;
         };
-        if interface.speaks() {
+        if grace_first {
+            interface.graces = GRACES;
+            interface.grace_at = Some(now);
+        } else {
             interface.hello_at = Some(now);
-            self.grace_first(id);
-            self.hello_if_due(id);
         }
     }
 
-    /// Sends the Hellos that are due; the periodic ones keep their beat.
+    /// Whether the Grace-LSA is to be sent now, ahead of the first Hello. Once it has been sent often
+    /// enough, the Hellos begin.
+    pub(crate) fn take_grace(&mut self, id: u32) -> bool {
+        let now = self.now;
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return false;
+        };
+        if interface.grace_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        if let Some(graces) = interface.graces.checked_sub(1) {
+            interface.graces = graces;
+            interface.grace_at = Some(now + GRACE_GAP);
+            return true;
+        }
+        interface.grace_at = None;
+        interface.hello_at = Some(now);
+        let heard = interface.neighbors.iter();
+        let heard: Vec<Ipv4Addr> = heard
+            .filter(|(_, neighbor)| neighbor.hears_us)
+            .map(|(router_id, _)| *router_id)
+            .collect();
+        self.hello_if_due(id);
+        for router_id in heard {
+            self.two_way(Peer::new(id, router_id));
+        }
+        false
+    }
+
+    /// Sends the Hellos that are due; the periodic ones keep their interval.
     pub(crate) fn hello_if_due(&mut self, id: u32) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
@@ -97,14 +134,14 @@ impl Speaker {
         self.send(id, ALL_SPF_ROUTERS, PacketBody::Hello(hello));
     }
 
-    /// The last word on every interface: a Hello that names nobody, and once more in case it is
-    /// lost and the caller keeps calling.
-    pub(crate) fn say_farewell(&mut self) {
+    /// A Hello without neighbours on every interface, which ends the adjacencies; and once more in case
+    /// it is lost and the caller keeps calling.
+    pub(crate) fn send_final_hellos(&mut self) {
         let now = self.now;
         let speaking: Vec<u32> = self
             .interfaces
             .iter()
-            .filter(|(_, i)| i.speaks())
+            .filter(|(_, i)| i.is_up())
             .map(|(id, _)| *id)
             .collect();
         for id in speaking {
@@ -117,16 +154,11 @@ impl Speaker {
 
     /// The neighbour hears us.
     pub(crate) fn two_way(&mut self, peer: Peer) {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
-        let Some(interface) = self.interfaces.get(&id) else {
+        let Some(interface) = self.interfaces.get(&peer.interface) else {
             return;
         };
-        let adjacency = interface.wants_adjacency(router_id);
-        let event = NeighborEvent::TwoWayReceived { adjacency };
-        self.neighbor_event(id, router_id, event);
+        let adjacency = interface.wants_adjacency(peer.router_id);
+        self.neighbor_event(peer, NeighborEvent::TwoWayReceived { adjacency });
     }
 
     /// Remembers whether a neighbour hears us; whether it is too early to answer, because the
@@ -145,6 +177,7 @@ impl Speaker {
         peer: Peer,
         source: Ipv6Addr,
         hello: &Hello,
+        resuming: bool,
     ) -> Result<(), Refused> {
         let now = self.now;
         if self.stopped {
@@ -201,7 +234,7 @@ impl Speaker {
             dr: neighbor.dr,
             bdr: neighbor.bdr,
         };
-        // RFC 3623 3: whoever we help keeps its office, whatever it says before it is back.
+        // RFC 3623 3: a neighbour that we help keeps its role, whatever its Hellos say before it is back.
         let helped = neighbor.help.is_some();
         if !helped {
             neighbor.priority = hello.priority;
@@ -209,8 +242,8 @@ impl Speaker {
             neighbor.bdr = hello.backup_router;
         }
         neighbor.options = hello.options;
-        let (id, router_id) = (peer.interface, peer.router_id);
-        self.neighbor_event(id, router_id, NeighborEvent::HelloReceived);
+        let id = peer.interface;
+        self.neighbor_event(peer, NeighborEvent::HelloReceived);
         let hears_us = hello.neighbors.contains(&self.config.router_id);
         let gracing = self.note_heard(peer, hears_us);
         if is_new || !hears_us {
@@ -222,20 +255,22 @@ impl Speaker {
         }
         if renumbered && (was_adjacent || helped) {
             // It is not the one we shared our database with: begin anew.
-            self.end_help(id, router_id, HelpEnd::InterfaceIdChanged);
+            self.end_help(peer, HelpEnd::InterfaceIdChanged);
             let reason = Reason::InterfaceIdChanged;
-            self.neighbor_event_because(id, router_id, NeighborEvent::OneWay, reason);
+            self.neighbor_event_because(peer, NeighborEvent::OneWay, reason);
         }
         if hears_us && gracing {
             // When the Grace-LSA has been sent.
         } else if hears_us {
             self.two_way(peer);
         } else {
-            self.neighbor_event(id, router_id, NeighborEvent::OneWay);
+            self.neighbor_event(peer, NeighborEvent::OneWay);
         }
         if !helped {
-            self.regain_office(peer, hello);
-            self.hear_of_offices(peer, said, hello);
+            if resuming {
+                self.regain_role(peer, hello);
+            }
+            self.update_roles(peer, said, hello);
         }
         Ok(())
     }

@@ -3,100 +3,52 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::Serialize;
-
+use super::Core;
+use super::past_helps::PastHelp;
 use crate::config::{LS_REFRESH_TIME, Time};
 use crate::event::Event;
-use crate::graceful::{HelpEnd, HelpRefusal};
+use crate::graceful::{HelpEnd, HelpRefusal, Phase};
 use crate::interface::InterfaceEvent;
 use crate::lsdb::DbId;
-use crate::neighbor::{Confirmation, Help, Neighbor, NeighborEvent, NeighborState};
+use crate::neighbor::{Confirmation, Help, NeighborEvent, NeighborState};
 use crate::peer::Peer;
-use crate::speaker::Speaker;
-use crate::wire::{Grace, GraceReason, LsaHeader, LsaKey, LsaType};
+use crate::wire::{Grace, LsaHeader, LsaKey, LsaType};
 
 /// How long a neighbour that says it is done may still take until our side of the exchange is over.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
-/// Helps that are over and remembered.
-const MAX_PAST: usize = 64;
 
-/// A help that goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct HelpView {
-    /// Milliseconds since it began.
-    pub since_ms: u64,
-    /// Milliseconds until it ends if the neighbour does not come back.
-    pub remaining_ms: u64,
-    /// Why the neighbour restarts.
-    pub reason: GraceReason,
-    /// State of the conversation with its new life.
-    pub conversation: NeighborState,
-}
-
-/// What a neighbour's graceful restarts look like from here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct GracefulView {
-    /// The one we help with now: the neighbour counts as Full meanwhile.
-    pub help: Option<HelpView>,
-    /// How the last help ended.
-    pub last_end: Option<HelpEnd>,
-    /// How many milliseconds ago.
-    pub last_end_ms: Option<u64>,
-}
-
-/// A help that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PastHelp {
-    /// When.
-    pub at: Time,
-    /// Why.
-    pub why: HelpEnd,
-}
-
-impl Speaker {
-    /// The path to a neighbour is gone: BFD has failed although the neighbour's forwarding plane
-    /// answers for it. That ends even our help with its restart (RFC 5882 4.3).
-    pub fn path_lost(&mut self, now: Time, interface: u32, router_id: Ipv4Addr) {
-        self.now = now;
-        self.end_help(interface, router_id, HelpEnd::PathLost);
-        self.neighbor_lost(now, interface, router_id);
-    }
-
-    pub(crate) fn is_helping(&self, id: u32, router_id: Ipv4Addr) -> bool {
-        let interface = self.interfaces.get(&id);
-        interface
-            .and_then(|interface| interface.neighbors.get(&router_id))
+impl Core {
+    pub(crate) fn is_helping(&self, peer: Peer) -> bool {
+        self.neighbor(peer)
             .is_some_and(|neighbor| neighbor.help.is_some())
     }
 
-    /// A Grace-LSA has been installed. Who restarts is its originator, and not necessarily the one
-    /// that sent it.
-    pub(crate) fn hear_grace(&mut self, id: u32, header: &LsaHeader, grace: Grace) {
+    /// A Grace-LSA has been installed. The router that restarts is its originator, and not necessarily
+    /// the one that sent it.
+    pub(crate) fn receive_grace(
+        &mut self,
+        id: u32,
+        header: &LsaHeader,
+        grace: Grace,
+        restart: Option<Phase>,
+    ) {
         let now = self.now;
-        let router_id = header.key.adv;
-        if self.is_ours(router_id) {
+        let peer = Peer::new(id, header.key.adv);
+        if self.is_ours(peer.router_id) {
             return;
         }
         if header.is_max_age() {
-            self.grace_withdrawn(id, router_id);
+            self.grace_withdrawn(peer);
             return;
         }
-        let until = match self.may_help(id, header, grace) {
+        let until = match self.may_help(peer, header, grace, restart) {
             Ok(until) => until,
             Err(why) => {
                 let refused = &mut self.counters.graceful.helps_refused;
                 *refused.entry(why).or_default() += 1;
-                self.event(Event::HelpRefused {
-                    interface: id,
-                    router_id,
-                    why,
-                });
+                self.event(Event::HelpRefused { peer, why });
                 return;
             }
-        };
-        let peer = Peer {
-            interface: id,
-            router_id,
         };
         let Some(neighbor) = self.neighbor_mut(peer) else {
             return;
@@ -114,30 +66,32 @@ impl Speaker {
         }
         self.counters.graceful.helps_begun += 1;
         self.event(Event::HelpBegun {
-            interface: id,
-            router_id,
+            peer,
             seconds: until.saturating_sub(now).as_secs(),
             reason: grace.reason,
         });
     }
 
     /// RFC 3623 3.1: whether to help, and until when.
-    fn may_help(&self, id: u32, header: &LsaHeader, grace: Grace) -> Result<Time, HelpRefusal> {
+    fn may_help(
+        &self,
+        peer: Peer,
+        header: &LsaHeader,
+        grace: Grace,
+        restart: Option<Phase>,
+    ) -> Result<Time, HelpRefusal> {
         let now = self.now;
-        let router_id = header.key.adv;
         // (4)
         if !self.config.graceful_helper {
             return Err(HelpRefusal::Disabled);
         }
         // (5)
-        if self.restart.is_some() {
+        if restart.is_some() {
             return Err(HelpRefusal::Restarting);
         }
         // (1)
         let neighbor = self
-            .interfaces
-            .get(&id)
-            .and_then(|interface| interface.neighbors.get(&router_id))
+            .neighbor(peer)
             .filter(|neighbor| neighbor.is_adjacent())
             .ok_or(HelpRefusal::NotAdjacent)?;
         // (3). RFC 3623 B.1: a grace period beyond LSRefreshTime would outlive the router's LSAs.
@@ -146,13 +100,13 @@ impl Speaker {
         if left.is_zero() {
             return Err(HelpRefusal::Expired);
         }
-        // (2). One that is helped already has to be told again, not judged again.
+        // (2). One that is helped already has to be sent it again, not examined again.
         let unaware = |key: &LsaKey| {
-            let Some(db) = self.db_for(id, key.ty) else {
+            let Some(db) = self.db_for(peer.interface, key.ty) else {
                 return false;
             };
             let entry = self.databases.get(&db).and_then(|db| db.get(key));
-            entry.is_some_and(|entry| entry.changed && concerns(*key, router_id))
+            entry.is_some_and(|entry| entry.changed && concerns(*key, peer.router_id))
         };
         let strict = self.config.graceful_strict && neighbor.help.is_none();
         if strict && neighbor.unacknowledged.keys().any(unaware) {
@@ -163,12 +117,8 @@ impl Speaker {
 
     /// RFC 3623 3.2 (1): the neighbour has flushed its Grace-LSA. It is Full with us then, but we
     /// may still wait for what we have requested of it.
-    fn grace_withdrawn(&mut self, id: u32, router_id: Ipv4Addr) {
+    fn grace_withdrawn(&mut self, peer: Peer) {
         let now = self.now;
-        let peer = Peer {
-            interface: id,
-            router_id,
-        };
         let Some(neighbor) = self.neighbor_mut(peer) else {
             return;
         };
@@ -177,43 +127,30 @@ impl Speaker {
             return;
         };
         if state == NeighborState::Full {
-            self.end_help(id, router_id, HelpEnd::Completed);
+            self.end_help(peer, HelpEnd::Completed);
         } else {
             help.done = true;
             help.until = now + LAST_REQUESTS;
         }
     }
 
-    /// A neighbour that we help has changed its state, which nobody else has to know.
-    pub(crate) fn helped_neighbor_changed(
-        &mut self,
-        id: u32,
-        router_id: Ipv4Addr,
-        to: NeighborState,
-    ) {
-        let neighbor = self
-            .interfaces
-            .get(&id)
-            .and_then(|interface| interface.neighbors.get(&router_id));
-        let done = neighbor.and_then(|n| n.help).is_some_and(|help| help.done);
-        if done && to == NeighborState::Full {
-            self.end_help(id, router_id, HelpEnd::Completed);
+    /// A neighbour that we help has changed its state, which concerns no other router.
+    pub(crate) fn helped_neighbor_changed(&mut self, peer: Peer, to: NeighborState) {
+        let help = self.neighbor(peer).and_then(|neighbor| neighbor.help);
+        if help.is_some_and(|help| help.done) && to == NeighborState::Full {
+            self.end_help(peer, HelpEnd::Completed);
         }
     }
 
     /// RFC 3623 3.2 (2).
-    pub(crate) fn end_help_at_expiry(&mut self, id: u32, router_id: Ipv4Addr) {
-        let peer = Peer {
-            interface: id,
-            router_id,
-        };
+    pub(crate) fn end_help_at_expiry(&mut self, peer: Peer) {
         let help = self.neighbor_mut(peer).and_then(|neighbor| neighbor.help);
         let why = if help.is_some_and(|help| help.done) {
             HelpEnd::NotFull
         } else {
             HelpEnd::Expired
         };
-        self.end_help(id, router_id, why);
+        self.end_help(peer, why);
     }
 
     /// RFC 3623 3.2 (3): what has changed would be flooded to those we help, and they cannot take it
@@ -228,36 +165,28 @@ impl Speaker {
             .filter(|(id, interface)| self.config.shares(db, **id, interface.config.area))
             .flat_map(|(id, interface)| {
                 let helped = interface.neighbors.iter().filter(|(_, n)| n.help.is_some());
-                helped.map(|(router_id, _)| Peer {
-                    interface: *id,
-                    router_id: *router_id,
-                })
+                helped.map(|(router_id, _)| Peer::new(*id, *router_id))
             })
             .filter(|peer| Some(*peer) != from && concerns(key, peer.router_id))
             .collect();
         for peer in helped {
             let why = HelpEnd::TopologyChanged;
-            self.end_help(peer.interface, peer.router_id, why);
+            self.end_help(peer, why);
         }
     }
 
     /// An event that makes the neighbour vanish ends the help first.
-    pub(crate) fn end_help_because(&mut self, id: u32, router_id: Ipv4Addr, event: NeighborEvent) {
+    pub(crate) fn end_help_because(&mut self, peer: Peer, event: NeighborEvent) {
         let why = match event {
             NeighborEvent::LlDown | NeighborEvent::KillNbr => HelpEnd::InterfaceDown,
             NeighborEvent::InactivityTimer => HelpEnd::Expired,
             _ => return,
         };
-        self.end_help(id, router_id, why);
+        self.end_help(peer, why);
     }
 
-    /// RFC 3623 3.2: from now on our LSAs say again what is.
-    pub(crate) fn end_help(&mut self, id: u32, router_id: Ipv4Addr, why: HelpEnd) {
-        let now = self.now;
-        let peer = Peer {
-            interface: id,
-            router_id,
-        };
+    /// RFC 3623 3.2: from now on our LSAs show the real state again.
+    pub(crate) fn end_help(&mut self, peer: Peer, why: HelpEnd) {
         let Some(neighbor) = self.neighbor_mut(peer) else {
             return;
         };
@@ -270,49 +199,21 @@ impl Speaker {
         }
         let ended = &mut self.counters.graceful.helps_ended;
         *ended.entry(why).or_default() += 1;
-        if self.past_helps.len() >= MAX_PAST {
-            let oldest = self.past_helps.iter().min_by_key(|(_, past)| past.at);
-            if let Some((key, _)) = oldest.map(|(key, past)| (*key, *past)) {
-                self.past_helps.remove(&key);
-            }
-        }
-        self.past_helps
-            .insert((id, router_id), PastHelp { at: now, why });
-        self.event(Event::HelpEnded {
-            interface: id,
-            router_id,
-            why,
-        });
+        self.past_helps.add(peer, PastHelp { at: self.now, why });
+        self.event(Event::HelpEnded { peer, why });
         // RFC 3623 3.2: recalculate the Designated Router, then originate.
-        self.interface_event(id, InterfaceEvent::NeighborChange);
+        self.interface_event(peer.interface, InterfaceEvent::NeighborChange);
         self.content_changed();
     }
 
-    pub(crate) fn graceful_view(
-        &self,
-        id: u32,
-        router_id: Ipv4Addr,
-        neighbor: &Neighbor,
-    ) -> GracefulView {
-        let millis = |time: Time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let past = self.past_helps.get(&(id, router_id));
-        GracefulView {
-            help: neighbor.help.map(|help| HelpView {
-                since_ms: millis(self.now.saturating_sub(help.since)),
-                remaining_ms: millis(help.until.saturating_sub(self.now)),
-                reason: help.reason,
-                conversation: neighbor.state,
-            }),
-            last_end: past.map(|past| past.why),
-            last_end_ms: past.map(|past| millis(self.now.saturating_sub(past.at))),
-        }
+    /// How our last helps ended.
+    pub(crate) fn past_helps(&self) -> impl Iterator<Item = (Peer, PastHelp)> {
+        self.past_helps.iter()
     }
 
-    /// How our last helps ended, by interface and neighbour.
-    pub fn past_helps(&self) -> impl Iterator<Item = (u32, Ipv4Addr, PastHelp)> {
-        self.past_helps
-            .iter()
-            .map(|((interface, router_id), past)| (*interface, *router_id, *past))
+    /// How our last help with a neighbour ended.
+    pub(crate) fn past_help(&self, peer: Peer) -> Option<PastHelp> {
+        self.past_helps.get(peer)
     }
 }
 

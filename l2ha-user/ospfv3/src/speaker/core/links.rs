@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{InterfaceKind, Time};
+use super::Core;
+use crate::config::{InterfaceKind, StubPrefix, Time};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, Neighbor};
-use crate::speaker::Speaker;
+use crate::peer::Peer;
 use crate::spf::RootLink;
 use crate::wire::{LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Network, RouterLink};
 
@@ -14,19 +15,18 @@ use crate::wire::{LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Network, RouterL
 /// originations in a row would be MinLSInterval apart.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Forming {
-    pub(crate) interface: u32,
-    pub(crate) router_id: Ipv4Addr,
+    pub(crate) peer: Peer,
     /// When to wait no more.
     pub(crate) until: Time,
 }
 
 impl Forming {
     pub(crate) fn is(&self, link: &RouterLink) -> bool {
-        (self.interface, self.router_id) == (link.interface_id, link.neighbor_router_id)
+        self.peer == Peer::new(link.interface_id, link.neighbor_router_id)
     }
 }
 
-impl Speaker {
+impl Core {
     /// Our links in an area, at their real cost.
     pub(crate) fn router_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
         self.root_links(area)
@@ -39,14 +39,9 @@ impl Speaker {
     pub(crate) fn forming(&self, area: Ipv4Addr) -> Vec<Forming> {
         let now = self.now;
         self.adjacencies(area)
-            .filter_map(|(interface, router_id, neighbor)| {
-                let until = neighbor.hopeful_until.filter(|until| *until > now)?;
-                let interface = interface.config.id;
-                Some(Forming {
-                    interface,
-                    router_id,
-                    until,
-                })
+            .filter_map(|(peer, neighbor)| {
+                let until = neighbor.forming_until.filter(|until| *until > now)?;
+                Some(Forming { peer, until })
             })
             .collect()
     }
@@ -66,7 +61,7 @@ impl Speaker {
 
     fn root_links_if(&self, area: Ipv4Addr, wanted: impl Fn(&Neighbor) -> bool) -> Vec<RootLink> {
         let mut links = Vec::new();
-        for interface in self.speaking(area) {
+        for interface in self.up_in(area) {
             if interface.config.kind == InterfaceKind::Broadcast {
                 links.extend(self.transit_link(interface));
                 continue;
@@ -80,7 +75,9 @@ impl Speaker {
                     router_id,
                     neighbor.interface_id,
                 ),
-                address: Some(self.next_hop_address(interface, router_id, neighbor)),
+                address: Some(
+                    self.next_hop_address(Peer::new(interface.config.id, router_id), neighbor),
+                ),
             }));
         }
         links
@@ -99,7 +96,7 @@ impl Speaker {
     /// body of the Network-LSA: as they are. RFC 5340 4.4.3.3.
     pub(crate) fn own_networks(&self, area: Ipv4Addr) -> Vec<(u32, Network)> {
         let own = self.config.router_id;
-        self.speaking(area)
+        self.up_in(area)
             .filter(|interface| {
                 let network = interface.transit_network(own);
                 network == Some((own, interface.config.id))
@@ -111,8 +108,10 @@ impl Speaker {
                 };
                 for (router_id, neighbor) in interface.full() {
                     network.attached.push(router_id);
-                    let link_lsa =
-                        self.link_lsa(interface.config.id, router_id, neighbor.interface_id);
+                    let link_lsa = self.link_lsa(
+                        Peer::new(interface.config.id, router_id),
+                        neighbor.interface_id,
+                    );
                     if let Some(body) = link_lsa {
                         network.options = network.options.union(body.options);
                     }
@@ -122,52 +121,44 @@ impl Speaker {
             .collect()
     }
 
-    fn speaking(&self, area: Ipv4Addr) -> impl Iterator<Item = &Interface> {
+    /// Prefixes of an area's interfaces that are up.
+    pub(crate) fn area_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
         self.interfaces
             .values()
-            .filter(move |interface| interface.config.area == area && interface.speaks())
+            .filter(move |interface| interface.config.area == area && interface.advertises())
+            .flat_map(|interface| &interface.config.prefixes)
+            // RFC 5340 4.4.3.9: no link-local prefixes.
+            .filter(|stub| !stub.prefix.is_link_local())
     }
 
-    fn adjacencies(
-        &self,
-        area: Ipv4Addr,
-    ) -> impl Iterator<Item = (&Interface, Ipv4Addr, &Neighbor)> {
-        self.speaking(area).flat_map(|interface| {
-            interface
-                .neighbors
-                .iter()
-                .map(move |(id, neighbor)| (interface, *id, neighbor))
+    fn up_in(&self, area: Ipv4Addr) -> impl Iterator<Item = &Interface> {
+        self.interfaces
+            .values()
+            .filter(move |interface| interface.config.area == area && interface.is_up())
+    }
+
+    fn adjacencies(&self, area: Ipv4Addr) -> impl Iterator<Item = (Peer, &Neighbor)> {
+        self.up_in(area).flat_map(|interface| {
+            let neighbors = interface.neighbors.iter();
+            neighbors.map(|(id, neighbor)| (Peer::new(interface.config.id, *id), neighbor))
         })
     }
 
     /// RFC 5340 4.8.2: the link-local address in the neighbour's Link-LSA; where it originates none
     /// (4.4.3.8 lets it), the source of its Hellos.
-    fn next_hop_address(
-        &self,
-        interface: &Interface,
-        router_id: Ipv4Addr,
-        neighbor: &Neighbor,
-    ) -> IpAddr {
-        self.link_lsa_address(interface.config.id, router_id, neighbor.interface_id)
+    fn next_hop_address(&self, peer: Peer, neighbor: &Neighbor) -> IpAddr {
+        self.link_lsa_address(peer, neighbor.interface_id)
             .unwrap_or(neighbor.address.into())
     }
 
-    pub(crate) fn link_lsa_address(
-        &self,
-        interface: u32,
-        router_id: Ipv4Addr,
-        interface_id: u32,
-    ) -> Option<IpAddr> {
-        let told = self
-            .link_lsa(interface, router_id, interface_id)
+    /// The same of any router on a link: its address in the Link-LSA that it has under an Interface ID.
+    pub(crate) fn link_lsa_address(&self, peer: Peer, interface_id: u32) -> Option<IpAddr> {
+        let advertised = self
+            .link_lsa(peer, interface_id)
             .map(|body| body.link_local)
-            .filter(|address| self.is_on_link(interface, *address));
-        let heard = || {
-            let neighbors = &self.interfaces.get(&interface)?.neighbors;
-            let neighbor = neighbors.get(&router_id)?;
-            Some(IpAddr::V6(neighbor.address))
-        };
-        told.or_else(heard)
+            .filter(|address| self.is_on_link(peer.interface, *address));
+        let heard = || Some(IpAddr::V6(self.neighbor(peer)?.address));
+        advertised.or_else(heard)
     }
 
     /// Whether what a Link-LSA names can be a next hop here. An IPv4 address can if our own prefixes
@@ -184,18 +175,13 @@ impl Speaker {
     }
 
     /// A router's Link-LSA.
-    pub(crate) fn link_lsa(
-        &self,
-        interface: u32,
-        router_id: Ipv4Addr,
-        interface_id: u32,
-    ) -> Option<&LinkBody> {
+    pub(crate) fn link_lsa(&self, peer: Peer, interface_id: u32) -> Option<&LinkBody> {
         let key = LsaKey {
             ty: LsaType::LINK,
             id: interface_id,
-            adv: router_id,
+            adv: peer.router_id,
         };
-        let entry = self.databases.get(&DbId::Link(interface))?.get(&key)?;
+        let entry = self.databases.get(&DbId::Link(peer.interface))?.get(&key)?;
         match entry.lsa.body() {
             LsaBody::Link(body) if !entry.is_max_age(self.now) => Some(body),
             _ => None,

@@ -1,17 +1,18 @@
 //! Everything that leaves: packets and events, both bounded.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
+use super::Core;
 use crate::event::Event;
 use crate::lsdb::DbId;
 use crate::refusal::{Mismatch, Refusal};
-use crate::speaker::{Speaker, Transmit};
+use crate::transmit::Transmit;
 use crate::wire::{Header, LsaKey, LsaType, Packet, PacketBody, PacketType, Scope, Write};
 
 /// Bytes of the count that begins a Link State Update.
 const UPDATE_FIXED_LEN: usize = 4;
 
-impl Speaker {
+impl Core {
     pub(crate) fn packet_header(&self, id: u32) -> Option<Header> {
         let interface = self.interfaces.get(&id)?;
         Some(Header {
@@ -158,9 +159,5 @@ impl Speaker {
             Scope::As => DbId::As,
         };
         self.config.shares(db, id, area).then_some(db)
-    }
-
-    pub(crate) fn is_ours(&self, router_id: Ipv4Addr) -> bool {
-        router_id == self.config.router_id
     }
 }

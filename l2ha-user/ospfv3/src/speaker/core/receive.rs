@@ -2,15 +2,18 @@
 
 use std::net::Ipv6Addr;
 
+use super::Core;
+use crate::graceful::Phase;
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::speaker::Speaker;
 use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, Packet, PacketBody};
 
-impl Speaker {
+impl Core {
+    /// A packet came in; how far a restart of ours is.
     pub(crate) fn receive(
         &mut self,
+        restart: Option<Phase>,
         id: u32,
         source: Ipv6Addr,
         destination: Ipv6Addr,
@@ -19,12 +22,9 @@ impl Speaker {
         let outcome =
             self.check_packet(id, source, destination, bytes)
                 .and_then(|(packet, sequence)| {
-                    let peer = Peer {
-                        interface: id,
-                        router_id: packet.header.router_id,
-                    };
+                    let peer = Peer::new(id, packet.header.router_id);
                     let kind = packet.body.packet_type();
-                    let outcome = self.dispatch(id, source, packet);
+                    let outcome = self.dispatch(restart, peer, source, packet);
                     if let Some(sequence) = sequence {
                         self.remember_sequence(peer, kind, sequence);
                     }
@@ -43,7 +43,7 @@ impl Speaker {
         bytes: &[u8],
     ) -> Result<(Packet, Option<u64>), Refused> {
         let interface = self.interfaces.get(&id).ok_or(Refusal::UnknownInterface)?;
-        if !interface.speaks() {
+        if !interface.is_up() {
             return Err(Refusal::InterfaceDown.into());
         }
         let config = &interface.config;
@@ -55,7 +55,7 @@ impl Speaker {
             return Err(Refusal::SourceAddress.into());
         }
         // RFC 5340 4.2.2: AllDRouters is only for Designated Routers and their Backups.
-        if destination == ALL_D_ROUTERS && !interface.holds_office() {
+        if destination == ALL_D_ROUTERS && !interface.is_dr_or_bdr() {
             return Err(Refusal::NotDesignated.into());
         }
         let for_us = [ALL_SPF_ROUTERS, ALL_D_ROUTERS, config.link_local];
@@ -81,14 +81,16 @@ impl Speaker {
         Ok((packet, sequence))
     }
 
-    fn dispatch(&mut self, id: u32, source: Ipv6Addr, packet: Packet) -> Result<(), Refused> {
+    fn dispatch(
+        &mut self,
+        restart: Option<Phase>,
+        peer: Peer,
+        source: Ipv6Addr,
+        packet: Packet,
+    ) -> Result<(), Refused> {
         self.counters.received.add(packet.body.packet_type());
-        let peer = Peer {
-            interface: id,
-            router_id: packet.header.router_id,
-        };
         if let PacketBody::Hello(hello) = packet.body {
-            return self.receive_hello(peer, source, &hello);
+            return self.receive_hello(peer, source, &hello, restart == Some(Phase::Resuming));
         }
         // RFC 5340 4.2.2: the neighbour is known by its Router ID.
         let state = self.neighbor_state(peer).ok_or(Refusal::UnknownNeighbor)?;
@@ -101,14 +103,13 @@ impl Speaker {
         }
         match packet.body {
             PacketBody::LinkStateRequest(keys) => self.receive_request(peer, keys),
-            PacketBody::LinkStateUpdate(lsas) => self.receive_update(peer, source, lsas),
+            PacketBody::LinkStateUpdate(lsas) => self.receive_update(restart, peer, source, lsas),
             PacketBody::LinkStateAck(headers) => self.receive_acks(peer, &headers),
             PacketBody::Hello(_) | PacketBody::DatabaseDescription(_) => Ok(()),
         }
     }
 
     pub(crate) fn neighbor_state(&self, peer: Peer) -> Option<NeighborState> {
-        let interface = self.interfaces.get(&peer.interface)?;
-        interface.neighbors.get(&peer.router_id).map(|n| n.state)
+        self.neighbor(peer).map(|neighbor| neighbor.state)
     }
 }

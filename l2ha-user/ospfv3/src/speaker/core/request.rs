@@ -1,16 +1,15 @@
 //! Link State Requests: RFC 2328 10.7 and 10.9.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
+use super::Core;
 use crate::lsdb::DbId;
 use crate::neighbor::{NeighborEvent, NeighborState};
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::speaker::Speaker;
 use crate::wire::{LsaKey, PacketBody};
 
-impl Speaker {
+impl Core {
     /// Moves every neighbour in Exchange or Loading on: the next request, or Full.
     pub(crate) fn advance_loading(&mut self) {
         let mut ready = Vec::new();
@@ -26,15 +25,19 @@ impl Speaker {
         }
         for (id, router_id, complete) in ready {
             if complete {
-                self.neighbor_event(id, router_id, NeighborEvent::LoadingDone);
+                self.neighbor_event(Peer::new(id, router_id), NeighborEvent::LoadingDone);
             } else {
-                self.send_request(id, router_id);
+                self.send_request(Peer::new(id, router_id));
             }
         }
     }
 
     /// Asks for as much as fits into a packet, and again until it has come (RFC 2328 10.9).
-    pub(crate) fn send_request(&mut self, id: u32, router_id: Ipv4Addr) {
+    pub(crate) fn send_request(&mut self, peer: Peer) {
+        let Peer {
+            interface: id,
+            router_id,
+        } = peer;
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -69,7 +72,7 @@ impl Speaker {
             });
             let Some(db) = db else {
                 let event = NeighborEvent::BadLsReq;
-                self.neighbor_event(peer.interface, peer.router_id, event);
+                self.neighbor_event(peer, event);
                 return Err(Refusal::BadRequest.into());
             };
             found.push((db, key));

@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+use super::Core;
 use crate::event::Event;
+use crate::graceful::Phase;
 use crate::interface::InterfaceState;
 use crate::lsdb::{DbId, Origin};
-use crate::neighbor::{Neighbor, NeighborEvent};
+use crate::neighbor::NeighborEvent;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::speaker::Speaker;
 use crate::wire::{BadLsa, DecodeError, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
 
 /// What is left to do once every LSA of an update has been looked at.
@@ -22,10 +23,11 @@ struct Answers {
     newer: Vec<(DbId, LsaKey)>,
 }
 
-impl Speaker {
+impl Core {
     /// RFC 2328 13.
     pub(crate) fn receive_update(
         &mut self,
+        restart: Option<Phase>,
         peer: Peer,
         source: Ipv6Addr,
         lsas: Vec<Result<Lsa, BadLsa>>,
@@ -34,7 +36,7 @@ impl Speaker {
         let mut outcome = Ok(());
         for lsa in lsas {
             let result = match lsa {
-                Ok(lsa) => self.receive_lsa(peer, lsa, &mut answers),
+                Ok(lsa) => self.receive_lsa(restart, peer, lsa, &mut answers),
                 Err(bad) => self.receive_bad_lsa(peer, bad),
             };
             match result {
@@ -42,7 +44,7 @@ impl Speaker {
                 Err(Refusal::BadRequest) => {
                     // RFC 2328 13 (6): stop processing this packet.
                     let event = NeighborEvent::BadLsReq;
-                    self.neighbor_event(peer.interface, peer.router_id, event);
+                    self.neighbor_event(peer, event);
                     outcome = Err(Refusal::BadRequest.into());
                     break;
                 }
@@ -70,7 +72,13 @@ impl Speaker {
         Err(bad.error.into())
     }
 
-    fn receive_lsa(&mut self, peer: Peer, lsa: Lsa, answers: &mut Answers) -> Result<(), Refusal> {
+    fn receive_lsa(
+        &mut self,
+        restart: Option<Phase>,
+        peer: Peer,
+        lsa: Lsa,
+        answers: &mut Answers,
+    ) -> Result<(), Refusal> {
         let now = self.now;
         let key = lsa.key();
         let header = *lsa.header();
@@ -92,7 +100,7 @@ impl Speaker {
             let room = database.has_room(&lsa, &self.config.limits);
             if header.is_max_age() && (!exchanging || !room) {
                 // RFC 2328 13 (4): nobody needs it, or there is no way to keep it.
-                database.bury(&header, now);
+                database.remember_removed(&header, now);
                 answers.acks.push(header);
                 if let Some(neighbor) = self.neighbor_mut(peer) {
                     neighbor.satisfied(&key);
@@ -100,10 +108,10 @@ impl Speaker {
                 return Ok(());
             }
             // One of ours is flushed again, however late it is.
-            if !requested && !ours && database.is_buried(&header, now) {
+            if !requested && !ours && database.is_late_copy(&header, now) {
                 return Err(Refusal::LsaOlder);
             }
-            return self.accept_lsa(peer, db_id, lsa, origin);
+            return self.accept_lsa(restart, peer, db_id, lsa, origin);
         };
         let old_header = old.header(now);
         match header.compare(&old_header) {
@@ -113,7 +121,7 @@ impl Speaker {
                 if !requested && old.origin == Origin::Flooded && now < arrival {
                     return Err(Refusal::MinLsArrival);
                 }
-                self.accept_lsa(peer, db_id, lsa, origin)
+                self.accept_lsa(restart, peer, db_id, lsa, origin)
             }
             // RFC 2328 13 (6)
             Ordering::Less if requested => Err(Refusal::BadRequest),
@@ -157,6 +165,7 @@ impl Speaker {
     /// RFC 2328 13 (5b) to (5f).
     fn accept_lsa(
         &mut self,
+        restart: Option<Phase>,
         peer: Peer,
         db_id: DbId,
         lsa: Lsa,
@@ -169,17 +178,14 @@ impl Speaker {
         let database = self.databases.entry(db_id).or_default();
         if !ours && !database.has_room(&lsa, &self.config.limits) {
             // Not acknowledged, so it is offered again, and there may be room then. But an adjacency
-            // that waits for it would never become Full, and a dead LSA never leave while it waits.
+            // that waits for it would never become Full, and an LSA at MaxAge never be removed while it waits.
             if let Some(neighbor) = self.neighbor_mut(peer) {
                 neighbor.satisfied(&key);
             }
             return Err(Refusal::DatabaseFull);
         }
-        let changed = database.get(&key).is_none_or(|old| {
-            old.is_max_age(now) || header.is_max_age() || old.lsa.body() != lsa.body()
-        });
         let lsa = Arc::new(lsa);
-        database.install(Arc::clone(&lsa), now, origin);
+        let changed = database.install(Arc::clone(&lsa), now, origin);
         if !self.flood(db_id, key, Some(peer)) {
             self.acknowledge_later(peer, header);
         }
@@ -188,9 +194,9 @@ impl Speaker {
             self.reconcile_soon();
         }
         if let LsaBody::Grace(grace) = lsa.body() {
-            self.hear_grace(peer.interface, &header, *grace);
+            self.receive_grace(peer.interface, &header, *grace, restart);
         }
-        if ours && self.is_resuming() {
+        if ours && restart == Some(Phase::Resuming) {
             // RFC 3623 2.2: it is taken as it is.
             self.counters.lsas_installed += 1;
         } else if ours {
@@ -205,7 +211,7 @@ impl Speaker {
             self.counters.lsas_installed += 1;
         }
         if changed {
-            self.spf.trigger_for_lsa(now, &self.config.spf_delay);
+            self.lsa_changed();
         }
         Ok(())
     }
@@ -213,12 +219,5 @@ impl Speaker {
     fn is_backup(&self, id: u32) -> bool {
         let state = self.interfaces.get(&id).map(|interface| interface.state);
         state == Some(InterfaceState::Backup)
-    }
-
-    pub(crate) fn neighbor_mut(&mut self, peer: Peer) -> Option<&mut Neighbor> {
-        self.interfaces
-            .get_mut(&peer.interface)?
-            .neighbors
-            .get_mut(&peer.router_id)
     }
 }

@@ -1,22 +1,27 @@
-//! What we should say: the LSAs of RFC 5340 4.4.3 as they follow from interfaces, adjacencies and
+//! What we should originate: the LSAs of RFC 5340 4.4.3 as they follow from interfaces, adjacencies and
 //! prefixes at this moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::Originator;
 use crate::config::{InterfaceConfig, StubPrefix};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
-use crate::speaker::Speaker;
+use crate::peer::Peer;
+use crate::speaker::core::Core;
+use crate::speaker::originated::Desired;
+use crate::speaker::restart::Restart;
+use crate::speaker::route_table::RouteTable;
 use crate::wire::{
-    Family, IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LinkKind, LsaBody, LsaKey, LsaType, Options,
-    Prefix, PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
+    Family, IntraAreaPrefix, LSA_HEADER_LEN, LinkBody, LinkKind, LsaBody, LsaType, Options, Prefix,
+    PrefixEntry, PrefixOptions, Router, RouterBits, RouterLink,
 };
 
 /// What no path is worth: MaxLinkMetric, RFC 6987 2.
 pub(crate) const MAX_LINK_METRIC: u16 = 0xffff;
-/// What a link costs more while we ourselves leave its adjacency alone: more than any other way is likely
-/// to cost. Where there is none, the link is used all the same.
+/// What a link costs more while we ourselves do not use it yet: more than any other path is likely to
+/// cost. Where there is none, the link is used all the same.
 const TENTATIVE: u16 = 0x4000;
 /// Link State IDs of the Intra-Area-Prefix-LSAs: 1 to 0xffff carry one local prefix each, multiples
 /// of 0x10000 carry all the others.
@@ -27,74 +32,69 @@ const MAX_LINK_PREFIXES: usize = 50;
 /// Link State IDs of the Intra-Area-Prefix-LSAs of networks: this and our Interface ID.
 const NETWORK_IDS: u32 = 0x8000_0000;
 
-pub(crate) type Desired = BTreeMap<(DbId, LsaKey), LsaBody>;
-
-impl Speaker {
+impl Originator {
     /// Everything we should originate now.
-    pub(crate) fn desired(&mut self) -> Desired {
+    pub(crate) fn desired(
+        &mut self,
+        core: &mut Core,
+        table: &RouteTable,
+        restart: &Restart,
+    ) -> Desired {
         let mut desired = Desired::new();
-        if self.stopped {
+        if core.is_stopped() {
             return desired;
         }
-        let areas = self.active_areas();
-        for interface in self
-            .interfaces
+        let areas = core.active_areas();
+        for interface in core
+            .interfaces()
             .values()
-            .filter(|interface| interface.speaks())
+            .filter(|interface| interface.is_up())
         {
-            let key = self.own_key(LsaType::LINK, interface.config.id);
-            let options = self.config.options(interface.config.area);
-            let body = link_lsa(self.config.family, &interface.config, options);
+            let key = core.own_key(LsaType::LINK, interface.config.id);
+            let options = core.config().options(interface.config.area);
+            let body = link_lsa(core.config().family, &interface.config, options);
             desired.insert((DbId::Link(interface.config.id), key), body);
         }
-        self.desired_graces(&mut desired);
-        if self.is_resuming() {
+        restart.desired_graces(core, &mut desired);
+        if restart.is_resuming() {
             return desired;
         }
-        self.desired_summaries(&areas, &mut desired);
-        self.desired_externals(&areas, &mut desired);
+        self.desired_summaries(core, table, &areas, &mut desired);
+        self.desired_externals(core, &areas, &mut desired);
         for area in areas {
-            self.desired_router(area, &mut desired);
-            self.desired_networks(area, &mut desired);
-            self.desired_prefixes(area, &mut desired);
+            self.desired_router(core, area, &mut desired);
+            self.desired_networks(core, area, &mut desired);
+            self.desired_prefixes(core, area, &mut desired);
         }
         desired
     }
 
-    pub(crate) fn own_key(&self, ty: LsaType, id: u32) -> LsaKey {
-        LsaKey {
-            ty,
-            id,
-            adv: self.config.router_id,
-        }
-    }
-
     /// RFC 5340 4.4.3.2.
-    fn desired_router(&self, area: Ipv4Addr, desired: &mut Desired) {
-        let links = self.advertised_links(area);
+    fn desired_router(&self, core: &Core, area: Ipv4Addr, desired: &mut Desired) {
+        let links = self.advertised_links(core, area);
         let id = DbId::Area(area);
-        let first = self.own_key(LsaType::ROUTER, 0);
-        let unknown = self
-            .databases
+        let first = core.own_key(LsaType::ROUTER, 0);
+        let unknown = core
+            .databases()
             .get(&id)
             .is_none_or(|db| db.get(&first).is_none());
         if links.is_empty() && unknown {
-            // Before the first adjacency there is nobody to tell, and an LSA without links now
+            // Before the first adjacency there is no router to send it to, and an LSA without links now
             // would only hold the one with links back for MinLSInterval.
             return;
         }
         // R clear: no traffic through us (RFC 5340 4.8.1).
-        let absent = if self.drained || !self.transit {
+        let absent = if self.drained || self.no_transit {
             Options::R
         } else {
             Options::default()
         };
         let bits = RouterBits {
             virtual_link: false,
-            external: self.is_as_boundary(area),
-            border: self.is_area_border(),
+            external: self.is_as_boundary(core, area),
+            border: core.is_area_border(),
         };
-        let room = self.lsa_room(area) - 4;
+        let room = self.lsa_room(core, area) - 4;
         let most = (room / RouterLink::LEN).max(1);
         let mut chunks: Vec<&[RouterLink]> = links.chunks(most).collect();
         if chunks.is_empty() {
@@ -103,24 +103,24 @@ impl Speaker {
         for (number, links) in (0u32..).zip(chunks) {
             let body = Router {
                 bits,
-                options: self.config.options(area).without(absent),
+                options: core.config().options(area).without(absent),
                 links: links.to_vec(),
             };
             desired.insert(
-                (id, self.own_key(LsaType::ROUTER, number)),
+                (id, core.own_key(LsaType::ROUTER, number)),
                 LsaBody::Router(body),
             );
         }
     }
 
     /// Our links as others are to see them. One that we do not use yet, because the neighbour may lack the
-    /// way back, costs more: others would send us what we still send to them. One that was told before and
-    /// has only come up anew stays as it was.
-    fn advertised_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {
-        let mut links = self.router_links(area);
-        let confirmed = self.confirmed_links(area);
+    /// way back, costs more: others would send us what we still send to them. One that was advertised before and
+    /// has only come up again stays as it was.
+    fn advertised_links(&self, core: &Core, area: Ipv4Addr) -> Vec<RouterLink> {
+        let mut links = core.router_links(area);
+        let confirmed = core.confirmed_links(area);
         // Nobody comes through us, or there is no other link to come over.
-        let through = self.transit && links.len() > 1;
+        let through = !self.no_transit && links.len() > 1;
         for link in &mut links {
             if self.drained {
                 // RFC 6987 2
@@ -131,7 +131,7 @@ impl Speaker {
             let known = !through
                 || link.kind != LinkKind::PointToPoint
                 || confirmed.iter().any(|root| root.link == *link)
-                || self.tells_of(area, link);
+                || self.has_link(core, area, link);
             if !known {
                 link.metric = link.metric.saturating_add(TENTATIVE);
             }
@@ -140,13 +140,13 @@ impl Speaker {
     }
 
     /// Whether our Router-LSA has a link as it is.
-    fn tells_of(&self, area: Ipv4Addr, link: &RouterLink) -> bool {
-        let Some(database) = self.databases.get(&DbId::Area(area)) else {
+    fn has_link(&self, core: &Core, area: Ipv4Addr, link: &RouterLink) -> bool {
+        let Some(database) = core.databases().get(&DbId::Area(area)) else {
             return false;
         };
         (0..)
-            .map_while(|number| database.get(&self.own_key(LsaType::ROUTER, number)))
-            .filter(|entry| !entry.is_max_age(self.now))
+            .map_while(|number| database.get(&core.own_key(LsaType::ROUTER, number)))
+            .filter(|entry| !entry.is_max_age(core.now()))
             .any(|entry| match entry.lsa.body() {
                 LsaBody::Router(router) => router.links.contains(link),
                 _ => false,
@@ -154,25 +154,25 @@ impl Speaker {
     }
 
     /// RFC 5340 4.4.3.9.
-    fn desired_prefixes(&mut self, area: Ipv4Addr, desired: &mut Desired) {
-        let now = self.now;
+    fn desired_prefixes(&mut self, core: &mut Core, area: Ipv4Addr, desired: &mut Desired) {
+        let now = core.now();
         let mut local: BTreeMap<Prefix, u16> = BTreeMap::new();
         let mut others: BTreeMap<Prefix, u16> = BTreeMap::new();
-        let undecided = self.interfaces.values();
+        let undecided = core.interfaces().values();
         let undecided = undecided
             .filter_map(|interface| interface.undecided_until(now))
             .min();
         if let Some(at) = undecided {
-            self.reconcile_later(at);
+            core.reconcile_by(at);
         }
-        for stub in self.router_prefixes(area) {
+        for stub in Self::router_prefixes(core, area) {
             let set = if stub.local { &mut local } else { &mut others };
             let metric = set.entry(stub.prefix).or_insert(stub.metric);
             *metric = stub.metric.min(*metric);
         }
         others.retain(|prefix, _| !local.contains_key(prefix));
-        self.assign_prefix_ids(area, &local);
-        let router = self.config.router_id;
+        self.assign_prefix_ids(core, area, &local);
+        let router = core.config().router_id;
         let body = |prefixes: Vec<PrefixEntry>| {
             LsaBody::IntraAreaPrefix(IntraAreaPrefix {
                 referenced_type: LsaType::ROUTER,
@@ -191,7 +191,7 @@ impl Speaker {
             } else {
                 metric
             };
-            let key = self.own_key(LsaType::INTRA_AREA_PREFIX, *number);
+            let key = core.own_key(LsaType::INTRA_AREA_PREFIX, *number);
             desired.insert(
                 (id, key),
                 body(vec![PrefixEntry {
@@ -204,7 +204,7 @@ impl Speaker {
                 }]),
             );
         }
-        let room = self.lsa_room(area) - IntraAreaPrefix::FIXED_LEN;
+        let room = self.lsa_room(core, area) - IntraAreaPrefix::FIXED_LEN;
         let mut number = 0u32;
         let mut chunk: Vec<PrefixEntry> = Vec::new();
         let mut bytes = 0;
@@ -215,7 +215,7 @@ impl Speaker {
                 metric,
             };
             if bytes + entry.encoded_len() > room {
-                let key = self.own_key(LsaType::INTRA_AREA_PREFIX, number);
+                let key = core.own_key(LsaType::INTRA_AREA_PREFIX, number);
                 desired.insert((id, key), body(std::mem::take(&mut chunk)));
                 number = number.wrapping_add(GROUP_STEP);
                 bytes = 0;
@@ -224,28 +224,18 @@ impl Speaker {
             chunk.push(entry);
         }
         if !chunk.is_empty() {
-            let key = self.own_key(LsaType::INTRA_AREA_PREFIX, number);
+            let key = core.own_key(LsaType::INTRA_AREA_PREFIX, number);
             desired.insert((id, key), body(chunk));
         }
     }
 
-    /// Prefixes of an area's interfaces that are up.
-    pub(crate) fn area_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
-        self.interfaces
-            .values()
-            .filter(move |interface| interface.config.area == area && interface.advertises())
-            .flat_map(|interface| &interface.config.prefixes)
-            // RFC 5340 4.4.3.9: no link-local prefixes.
-            .filter(|stub| !stub.prefix.is_link_local())
-    }
-
     /// Those that hang off our Router-LSA: not the ones of a transit network, which its Designated
-    /// Router tells (RFC 5340 4.4.3.9). Nor those of a network that is about to become one: to withdraw
-    /// them a moment after they were told is what routers get wrong that are just exchanging them.
-    fn router_prefixes(&self, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
-        let now = self.now;
-        let own = self.config.router_id;
-        self.interfaces
+    /// Router advertises (RFC 5340 4.4.3.9). Nor those of a network that is about to become one: to withdraw
+    /// them a moment after they were advertised is what routers get wrong that are just exchanging them.
+    fn router_prefixes(core: &Core, area: Ipv4Addr) -> impl Iterator<Item = &StubPrefix> {
+        let now = core.now();
+        let own = core.config().router_id;
+        core.interfaces()
             .values()
             .filter(move |interface| interface.config.area == area && interface.advertises())
             .flat_map(move |interface| {
@@ -257,40 +247,40 @@ impl Speaker {
             .filter(|stub| !stub.prefix.is_link_local())
     }
 
-    /// RFC 5340 4.4.3.3 and 4.4.3.9: what we say as Designated Router.
-    fn desired_networks(&self, area: Ipv4Addr, desired: &mut Desired) {
+    /// RFC 5340 4.4.3.3 and 4.4.3.9: what we originate as Designated Router.
+    fn desired_networks(&self, core: &Core, area: Ipv4Addr, desired: &mut Desired) {
         let id = DbId::Area(area);
-        for (interface, network) in self.own_networks(area) {
-            let key = self.own_key(LsaType::NETWORK, interface);
+        for (interface, network) in core.own_networks(area) {
+            let key = core.own_key(LsaType::NETWORK, interface);
             desired.insert((id, key), LsaBody::Network(network));
-            let prefixes = self.network_prefixes(interface);
+            let prefixes = self.network_prefixes(core, interface);
             if prefixes.is_empty() {
                 continue;
             }
             let body = IntraAreaPrefix {
                 referenced_type: LsaType::NETWORK,
                 referenced_id: interface,
-                referenced_router: self.config.router_id,
+                referenced_router: core.config().router_id,
                 prefixes,
             };
-            let key = self.own_key(LsaType::INTRA_AREA_PREFIX, NETWORK_IDS | interface);
+            let key = core.own_key(LsaType::INTRA_AREA_PREFIX, NETWORK_IDS | interface);
             desired.insert((id, key), LsaBody::IntraAreaPrefix(body));
         }
     }
 
     /// The prefixes that the Link-LSAs of a link's routers name.
-    fn network_prefixes(&self, id: u32) -> Vec<PrefixEntry> {
-        let Some(interface) = self.interfaces.get(&id) else {
+    fn network_prefixes(&self, core: &Core, id: u32) -> Vec<PrefixEntry> {
+        let Some(interface) = core.interfaces().get(&id) else {
             return Vec::new();
         };
         let attached = interface
             .full()
             .map(|(router_id, neighbor)| (router_id, neighbor.interface_id))
-            .chain([(self.config.router_id, id)]);
+            .chain([(core.config().router_id, id)]);
         let skip = PrefixOptions::NU.bits() | PrefixOptions::LA.bits();
         let mut prefixes: BTreeMap<Prefix, u8> = BTreeMap::new();
         for (router_id, interface_id) in attached {
-            let Some(body) = self.link_lsa(id, router_id, interface_id) else {
+            let Some(body) = core.link_lsa(Peer::new(id, router_id), interface_id) else {
                 continue;
             };
             for entry in &body.prefixes {
@@ -312,7 +302,7 @@ impl Speaker {
 
     /// Gives every local prefix an LSA of its own. A prefix that comes back soon after it was
     /// withdrawn gets a fresh one: another LSA, so MinLSInterval does not hold it back.
-    fn assign_prefix_ids(&mut self, area: Ipv4Addr, local: &BTreeMap<Prefix, u16>) {
+    fn assign_prefix_ids(&mut self, core: &Core, area: Ipv4Addr, local: &BTreeMap<Prefix, u16>) {
         self.prefix_ids
             .retain(|(of, prefix), _| *of != area || local.contains_key(prefix));
         let mut taken: BTreeSet<u32> = self
@@ -321,8 +311,8 @@ impl Speaker {
             .filter(|((of, _), _)| *of == area)
             .map(|(_, number)| *number)
             .collect();
-        let resting = self.resting_ids(DbId::Area(area), LsaType::INTRA_AREA_PREFIX);
-        for (prefix, number) in self.prefix_ids_of_before(area) {
+        let held = self.held_ids(core, DbId::Area(area), LsaType::INTRA_AREA_PREFIX);
+        for (prefix, number) in self.prefix_ids_of_before(core, area) {
             let wanted = local.contains_key(&prefix) && (1..GROUP_STEP).contains(&number);
             if wanted && !self.prefix_ids.contains_key(&(area, prefix)) && taken.insert(number) {
                 self.prefix_ids.insert((area, prefix), number);
@@ -332,7 +322,7 @@ impl Speaker {
             if self.prefix_ids.contains_key(&(area, *prefix)) {
                 continue;
             }
-            let free = (1..GROUP_STEP).find(|n| !taken.contains(n) && !resting.contains(n));
+            let free = (1..GROUP_STEP).find(|n| !taken.contains(n) && !held.contains(n));
             let Some(number) = free else { return };
             taken.insert(number);
             self.prefix_ids.insert((area, *prefix), number);
@@ -340,11 +330,11 @@ impl Speaker {
     }
 
     /// Bytes of body an LSA may have to travel unfragmented through the area.
-    fn lsa_room(&self, area: Ipv4Addr) -> usize {
-        let rooms = self
-            .interfaces
+    fn lsa_room(&self, core: &Core, area: Ipv4Addr) -> usize {
+        let rooms = core
+            .interfaces()
             .values()
-            .filter(|interface| interface.config.area == area && interface.speaks())
+            .filter(|interface| interface.config.area == area && interface.is_up())
             .map(Interface::body_room);
         rooms.min().unwrap_or(1200) - 4 - LSA_HEADER_LEN
     }

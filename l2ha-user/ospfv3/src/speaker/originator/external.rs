@@ -3,43 +3,45 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::config::{ExternalPrefix, Time};
+use super::Originator;
+use crate::config::ExternalPrefix;
 use crate::lsdb::DbId;
-use crate::speaker::Speaker;
-use crate::speaker::originator::desired::Desired;
+use crate::speaker::core::Core;
+use crate::speaker::originated::Desired;
 use crate::spf::INFINITY;
 use crate::wire::{AsExternal, LsaBody, LsaKey, LsaType, Prefix, PrefixOptions};
 
-impl Speaker {
-    /// Replaces the prefixes advertised as lying outside of the AS. One that is an interface's too
-    /// is advertised as that.
-    pub fn set_externals(&mut self, now: Time, externals: Vec<ExternalPrefix>) {
-        self.now = now;
+impl Originator {
+    /// Replaces the prefixes advertised as lying outside of the AS; whether they are others now.
+    pub(crate) fn set_externals(&mut self, externals: Vec<ExternalPrefix>) -> bool {
         let externals = externals
             .into_iter()
             .filter(|external| !external.prefix.is_link_local())
             .map(|external| (external.prefix, external))
             .collect();
-        if self.externals != externals {
-            self.externals = externals;
-            self.content_changed();
-        }
-        self.settle();
+        let changed = self.externals != externals;
+        self.externals = externals;
+        changed
     }
 
     /// Whether we are an AS boundary router as far as an area knows (RFC 2328 12.4.1: not in a stub
     /// area).
-    pub(crate) fn is_as_boundary(&self, area: Ipv4Addr) -> bool {
-        !self.externals.is_empty() && !self.config.is_stub(area)
+    pub(crate) fn is_as_boundary(&self, core: &Core, area: Ipv4Addr) -> bool {
+        !self.externals.is_empty() && !core.config().is_stub(area)
     }
 
     /// RFC 5340 4.4.3.6. There is no forwarding address: we are the next hop. So no two routers'
     /// LSAs are functionally equivalent either (RFC 2328 12.4.4.1), and all are kept.
-    pub(crate) fn desired_externals(&mut self, areas: &BTreeSet<Ipv4Addr>, desired: &mut Desired) {
-        let nobody_hears = areas.iter().all(|area| self.config.is_stub(*area));
+    pub(crate) fn desired_externals(
+        &mut self,
+        core: &Core,
+        areas: &BTreeSet<Ipv4Addr>,
+        desired: &mut Desired,
+    ) {
+        let nobody_hears = areas.iter().all(|area| core.config().is_stub(*area));
         let internal: BTreeSet<Prefix> = areas
             .iter()
-            .flat_map(|area| self.area_prefixes(*area))
+            .flat_map(|area| core.area_prefixes(*area))
             .map(|stub| stub.prefix)
             .collect();
         let wanted: BTreeSet<Prefix> = self
@@ -48,9 +50,9 @@ impl Speaker {
             .filter(|prefix| !nobody_hears && !internal.contains(prefix))
             .copied()
             .collect();
-        let (adv, drained) = (self.config.router_id, self.drained);
+        let (adv, drained) = (core.config().router_id, self.drained);
         let ty = LsaType::AS_EXTERNAL;
-        let ids = self.assign_ids(DbId::As, ty, &wanted).clone();
+        let ids = self.assign_ids(core, DbId::As, ty, &wanted).clone();
         for (prefix, id) in ids {
             let Some(external) = self.externals.get(&prefix) else {
                 continue;

@@ -2,16 +2,19 @@
 //! 4.4.3.6).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
+use super::Originator;
 use crate::lsdb::DbId;
-use crate::speaker::Speaker;
+use crate::speaker::core::Core;
 use crate::wire::{LsaBody, LsaKey, LsaType, Prefix};
 
-impl Speaker {
-    /// Gives every prefix an LSA of its own, the one it had before: even in an earlier life of
-    /// ours, if that LSA has come back to us.
+impl Originator {
+    /// Gives every prefix an LSA of its own, the one it had before: even before a restart,
+    /// if that LSA has come back to us.
     pub(crate) fn assign_ids(
         &mut self,
+        core: &Core,
         db: DbId,
         ty: LsaType,
         wanted: &BTreeSet<Prefix>,
@@ -20,9 +23,9 @@ impl Speaker {
         ids.retain(|prefix, _| wanted.contains(prefix));
         if ids.len() < wanted.len() {
             let mut taken: BTreeSet<u32> = ids.values().copied().collect();
-            let known = self.known_ids(db, ty);
+            let known = self.known_ids(core, db, ty);
             // A prefix that comes back soon gets a fresh LSA, which MinLSInterval does not hold.
-            let resting = self.resting_ids(db, ty);
+            let held = self.held_ids(core, db, ty);
             let mut next = 1u32;
             let missing: Vec<Prefix> = wanted
                 .iter()
@@ -41,7 +44,7 @@ impl Speaker {
                 if ids.contains_key(&prefix) {
                     continue;
                 }
-                while taken.contains(&next) || resting.contains(&next) {
+                while taken.contains(&next) || held.contains(&next) {
                     next = next.wrapping_add(1);
                 }
                 taken.insert(next);
@@ -51,25 +54,15 @@ impl Speaker {
         self.ids.entry((db, ty)).or_insert(ids)
     }
 
-    /// Whether an LSA is for others alone: our own summaries and externals lead us nowhere.
-    pub(crate) fn is_told_only(&self, key: LsaKey) -> bool {
-        let kinds = [
-            LsaType::INTER_AREA_PREFIX,
-            LsaType::INTER_AREA_ROUTER,
-            LsaType::AS_EXTERNAL,
-        ];
-        self.is_ours(key.adv) && kinds.contains(&key.ty)
-    }
-
-    /// Our LSAs that are alive in the database.
-    fn known_ids(&self, db: DbId, ty: LsaType) -> BTreeMap<Prefix, u32> {
-        let now = self.now;
-        let Some(database) = self.databases.get(&db) else {
+    /// Those of our LSAs in the database.
+    fn known_ids(&self, core: &Core, db: DbId, ty: LsaType) -> BTreeMap<Prefix, u32> {
+        let now = core.now();
+        let Some(database) = core.databases().get(&db) else {
             return BTreeMap::new();
         };
         database
             .of_type(ty)
-            .filter(|entry| self.is_ours(entry.lsa.key().adv) && !entry.is_max_age(now))
+            .filter(|entry| core.is_ours(entry.lsa.key().adv) && !entry.is_max_age(now))
             .filter_map(|entry| {
                 let prefix = match entry.lsa.body() {
                     LsaBody::InterAreaPrefix(body) => body.prefix,
@@ -81,12 +74,36 @@ impl Speaker {
             .collect()
     }
 
+    /// The Link State ID under which we have advertised a prefix before a restart, so that it keeps
+    /// that: by prefix, of the Intra-Area-Prefix-LSAs with one prefix each.
+    pub(crate) fn prefix_ids_of_before(&self, core: &Core, area: Ipv4Addr) -> Vec<(Prefix, u32)> {
+        let now = core.now();
+        let Some(database) = core.databases().get(&DbId::Area(area)) else {
+            return Vec::new();
+        };
+        database
+            .of_type(LsaType::INTRA_AREA_PREFIX)
+            .filter(|entry| core.is_ours(entry.lsa.key().adv) && !entry.is_max_age(now))
+            .filter_map(|entry| {
+                let LsaKey { id, .. } = entry.lsa.key();
+                match entry.lsa.body() {
+                    LsaBody::IntraAreaPrefix(body) if body.prefixes.len() == 1 => {
+                        Some((body.prefixes.first()?.prefix, id))
+                    }
+                    _ => None,
+                }
+            })
+            .collect()
+    }
+
     /// Those that a new instance would have to wait for.
-    pub(crate) fn resting_ids(&self, db: DbId, ty: LsaType) -> BTreeSet<u32> {
-        let now = self.now;
+    pub(crate) fn held_ids(&self, core: &Core, db: DbId, ty: LsaType) -> BTreeSet<u32> {
+        let now = core.now();
         self.own
             .iter()
-            .filter(|((of, key), own)| *of == db && key.ty == ty && own.rests(now, &self.config))
+            .filter(|((of, key), own)| {
+                *of == db && key.ty == ty && own.is_held(now, &core.config())
+            })
             .map(|((_, key), _)| key.id)
             .collect()
     }
@@ -94,7 +111,6 @@ impl Speaker {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -104,10 +120,11 @@ mod tests {
     use crate::wire::{INITIAL_SEQUENCE, InterAreaPrefix, Lsa, PrefixOptions};
 
     #[test]
-    fn an_lsa_of_an_earlier_life_keeps_its_prefix() {
+    fn an_lsa_from_before_a_restart_keeps_its_prefix() {
         let now = Duration::from_secs(100);
         let adv = Ipv4Addr::new(10, 0, 0, 1);
-        let mut speaker = Speaker::new(Config::new(adv), now);
+        let mut core = Core::new(Config::new(adv), now);
+        let mut originator = Originator::default();
         let (db, ty) = (
             DbId::Area(Ipv4Addr::UNSPECIFIED),
             LsaType::INTER_AREA_PREFIX,
@@ -120,13 +137,13 @@ mod tests {
             options: PrefixOptions::default(),
         });
         let lsa = Lsa::build(LsaKey { ty, id: 1, adv }, INITIAL_SEQUENCE, &body).unwrap();
-        let database = speaker.databases.entry(db).or_default();
+        let database = core.database_mut(db);
         database.install(Arc::new(lsa), now, Origin::Requested);
         let wanted = [prefix(1), prefix(2)].into();
-        let ids = speaker.assign_ids(db, ty, &wanted).clone();
+        let ids = originator.assign_ids(&core, db, ty, &wanted).clone();
         assert_eq!(ids, [(prefix(1), 2), (prefix(2), 1)].into());
         let wanted = [prefix(0), prefix(1)].into();
-        let ids = speaker.assign_ids(db, ty, &wanted).clone();
+        let ids = originator.assign_ids(&core, db, ty, &wanted).clone();
         assert_eq!(ids, [(prefix(0), 1), (prefix(1), 2)].into());
     }
 }

@@ -2,49 +2,27 @@
 
 use std::net::Ipv4Addr;
 
-use super::Speaker;
-use super::core::confirm::INSTALL_TIME;
+use super::Core;
+use super::confirm::INSTALL_TIME;
 use crate::config::Time;
 use crate::interface::InterfaceEvent;
 use crate::lsdb::Lsdb;
 use crate::neighbor::{Confirmation, NeighborEvent};
+use crate::peer::Peer;
 
 /// How often a request is repeated before the exchange begins anew.
 const MAX_FUTILE_REQUESTS: u8 = 8;
 
-impl Speaker {
-    pub(super) fn next_timeout(&self) -> Option<Time> {
-        let interfaces = self
-            .interfaces
-            .values()
-            .filter_map(|i| i.next_timeout())
-            .min();
-        let databases = self
-            .databases
-            .values()
-            .filter_map(Lsdb::next_deadline)
-            .min();
-        [
-            interfaces,
-            databases,
-            self.reconcile_at,
-            self.spf.due(),
-            self.next_restart_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+impl Core {
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        let interfaces = self.interfaces.values().filter_map(|i| i.next_timeout());
+        let databases = self.databases.values().filter_map(Lsdb::next_deadline);
+        interfaces.chain(databases).chain(self.agenda.next()).min()
     }
 
-    pub(super) fn run_timers(&mut self) {
+    /// Acknowledgments, elections and neighbours; not the Hellos.
+    pub(crate) fn run_timers(&mut self) {
         let now = self.now;
-        let ids: Vec<u32> = self.interfaces.keys().copied().collect();
-        for id in ids {
-            // Hellos first: nothing else may make a neighbour believe that we are dead.
-            self.grace_if_due(id);
-            self.hello_if_due(id);
-        }
-        self.finish_restart_if_due();
         let ids: Vec<u32> = self.interfaces.keys().copied().collect();
         for id in ids {
             let Some(interface) = self.interfaces.get(&id) else {
@@ -59,7 +37,6 @@ impl Speaker {
             }
             self.run_neighbor_timers(id);
         }
-        self.age();
     }
 
     fn run_neighbor_timers(&mut self, id: u32) {
@@ -75,11 +52,11 @@ impl Speaker {
             .collect();
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         for router_id in due {
-            let interface = self.interfaces.get(&id);
-            let neighbor = interface.and_then(|interface| interface.neighbors.get(&router_id));
+            let peer = Peer::new(id, router_id);
+            let neighbor = self.neighbor(peer);
             let help = neighbor.and_then(|neighbor| neighbor.help);
             if help.is_some_and(|help| help.until <= now) {
-                self.end_help_at_expiry(id, router_id);
+                self.end_help_at_expiry(peer);
             }
             let Some(interface) = self.interfaces.get_mut(&id) else {
                 return;
@@ -88,21 +65,20 @@ impl Speaker {
                 continue;
             };
             if neighbor.silent_until() <= now {
-                self.neighbor_event(id, router_id, NeighborEvent::InactivityTimer);
+                self.neighbor_event(peer, NeighborEvent::InactivityTimer);
                 continue;
             }
             if is_due(neighbor.exchange.keep_until) {
                 neighbor.exchange.keep_until = None;
                 neighbor.exchange.last_sent = None;
             }
-            if let Confirmation::Settling(at) = neighbor.confirmation
+            if let Confirmation::Installing(at) = neighbor.confirmation
                 && at <= now
             {
                 neighbor.confirmation = Confirmation::Given;
-                self.spf.trigger(now, &self.config.spf_delay);
+                self.agenda.links_changed(now, &self.config.spf_delay);
                 // The others follow when our own routes are in place.
-                let follow = now + INSTALL_TIME;
-                self.reconcile_at = Some(self.reconcile_at.map_or(follow, |at| at.min(follow)));
+                self.agenda.reconcile_by(now + INSTALL_TIME);
             }
             let repeat = is_due(neighbor.exchange.repeat_at);
             let request = is_due(neighbor.request_at);
@@ -112,16 +88,16 @@ impl Speaker {
             }
             let retransmit = is_due(neighbor.retransmit_at);
             if repeat {
-                self.repeat_dd(id, router_id);
+                self.repeat_dd(peer);
             }
             if request && futile {
                 // It described what it does not deliver; whatever the reason, begin anew.
-                self.neighbor_event(id, router_id, NeighborEvent::BadLsReq);
+                self.neighbor_event(peer, NeighborEvent::BadLsReq);
             } else if request {
-                self.send_request(id, router_id);
+                self.send_request(peer);
             }
             if retransmit {
-                self.retransmit(id, router_id);
+                self.retransmit(peer);
             }
         }
     }
