@@ -517,7 +517,7 @@ impl Node {
     /// The end before a restart: the neighbours are told, and everything stays in its place.
     pub(crate) async fn leave(mut self) {
         if let Some(routing) = self.routing.take() {
-            routing.leave().await;
+            routing.stop_for_restart().await;
         }
     }
 

@@ -1,24 +1,10 @@
-//! Areas as they are configured: RFC 2328 3.6 and C.2.
+//! What follows from the configuration of an area.
 
 use std::net::Ipv4Addr;
 
-use serde::Serialize;
-
-use crate::config::{BACKBONE, Config};
+use crate::config::{AreaConfig, BACKBONE, Config};
 use crate::lsdb::DbId;
 use crate::wire::{Family, Options};
-
-/// What is peculiar to an area. The default is an area like any other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct AreaConfig {
-    /// No AS-external LSAs are flooded through it; its border routers advertise a default route
-    /// instead (RFC 2328 3.6). The backbone cannot be one.
-    pub stub: bool,
-    /// Cost of that default route, where we are a border router (RFC 2328 C.2 StubDefaultCost).
-    pub default_cost: u32,
-    /// Into a stub area, advertise that default route and nothing else.
-    pub no_summary: bool,
-}
 
 /// What we are capable of in a regular area.
 const OPTIONS: Options = Options::E.union(Options::R);

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::area::AreaConfig;
 use crate::auth::KeyChain;
 use crate::wire::{Family, Prefix};
 
@@ -41,8 +40,8 @@ pub struct Config {
     pub min_ls_arrival: Duration,
     /// Most next hops of one route.
     pub max_paths: usize,
-    /// High half of the sequence numbers of authenticated packets (RFC 7166 4.1). Greater in each
-    /// life of this router than in the one before, such as a boot count or the seconds since 1970,
+    /// High half of the sequence numbers of authenticated packets (RFC 7166 4.1). Greater at each
+    /// start of this router than in the one before, such as a boot count or the seconds since 1970,
     /// or neighbours take what we send for replays.
     pub authentication_epoch: u32,
     /// Areas that are not like any other.
@@ -74,6 +73,18 @@ impl Config {
             limits: Limits::default(),
         }
     }
+}
+
+/// What is peculiar to an area: RFC 2328 3.6 and C.2. The default is an area like any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AreaConfig {
+    /// No AS-external LSAs are flooded through it; its border routers advertise a default route
+    /// instead (RFC 2328 3.6). The backbone cannot be one.
+    pub stub: bool,
+    /// Cost of that default route, where we are a border router (RFC 2328 C.2 StubDefaultCost).
+    pub default_cost: u32,
+    /// Into a stub area, advertise that default route and nothing else.
+    pub no_summary: bool,
 }
 
 /// Bounds on memory that peers control. What is beyond them is dropped and counted.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::speaker::{HelpEnd, HelpRefusal, RestartEnd};
-use crate::wire::{DecodeError, PacketType};
+use crate::graceful::{HelpEnd, HelpRefusal, RestartEnd};
+use crate::refusal::Refusal;
+use crate::wire::PacketType;
 
 /// Packets by type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,208 +33,6 @@ impl PacketCounters {
             PacketType::LinkStateAck => &mut self.link_state_ack,
         };
         *counter += 1;
-    }
-}
-
-/// Why a packet, or a part of one, was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// On an interface we do not know.
-    #[error("unknown interface")]
-    UnknownInterface,
-    /// On an interface that is down or a loopback.
-    #[error("interface down")]
-    InterfaceDown,
-    /// Our own packet came back.
-    #[error("our own packet")]
-    OwnPacket,
-    /// The source is no link-local address (RFC 5340 4.2.2).
-    #[error("source address")]
-    SourceAddress,
-    /// The destination is neither ours nor AllSPFRouters.
-    #[error("destination address")]
-    DestinationAddress,
-    /// To AllDRouters, and we are neither Designated Router nor Backup.
-    #[error("not designated router")]
-    NotDesignated,
-    /// Shorter than its fields.
-    #[error("truncated")]
-    Truncated,
-    /// Not version 3.
-    #[error("version")]
-    Version,
-    /// No such packet type.
-    #[error("packet type")]
-    PacketType,
-    /// The header's length field lies.
-    #[error("length field")]
-    Length,
-    /// Bytes after the end.
-    #[error("trailing bytes")]
-    TrailingBytes,
-    /// Keys are configured, and the packet has no authentication trailer (RFC 7166 4.6).
-    #[error("authentication trailer missing")]
-    AuthMissing,
-    /// The packet has an authentication trailer, and no keys are configured.
-    #[error("authentication trailer unexpected")]
-    AuthUnexpected,
-    /// The authentication trailer is malformed or of an unknown type.
-    #[error("authentication trailer malformed")]
-    AuthTrailer,
-    /// Signed with a key of an SA ID that we do not have.
-    #[error("authentication key unknown")]
-    AuthUnknownKey,
-    /// Signed with a key whose time is over or has not come.
-    #[error("authentication key expired or not yet valid")]
-    AuthKeyExpired,
-    /// The digest is wrong: another secret, another algorithm, or a forgery.
-    #[error("authentication digest wrong")]
-    AuthDigest,
-    /// A sequence number that is not greater than the last: repeated on the way, or by an attacker.
-    #[error("authentication sequence number replayed")]
-    AuthReplay,
-    /// Not sent: the time of no key to sign with has come.
-    #[error("no authentication key to send with")]
-    AuthNoKey,
-    /// Packet checksum.
-    #[error("packet checksum")]
-    Checksum,
-    /// Another area.
-    #[error("area mismatch")]
-    AreaMismatch,
-    /// Another instance on the same link; normal if several are run.
-    #[error("instance mismatch")]
-    InstanceMismatch,
-    /// Our own Router ID from another address.
-    #[error("duplicate router id")]
-    DuplicateRouterId,
-    /// Router ID 0.0.0.0.
-    #[error("router id 0.0.0.0")]
-    ZeroRouterId,
-    /// Not a Hello, and no such neighbour.
-    #[error("unknown neighbor")]
-    UnknownNeighbor,
-    /// Hello interval differs.
-    #[error("hello interval mismatch")]
-    HelloIntervalMismatch,
-    /// Dead interval differs.
-    #[error("dead interval mismatch")]
-    DeadIntervalMismatch,
-    /// E or N bit differs: the area is a stub for one of us only.
-    #[error("area type mismatch")]
-    AreaTypeMismatch,
-    /// Not an IPv6 instance, and the AF bit is clear: the sender knows nothing of address families
-    /// (RFC 5838 2.4).
-    #[error("AF bit missing")]
-    AfBitMissing,
-    /// As many neighbours as the limit allows.
-    #[error("too many neighbors")]
-    TooManyNeighbors,
-    /// The neighbour's MTU is larger than ours (RFC 2328 10.6).
-    #[error("mtu mismatch")]
-    MtuMismatch,
-    /// The neighbour's IPv6 MTU, which OSPF's own packets have, is larger than ours (RFC 5838 2.7).
-    #[error("IPv6 mtu mismatch")]
-    Ipv6MtuMismatch,
-    /// The packet makes no sense in the neighbour's state.
-    #[error("neighbor state")]
-    NeighborState,
-    /// A Database Description out of sequence.
-    #[error("database description sequence")]
-    DdSequence,
-    /// A duplicate Database Description; normal after loss.
-    #[error("duplicate database description")]
-    DdDuplicate,
-    /// A request for an LSA we do not have.
-    #[error("bad link state request")]
-    BadRequest,
-    /// An LSA's length does not fit.
-    #[error("LSA length")]
-    LsaLength,
-    /// An LSA's checksum.
-    #[error("LSA checksum")]
-    LsaChecksum,
-    /// Reserved flooding scope.
-    #[error("LSA scope")]
-    LsaScope,
-    /// Reserved sequence number.
-    #[error("LSA sequence number")]
-    LsaSequence,
-    /// An LSA body that contradicts itself.
-    #[error("LSA body")]
-    LsaBody,
-    /// A prefix longer than 128 bits.
-    #[error("prefix length")]
-    PrefixLength,
-    /// A second instance within MinLSArrival.
-    #[error("LSA within MinLSArrival")]
-    MinLsArrival,
-    /// An older instance than ours.
-    #[error("LSA older than ours")]
-    LsaOlder,
-    /// The database is as large as the limit allows.
-    #[error("database full")]
-    DatabaseFull,
-    /// An acknowledgment of something else than we sent.
-    #[error("questionable acknowledgment")]
-    AckMismatch,
-    /// The output queue is as long as the limit allows.
-    #[error("output queue full")]
-    OutputFull,
-    /// We have been shut down.
-    #[error("shut down")]
-    ShutDown,
-}
-
-impl From<DecodeError> for Refusal {
-    fn from(error: DecodeError) -> Self {
-        match error {
-            DecodeError::Truncated => Self::Truncated,
-            DecodeError::Version(_) => Self::Version,
-            DecodeError::PacketType(_) => Self::PacketType,
-            DecodeError::Length { .. } => Self::Length,
-            DecodeError::TrailingBytes(_) => Self::TrailingBytes,
-            DecodeError::AuthenticationType(_) => Self::AuthTrailer,
-            DecodeError::Checksum => Self::Checksum,
-            DecodeError::LsaLength(_) => Self::LsaLength,
-            DecodeError::LsaChecksum => Self::LsaChecksum,
-            DecodeError::LsaScope => Self::LsaScope,
-            DecodeError::LsaSequence => Self::LsaSequence,
-            DecodeError::LsaBody => Self::LsaBody,
-            DecodeError::PrefixLength(_) => Self::PrefixLength,
-        }
-    }
-}
-
-impl Refusal {
-    /// Whether loss, reordering or a restart explains it, so that it passes by itself.
-    #[must_use]
-    pub const fn is_transient(self) -> bool {
-        self.is_ordinary()
-            || matches!(
-                self,
-                Self::DdSequence
-                    | Self::BadRequest
-                    | Self::UnknownNeighbor
-                    | Self::UnknownInterface
-            )
-    }
-
-    /// Whether it belongs to normal operation and is worth a count but no event.
-    pub(crate) const fn is_ordinary(self) -> bool {
-        matches!(
-            self,
-            Self::NotDesignated
-                | Self::DdDuplicate
-                | Self::LsaOlder
-                | Self::MinLsArrival
-                | Self::AckMismatch
-                | Self::OwnPacket
-                | Self::InterfaceDown
-                | Self::ShutDown
-                | Self::NeighborState
-        )
     }
 }
 
@@ -273,7 +72,7 @@ pub struct Counters {
     pub lsas_aged_out: u64,
     /// LSAs sent again because no acknowledgment came.
     pub lsas_retransmitted: u64,
-    /// Our own LSAs that came back newer than we knew: another life of ours, or a twin.
+    /// Our own LSAs that came back newer than we knew: from before a restart, or of another router with our Router ID.
     pub self_originated_received: u64,
     /// Neighbour events that the state does not expect.
     pub unexpected_neighbor_events: u64,

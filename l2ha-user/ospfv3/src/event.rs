@@ -1,13 +1,14 @@
 //! News for the caller, mostly for the log.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use serde::Serialize;
 
-use crate::counters::Refusal;
+use crate::graceful::{HelpEnd, HelpRefusal, RestartEnd};
 use crate::interface::InterfaceState;
 use crate::neighbor::{NeighborState, Reason};
-use crate::speaker::{HelpEnd, HelpRefusal, RestartEnd};
+use crate::peer::Peer;
+use crate::refusal::{Mismatch, Refusal};
 use crate::wire::{GraceReason, LsaKey};
 
 /// Something happened.
@@ -16,10 +17,9 @@ use crate::wire::{GraceReason, LsaKey};
 pub enum Event {
     /// A neighbour changed state.
     NeighborChanged {
-        /// Where.
-        interface: u32,
-        /// Who.
-        router_id: Ipv4Addr,
+        /// Which neighbour.
+        #[serde(flatten)]
+        peer: Peer,
         /// The state it left.
         from: NeighborState,
         /// The state it is in.
@@ -42,7 +42,7 @@ pub enum Event {
     Refused {
         /// Where it came in.
         interface: u32,
-        /// From whom.
+        /// Its source address.
         source: Ipv6Addr,
         /// Why.
         reason: Refusal,
@@ -51,10 +51,9 @@ pub enum Event {
     },
     /// A neighbour restarts gracefully, and we go on as if it did not (RFC 3623 3.1).
     HelpBegun {
-        /// Where.
-        interface: u32,
-        /// Who.
-        router_id: Ipv4Addr,
+        /// Which neighbour.
+        #[serde(flatten)]
+        peer: Peer,
         /// For how many more seconds, if it does not come back before.
         seconds: u64,
         /// Why it restarts.
@@ -62,19 +61,17 @@ pub enum Event {
     },
     /// A neighbour asked for help with a graceful restart, in vain.
     HelpRefused {
-        /// Where.
-        interface: u32,
-        /// Who.
-        router_id: Ipv4Addr,
+        /// Which neighbour.
+        #[serde(flatten)]
+        peer: Peer,
         /// Why not.
         why: HelpRefusal,
     },
     /// Our help is over (RFC 3623 3.2).
     HelpEnded {
-        /// Where.
-        interface: u32,
-        /// Who.
-        router_id: Ipv4Addr,
+        /// Which neighbour.
+        #[serde(flatten)]
+        peer: Peer,
         /// Why.
         why: HelpEnd,
     },
@@ -99,13 +96,4 @@ pub enum Event {
         /// The sequence number it came with.
         sequence: i32,
     },
-}
-
-/// The two sides of a disagreement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Mismatch {
-    /// What we have configured.
-    pub ours: u32,
-    /// What the packet says.
-    pub theirs: u32,
 }

@@ -27,28 +27,34 @@ mod auth;
 mod config;
 mod counters;
 mod event;
+mod graceful;
 mod interface;
 mod lsdb;
 mod neighbor;
+mod peer;
+mod refusal;
 mod speaker;
 mod spf;
+mod transmit;
 pub mod wire;
 
-pub use area::AreaConfig;
 pub use auth::{Algorithm, AuthKey, KeyChain, Lifetime, ProtocolId, WallTime};
 pub use config::{
-    BACKBONE, Config, ExternalPrefix, InterfaceConfig, InterfaceKind, LS_REFRESH_TIME, Limits,
-    MIN_LS_ARRIVAL, MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
+    AreaConfig, BACKBONE, Config, ExternalPrefix, InterfaceConfig, InterfaceKind, LS_REFRESH_TIME,
+    Limits, MIN_LS_ARRIVAL, MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
 };
-pub use counters::{Counters, GracefulCounters, PacketCounters, Refusal};
-pub use event::{Event, Mismatch};
+pub use counters::{Counters, GracefulCounters, PacketCounters};
+pub use event::Event;
+pub use graceful::{GracefulRestart, HelpEnd, HelpRefusal, RestartEnd};
 pub use interface::InterfaceState;
 pub use lsdb::DbId;
 pub use neighbor::{NeighborState, Reason};
+pub use peer::Peer;
+pub use refusal::{Mismatch, Refusal};
 pub use speaker::{
-    AreaView, AuthView, DatabaseView, GracefulRestart, GracefulView, HelpEnd, HelpRefusal,
-    HelpView, InterfaceView, LsaView, NeighborView, PastHelp, RestartEnd, RestartView, Routes,
-    Speaker, Transmit,
+    AreaView, AuthView, DatabaseView, GracefulView, HelpView, InterfaceView, LsaView, NeighborView,
+    PastHelp, PathFailure, PathOutcome, RestartView, Routes, Speaker,
 };
 pub use spf::{Alternates, Nexthop, PathKind, Route};
+pub use transmit::Transmit;
 pub use wire::{Family, Prefix};

@@ -40,7 +40,7 @@ pub(crate) struct Entry {
     pub(crate) lsa: Arc<Lsa>,
     /// When it was installed, with the age its header has.
     installed: Time,
-    /// Forced to MaxAge before its time.
+    /// Set to MaxAge prematurely (RFC 2328 14.1).
     flushed: bool,
     pub(crate) origin: Origin,
     /// When it was last sent in an update.
@@ -68,8 +68,8 @@ impl Entry {
         self.age(now) >= MAX_AGE
     }
 
-    /// Whether it came dead, or was killed, rather than having aged.
-    fn is_dead(&self) -> bool {
+    /// Whether it came with MaxAge, or was flushed, rather than having aged here.
+    fn is_withdrawn(&self) -> bool {
         self.flushed || self.lsa.header().is_max_age()
     }
 
@@ -94,15 +94,15 @@ impl Entry {
 }
 
 /// How much longer than another's the way of a packet may take. A copy of a dead LSA that comes so
-/// late, when the LSA is gone already, must not bring it to life again: nobody would flush it here.
-/// A router that has lost its memory may originate that very instance anew; then it is refused, not
+/// late, when the LSA is gone already, must not install it again: nobody would flush it here.
+/// A router that has restarted may originate that very instance again; then it is refused, not
 /// acknowledged, and comes again.
 const LATEST_COPY: Duration = Duration::from_millis(200);
-/// Age in seconds up to which a first instance is a router's that begins anew. It has grown by 1 at each
+/// Age in seconds up to which a first instance is that of a router that has restarted. It has grown by 1 at each
 /// router on its way (RFC 2328 13.3).
-const NEWBORN: u16 = 5;
-/// How long a dead LSA stays after it has died, even when everybody has acknowledged that: longer than
-/// RxmtInterval. A neighbour that has it alive, from a copy that came late, is told when it offers it.
+const FIRST_INSTANCE_AGE: u16 = 5;
+/// How long an LSA stays at MaxAge, even when every neighbour has acknowledged that: longer than
+/// RxmtInterval. A neighbour that has an older instance, from a copy that came late, is sent this one.
 const LINGER: Duration = Duration::from_secs(6);
 
 /// [`LINGER`], but not for one whose sequence number begins again: its successor would be refused for so
@@ -115,13 +115,13 @@ const fn linger(sequence: i32) -> Duration {
     }
 }
 
-/// Dead LSAs remembered in one database.
-const MAX_BURIED: usize = 16_384;
+/// Removed LSAs remembered in one database.
+const MAX_REMOVED: usize = 16_384;
 
 /// What has changed in a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// Nobody has asked before.
+    /// Asked for the first time: everything.
     All,
     /// These LSAs have come, gone, or say something else.
     Of(BTreeSet<LsaKey>),
@@ -131,15 +131,15 @@ pub(crate) enum News {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lsdb {
     entries: BTreeMap<LsaKey, Entry>,
-    /// When each entry reaches MaxAge, has to be refreshed, or has been dead for long enough.
+    /// When each entry reaches MaxAge, has to be refreshed, or has been at MaxAge for long enough.
     deadlines: BTreeSet<(Time, LsaKey)>,
     /// Entries that have been at MaxAge for a while, to be removed once everybody knows.
-    dead: BTreeSet<LsaKey>,
-    /// Sequence number and checksum of those that have left of late, and when they did.
-    buried: BTreeMap<LsaKey, (i32, u16, Time)>,
-    burials: VecDeque<(Time, LsaKey)>,
+    expired: BTreeSet<LsaKey>,
+    /// Sequence number and checksum of those removed lately, and when.
+    removed: BTreeMap<LsaKey, (i32, u16, Time)>,
+    removals: VecDeque<(Time, LsaKey)>,
     bytes: usize,
-    /// What has changed since the last [`Self::take_news`], if anybody has asked before.
+    /// What has changed since the last [`Self::take_news`], once that has been called.
     news: Option<BTreeSet<LsaKey>>,
 }
 
@@ -180,7 +180,7 @@ impl Lsdb {
         self.entries.range(first..=last).map(|(_, entry)| entry)
     }
 
-    /// Whether an LSA of somebody else still fits.
+    /// Whether an LSA of another router still fits.
     pub(crate) fn has_room(&self, lsa: &Lsa, limits: &Limits) -> bool {
         match self.entries.get(&lsa.key()) {
             Some(old) => self.bytes - old.lsa.len() + lsa.len() <= limits.lsa_bytes,
@@ -188,8 +188,9 @@ impl Lsdb {
         }
     }
 
-    /// Puts an LSA in, with the age its header has, in place of the old instance.
-    pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) {
+    /// Puts an LSA in, with the age its header has, in place of the old instance. Whether it says
+    /// something else than that one, so that routes have to be calculated anew (RFC 2328 13.2).
+    pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) -> bool {
         let key = lsa.key();
         let old = self.take(&key);
         let changed = old.as_ref().is_none_or(|old| {
@@ -203,13 +204,13 @@ impl Lsdb {
         let previous_at = old.map(|old| old.last_moved());
         self.bytes += lsa.len();
         let age = Duration::from_secs(u64::from(lsa.header().age));
-        let life = if origin == Origin::Own {
+        let lifetime = if origin == Origin::Own {
             LS_REFRESH_TIME
         } else {
             Duration::from_secs(u64::from(MAX_AGE)).saturating_sub(age)
         };
         let linger = linger(lsa.header().sequence);
-        let deadline = now + if life.is_zero() { linger } else { life };
+        let deadline = now + if lifetime.is_zero() { linger } else { lifetime };
         self.deadlines.insert((deadline, key));
         let entry = Entry {
             lsa,
@@ -222,14 +223,15 @@ impl Lsdb {
             deadline: Some(deadline),
         };
         self.entries.insert(key, entry);
+        changed
     }
 
-    /// Ages an LSA to MaxAge now (RFC 2328 14.1). Whether there was one alive.
+    /// Ages an LSA to MaxAge now (RFC 2328 14.1). Whether there was one that was not at MaxAge yet.
     pub(crate) fn flush(&mut self, key: &LsaKey, now: Time) -> bool {
         let Some(entry) = self.entries.get_mut(key) else {
             return false;
         };
-        if entry.flushed || entry.is_dead() {
+        if entry.flushed || entry.is_withdrawn() {
             return false;
         }
         entry.flushed = true;
@@ -259,7 +261,7 @@ impl Lsdb {
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, *key));
         }
-        self.dead.remove(key);
+        self.expired.remove(key);
         Some(entry)
     }
 
@@ -269,12 +271,12 @@ impl Lsdb {
         }
     }
 
-    /// The earliest LSA to be refreshed or to die of age.
+    /// When the next LSA is to be refreshed, reaches MaxAge or may be removed.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// The next LSA that is alive and is to be refreshed or to die of age.
+    /// The next LSA that is to be refreshed or has aged to MaxAge.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<LsaKey> {
         loop {
             let (at, key) = *self.deadlines.first()?;
@@ -284,50 +286,51 @@ impl Lsdb {
             self.deadlines.remove(&(at, key));
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.deadline = None;
-                if !entry.is_dead() {
+                if !entry.is_withdrawn() {
                     return Some(key);
                 }
-                self.dead.insert(key);
+                self.expired.insert(key);
             }
         }
     }
 
     /// LSAs that have been at MaxAge for long enough.
-    pub(crate) fn dead(&self) -> impl Iterator<Item = LsaKey> {
-        self.dead.iter().copied()
+    pub(crate) fn expired(&self) -> impl Iterator<Item = LsaKey> {
+        self.expired.iter().copied()
     }
 
-    /// Remembers an LSA that is dead and not in here, or not any more.
-    pub(crate) fn bury(&mut self, header: &LsaHeader, now: Time) {
-        while let Some((at, key)) = self.burials.front().copied() {
-            if now < at + LATEST_COPY && self.burials.len() < MAX_BURIED {
+    /// Remembers an LSA at MaxAge that is not in here, or not any more.
+    pub(crate) fn remember_removed(&mut self, header: &LsaHeader, now: Time) {
+        while let Some((at, key)) = self.removals.front().copied() {
+            if now < at + LATEST_COPY && self.removals.len() < MAX_REMOVED {
                 break;
             }
-            self.burials.pop_front();
-            if self.buried.get(&key).is_some_and(|(_, _, of)| *of == at) {
-                self.buried.remove(&key);
+            self.removals.pop_front();
+            if self.removed.get(&key).is_some_and(|(_, _, of)| *of == at) {
+                self.removed.remove(&key);
             }
         }
         let instance = (header.sequence, header.checksum, now);
-        self.buried.insert(header.key, instance);
-        self.burials.push_back((now, header.key));
+        self.removed.insert(header.key, instance);
+        self.removals.push_back((now, header.key));
     }
 
-    /// Whether this is a late copy of an LSA that has just been buried, or of an instance before it,
-    /// which its flush has overtaken. A router that begins anew begins with the first sequence number,
+    /// Whether this is a late copy of an LSA that has just been removed, or of an instance before it,
+    /// which its flush has overtaken. A router that has restarted begins with the first sequence number,
     /// and that instance is young.
-    pub(crate) fn is_buried(&self, header: &LsaHeader, now: Time) -> bool {
-        self.buried
+    pub(crate) fn is_late_copy(&self, header: &LsaHeader, now: Time) -> bool {
+        self.removed
             .get(&header.key)
             .is_some_and(|(sequence, checksum, at)| {
                 let same = (*sequence, *checksum) == (header.sequence, header.checksum);
                 let before = (INITIAL_SEQUENCE..*sequence).contains(&header.sequence);
-                let anew = header.sequence == INITIAL_SEQUENCE && header.age <= NEWBORN;
-                (same || before && !anew) && now < *at + LATEST_COPY
+                let restarted =
+                    header.sequence == INITIAL_SEQUENCE && header.age <= FIRST_INSTANCE_AGE;
+                (same || before && !restarted) && now < *at + LATEST_COPY
             })
     }
 
-    pub(crate) fn has_dead(&self) -> bool {
-        !self.dead.is_empty()
+    pub(crate) fn has_expired(&self) -> bool {
+        !self.expired.is_empty()
     }
 }

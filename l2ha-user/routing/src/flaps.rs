@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ospfv3::{Event, Family, NeighborState};
+use tokio::time::Instant;
 
-use crate::rate::Seldom;
+use crate::rate_limit::RateLimit;
 
 /// So many losses within this time are more than a restart.
 const MANY: usize = 3;
@@ -22,15 +23,14 @@ struct Losses {
     count: u64,
     /// The last few.
     recent: VecDeque<Instant>,
-    words: Seldom,
+    warnings: RateLimit,
 }
 
 impl Flaps {
     /// Takes note of a loss, and says it when there are many.
     pub(crate) fn note(&mut self, family: Family, event: &Event, name: Option<&str>) {
         let Event::NeighborChanged {
-            interface,
-            router_id,
+            peer,
             from: NeighborState::Full,
             reason,
             ..
@@ -38,12 +38,12 @@ impl Flaps {
         else {
             return;
         };
-        let losses = self.0.entry((*interface, family)).or_default();
+        let losses = self.0.entry((peer.interface, family)).or_default();
         if losses.add(Instant::now())
-            && let Some(times) = losses.words.again(WITHIN)
+            && let Some(times) = losses.warnings.again(WITHIN)
         {
             tracing::warn!(
-                interface = name.unwrap_or("?"), %router_id, ?reason, count = losses.count, times,
+                interface = name.unwrap_or("?"), router_id = %peer.router_id, ?reason, count = losses.count, times,
                 within = ?WITHIN, %family,
                 "the adjacency flaps: traffic moves each time. Look for loss on the underlay \
                  (`l2ha sessions`), a busy CPU, or detection times that are too short"

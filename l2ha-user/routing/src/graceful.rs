@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::Ospf;
-use ospfv3::{Event, Family, GracefulRestart, HelpEnd, RestartEnd, wire::GraceReason};
+use ospfv3::{Event, Family, GracefulRestart, HelpEnd, Peer, RestartEnd, wire::GraceReason};
 
 use crate::restart_state::Ending;
 
@@ -39,8 +39,10 @@ pub(crate) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Durat
 pub(crate) fn log(family: Family, event: &Event) {
     match event {
         Event::HelpBegun {
-            interface,
-            router_id,
+            peer: Peer {
+                interface,
+                router_id,
+            },
             seconds,
             reason,
         } => tracing::info!(
@@ -48,22 +50,28 @@ pub(crate) fn log(family: Family, event: &Event) {
             "a neighbour restarts gracefully: it stays adjacent meanwhile"
         ),
         Event::HelpRefused {
-            interface,
-            router_id,
+            peer: Peer {
+                interface,
+                router_id,
+            },
             why,
         } => {
             tracing::info!(interface, %router_id, %why, %family, "no help with a neighbour's restart")
         }
         Event::HelpEnded {
-            interface,
-            router_id,
+            peer: Peer {
+                interface,
+                router_id,
+            },
             why: why @ HelpEnd::Completed,
         } => {
             tracing::info!(interface, %router_id, %why, %family, "help with a neighbour's restart ends")
         }
         Event::HelpEnded {
-            interface,
-            router_id,
+            peer: Peer {
+                interface,
+                router_id,
+            },
             why,
         } => {
             tracing::warn!(interface, %router_id, %why, %family, "help with a neighbour's restart ends")

@@ -10,10 +10,14 @@ use std::{
 use config::{Ospf, OspfNetwork};
 use ospfv3::{
     Event, ExternalPrefix, Family, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
-    NeighborView, Speaker, SpfDelay, StubPrefix, Time, Transmit,
+    NeighborView, PathFailure, PathOutcome, Speaker, SpfDelay, StubPrefix, Time, Transmit,
+    wire::Header,
 };
 
-use crate::types::{Desired, Interface, LOOPBACK};
+use crate::{
+    kernel::forwarding_sysctl,
+    types::{Desired, Interface, LOOPBACK},
+};
 
 /// Least time between two originations of one LSA, in place of MinLSInterval (5 s, RFC 2328 B): a
 /// second change, such as the adjacency that comes up again after a cut, shall not wait that long.
@@ -26,8 +30,6 @@ const SPF_DELAY: SpfDelay = SpfDelay {
     hold: Duration::from_millis(50),
     max: Duration::from_millis(200),
 };
-/// Where the Instance ID stands in a packet, RFC 5340 A.3.1.
-const INSTANCE_ID_AT: usize = 14;
 
 /// A speaker and the family it routes.
 pub(crate) struct Instance {
@@ -44,8 +46,8 @@ pub(crate) struct Instance {
 /// All of them, IPv6 first.
 pub(crate) struct Instances {
     config: Ospf,
-    /// Number of this life of the router.
-    number: u32,
+    /// What sequence numbers of authenticated packets begin with in this run of the router.
+    epoch: u32,
     list: Vec<Instance>,
     /// Whether this node is the last resort.
     drained: bool,
@@ -54,7 +56,7 @@ pub(crate) struct Instances {
 impl Instance {
     fn new(
         config: &Ospf,
-        number: u32,
+        epoch: u32,
         (family, id): (Family, u8),
         now: Time,
         restart: Option<GracefulRestart>,
@@ -64,7 +66,7 @@ impl Instance {
             announce_families: true,
             min_ls_interval: LSA_THROTTLE,
             spf_delay: SPF_DELAY,
-            authentication_epoch: number,
+            authentication_epoch: epoch,
             graceful_helper: config.graceful_helper,
             graceful_strict: config.graceful_strict,
             ..ospfv3::Config::new(config.router_id)
@@ -138,13 +140,13 @@ impl Instance {
     }
 
     /// Keeps others from routing through a node that forwards nothing.
-    fn set_transit(&mut self, now: Time) {
-        let (sysctl, on) = forwards(self.family);
+    fn set_transit(&mut self, now: Time, on: bool) {
         if self.transit != Some(on) {
             self.transit = Some(on);
             tracing::info!(
                 forwarding = on,
-                "sysctl {sysctl}: others {} route {} through this node",
+                "sysctl {}: others {} route {} through this node",
+                forwarding_sysctl(self.family),
                 if on { "may" } else { "do not" },
                 self.family,
             );
@@ -154,11 +156,12 @@ impl Instance {
 }
 
 impl Instances {
-    /// Those that the configuration wants; `number` is that of this life of the router.
-    pub(crate) fn new(config: &Ospf, number: u32, restart: Option<GracefulRestart>) -> Self {
+    /// Those that the configuration wants; `epoch` is what sequence numbers of authenticated packets
+    /// begin with.
+    pub(crate) fn new(config: &Ospf, epoch: u32, restart: Option<GracefulRestart>) -> Self {
         let six = (Family::Ipv6, config.instance_id);
         let four = config.ipv4.map(|id| (Family::Ipv4, id));
-        let start = |which| Instance::new(config, number, which, Duration::ZERO, restart);
+        let start = |which| Instance::new(config, epoch, which, Duration::ZERO, restart);
         if let Some(restart) = restart {
             tracing::info!(
                 seconds = restart.period,
@@ -169,7 +172,7 @@ impl Instances {
         }
         Self {
             config: config.clone(),
-            number,
+            epoch,
             list: [Some(six), four].into_iter().flatten().map(start).collect(),
             drained: false,
         }
@@ -208,24 +211,24 @@ impl Instances {
     /// Starts or ends IPv4: its Instance ID, or nothing. What an instance that ends has still to
     /// send is returned; whether anything has changed, too.
     pub(crate) fn set_ipv4(&mut self, now: Time, wanted: Option<u8>) -> (bool, Vec<Transmit>) {
-        let mut last_words = Vec::new();
+        let mut farewell = Vec::new();
         if self.ipv4().map(|instance| instance.id) == wanted {
-            return (false, last_words);
+            return (false, farewell);
         }
         for gone in self.list.extract_if(1.., |_| true) {
             let mut speaker = gone.speaker;
             tracing::info!(instance = gone.id, "IPv4 is no longer routed");
             speaker.shutdown(now);
-            last_words.extend(std::iter::from_fn(|| speaker.poll_transmit()));
+            farewell.extend(std::iter::from_fn(|| speaker.poll_transmit()));
         }
         if let Some(id) = wanted {
             tracing::info!(instance = id, "IPv4 is routed now");
             let which = (Family::Ipv4, id);
-            let mut instance = Instance::new(&self.config, self.number, which, now, None);
+            let mut instance = Instance::new(&self.config, self.epoch, which, now, None);
             instance.speaker.drain(now, self.drained);
             self.list.push(instance);
         }
-        (true, last_words)
+        (true, farewell)
     }
 
     /// An interface that is new, or has other keys or prefixes than before.
@@ -256,10 +259,11 @@ impl Instances {
         }
     }
 
-    /// Looks whether this node forwards.
-    pub(crate) fn set_transit(&mut self, now: Time) {
+    /// Takes note of whether this node forwards packets of a family.
+    pub(crate) fn set_transit(&mut self, now: Time, forwards: impl Fn(Family) -> bool) {
         for instance in &mut self.list {
-            instance.set_transit(now);
+            let on = forwards(instance.family);
+            instance.set_transit(now, on);
         }
     }
 
@@ -272,7 +276,7 @@ impl Instances {
         (source, destination): (Ipv6Addr, Ipv6Addr),
         bytes: &[u8],
     ) {
-        let named = bytes.get(INSTANCE_ID_AT).copied();
+        let named = Header::instance_id_of(bytes);
         let named = self.list.iter().position(|it| Some(it.id) == named);
         if let Some(instance) = self.list.get_mut(named.unwrap_or_default()) {
             let speaker = &mut instance.speaker;
@@ -294,7 +298,7 @@ impl Instances {
         speakers.find_map(Speaker::poll_transmit)
     }
 
-    /// The next piece of news, and whether it ends the last graceful restart of ours.
+    /// The next event, and whether it ends the last graceful restart of ours.
     pub(crate) fn poll_event(&mut self) -> Option<(Family, Event, bool)> {
         let polled = self.list.iter_mut().find_map(|instance| {
             let event = instance.speaker.poll_event()?;
@@ -308,15 +312,16 @@ impl Instances {
     }
 
     /// Whether an instance is Designated Router on an interface, or its Backup.
-    pub(crate) fn holds_office(&self, interface: u32) -> bool {
+    pub(crate) fn is_dr_or_backup(&self, interface: u32) -> bool {
         let interfaces = self.list.iter().flat_map(|it| it.speaker.interfaces());
         interfaces
             .filter(|view| view.id == interface)
             .any(|view| matches!(view.state, InterfaceState::Dr | InterfaceState::Backup))
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
-        self.list.iter().all(|it| it.speaker.is_settled())
+    /// Whether every neighbour has acknowledged everything.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.list.iter().all(|it| it.speaker.is_acknowledged())
     }
 
     /// The neighbours of all instances, each address once: one session of BFD serves all of them
@@ -337,31 +342,29 @@ impl Instances {
 
     /// The path to a neighbour has failed (RFC 5882 4.1); whether it is certain that the path is
     /// gone, or only the neighbour's BFD.
-    pub(crate) fn path_failed(&mut self, now: Time, to: (u32, Ipv6Addr), gone: bool) {
-        for instance in &mut self.list {
-            let speaker = &mut instance.speaker;
-            let mut neighbors = speaker.neighbors().into_iter();
-            let lost = neighbors.find(|n| (n.interface, n.address) == to);
-            match lost {
-                Some(lost) if gone => speaker.path_lost(now, lost.interface, lost.router_id),
-                Some(lost) => speaker.neighbor_lost(now, lost.interface, lost.router_id),
-                None => {}
-            }
-        }
+    pub(crate) fn path_failed(
+        &mut self,
+        now: Time,
+        (interface, address): (u32, Ipv6Addr),
+        gone: bool,
+    ) -> PathOutcome {
+        let failure = if gone {
+            PathFailure::Confirmed
+        } else {
+            PathFailure::Unconfirmed
+        };
+        let outcomes = self.list.iter_mut().filter_map(|instance| {
+            let peer = instance.speaker.neighbor_at(interface, address)?;
+            Some(instance.speaker.path_failed(now, peer, failure))
+        });
+        outcomes.max().unwrap_or(PathOutcome::Unknown)
     }
-}
 
-/// Whether the kernel forwards packets of a family in this network namespace, and what says so.
-fn forwards(family: Family) -> (&'static str, bool) {
-    let (name, path) = match family {
-        Family::Ipv6 => (
-            "net.ipv6.conf.all.forwarding",
-            "/proc/sys/net/ipv6/conf/all/forwarding",
-        ),
-        Family::Ipv4 => ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
-    };
-    let value = std::fs::read_to_string(path);
-    (name, value.is_ok_and(|value| value.trim() != "0"))
+    /// Whether any instance has neighbours on an interface.
+    pub(crate) fn has_neighbors(&self, interface: u32) -> bool {
+        let mut speakers = self.list.iter().map(|it| &it.speaker);
+        speakers.any(|speaker| speaker.has_neighbors(interface))
+    }
 }
 
 #[cfg(test)]
@@ -484,7 +487,8 @@ mod tests {
         let mut nodes = [node(1, Some(64)), node(2, Some(64))];
         let now = talk(&mut nodes, Duration::ZERO, 5);
         let to = (INTERFACE, interface(2).link_local);
-        nodes[0].path_failed(now, to, false);
+        let outcome = nodes[0].path_failed(now, to, false);
+        assert_eq!(outcome, PathOutcome::Lost);
         assert_eq!(full(&nodes[0]), []);
         assert_eq!(full(&nodes[1]), [Family::Ipv6, Family::Ipv4]);
     }
@@ -509,9 +513,9 @@ mod tests {
         assert_eq!(full(&nodes[0]), [Family::Ipv6, Family::Ipv4]);
         assert_eq!(nodes[0].set_ipv4(now, Some(64)), (false, Vec::new()));
 
-        let (changed, last_words) = nodes[0].set_ipv4(now, None);
+        let (changed, farewell) = nodes[0].set_ipv4(now, None);
         assert!(changed && nodes[0].ipv4().is_none());
-        for sent in last_words {
+        for sent in farewell {
             assert_eq!(sent.destination, ALL_SPF_ROUTERS);
             let addresses = (sent.source, sent.destination);
             nodes[1].handle_packet(now, INTERFACE, addresses, &sent.bytes);

@@ -1,9 +1,10 @@
 //! What the kernel shall do by itself when a neighbour falls silent: the loop-free alternates that
 //! OSPF has found, and the time after which BFD would have acted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use linux::{Destination, Nexthop};
+use ospfv3::Speaker;
 
 use crate::{
     detours::{Detour, DetourTable},
@@ -18,6 +19,8 @@ pub(crate) struct Protection {
     detours: Option<Box<dyn DetourTable>>,
     /// The route calculations the detours belong to.
     calculations: Vec<u64>,
+    /// After how long a silence each session of BFD detects a failure, by interface and neighbour.
+    silences: BTreeMap<(u32, Ipv6Addr), Duration>,
 }
 
 impl Protection {
@@ -26,22 +29,22 @@ impl Protection {
         Self {
             detours,
             calculations: Vec::new(),
+            silences: BTreeMap::new(),
         }
     }
 
     /// Follows the route calculations. Gives where routes can go instead, if that is new.
     pub(crate) fn follow(
         &mut self,
-        now: Duration,
         instances: &Instances,
     ) -> Option<BTreeMap<(Destination, u32), Nexthop>> {
         let speakers = instances.iter().map(|it| &it.speaker);
-        let calculations = speakers.map(|it| it.counters().spf_runs).collect();
+        let calculations = speakers.map(Speaker::route_generation).collect();
         if self.calculations == calculations {
             return None;
         }
         self.calculations = calculations;
-        let all = instances.iter().map(|it| it.speaker.alternates(now));
+        let all = instances.iter().map(|it| it.speaker.alternates());
         let backups = all
             .flatten()
             .map(|((prefix, interface), hop)| {
@@ -80,16 +83,25 @@ impl Protection {
         }
     }
 
-    /// Follows the times after which BFD notices a failure. The kernel gives it a little longer: if
-    /// this daemon runs, its own routes are better.
-    pub(crate) fn watch(&mut self, silences: &BTreeMap<u32, Duration>) {
-        let longer = |silence: Duration| silence + silence / 6 + TICK;
-        let silences = silences
-            .iter()
-            .map(|(interface, silence)| (*interface, longer(*silence)))
-            .collect();
+    /// A session of BFD detects failures after another time than before, or, with none, not at all.
+    pub(crate) fn detects_in(&mut self, session: (u32, Ipv6Addr), silence: Option<Duration>) {
+        match silence {
+            Some(silence) => self.silences.insert(session, silence),
+            None => self.silences.remove(&session),
+        };
+        self.write_silences();
+    }
+
+    /// Tells the data plane how long each interface may be silent before the sessions over it have
+    /// failed. The kernel gives it a little longer: if this daemon runs, its own routes are better.
+    fn write_silences(&mut self) {
+        let mut longest: BTreeMap<u32, Duration> = BTreeMap::new();
+        for ((interface, _), silence) in &self.silences {
+            let entry = longest.entry(*interface).or_default();
+            *entry = (*silence + *silence / 6 + TICK).max(*entry);
+        }
         if let Some(detours) = &mut self.detours
-            && let Err(error) = detours.watch(&silences)
+            && let Err(error) = detours.watch(&longest)
         {
             tracing::error!(
                 error = format!("{error:#}"),
@@ -105,7 +117,8 @@ impl Protection {
 
     /// Takes them all away.
     pub(crate) fn end(&mut self) {
-        self.watch(&BTreeMap::new());
+        self.silences.clear();
+        self.write_silences();
         if let Some(detours) = &mut self.detours
             && let Err(error) = detours.set(Vec::new())
         {

@@ -1,13 +1,10 @@
 //! What neighbours say that does not fit: why an adjacency that should be there is not.
 
-use std::{
-    collections::BTreeMap,
-    net::Ipv6Addr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use ospfv3::{Event, Family, Mismatch, Refusal};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// How often one that goes on is said again in the log.
 const AGAIN: Duration = Duration::from_secs(600);

@@ -1,5 +1,5 @@
-//! What OSPF must remember over its end: the number of this life of the router, which is the high
-//! half of the sequence numbers of authenticated packets (RFC 7166 4.1), and how this life ended.
+//! What OSPF must remember from one run to the next: the high half of the sequence numbers of
+//! authenticated packets (RFC 7166 4.1), and how the run ended.
 
 use std::{
     fs, io,
@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-/// How a life of the router ended.
+/// How a run of the router ended.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ending {
@@ -19,7 +19,7 @@ pub(crate) enum Ending {
     None,
     /// Everything was withdrawn and removed.
     Stopped,
-    /// The neighbours were asked to wait for the next life.
+    /// The neighbours were asked to wait for the next run.
     Restarting,
 }
 
@@ -37,15 +37,15 @@ struct Memory {
 
 /// The file, and what it has said.
 #[derive(Debug)]
-pub(crate) struct Life {
+pub(crate) struct RestartState {
     path: PathBuf,
     boot: String,
-    /// Greater than that of every life before: the seconds since 1970, or one more than the last if
+    /// Greater than that of every run before: the seconds since 1970, or one more than the last if
     /// the clock went back.
-    pub(crate) number: u32,
-    /// How the life before ended, if the kernel can still have what it left.
+    pub(crate) epoch: u32,
+    /// How the run before ended, if the kernel can still have what it left.
     pub(crate) before: Option<Ending>,
-    /// Whether the life before was the last resort when it ended, other than by a clean stop.
+    /// Whether the run before was the last resort when it ended, other than by a clean stop.
     pub(crate) drained: bool,
 }
 
@@ -63,8 +63,8 @@ fn boot() -> String {
         .unwrap_or_default()
 }
 
-impl Life {
-    /// Begins a life. Its number is written down before it is used.
+impl RestartState {
+    /// Begins a run. Its epoch is written down before it is used.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
         Self::begin_at(path, wall_clock(), boot())
     }
@@ -90,18 +90,18 @@ impl Life {
             .as_ref()
             .is_some_and(|memory| memory.drained && memory.ending != Ending::Stopped);
         let before = last.map(|memory| memory.ending);
-        let life = Self {
+        let state = Self {
             path: path.to_owned(),
             boot,
-            number: seconds.max(above.saturating_add(1)),
+            epoch: seconds.max(above.saturating_add(1)),
             before,
             drained,
         };
-        life.end(Ending::None)?;
-        Ok(life)
+        state.end(Ending::None)?;
+        Ok(state)
     }
 
-    /// Writes down whether this life is the last resort.
+    /// Writes down whether this node is the last resort.
     pub(crate) fn drain(&mut self, on: bool) -> Result<()> {
         let was = std::mem::replace(&mut self.drained, on);
         self.end(Ending::None).inspect_err(|_| self.drained = was)
@@ -110,7 +110,7 @@ impl Life {
     /// Writes down how it ends.
     pub(crate) fn end(&self, ending: Ending) -> Result<()> {
         let bytes = serde_json::to_vec(&Memory {
-            authentication_epoch: self.number,
+            authentication_epoch: self.epoch,
             ending,
             boot: self.boot.clone(),
             drained: self.drained,
@@ -126,15 +126,15 @@ impl Life {
 mod tests {
     use super::*;
 
-    fn begin(path: &Path, seconds: u64, boot: &str) -> Life {
-        Life::begin_at(path, Duration::from_secs(seconds), boot.to_owned()).unwrap()
+    fn begin(path: &Path, seconds: u64, boot: &str) -> RestartState {
+        RestartState::begin_at(path, Duration::from_secs(seconds), boot.to_owned()).unwrap()
     }
 
     #[test]
     fn it_grows_whatever_the_clock_does() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.ospf.json");
-        let at = |seconds| begin(&path, seconds, "a").number;
+        let at = |seconds| begin(&path, seconds, "a").epoch;
         assert_eq!(at(1_800_000_000), 1_800_000_000);
         assert_eq!(at(1_800_000_000), 1_800_000_001);
         assert_eq!(at(5), 1_800_000_002);
@@ -147,18 +147,18 @@ mod tests {
     fn a_crash_is_told_from_a_stop_and_from_a_boot() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.ospf.json");
-        let life = begin(&path, 1, "a");
-        assert_eq!(life.before, None, "the first");
-        let life = begin(&path, 2, "a");
-        assert_eq!(life.before, Some(Ending::None), "crashed");
-        life.end(Ending::Restarting).unwrap();
-        let life = begin(&path, 3, "a");
-        assert_eq!(life.before, Some(Ending::Restarting));
-        life.end(Ending::Stopped).unwrap();
-        let life = begin(&path, 4, "a");
-        assert_eq!(life.before, Some(Ending::Stopped));
-        let life = begin(&path, 5, "b");
-        assert_eq!(life.before, None, "the machine was booted");
+        let state = begin(&path, 1, "a");
+        assert_eq!(state.before, None, "the first");
+        let state = begin(&path, 2, "a");
+        assert_eq!(state.before, Some(Ending::None), "crashed");
+        state.end(Ending::Restarting).unwrap();
+        let state = begin(&path, 3, "a");
+        assert_eq!(state.before, Some(Ending::Restarting));
+        state.end(Ending::Stopped).unwrap();
+        let state = begin(&path, 4, "a");
+        assert_eq!(state.before, Some(Ending::Stopped));
+        let state = begin(&path, 5, "b");
+        assert_eq!(state.before, None, "the machine was booted");
         fs::write(&path, r#"{"authentication_epoch": 9}"#).unwrap();
         assert_eq!(begin(&path, 6, "b").before, None, "of an older version");
     }
@@ -167,19 +167,19 @@ mod tests {
     fn a_drained_node_stays_so_until_a_clean_stop() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.ospf.json");
-        let mut life = begin(&path, 1, "a");
-        assert!(!life.drained);
-        life.drain(true).unwrap();
-        let life = begin(&path, 2, "a");
-        assert!(life.drained, "crashed");
-        life.end(Ending::Restarting).unwrap();
-        let life = begin(&path, 3, "a");
-        assert!(life.drained, "restarted");
-        life.end(Ending::Stopped).unwrap();
-        let mut life = begin(&path, 4, "a");
-        assert!(!life.drained, "stopped");
-        life.drain(true).unwrap();
-        life.drain(false).unwrap();
+        let mut state = begin(&path, 1, "a");
+        assert!(!state.drained);
+        state.drain(true).unwrap();
+        let state = begin(&path, 2, "a");
+        assert!(state.drained, "crashed");
+        state.end(Ending::Restarting).unwrap();
+        let state = begin(&path, 3, "a");
+        assert!(state.drained, "restarted");
+        state.end(Ending::Stopped).unwrap();
+        let mut state = begin(&path, 4, "a");
+        assert!(!state.drained, "stopped");
+        state.drain(true).unwrap();
+        state.drain(false).unwrap();
         assert!(!begin(&path, 5, "a").drained);
         begin(&path, 6, "a").drain(true).unwrap();
         assert!(!begin(&path, 7, "b").drained, "booted");

@@ -4,6 +4,8 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{Ipv6Addr, SocketAddrV6},
     os::fd::AsRawFd as _,
+    sync::Arc,
+    time::Duration,
 };
 
 use linux::sockets;
@@ -14,39 +16,110 @@ use nix::{
         sockopt::Ipv6RecvPacketInfo,
     },
 };
+use ospfv3::{
+    Transmit,
+    wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS},
+};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+    task::JoinHandle,
+    time::sleep,
+};
+
+use crate::{
+    types::Interface,
+    wire::{Packet, Port, Wire},
+};
 
 /// OSPF's IP protocol number (RFC 5340 A.1).
 const OSPF: i32 = 89;
-/// AllSPFRouters (RFC 5340 A.1).
-const ALL_SPF_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 5);
-/// AllDRouters (RFC 5340 A.1).
-const ALL_D_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 6);
 /// Internetwork control, the precedence routing protocols use (RFC 2474 4.2.2.2, class selector 6).
 const TRAFFIC_CLASS: u32 = 0xc0;
 /// Room for received packets in bytes: a whole database may come at once.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
+/// The wire of this network namespace.
+pub(crate) struct RawSockets;
+
+impl Wire for RawSockets {
+    fn open(
+        &mut self,
+        interface: &Interface,
+        packets: mpsc::Sender<Packet>,
+    ) -> io::Result<Box<dyn Port>> {
+        let socket = Arc::new(OspfSocket::open(&interface.name, interface.index)?);
+        let reader = tokio::spawn(read(Arc::clone(&socket), interface.clone(), packets));
+        Ok(Box::new(OpenPort { socket, reader }))
+    }
+}
+
+/// A socket and the task that reads it.
+struct OpenPort {
+    socket: Arc<OspfSocket>,
+    reader: JoinHandle<()>,
+}
+
+impl Port for OpenPort {
+    fn send(&self, packet: &Transmit) -> io::Result<()> {
+        self.socket
+            .send(packet.source, packet.destination, &packet.bytes)
+    }
+
+    fn set_designated(&self, on: bool) -> io::Result<()> {
+        self.socket.set_designated(on)
+    }
+}
+
+impl Drop for OpenPort {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Reads one socket into the queue.
+async fn read(socket: Arc<OspfSocket>, interface: Interface, packets: mpsc::Sender<Packet>) {
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        match socket.receive(&mut buffer).await {
+            Ok(received) => {
+                let packet = Packet {
+                    interface: interface.index,
+                    source: received.source,
+                    destination: received.destination,
+                    bytes: buffer.get(..received.length).unwrap_or_default().to_vec(),
+                };
+                if packets.send(packet).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(interface = interface.name, %error, "cannot read an OSPF packet");
+                // A vanished interface answers at once, again and again, until it is removed.
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
 /// A packet as it was received.
-pub(crate) struct Received {
+struct Received {
     /// Length in the caller's buffer.
-    pub(crate) length: usize,
-    /// The sender's address.
-    pub(crate) source: Ipv6Addr,
-    /// The address it was sent to.
-    pub(crate) destination: Ipv6Addr,
+    length: usize,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
 }
 
 /// An OSPF socket on one interface.
-pub(crate) struct OspfSocket {
+struct OspfSocket {
     socket: AsyncFd<Socket>,
     index: u32,
 }
 
 impl OspfSocket {
     /// Opens the socket and joins AllSPFRouters.
-    pub(crate) fn open(name: &str, index: u32) -> io::Result<Self> {
+    fn open(name: &str, index: u32) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(OSPF)))?;
         socket.set_nonblocking(true)?;
         socket.bind_device(Some(name.as_bytes()))?;
@@ -65,9 +138,7 @@ impl OspfSocket {
         })
     }
 
-    /// Joins or leaves AllDRouters, as the Designated Router and its Backup listen there (RFC 2328
-    /// 8.1).
-    pub(crate) fn set_designated(&self, on: bool) -> io::Result<()> {
+    fn set_designated(&self, on: bool) -> io::Result<()> {
         let socket = self.socket.get_ref();
         let changed = if on {
             socket.join_multicast_v6(&ALL_D_ROUTERS, self.index)
@@ -82,19 +153,13 @@ impl OspfSocket {
     }
 
     /// Waits for a packet.
-    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.socket
             .async_io(Interest::READABLE, |socket| receive(socket, buffer))
             .await
     }
 
-    /// Sends a packet, without waiting: a full queue is an error like any other.
-    pub(crate) fn send(
-        &self,
-        source: Ipv6Addr,
-        destination: Ipv6Addr,
-        packet: &[u8],
-    ) -> io::Result<()> {
+    fn send(&self, source: Ipv6Addr, destination: Ipv6Addr, packet: &[u8]) -> io::Result<()> {
         let info = libc::in6_pktinfo {
             ipi6_addr: libc::in6_addr {
                 s6_addr: source.octets(),

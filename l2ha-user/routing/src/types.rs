@@ -1,4 +1,4 @@
-//! What routing is told and asked.
+//! What routing is asked to do and to show.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -8,6 +8,8 @@ use std::{
 use config::{OspfArea, OspfNetwork};
 use ospfv3::KeyChain;
 use tokio::sync::oneshot;
+
+use crate::restart_state::Ending;
 
 /// Interface ID of the loopback, which carries the anycast prefixes and has no packets.
 /// Kernel indexes fit in 31 bits, so no other interface has it.
@@ -50,8 +52,17 @@ impl Interface {
     /// Whether this can take the place of `other` without its adjacencies falling.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let as_other = Self {
+            cost: other.cost,
             keys: other.keys.clone(),
             prefixes: other.prefixes.clone(),
+            ..self.clone()
+        };
+        as_other.is_same_to_ospf(other)
+    }
+
+    /// Whether this differs from `other` in what BFD uses at most.
+    pub(crate) fn is_same_to_ospf(&self, other: &Self) -> bool {
+        let as_other = Self {
             bfd: other.bfd,
             bfd_keys: other.bfd_keys.clone(),
             ..self.clone()
@@ -107,12 +118,11 @@ pub enum View {
     Bfd,
 }
 
-/// What the routing thread is told.
+/// What the routing thread is asked.
 pub(crate) enum Request {
     Sync(Desired),
     CheckRoutes,
     Drain(bool),
     Show(View, oneshot::Sender<serde_json::Value>),
-    Stop,
-    Leave,
+    End(Ending),
 }

@@ -14,7 +14,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ospfv3::{
     AreaConfig, Config, ExternalPrefix, GracefulRestart, InterfaceConfig, InterfaceKind, Limits,
-    Prefix, Speaker, StubPrefix, Time, Transmit, wire::Packet,
+    PathFailure, Peer, Prefix, Speaker, StubPrefix, Time, Transmit, wire::Packet,
 };
 
 mod ospf_checksum;
@@ -368,15 +368,22 @@ fuzz_target!(|input: Input| {
                 });
                 them = End::new(2, now, input.stub, how);
             }
-            Step::NeighborLost { link: at } => us.speaker.neighbor_lost(now, link(at), id(2)),
-            Step::PathLost { link: at } => us.speaker.path_lost(now, link(at), id(2)),
+            Step::NeighborLost { link: at } => {
+                let peer = Peer::new(link(at), id(2));
+                us.speaker
+                    .path_failed(now, peer, PathFailure::Unconfirmed);
+            }
+            Step::PathLost { link: at } => {
+                let peer = Peer::new(link(at), id(2));
+                us.speaker.path_failed(now, peer, PathFailure::Confirmed);
+            }
             Step::Paused { milliseconds } => {
                 us.speaker
                     .paused(now, Duration::from_millis(u64::from(milliseconds)));
             }
             Step::Drain(on) => us.speaker.drain(now, on),
             Step::Cost { link: at, cost } => us.speaker.set_cost(now, link(at), cost.max(1)),
-            Step::Alternates => drop(us.speaker.alternates(now)),
+            Step::Alternates => drop(us.speaker.alternates()),
             Step::Shutdown => us.speaker.shutdown(now),
         }
         us.collect();

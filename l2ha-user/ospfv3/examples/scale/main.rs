@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use grid::Grid;
 use net::{Frame, Net, link_local, router_id};
 use ospfv3::wire::{ALL_SPF_ROUTERS, Header, Lsa, Packet, PacketBody};
-use ospfv3::{Event, NeighborState, Speaker, Time};
+use ospfv3::{Event, NeighborState, PathFailure, Peer, Speaker, Time};
 
 const USAGE: &str = "usage: scale [--routers COUNT] [--prefixes COUNT] [--lsas COUNT]
   --routers COUNT   routers in the area (default 1000)
@@ -174,7 +174,11 @@ fn calculations(grid: &Grid, prefixes: u32) {
         open_doors(&mut net, grid, doors);
         net.run(Duration::from_secs(10));
         runs.push(measure(&mut net, |now, speaker| {
-            speaker.neighbor_lost(now, ends(1)[0], router_id(1));
+            speaker.path_failed(
+                now,
+                Peer::new(ends(1)[0], router_id(1)),
+                PathFailure::Unconfirmed,
+            );
         }));
         // It hears us, and comes back.
         net.run(Duration::from_secs(30));

@@ -38,11 +38,13 @@ const FOUND: [u64; 52] = [
 
 const USAGE: &str =
     "usage: simulate [--seeds COUNT] [--first SEED] [--found] [--seed SEED] [--routers COUNT]
+                [--digest]
   --seeds COUNT    play this many seeds (default 100)
   --first SEED     beginning with this one (default 1)
   --found          and those that have failed once
   --seed SEED      play this one only, and say what happens
-  --routers COUNT  routers in each network (default 20)";
+  --routers COUNT  routers in each network (default 20)
+  --digest         print a digest of each seed: the same as long as the protocol does the same";
 
 struct Options {
     first: u64,
@@ -50,6 +52,7 @@ struct Options {
     found: bool,
     routers: usize,
     verbose: bool,
+    digest: bool,
 }
 
 fn options() -> Option<Options> {
@@ -59,11 +62,16 @@ fn options() -> Option<Options> {
         found: false,
         routers: 20,
         verbose: false,
+        digest: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         if name == "--found" {
             options.found = true;
+            continue;
+        }
+        if name == "--digest" {
+            options.digest = true;
             continue;
         }
         let value: u64 = arguments.next()?.parse().ok()?;
@@ -105,14 +113,18 @@ fn main() -> ExitCode {
                     let play = || play::play(seed, options.routers, options.verbose);
                     let verdict = panic::catch_unwind(play)
                         .unwrap_or_else(|_| Err("the speaker panicked".to_owned()));
-                    if let Err(why) = verdict {
-                        println!("seed {seed}: {why}");
-                        println!(
-                            "  again: cargo run --release -p ospfv3 --example simulate -- --seed \
-                             {seed} --routers {}",
-                            options.routers
-                        );
-                        failed.lock().unwrap_or_else(|e| e.into_inner()).push(seed);
+                    match verdict {
+                        Ok(digest) if options.digest => println!("seed {seed}: {digest:016x}"),
+                        Ok(_) => {}
+                        Err(why) => {
+                            println!("seed {seed}: {why}");
+                            println!(
+                                "  again: cargo run --release -p ospfv3 --example simulate -- \
+                                 --seed {seed} --routers {}",
+                                options.routers
+                            );
+                            failed.lock().unwrap_or_else(|e| e.into_inner()).push(seed);
+                        }
                     }
                 }
             });

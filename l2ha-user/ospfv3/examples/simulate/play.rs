@@ -18,8 +18,8 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Longer than a refresh takes through the network, and than what has died of age is kept.
 const REFRESH: Duration = Duration::from_secs(8);
 
-/// Plays a seed. What is wrong at the end, if anything.
-pub(crate) fn play(seed: u64, routers: usize, verbose: bool) -> Result<(), String> {
+/// Plays a seed. A digest of all that was sent and of the end, or what is wrong there.
+pub(crate) fn play(seed: u64, routers: usize, verbose: bool) -> Result<u64, String> {
     let mut rng = Rng(seed);
     let mut net = draw(&mut rng, routers);
     if seed.is_multiple_of(IPV4_EVERY) {
@@ -62,7 +62,12 @@ pub(crate) fn play(seed: u64, routers: usize, verbose: bool) -> Result<(), Strin
             format!("round {round}: {why}")
         })?;
     }
-    Ok(())
+    let mut digest = net.digest;
+    for speaker in net.nodes.iter().flatten() {
+        digest.add(format!("{:?}", speaker.routes()).as_bytes());
+        digest.add(format!("{:?}", speaker.counters()).as_bytes());
+    }
+    Ok(digest.0)
 }
 
 /// A connected network: a tree with more links across, some of them parallel, and Ethernets.

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::Role;
+use super::fsm::Role;
 
 /// What one router on the link says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,9 +11,9 @@ pub(crate) struct Candidate {
     pub(crate) router_id: Ipv4Addr,
     /// 0 never takes part.
     pub(crate) priority: u8,
-    /// Whom it holds for Designated Router, 0.0.0.0 for nobody.
+    /// The Designated Router as it sees it, 0.0.0.0 for none.
     pub(crate) dr: Ipv4Addr,
-    /// Whom it holds for Backup.
+    /// The Backup as it sees it.
     pub(crate) bdr: Ipv4Addr,
 }
 
@@ -27,7 +27,7 @@ impl Candidate {
     }
 }
 
-/// Who won.
+/// The result of an election.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Elected {
     pub(crate) dr: Option<Ipv4Addr>,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_the_office_keeps_it() {
+    fn the_designated_router_keeps_its_role() {
         let others = [router(1, 1, 1, 2), router(2, 1, 1, 2)];
         assert_eq!(winners(router(9, 200, 0, 0), &others), (id(1), id(2)));
     }

@@ -12,7 +12,7 @@ pub enum InterfaceState {
     Down,
     /// Only its prefixes are advertised.
     Loopback,
-    /// Listening for who is Designated Router before joining in.
+    /// Listening for the Designated Router before taking part in the election.
     Waiting,
     /// Operational on a point-to-point link.
     PointToPoint,
@@ -29,9 +29,9 @@ pub enum InterfaceState {
 pub(crate) enum InterfaceEvent {
     /// The link is operational; whether we may become Designated Router.
     Up { kind: InterfaceKind, eligible: bool },
-    /// The time of listening is over.
+    /// The Wait Timer has fired.
     WaitTimer,
-    /// Somebody is Backup, or is Designated Router without one: listening is over early.
+    /// A neighbour is Backup, or is Designated Router without one: waiting is over early.
     BackupSeen,
     /// Something that the election depends on.
     NeighborChange,

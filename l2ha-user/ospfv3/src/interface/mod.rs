@@ -14,7 +14,7 @@ use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, HEADER_LEN, IPV6_HEADER_LEN, L
 
 pub(crate) use election::{Candidate, Elected, elect};
 pub use fsm::InterfaceState;
-pub(crate) use fsm::{InterfaceEvent, Next, Role, transition};
+pub(crate) use fsm::{InterfaceEvent, Next, transition};
 
 /// RFC 8200 5: every IPv6 link carries packets of this many bytes.
 const IPV6_MIN_MTU: usize = 1280;
@@ -67,8 +67,8 @@ impl Interface {
         }
     }
 
-    /// Whether packets flow.
-    pub(crate) fn speaks(&self) -> bool {
+    /// Whether OSPF packets are sent and received.
+    pub(crate) fn is_up(&self) -> bool {
         self.state > InterfaceState::Loopback
     }
 
@@ -102,19 +102,19 @@ impl Interface {
     }
 
     /// Whether we are Designated Router or Backup.
-    pub(crate) fn holds_office(&self) -> bool {
+    pub(crate) fn is_dr_or_bdr(&self) -> bool {
         matches!(self.state, InterfaceState::Dr | InterfaceState::Backup)
     }
 
     /// RFC 2328 10.4: whether a neighbour should become adjacent.
     pub(crate) fn wants_adjacency(&self, router_id: Ipv4Addr) -> bool {
         self.config.kind == InterfaceKind::PointToPoint
-            || self.holds_office()
-            || self.is_official(router_id)
+            || self.is_dr_or_bdr()
+            || self.is_elected(router_id)
     }
 
-    /// Whether a neighbour is Designated Router or Backup.
-    pub(crate) fn is_official(&self, router_id: Ipv4Addr) -> bool {
+    /// Whether a neighbour is Designated Router or Backup Designated Router.
+    pub(crate) fn is_elected(&self, router_id: Ipv4Addr) -> bool {
         self.elected.dr == Some(router_id) || self.elected.bdr == Some(router_id)
     }
 
@@ -125,7 +125,7 @@ impl Interface {
     }
 
     /// The transit network it attaches to, as Router ID and Interface ID of the Designated Router:
-    /// only once we are Full with that one, or are it and Full with anybody (RFC 5340 4.4.3.2).
+    /// only once we are Full with that one, or are it and Full with any neighbour (RFC 5340 4.4.3.2).
     pub(crate) fn transit_network(&self, own: Ipv4Addr) -> Option<(Ipv4Addr, u32)> {
         if self.config.kind != InterfaceKind::Broadcast || self.state == InterfaceState::Waiting {
             return None;
@@ -138,8 +138,8 @@ impl Interface {
         Some((dr, neighbor.interface_id))
     }
 
-    /// Until when it may yet become a transit network, if it is not one: while the offices are being
-    /// filled, and while an adjacency is being formed, for the dead interval at most.
+    /// Until when it may yet become a transit network, if it is not one: until a Designated Router is
+    /// elected, and while an adjacency is being formed, for the dead interval at most.
     pub(crate) fn undecided_until(&self, now: Time) -> Option<Time> {
         if self.config.kind != InterfaceKind::Broadcast {
             return None;

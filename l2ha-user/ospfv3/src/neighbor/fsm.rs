@@ -14,7 +14,7 @@ pub enum NeighborState {
     Init,
     /// Each hears the other.
     TwoWay,
-    /// Deciding who is master of the database exchange.
+    /// Deciding which router is master of the database exchange.
     ExStart,
     /// Describing databases to each other.
     Exchange,
@@ -29,7 +29,7 @@ pub enum NeighborState {
 pub(crate) enum NeighborEvent {
     /// A Hello came.
     HelloReceived,
-    /// A configured neighbour is to be spoken to.
+    /// Hellos are to be sent to a configured neighbour.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "the whole diagram of RFC 2328 10.3")
@@ -37,7 +37,7 @@ pub(crate) enum NeighborEvent {
     Start,
     /// We are in its Hello; whether an adjacency is wanted.
     TwoWayReceived { adjacency: bool },
-    /// Master and first sequence number are settled.
+    /// Master and first sequence number are agreed.
     NegotiationDone,
     /// Both sides have described everything; whether nothing is left to request.
     ExchangeDone { complete: bool },
@@ -71,7 +71,7 @@ pub enum Reason {
     HelloReceived,
     /// We are in its Hello.
     TwoWayReceived,
-    /// Master and sequence number are settled.
+    /// Master and sequence number are agreed.
     NegotiationDone,
     /// Databases are described.
     ExchangeDone,
@@ -83,7 +83,7 @@ pub enum Reason {
     AdjOk,
     /// The exchange broke and starts again.
     SeqNumberMismatch,
-    /// We are not in its Hello: it restarted, lost us, or is leaving.
+    /// We are not in its Hello: it restarted, lost us, or is shutting down.
     OneWayReceived,
     /// Torn down by us.
     KillNbr,
@@ -123,7 +123,7 @@ pub(crate) struct Actions {
     pub(crate) clear_lists: bool,
     /// Restart the inactivity timer.
     pub(crate) restart_inactivity: bool,
-    /// Forget the neighbour.
+    /// Remove the neighbour.
     pub(crate) forget: bool,
     /// Claim to be master: new DD sequence number, initial Database Description.
     pub(crate) start_exchange: bool,

@@ -25,7 +25,7 @@ pub(crate) struct Neighbor {
     /// What it calls its end of the link.
     pub(crate) interface_id: u32,
     pub(crate) priority: u8,
-    /// Whom it holds for Designated Router, and for its Backup.
+    /// The Designated Router and its Backup as it sees them.
     pub(crate) dr: Ipv4Addr,
     pub(crate) bdr: Ipv4Addr,
     pub(crate) options: Options,
@@ -33,10 +33,10 @@ pub(crate) struct Neighbor {
     pub(crate) hears_us: bool,
     /// When the state was entered.
     pub(crate) since: Time,
-    /// Until when it is likely to be Full in a moment.
-    pub(crate) hopeful_until: Option<Time>,
+    /// Until when it is likely to become Full shortly.
+    pub(crate) forming_until: Option<Time>,
     /// When the dead interval ends.
-    pub(crate) dead_at: Time,
+    pub(crate) inactive_at: Time,
     pub(crate) exchange: Exchange,
     /// Newest instances it described and we lack: the Link state request list.
     pub(crate) requests: BTreeMap<LsaKey, LsaHeader>,
@@ -64,7 +64,7 @@ pub(crate) struct Help {
     /// When its grace period ends.
     pub(crate) until: Time,
     pub(crate) reason: GraceReason,
-    /// It says that it is done.
+    /// It has flushed its Grace-LSA.
     pub(crate) done: bool,
 }
 
@@ -77,7 +77,7 @@ pub(crate) enum Confirmation {
     /// It has not acknowledged a Router-LSA of ours with the link to it.
     Awaited,
     /// It has; its routes should be in place at this time.
-    Settling(Time),
+    Installing(Time),
     /// Done.
     Given,
 }
@@ -89,7 +89,7 @@ pub(crate) struct Exchange {
     pub(crate) began: Option<(u32, Time)>,
     /// In ExStart, the sequence number that the slave to be has claimed to be the master with.
     pub(crate) claimed: Option<u32>,
-    /// The neighbour, who will be the master, has begun already: nothing to claim.
+    /// The neighbour, which will be the master, has begun already: nothing to claim.
     pub(crate) yields: bool,
     /// Whether we are the master.
     pub(crate) master: bool,
@@ -118,8 +118,8 @@ impl Neighbor {
             options: Options::default(),
             hears_us: false,
             since: now,
-            hopeful_until: None,
-            dead_at: now + dead,
+            forming_until: None,
+            inactive_at: now + dead,
             exchange: Exchange {
                 // RFC 2328 10.8: "a unique value"; time of day is its suggestion.
                 sequence: (now.as_millis() & 0xffff_ffff) as u32,
@@ -137,7 +137,7 @@ impl Neighbor {
         }
     }
 
-    /// RFC 2328 10.3: what leaving an adjacency empties. The DD sequence number lives on.
+    /// RFC 2328 10.3: what is cleared when an adjacency ends. The DD sequence number stays.
     pub(crate) fn clear_lists(&mut self) {
         self.exchange = Exchange {
             sequence: self.exchange.sequence,
@@ -165,7 +165,7 @@ impl Neighbor {
     /// When it is dead if it stays silent: not while it is helped.
     pub(crate) fn silent_until(&self) -> Time {
         self.help
-            .map_or(self.dead_at, |help| self.dead_at.max(help.until))
+            .map_or(self.inactive_at, |help| self.inactive_at.max(help.until))
     }
 
     /// Puts an LSA on the retransmission list.
@@ -191,12 +191,12 @@ impl Neighbor {
     }
 
     pub(crate) fn next_timeout(&self) -> Time {
-        let settled_at = match self.confirmation {
-            Confirmation::Settling(at) => Some(at),
+        let installed_at = match self.confirmation {
+            Confirmation::Installing(at) => Some(at),
             Confirmation::Awaited | Confirmation::Given => None,
         };
         [
-            settled_at,
+            installed_at,
             self.exchange.repeat_at,
             self.exchange.keep_until,
             self.request_at,

@@ -1,18 +1,20 @@
 //! What a person or a monitor may want to see, ready to be serialized.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Speaker;
-use super::helper::GracefulView;
-use crate::area::AreaConfig;
+use super::router::Speaker;
 use crate::auth::{KeyChain, WallTime};
+use crate::config::AreaConfig;
 use crate::config::{ExternalPrefix, InterfaceKind, StubPrefix};
+use crate::graceful::HelpEnd;
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
-use crate::neighbor::NeighborState;
-use crate::wire::{LsaBody, LsaType, Options};
+use crate::neighbor::{Neighbor, NeighborState};
+use crate::peer::Peer;
+use crate::wire::{GraceReason, LsaBody, LsaType, Options};
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +41,7 @@ pub struct InterfaceView {
     pub dead_interval: u16,
     /// Instance ID.
     pub instance_id: u8,
-    /// Designated Router, where there is such an office.
+    /// Designated Router, where there is such a role.
     pub designated_router: Option<Ipv4Addr>,
     /// Its Backup.
     pub backup_router: Option<Ipv4Addr>,
@@ -107,6 +109,30 @@ pub struct NeighborView {
     pub graceful: GracefulView,
 }
 
+/// A help that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HelpView {
+    /// Milliseconds since it began.
+    pub since_ms: u64,
+    /// Milliseconds until it ends if the neighbour does not come back.
+    pub remaining_ms: u64,
+    /// Why the neighbour restarts.
+    pub reason: GraceReason,
+    /// State of the conversation since its restart.
+    pub conversation: NeighborState,
+}
+
+/// What a neighbour's graceful restarts look like from here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GracefulView {
+    /// The one we help with now: the neighbour counts as Full meanwhile.
+    pub help: Option<HelpView>,
+    /// How the last help ended.
+    pub last_end: Option<HelpEnd>,
+    /// How many milliseconds ago.
+    pub last_end_ms: Option<u64>,
+}
+
 /// An LSA.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LsaView {
@@ -157,7 +183,8 @@ impl AuthView {
 impl Speaker {
     /// All interfaces.
     pub fn interfaces(&self) -> Vec<InterfaceView> {
-        self.interfaces
+        self.core
+            .interfaces()
             .values()
             .map(|interface| InterfaceView {
                 id: interface.config.id,
@@ -177,7 +204,7 @@ impl Speaker {
                     .config
                     .authentication
                     .as_ref()
-                    .map(|chain| AuthView::new(chain, self.wall(self.clock))),
+                    .map(|chain| AuthView::new(chain, self.core.wall())),
                 prefixes: interface.config.prefixes.clone(),
                 neighbors: interface.neighbors.len(),
                 adjacent: interface
@@ -193,21 +220,20 @@ impl Speaker {
     pub fn areas(&self) -> Vec<AreaView> {
         let view = |area| AreaView {
             area,
-            config: self.config.area(area),
+            config: self.core.config().area(area),
         };
-        self.active_areas().into_iter().map(view).collect()
+        self.core.active_areas().into_iter().map(view).collect()
     }
 
     /// What is advertised as lying outside of the AS, by prefix.
     pub fn externals(&self) -> Vec<ExternalPrefix> {
-        self.externals.values().copied().collect()
+        self.originator.externals().values().copied().collect()
     }
 
     /// All neighbours.
     pub fn neighbors(&self) -> Vec<NeighborView> {
-        let millis =
-            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        self.interfaces
+        self.core
+            .interfaces()
             .values()
             .flat_map(|interface| interface.neighbors.iter().map(move |n| (interface, n)))
             .map(|(interface, (router_id, neighbor))| NeighborView {
@@ -222,30 +248,30 @@ impl Speaker {
                 } else {
                     neighbor.state
                 },
-                since_ms: millis(self.clock.saturating_sub(neighbor.since)),
-                dead_in_ms: millis(neighbor.silent_until().saturating_sub(self.clock)),
+                since_ms: millis(self.core.now().saturating_sub(neighbor.since)),
+                dead_in_ms: millis(neighbor.silent_until().saturating_sub(self.core.now())),
                 priority: neighbor.priority,
                 options: neighbor.options,
                 unacknowledged: neighbor.unacknowledged.len(),
                 requested: neighbor.requests.len(),
-                graceful: self.graceful_view(interface.config.id, *router_id, neighbor),
+                graceful: self.graceful_view(Peer::new(interface.config.id, *router_id), neighbor),
             })
             .collect()
     }
 
     /// All LSAs.
     pub fn database(&self) -> DatabaseView {
-        let lsas = self.databases.iter().flat_map(|(id, database)| {
+        let lsas = self.core.databases().iter().flat_map(|(id, database)| {
             database.iter().map(move |(key, entry)| LsaView {
                 scope: *id,
                 ty: key.ty,
                 link_state_id: Ipv4Addr::from_bits(key.id),
                 advertising_router: key.adv,
-                age: entry.age(self.clock),
+                age: entry.age(self.core.now()),
                 sequence: entry.lsa.header().sequence.cast_unsigned(),
                 checksum: entry.lsa.header().checksum,
                 length: entry.lsa.header().length,
-                own: self.is_ours(key.adv),
+                own: self.core.is_ours(key.adv),
                 body: entry.lsa.body().clone(),
             })
         });
@@ -253,4 +279,23 @@ impl Speaker {
             lsas: lsas.collect(),
         }
     }
+
+    fn graceful_view(&self, peer: Peer, neighbor: &Neighbor) -> GracefulView {
+        let now = self.core.now();
+        let past = self.core.past_help(peer);
+        GracefulView {
+            help: neighbor.help.map(|help| HelpView {
+                since_ms: millis(now.saturating_sub(help.since)),
+                remaining_ms: millis(help.until.saturating_sub(now)),
+                reason: help.reason,
+                conversation: neighbor.state,
+            }),
+            last_end: past.map(|past| past.why),
+            last_end_ms: past.map(|past| millis(now.saturating_sub(past.at))),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

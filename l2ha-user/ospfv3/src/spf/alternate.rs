@@ -114,7 +114,7 @@ impl View {
             now,
         };
         // Nobody asks where its packets go, only how far.
-        let tree = Tree::compute(&input, &|_, _, _| Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
+        let tree = Tree::compute(&input, &|_, _| Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
         let mut prefixes: BTreeMap<Prefix, u32> = BTreeMap::new();
         for entry in database.of_type(LsaType::INTRA_AREA_PREFIX) {
             let adv = entry.lsa.key().adv;

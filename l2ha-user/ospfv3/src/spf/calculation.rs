@@ -11,6 +11,7 @@ use super::ways::Ways;
 use super::{AreaInput, BoundaryRoute, PathKind, Route};
 use crate::config::Time;
 use crate::lsdb::{DbId, Lsdb, News};
+use crate::peer::Peer;
 use crate::wire::{Family, LsaType, Prefix};
 
 /// What the next calculation goes on from.
@@ -37,7 +38,7 @@ pub(crate) struct Input<'a> {
     /// topology have changed.
     pub(crate) areas: Option<Vec<Vec<AreaInput<'a>>>>,
     /// See [`super::LinkLocal`].
-    pub(crate) link_local: Box<dyn Fn(u32, Ipv4Addr, u32) -> Option<IpAddr> + 'a>,
+    pub(crate) link_local: Box<dyn Fn(Peer, u32) -> Option<IpAddr> + 'a>,
     pub(crate) max_paths: usize,
     /// Our own prefixes, which are never routed.
     pub(crate) own: BTreeSet<Prefix>,
@@ -110,7 +111,7 @@ impl Calculation {
         let looked_at = affected.len();
         let changed = affected
             .into_iter()
-            .filter(|prefix| self.settle(*prefix, input.max_paths, routes))
+            .filter(|prefix| self.update_route(*prefix, input.max_paths, routes))
             .collect();
         (changed, looked_at)
     }
@@ -164,7 +165,7 @@ impl Calculation {
     }
 
     /// Brings the route to one prefix up to date. Whether it has changed.
-    fn settle(
+    fn update_route(
         &self,
         prefix: Prefix,
         max_paths: usize,

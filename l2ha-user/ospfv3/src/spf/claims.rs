@@ -41,7 +41,7 @@ pub(super) struct Claims {
     forwarded: BTreeSet<(Prefix, DbId, LsaKey)>,
 }
 
-/// For whom claims are judged.
+/// The router for which claims are evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reader {
     pub(super) family: Family,

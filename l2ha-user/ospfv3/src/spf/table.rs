@@ -53,7 +53,7 @@ impl Rank {
 pub(super) struct Offer<'a> {
     pub(super) rank: Rank,
     pub(super) nexthops: &'a BTreeSet<Nexthop>,
-    /// Who advertises the destination.
+    /// The routers that advertise the destination.
     pub(super) router: Ipv4Addr,
     /// The area it leads through; none out of the AS.
     pub(super) area: Option<Ipv4Addr>,

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::{AreaInput, LinkLocal, Nexthop};
+use crate::peer::Peer;
 use crate::wire::{
     Family, LinkKind, LsaBody, LsaType, Network, Options, Router, RouterBits, RouterLink,
 };
@@ -280,7 +281,7 @@ impl<'a> Tree<'a> {
             }
             // A network we are attached to: the router's own address on it.
             let its_link = self.link_to_network(to, router, interface_id)?;
-            let address = link_local(hop.interface, to, its_link.interface_id)?;
+            let address = link_local(Peer::new(hop.interface, to), its_link.interface_id)?;
             Some(Nexthop {
                 interface: hop.interface,
                 address: Some(address),

@@ -1,10 +1,6 @@
-//! Database Description and Link State Request, RFC 5340 A.3.3 and A.3.4.
+//! Database Description, RFC 5340 A.3.3.
 
-use std::net::Ipv4Addr;
-
-use serde::Serialize;
-
-use super::{Decoded, LsaHeader, LsaType, Options, Reader, Write};
+use super::{Decoded, LsaHeader, Options, Reader, Write};
 
 /// The I, M and MS bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,36 +93,4 @@ pub(crate) fn decode_headers(r: &mut Reader<'_>) -> Decoded<Vec<LsaHeader>> {
         headers.push(LsaHeader::decode(r)?);
     }
     Ok(headers)
-}
-
-/// What makes an LSA the same LSA, RFC 5340 4.4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct LsaKey {
-    /// LS type.
-    pub ty: LsaType,
-    /// Link State ID.
-    pub id: u32,
-    /// Router ID of the originator.
-    pub adv: Ipv4Addr,
-}
-
-impl LsaKey {
-    /// Bytes of one entry of a Link State Request.
-    pub(crate) const REQUEST_LEN: usize = 12;
-
-    pub(crate) fn encode_request(&self, out: &mut Vec<u8>) {
-        out.put_u16(0);
-        out.put_u16(self.ty.0);
-        out.put_u32(self.id);
-        out.put(&self.adv.octets());
-    }
-
-    pub(crate) fn decode_request(r: &mut Reader<'_>) -> Decoded<Self> {
-        r.u16()?;
-        Ok(Self {
-            ty: LsaType(r.u16()?),
-            id: r.u32()?,
-            adv: r.ipv4()?,
-        })
-    }
 }

@@ -63,6 +63,16 @@ pub struct Header {
     pub instance_id: u8,
 }
 
+/// Where the Instance ID stands in a packet, RFC 5340 A.3.1.
+const INSTANCE_ID_AT: usize = 14;
+
+impl Header {
+    /// The Instance ID of a packet that is not checked yet.
+    pub fn instance_id_of(packet: &[u8]) -> Option<u8> {
+        packet.get(INSTANCE_ID_AT).copied()
+    }
+}
+
 /// A whole OSPFv3 packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {

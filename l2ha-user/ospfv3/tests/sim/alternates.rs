@@ -15,7 +15,7 @@ fn settled(mut net: Net) -> Net {
 
 fn alternate(net: &Net, node: usize, prefix: Prefix, interface: u32) -> Option<Nexthop> {
     net.node(node)
-        .alternates(net.now)
+        .alternates()
         .get(&(prefix, interface))
         .copied()
 }
@@ -101,7 +101,7 @@ fn alternates_followed_through_random_networks_arrive() {
         let mut net = random(seed);
         net.run(Duration::from_secs(60));
         for node in 0..net.nodes.len() {
-            for ((prefix, interface), hop) in net.node(node).alternates(net.now) {
+            for ((prefix, interface), hop) in net.node(node).alternates() {
                 let lost = net.node(node).neighbors();
                 let lost: Vec<Ipv4Addr> = lost
                     .iter()

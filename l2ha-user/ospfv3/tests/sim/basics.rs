@@ -34,7 +34,7 @@ fn two_routers_become_adjacent_at_once() {
     );
     net.run(Duration::from_secs(30));
     assert_eq!((full(&net, 0), full(&net, 1)), (1, 1));
-    assert!(net.node(0).is_settled());
+    assert!(net.node(0).is_acknowledged());
     let refused = &net.node(0).counters().refused;
     assert!(refused.is_empty(), "{refused:?}");
 }

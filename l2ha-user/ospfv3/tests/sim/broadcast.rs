@@ -96,7 +96,7 @@ fn four_on_an_ethernet() {
     );
     assert!(!net.node(0).routes().contains_key(&ethernet()), "connected");
     assert!(
-        (0..4).all(|node| net.node(node).is_settled()),
+        (0..4).all(|node| net.node(node).is_acknowledged()),
         "{}",
         net.describe()
     );

@@ -133,7 +133,7 @@ fn fair_weather() {
         for node in 1..nodes {
             assert_eq!(contents(&net, 0), contents(&net, node), "seed {seed}");
         }
-        assert!((0..nodes).all(|node| net.node(node).is_settled()));
+        assert!((0..nodes).all(|node| net.node(node).is_acknowledged()));
     }
 }
 
@@ -184,7 +184,7 @@ fn storms_partitions_crashes_and_restarts() {
         for node in 0..nodes {
             let neighbors = net.node(node).neighbors();
             assert!(neighbors.iter().all(|n| n.state == NeighborState::Full));
-            assert!(net.node(node).is_settled(), "{}", net.describe());
+            assert!(net.node(node).is_acknowledged(), "{}", net.describe());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ospfv3::{Event, NeighborState, Reason};
+use ospfv3::{Event, NeighborState, PathFailure, Peer, Reason};
 
 use crate::net::{Net, anycast, local, own_prefix, router_id};
 
@@ -130,7 +130,11 @@ fn a_second_failure_is_routed_around_as_fast_as_the_first() {
         net.links[server - 1].cut = true;
         let now = net.now;
         net.with(0, |client| {
-            client.neighbor_lost(now, interface, router_id(server))
+            client.path_failed(
+                now,
+                Peer::new(interface, router_id(server)),
+                PathFailure::Unconfirmed,
+            )
         });
         let took = net.run_while(Duration::from_secs(1), |net| metric(net, 0) != expected);
         assert!(
@@ -161,7 +165,7 @@ fn restart_without_a_word_is_over_in_a_moment() {
         });
         assert!(took <= SOON + WAY_BACK, "down for {pause} ms: {took:?}");
         net.run(Duration::from_secs(20));
-        assert!(net.node(1).is_settled());
+        assert!(net.node(1).is_acknowledged());
     }
 }
 
@@ -181,7 +185,7 @@ fn restart_in_order_is_over_in_a_moment() {
             "stopped for {pause} ms: {took:?}"
         );
         net.run(Duration::from_secs(20));
-        assert!(net.node(1).is_settled());
+        assert!(net.node(1).is_acknowledged());
     }
 }
 
@@ -362,7 +366,11 @@ fn a_stop_soon_after_adjacencies_were_formed_anew_leaves_the_other_server() {
             let (end, other) = (link.ends[end], link.ends[other]);
             let now = net.now;
             net.with(end.node, |speaker| {
-                speaker.neighbor_lost(now, end.interface, router_id(other.node));
+                speaker.path_failed(
+                    now,
+                    Peer::new(end.interface, router_id(other.node)),
+                    PathFailure::Unconfirmed,
+                );
             });
         }
     }

@@ -8,8 +8,8 @@ use ospfv3::wire::{
     Options, Packet, PacketBody,
 };
 use ospfv3::{
-    Event, ExternalPrefix, Family, InterfaceConfig, InterfaceKind, Mismatch, NeighborState, Prefix,
-    Refusal, StubPrefix,
+    Event, ExternalPrefix, Family, InterfaceConfig, InterfaceKind, Mismatch, NeighborState,
+    PathFailure, Peer, Prefix, Refusal, StubPrefix,
 };
 
 use crate::net::{Frame, Lan, Net, Weather, hop, link_local, local, router_id};
@@ -130,10 +130,12 @@ fn an_anycast_address_moves() {
     assert_eq!(next_hops(&net, 0, net.anycast()), [ends[0]]);
     let out = net.links[0].ends[0].interface;
     let now = net.now;
-    let alternates = net.node(0).alternates(now);
+    let alternates = net.node(0).alternates();
     let alternate = alternates.get(&(net.anycast(), out)).expect("an alternate");
     assert_eq!(alternate.address, Some(ends[1]));
-    net.with(0, |speaker| speaker.neighbor_lost(now, out, router_id(1)));
+    net.with(0, |speaker| {
+        speaker.path_failed(now, Peer::new(out, router_id(1)), PathFailure::Unconfirmed)
+    });
     net.run(Duration::from_millis(10));
     assert_eq!(next_hops(&net, 0, net.anycast()), [ends[1]]);
     net.run(Duration::from_secs(10));

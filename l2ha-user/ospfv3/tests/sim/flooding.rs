@@ -26,7 +26,7 @@ fn newer_is_flooded_on_and_acknowledged_with_delay() {
     net.run_ms(300);
     let acks = acks(&sent_to(&mut net, 1));
     assert_eq!(acks, [*lsa.header()]);
-    assert!(net.node(0).is_settled() && has(&net, 2, STRANGER));
+    assert!(net.node(0).is_acknowledged() && has(&net, 2, STRANGER));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn unacknowledged_is_sent_again_until_it_is() {
     net.links[1].cut = false;
     net.run(Duration::from_secs(5));
     assert!(net.node(0).counters().lsas_retransmitted > before);
-    assert!(has(&net, 2, STRANGER) && net.node(0).is_settled());
+    assert!(has(&net, 2, STRANGER) && net.node(0).is_acknowledged());
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn a_full_database_does_not_stop_an_adjacency() {
     }
     net.run(Duration::from_secs(30));
     assert_eq!(net.node(0).routes().len(), 2, "{}", net.describe());
-    assert!((0..3).all(|node| net.node(node).is_settled()));
+    assert!((0..3).all(|node| net.node(node).is_acknowledged()));
 }
 
 /// Node 1 begins the exchange anew, says that it has an LSA, and hears nothing any more.

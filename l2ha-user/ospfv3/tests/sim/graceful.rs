@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ospfv3::wire::{GraceReason, LsaBody, LsaType};
 use ospfv3::{
-    Event, GracefulRestart, HelpEnd, HelpRefusal, InterfaceKind, NeighborState, RestartEnd, Routes,
+    Event, GracefulRestart, HelpEnd, HelpRefusal, InterfaceKind, NeighborState, PathFailure,
+    PathOutcome, Peer, RestartEnd, Routes,
 };
 
 use crate::net::{End, Lan, Net, Weather, anycast, local, own_prefix, router_id};
@@ -103,7 +104,7 @@ fn a_crash_goes_unnoticed() {
         );
         for node in 0..4 {
             assert_eq!(graces(&net, node), 0, "flushed");
-            assert!(net.node(node).is_settled());
+            assert!(net.node(node).is_acknowledged());
             let lost = net.node(node).counters().adjacencies_lost;
             assert_eq!(lost, 0, "node {node}");
         }
@@ -121,7 +122,7 @@ fn a_planned_restart_may_outlast_the_dead_interval() {
     let mut net = ring();
     let now = net.now;
     net.with(1, |speaker| speaker.begin_graceful_restart(now, PLANNED));
-    let took = net.run_while(Duration::from_secs(2), |net| !net.node(1).is_settled());
+    let took = net.run_while(Duration::from_secs(2), |net| !net.node(1).is_acknowledged());
     assert!(took <= Duration::from_millis(300), "{took:?}");
     net.crash(1);
     run_unnoticed(&mut net, Duration::from_secs(60));
@@ -339,13 +340,22 @@ fn death_by_bfd_does_not_count_and_a_lost_path_does() {
     net.run_ms(500);
     net.crash(1);
     let (now, interface) = (net.now, net.links[0].ends[0].interface);
-    net.with(0, |speaker| {
-        speaker.neighbor_lost(now, interface, router_id(1))
+    let peer = Peer::new(interface, router_id(1));
+    let outcome = net.with(0, |speaker| {
+        speaker.path_failed(now, peer, PathFailure::Unconfirmed)
     });
+    assert_eq!(outcome, PathOutcome::Helped);
     run_unnoticed(&mut net, Duration::from_secs(2));
     assert_eq!(net.node(0).counters().graceful.deaths_ignored, 1);
     let now = net.now;
-    net.with(0, |speaker| speaker.path_lost(now, interface, router_id(1)));
+    let outcome = net.with(0, |speaker| {
+        speaker.path_failed(now, peer, PathFailure::Confirmed)
+    });
+    assert_eq!(outcome, PathOutcome::Lost);
+    let again = net.with(0, |speaker| {
+        speaker.path_failed(now, peer, PathFailure::Confirmed)
+    });
+    assert_eq!(again, PathOutcome::Unknown);
     let took = net.run_while(Duration::from_secs(1), |net| {
         net.node(0).routes()[&anycast()].metric != 30
     });
@@ -403,7 +413,7 @@ fn a_storm_ends_in_order_whatever_is_lost() {
         assert_eq!(restart_ended(&net).len(), 1, "seed {seed}");
         let lsas = router_lsas(&net, 0);
         for node in 0..4 {
-            assert!(net.node(node).is_settled(), "seed {seed}");
+            assert!(net.node(node).is_acknowledged(), "seed {seed}");
             assert_eq!(
                 graces(&net, node),
                 0,

@@ -35,6 +35,26 @@ impl Rng {
     }
 }
 
+/// FNV-1a, eight bytes at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digest(pub(crate) u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0 ^ u64::from_be_bytes(word)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
 /// One end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
@@ -102,6 +122,8 @@ pub(crate) struct Net {
     pub(crate) rng: Rng,
     /// Everything that was sent, if wanted.
     pub(crate) captured: Option<Vec<Frame>>,
+    /// A hash of every frame so far, and of when it was sent.
+    pub(crate) digest: Digest,
     pub(crate) events: Vec<(Time, usize, Event)>,
     frames: BTreeMap<(Time, u64), Frame>,
     serial: u64,
@@ -168,6 +190,7 @@ impl Net {
             weather: Weather::FAIR,
             rng: Rng(seed),
             captured: None,
+            digest: Digest::default(),
             events: Vec::new(),
             frames: BTreeMap::new(),
             serial: 0,
@@ -438,6 +461,10 @@ impl Net {
         if let Some(captured) = &mut self.captured {
             captured.push(frame.clone());
         }
+        self.digest.add(&self.now.as_nanos().to_be_bytes());
+        self.digest.add(&frame.to.interface.to_be_bytes());
+        self.digest.add(&frame.destination.octets());
+        self.digest.add(&frame.bytes);
         if cut || self.rng.percent(self.weather.loss_percent) {
             return;
         }

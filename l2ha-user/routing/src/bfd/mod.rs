@@ -14,68 +14,74 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use tokio::sync::{mpsc as news, oneshot};
+use tokio::sync::{mpsc as notices, oneshot};
 
 use self::types::Request;
-pub(crate) use self::types::{Change, News, Peer, View};
+pub(crate) use self::types::{Notice, Peer, Sessions, View};
 
-/// The running thread. Dropping it tells every neighbour that the sessions end by will.
+/// The running thread.
 pub(crate) struct Bfd {
     requests: mpsc::Sender<Request>,
-    bell: Arc<EventFd>,
+    wake: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bfd {
-    /// Starts the thread; `changes` gets what happens.
+    /// Starts the thread; `notices` gets what happens.
     ///
     /// # Errors
     ///
     /// When there can be no thread.
-    pub(crate) fn start(changes: news::UnboundedSender<News>) -> Result<Self> {
-        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+    pub(crate) fn start(notices: notices::UnboundedSender<Notice>) -> Result<Self> {
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .context("cannot make an eventfd")?;
-        let bell = Arc::new(bell);
+        let wake = Arc::new(wake);
         let (requests, inbox) = mpsc::channel();
         let thread = {
-            let bell = Arc::clone(&bell);
+            let wake = Arc::clone(&wake);
             std::thread::Builder::new()
                 .name("bfd".into())
-                .spawn(move || thread::run(bell.as_fd(), &inbox, &changes))
+                .spawn(move || thread::run(wake.as_fd(), &inbox, &notices))
                 .context("cannot start the BFD thread")?
         };
         Ok(Self {
             requests,
-            bell,
+            wake,
             thread: Some(thread),
         })
-    }
-
-    /// Says which neighbours to watch; sessions of others end.
-    pub(crate) fn watch(&self, peers: Vec<Peer>) {
-        self.ask(Request::Watch(peers));
-    }
-
-    /// What there is to show.
-    pub(crate) fn show(&self) -> oneshot::Receiver<View> {
-        let (answer, receiver) = oneshot::channel();
-        self.ask(Request::Show(answer));
-        receiver
     }
 
     fn ask(&self, request: Request) {
         // The thread ends only when it is told to.
         let _ = self.requests.send(request);
-        let _ = self.bell.write(1);
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Sessions for Bfd {
+    fn watch(&self, peers: Vec<Peer>) {
+        self.ask(Request::Watch(peers));
+    }
+
+    fn show(&self) -> oneshot::Receiver<View> {
+        let (answer, receiver) = oneshot::channel();
+        self.ask(Request::Show(answer));
+        receiver
+    }
+
+    fn abandon(mut self: Box<Self>) {
+        // It goes on until the process ends.
+        drop(self.thread.take());
     }
 }
 
 impl Drop for Bfd {
     fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
         self.ask(Request::Stop);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        if thread.join().is_err() {
             tracing::error!("the BFD thread had panicked");
         }
     }

@@ -8,19 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bfd::{Authenticator, Config, Session, State};
+use bfd::{Authenticator, Config, Diagnostic, Event, Session, State};
 use nix::{
     libc,
     poll::{PollFd, PollFlags, ppoll},
     sys::time::TimeSpec,
     unistd,
 };
-use tokio::sync::mpsc as news;
+use tokio::sync::mpsc as notices;
 
 use super::{
     echo::Echo,
     socket::Sockets,
-    types::{Change, News, Peer, Request, Shown, View},
+    types::{Notice, Peer, Request, Shown, View},
 };
 
 /// Priority among real-time threads: above the ordinary ones of audio and databases, below the
@@ -44,13 +44,13 @@ struct Watched {
     echo: Option<Echo>,
     refused: BTreeMap<&'static str, u64>,
     send_errors: u64,
-    /// What was told last.
+    /// What was reported last.
     detects_in: Option<Duration>,
 }
 
 struct Thread<'a> {
     epoch: Instant,
-    changes: &'a news::UnboundedSender<News>,
+    notices: &'a notices::UnboundedSender<Notice>,
     wanted: Vec<Peer>,
     sessions: BTreeMap<(u32, Ipv6Addr), Watched>,
     /// When to try again to open what could not be opened.
@@ -64,15 +64,15 @@ struct Thread<'a> {
 
 /// Runs until asked to stop.
 pub(super) fn run(
-    bell: BorrowedFd<'_>,
+    wake: BorrowedFd<'_>,
     inbox: &mpsc::Receiver<Request>,
-    changes: &news::UnboundedSender<News>,
+    notices: &notices::UnboundedSender<Notice>,
 ) {
     let real_time = become_real_time();
     linux::keep_what_is_needed();
     let mut thread = Thread {
         epoch: Instant::now(),
-        changes,
+        notices,
         wanted: Vec::new(),
         sessions: BTreeMap::new(),
         again: None,
@@ -85,7 +85,7 @@ pub(super) fn run(
     let mut planned = None;
     loop {
         let mut bytes = [0; 8];
-        let _ = unistd::read(bell, &mut bytes);
+        let _ = unistd::read(wake, &mut bytes);
         while let Ok(request) = inbox.try_recv() {
             match request {
                 Request::Watch(peers) => thread.watch(peers),
@@ -100,7 +100,7 @@ pub(super) fn run(
         let next = thread.next();
         planned = next;
         let wait = next.map_or(IDLE, |next| next.saturating_sub(now));
-        thread.sleep(bell, wait);
+        thread.sleep(wake, wait);
     }
 }
 
@@ -137,7 +137,7 @@ impl Thread<'_> {
                 watched.session.admin_down(now);
                 watched.transmit(now);
                 let (interface, remote) = *key;
-                let _ = self.changes.send(News::DetectsIn {
+                let _ = self.notices.send(Notice::DetectsIn {
                     interface,
                     remote,
                     silence: None,
@@ -232,19 +232,23 @@ impl Thread<'_> {
             watched.transmit(now);
             watched.probe(now);
             while let Some(event) = watched.session.poll_event() {
-                let change = Change {
-                    interface: watched.peer.interface,
-                    remote: watched.peer.remote,
-                    event,
-                    by_will: watched.session.view().remote_state == State::AdminDown,
-                    vouched: watched.session.view().counters.probes_answered > 0,
-                };
-                tell(&watched.peer, &change);
-                let _ = self.changes.send(News::Changed(change));
+                let view = watched.session.view();
+                let by_will = view.remote_state == State::AdminDown;
+                let failed = event.from == State::Up && !by_will;
+                log(&watched.peer, &event, failed);
+                if failed {
+                    let answered = view.counters.probes_answered > 0;
+                    let _ = self.notices.send(Notice::Failed {
+                        interface: watched.peer.interface,
+                        remote: watched.peer.remote,
+                        path_is_gone: answered
+                            && event.diagnostic == Diagnostic::DetectionTimeExpired,
+                    });
+                }
             }
             let detects_in = watched.session.detects_in();
             if std::mem::replace(&mut watched.detects_in, detects_in) != detects_in {
-                let _ = self.changes.send(News::DetectsIn {
+                let _ = self.notices.send(Notice::DetectsIn {
                     interface: watched.peer.interface,
                     remote: watched.peer.remote,
                     silence: detects_in,
@@ -264,13 +268,13 @@ impl Thread<'_> {
     }
 
     /// Sleeps until a packet or a request comes, at most for this long.
-    fn sleep(&self, bell: BorrowedFd<'_>, wait: Duration) {
+    fn sleep(&self, wake: BorrowedFd<'_>, wait: Duration) {
         let sessions = self.sessions.values();
         let receivers = sessions.flat_map(|it| {
             let echo = it.echo.as_ref().map(Echo::descriptor);
             std::iter::once(it.sockets.receiver()).chain(echo)
         });
-        let mut descriptors: Vec<PollFd<'_>> = std::iter::once(bell)
+        let mut descriptors: Vec<PollFd<'_>> = std::iter::once(wake)
             .chain(receivers)
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
@@ -383,14 +387,14 @@ impl Watched {
     }
 }
 
-fn tell(peer: &Peer, change: &Change) {
+fn log(peer: &Peer, event: &Event, failed: bool) {
     let (interface, remote) = (&peer.name, peer.remote);
-    let bfd::Event {
+    let Event {
         from,
         to,
         diagnostic,
-    } = change.event;
-    if from == State::Up && !change.by_will {
+    } = event;
+    if failed {
         tracing::warn!(interface, %remote, ?from, ?to, ?diagnostic, "BFD session");
     } else {
         tracing::info!(interface, %remote, ?from, ?to, ?diagnostic, "BFD session");

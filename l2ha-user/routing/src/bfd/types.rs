@@ -1,8 +1,8 @@
-//! What the BFD thread is told, and what it tells.
+//! What the BFD thread is asked, and what it reports.
 
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
-use bfd::{Algorithm, Diagnostic, Event, Key, SessionView, Timers};
+use bfd::{Algorithm, Key, SessionView, Timers};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -30,43 +30,41 @@ impl Peer {
     }
 }
 
-/// A session has changed its state.
+/// What the thread reports without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
-    /// Index of the interface.
-    pub(crate) interface: u32,
-    /// The neighbour's address.
-    pub(crate) remote: Ipv6Addr,
-    /// What has happened.
-    pub(crate) event: Event,
-    /// The neighbour has taken it down by will, which says nothing about the path (RFC 5882 3.2).
-    pub(crate) by_will: bool,
-    /// The neighbour's kernel has answered for the path before, while the neighbour was silent.
-    pub(crate) vouched: bool,
-}
-
-/// What the thread tells without being asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
-    /// A session has changed its state.
-    Changed(Change),
-    /// A session notices failures after another time than before; none while it is not Up.
+pub(crate) enum Notice {
+    /// The path to a neighbour has failed: its session was Up, and the neighbour has not taken it down
+    /// by will, which says nothing about the path (RFC 5882 3.2).
+    Failed {
+        /// Index of the interface.
+        interface: u32,
+        /// The neighbour's address.
+        remote: Ipv6Addr,
+        /// Whether the path itself is gone, and not only the neighbour's daemon: its kernel, which used
+        /// to answer, does not any more.
+        path_is_gone: bool,
+    },
+    /// A session detects failures after another time than before.
     DetectsIn {
         /// Index of the interface.
         interface: u32,
         /// The neighbour's address.
         remote: Ipv6Addr,
-        /// The silence that counts as a failure.
+        /// The silence that counts as a failure; none while the session is not Up.
         silence: Option<Duration>,
     },
 }
 
-impl Change {
-    /// Whether the path itself is gone, and not only the neighbour's daemon: its kernel, which used
-    /// to answer, does not any more.
-    pub(crate) fn path_is_gone(&self) -> bool {
-        self.vouched && self.event.diagnostic == Diagnostic::DetectionTimeExpired
-    }
+/// BFD as routing uses it. Dropping it ends all sessions by will.
+pub(crate) trait Sessions {
+    /// Says which neighbours to watch; sessions with others end.
+    fn watch(&self, peers: Vec<Peer>);
+
+    /// What there is to show.
+    fn show(&self) -> oneshot::Receiver<View>;
+
+    /// Leaves all sessions as they are, without a word to the neighbours: the next start takes them up.
+    fn abandon(self: Box<Self>);
 }
 
 /// What there is to show of a session.

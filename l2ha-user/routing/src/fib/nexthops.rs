@@ -315,7 +315,7 @@ impl Objects {
 
     /// A neighbour is dead: has every object that leads to it lead to its other members, or where
     /// the routes would go instead.
-    pub(crate) fn leave(&mut self, is_dead: impl Fn(&Nexthop) -> bool) -> Vec<Order> {
+    pub(crate) fn route_around(&mut self, is_dead: impl Fn(&Nexthop) -> bool) -> Vec<Order> {
         let hit: Vec<(u32, Vec<Nexthop>)> = self
             .objects
             .iter()

@@ -2,17 +2,24 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use linux::{Batch, Destination, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
 use serde::Serialize;
+use tokio::time::Instant;
 
-use crate::fib::nexthops::{Class, Objects, leftovers};
+use crate::{
+    fib::nexthops::{Class, Objects, leftovers},
+    kernel::Kernel,
+};
 
 /// Routes given to the kernel at a time, between looks at what else has happened: a few milliseconds.
 const PORTION: usize = 512;
+/// How flows are spread over several next hops, where the kernel can: they stay with theirs, and what has
+/// been idle for this many seconds may move to a next hop that has too few.
+const SPREAD: Spread = Spread::Resilient(120);
 /// Routes that are worth a line each in the log.
 const FEW: usize = 20;
 
@@ -60,8 +67,7 @@ pub(crate) struct Counts {
 
 /// Keeps the kernel's routes equal to the wanted ones.
 pub(crate) struct Routes {
-    netlink: Netlink,
-    batch: Batch,
+    kernel: Box<dyn Kernel>,
     table: u32,
     priority: u32,
     wanted: BTreeMap<Destination, Vec<Nexthop>>,
@@ -82,17 +88,14 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Reads what an earlier daemon left. Flows over several next hops stay with theirs as `spread`
-    /// says.
+    /// Reads what an earlier daemon left, which is kept for some time.
     pub(crate) async fn adopt(
-        netlink: Netlink,
+        mut kernel: Box<dyn Kernel>,
         (table, priority): (u32, u32),
         keep: Duration,
-        spread: Spread,
     ) -> Result<Self> {
-        let mut batch = Batch::open().context("cannot open rtnetlink")?;
-        let objects = match batch.nexthops() {
-            Ok(_) => Some(Objects::new(table, priority, spread_of(&mut batch, spread))),
+        let objects = match kernel.nexthops() {
+            Ok(_) => Some(Objects::new(table, priority, spread(&mut *kernel))),
             Err(error) => {
                 tracing::warn!(
                     %error,
@@ -103,8 +106,7 @@ impl Routes {
             }
         };
         let mut routes = Self {
-            netlink,
-            batch,
+            kernel,
             table,
             priority,
             wanted: BTreeMap::new(),
@@ -128,6 +130,11 @@ impl Routes {
             routes.keep_until = Some(Instant::now() + keep);
         }
         Ok(routes)
+    }
+
+    /// The kernel that has them.
+    pub(crate) fn kernel(&self) -> &dyn Kernel {
+        &*self.kernel
     }
 
     /// When stale routes are to be removed, if any are kept.
@@ -158,12 +165,12 @@ impl Routes {
     }
 
     /// A neighbour is dead: what leads to it leads elsewhere at once, where the way is known. The
-    /// routes are settled by the calculation that follows.
-    pub(crate) fn leave(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
+    /// calculation that follows has the last word.
+    pub(crate) fn route_around(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
         let Some(objects) = &mut self.objects else {
             return;
         };
-        let orders = objects.leave(is_dead);
+        let orders = objects.route_around(is_dead);
         if orders.is_empty() {
             return;
         }
@@ -217,10 +224,10 @@ impl Routes {
 
     async fn read(&mut self) -> Result<()> {
         if let Some(objects) = &mut self.objects {
-            let found = self.batch.nexthops();
+            let found = self.kernel.nexthops();
             objects.read(&found.context("cannot list the nexthop objects")?);
         }
-        let found = self.netlink.ospf_routes(self.table).await?;
+        let found = self.kernel.ospf_routes(self.table).await?;
         self.installed = found
             .into_iter()
             .filter(|route| route.priority == self.priority)
@@ -246,7 +253,7 @@ impl Routes {
         self.queue = self
             .wanted
             .keys()
-            .filter(|key| !self.is_settled(key))
+            .filter(|key| !self.is_in_place(key))
             .copied()
             .collect();
         self.proceed().await;
@@ -290,7 +297,7 @@ impl Routes {
         if orders.is_empty() {
             return true;
         }
-        let refused = match self.batch.carry_out(orders) {
+        let refused = match self.kernel.carry_out(orders) {
             Ok(refused) => refused,
             Err(error) => {
                 tracing::error!(%error, "cannot tell the kernel about next hops");
@@ -306,7 +313,7 @@ impl Routes {
 
     /// What the kernel still refuses after a second look goes without objects.
     fn give_up_objects(&mut self) {
-        let Ok(found) = self.batch.nexthops() else {
+        let Ok(found) = self.kernel.nexthops() else {
             return;
         };
         if let Some(objects) = &mut self.objects {
@@ -331,7 +338,7 @@ impl Routes {
         })
     }
 
-    fn is_settled(&self, key: &Destination) -> bool {
+    fn is_in_place(&self, key: &Destination) -> bool {
         let (Some(target), Some(installed)) = (self.target(key), self.installed.get(key)) else {
             return false;
         };
@@ -347,7 +354,7 @@ impl Routes {
     pub(crate) async fn proceed(&mut self) {
         let portion = self.queue.len().min(PORTION);
         let keys: Vec<Destination> = self.queue.drain(..portion).collect();
-        let keys = keys.into_iter().filter(|key| !self.is_settled(key));
+        let keys = keys.into_iter().filter(|key| !self.is_in_place(key));
         let routes: Vec<KernelRoute> = keys.filter_map(|key| self.target(&key)).collect();
         self.write(routes);
         if self.queue.is_empty() && self.keep_until.is_none() {
@@ -399,7 +406,7 @@ impl Routes {
     /// Asks the kernel; gives for each whether and why it was refused. Nothing if that is not known.
     fn give(&mut self, orders: Vec<Order>) -> Option<Vec<Option<Error>>> {
         let mut answers: Vec<Option<Error>> = orders.iter().map(|_| None).collect();
-        match self.batch.carry_out(&orders) {
+        match self.kernel.carry_out(&orders) {
             Ok(refused) => {
                 self.counts.refused += refused.len() as u64;
                 for (place, error) in refused {
@@ -448,9 +455,9 @@ impl Routes {
 }
 
 /// How flows are spread, as far as this kernel can.
-fn spread_of(batch: &mut Batch, wanted: Spread) -> Spread {
-    match batch.resilience() {
-        Ok(()) => wanted,
+fn spread(kernel: &mut dyn Kernel) -> Spread {
+    match kernel.resilience() {
+        Ok(()) => SPREAD,
         Err(error) => {
             tracing::warn!(
                 %error,

@@ -3,6 +3,9 @@
 
 use proptest::prelude::*;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use super::*;
 use crate::spf::{Calculation, Route};
 

@@ -194,7 +194,9 @@ impl World {
                 both.map(|one_way| self.inputs(one_way)).collect()
             }),
             news,
-            link_local: Box::new(|_, router, interface| Some(address(router.to_bits(), interface))),
+            link_local: Box::new(|peer, interface| {
+                Some(address(peer.router_id.to_bits(), interface))
+            }),
             max_paths: 8,
             own: self.own.clone(),
             now: NOW,

@@ -188,7 +188,7 @@ proptest! {
                 Step::Want(list) => now = wanted(&list),
                 Step::Dies(number) => {
                     let dead = hop(number);
-                    kernel.carry_out(&objects.leave(|hop| *hop == dead));
+                    kernel.carry_out(&objects.route_around(|hop| *hop == dead));
                     for (key, (hops, backup)) in &now {
                         let others: Vec<_> = hops.iter().filter(|hop| **hop != dead).collect();
                         let leads = kernel.leads(key);

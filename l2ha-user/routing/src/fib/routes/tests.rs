@@ -5,6 +5,7 @@ use std::{net::IpAddr, process::Command};
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
+use crate::kernel::Rtnetlink;
 
 const TABLE: u32 = 254;
 const PRIORITY: u32 = 20;
@@ -42,9 +43,8 @@ fn ip(arguments: &str) -> String {
 }
 
 async fn routes() -> Routes {
-    let netlink = Netlink::open().unwrap();
-    let spread = Spread::Resilient(120);
-    let adopted = Routes::adopt(netlink, (TABLE, PRIORITY), LONG, spread).await;
+    let kernel = Box::new(Rtnetlink::open().unwrap());
+    let adopted = Routes::adopt(kernel, (TABLE, PRIORITY), LONG).await;
     adopted.unwrap()
 }
 
@@ -98,7 +98,7 @@ async fn protect(routes: &mut Routes, backups: &[(u32, u32, u32)]) {
 
 fn fail(routes: &mut Routes, number: u32) {
     let dead = hop(number);
-    routes.leave(|hop| *hop == dead);
+    routes.route_around(|hop| *hop == dead);
 }
 
 /// Where the kernel's route leads, and the object it uses.
@@ -288,7 +288,7 @@ fn the_time_to_switch() {
             let all = |hops: &'static [u32]| (0..count).map(move |it| (key(it), via(hops)));
             for _ in 0..5 {
                 let mut routes = routes().await;
-                settle(&mut routes, all(&[1])).await;
+                apply(&mut routes, all(&[1])).await;
                 let backups = (0..count).map(|it| ((key(it), index(1)), hop(2)));
                 routes.protect(backups.collect()).await;
                 let start = Instant::now();
@@ -298,13 +298,14 @@ fn the_time_to_switch() {
                 routes.remove_all().await;
 
                 let mut routes = plain_routes().await;
-                settle(&mut routes, all(&[1])).await;
+                apply(&mut routes, all(&[1])).await;
                 let wanted: Vec<_> = all(&[2]).collect();
                 let start = Instant::now();
-                settle(&mut routes, wanted.into_iter()).await;
+                apply(&mut routes, wanted.into_iter()).await;
                 plain.push(start.elapsed());
                 assert_eq!(leads(count - 1).0, [2]);
 
+                let netlink = Netlink::open().unwrap();
                 let start = Instant::now();
                 for (key, nexthops) in all(&[3]) {
                     let route = KernelRoute {
@@ -315,7 +316,7 @@ fn the_time_to_switch() {
                         object: None,
                         nexthops,
                     };
-                    routes.netlink.replace_route(&route).await.unwrap();
+                    netlink.replace_route(&route).await.unwrap();
                 }
                 one_by_one.push(start.elapsed());
                 routes.remove_all().await;
@@ -335,7 +336,7 @@ fn the_time_to_switch() {
     });
 }
 
-async fn settle(routes: &mut Routes, wanted: impl Iterator<Item = (Destination, Vec<Nexthop>)>) {
+async fn apply(routes: &mut Routes, wanted: impl Iterator<Item = (Destination, Vec<Nexthop>)>) {
     routes.set(wanted).await;
     while routes.is_busy() {
         routes.proceed().await;

@@ -1,0 +1,73 @@
+//! Interfaces as the caller configures them.
+
+use super::Core;
+use crate::config::{InterfaceConfig, StubPrefix};
+use crate::interface::{Interface, InterfaceEvent};
+use crate::lsdb::DbId;
+
+impl Core {
+    /// Changes an interface if its adjacencies can stay; whether they can.
+    pub(crate) fn change_interface(&mut self, config: &InterfaceConfig) -> bool {
+        let id = config.id;
+        match self.interfaces.get_mut(&id) {
+            Some(interface) if interface.config.adjacency_survives(config) => {
+                interface.config = config.clone();
+                self.interface_event(id, InterfaceEvent::NeighborChange);
+                self.content_changed();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds an interface, which is down.
+    pub(crate) fn insert_interface(&mut self, config: InterfaceConfig) {
+        self.interfaces.insert(config.id, Interface::new(config));
+    }
+
+    /// Removes an interface that is down; the database of its area, if it was the last one there.
+    pub(crate) fn remove_interface(&mut self, id: u32) -> Option<DbId> {
+        let gone = self.interfaces.remove(&id)?;
+        self.outbox.retain(|packet| packet.interface != id);
+        let area = gone.config.area;
+        if self.interfaces.values().any(|i| i.config.area == area) {
+            return None;
+        }
+        self.databases.remove(&DbId::Area(area));
+        Some(DbId::Area(area))
+    }
+
+    /// The link is operational; whether the interface is up now.
+    pub(crate) fn link_up(&mut self, id: u32) -> bool {
+        let Some(interface) = self.interfaces.get(&id) else {
+            return false;
+        };
+        let up = InterfaceEvent::Up {
+            kind: interface.config.kind,
+            eligible: interface.config.priority > 0,
+        };
+        !self.stopped && self.interface_event(id, up)
+    }
+
+    pub(crate) fn link_down(&mut self, id: u32) {
+        self.interface_event(id, InterfaceEvent::Down);
+    }
+
+    pub(crate) fn set_prefixes(&mut self, id: u32, prefixes: Vec<StubPrefix>) {
+        if let Some(interface) = self.interfaces.get_mut(&id)
+            && interface.config.prefixes != prefixes
+        {
+            interface.config.prefixes = prefixes;
+            self.content_changed();
+        }
+    }
+
+    pub(crate) fn set_cost(&mut self, id: u32, cost: u16) {
+        if let Some(interface) = self.interfaces.get_mut(&id)
+            && interface.config.cost != cost
+        {
+            interface.config.cost = cost;
+            self.content_changed();
+        }
+    }
+}

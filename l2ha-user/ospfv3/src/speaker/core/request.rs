@@ -1,0 +1,90 @@
+//! Link State Requests: RFC 2328 10.7 and 10.9.
+
+use std::collections::BTreeSet;
+
+use super::Core;
+use crate::lsdb::DbId;
+use crate::neighbor::{NeighborEvent, NeighborState};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, Refused};
+use crate::wire::{LsaKey, PacketBody};
+
+impl Core {
+    /// Moves every neighbour in Exchange or Loading on: the next request, or Full.
+    pub(crate) fn advance_loading(&mut self) {
+        let mut ready = Vec::new();
+        for (id, interface) in &self.interfaces {
+            for (router_id, neighbor) in &interface.neighbors {
+                let loading = neighbor.state == NeighborState::Loading;
+                let open = loading || neighbor.state == NeighborState::Exchange;
+                let idle = neighbor.requested.is_empty();
+                if open && idle && (loading || !neighbor.requests.is_empty()) {
+                    ready.push((*id, *router_id, neighbor.requests.is_empty()));
+                }
+            }
+        }
+        for (id, router_id, complete) in ready {
+            if complete {
+                self.neighbor_event(Peer::new(id, router_id), NeighborEvent::LoadingDone);
+            } else {
+                self.send_request(Peer::new(id, router_id));
+            }
+        }
+    }
+
+    /// Asks for as much as fits into a packet, and again until it has come (RFC 2328 10.9).
+    pub(crate) fn send_request(&mut self, peer: Peer) {
+        let Peer {
+            interface: id,
+            router_id,
+        } = peer;
+        let now = self.now;
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let again = now + interface.config.retransmit();
+        let most = interface.body_room() / LsaKey::REQUEST_LEN;
+        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+            return;
+        };
+        let keys: Vec<LsaKey> = neighbor.requests.keys().take(most).copied().collect();
+        neighbor.requested = keys.iter().copied().collect();
+        neighbor.request_at = (!keys.is_empty()).then_some(again);
+        if keys.is_empty() {
+            return;
+        }
+        let address = neighbor.address;
+        let destination = interface.unicast(address);
+        self.send(id, destination, PacketBody::LinkStateRequest(keys));
+    }
+
+    /// RFC 2328 10.7.
+    pub(crate) fn receive_request(&mut self, peer: Peer, keys: Vec<LsaKey>) -> Result<(), Refused> {
+        // Each once, however often it is asked for.
+        let wanted: BTreeSet<LsaKey> = keys.into_iter().collect();
+        let mut found: Vec<(DbId, LsaKey)> = Vec::with_capacity(wanted.len());
+        for key in wanted {
+            let db = self.db_for(peer.interface, key.ty);
+            let db = db.filter(|db| {
+                self.databases
+                    .get(db)
+                    .is_some_and(|d| d.get(&key).is_some())
+            });
+            let Some(db) = db else {
+                let event = NeighborEvent::BadLsReq;
+                self.neighbor_event(peer, event);
+                return Err(Refusal::BadRequest.into());
+            };
+            found.push((db, key));
+        }
+        let Some(interface) = self.interfaces.get(&peer.interface) else {
+            return Ok(());
+        };
+        let Some(neighbor) = interface.neighbors.get(&peer.router_id) else {
+            return Ok(());
+        };
+        let destination = interface.unicast(neighbor.address);
+        self.send_updates(peer.interface, destination, found);
+        Ok(())
+    }
+}

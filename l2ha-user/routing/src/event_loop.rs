@@ -1,0 +1,607 @@
+//! The event loop of the routing thread: feeds the speakers with packets and time, does what they say.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use anyhow::Result;
+use config::{Ospf, OspfArea};
+use linux::Nexthop;
+use ospfv3::{AreaConfig, Event, Family, PathOutcome, Speaker, Transmit};
+use serde_json::json;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    bfd::Notice,
+    detection::Detection,
+    detours::DetourTable,
+    fib::Routes,
+    flaps::Flaps,
+    graceful,
+    instances::Instances,
+    kernel::Kernel,
+    log::log,
+    protection::Protection,
+    rate_limit::RateLimit,
+    redistribute,
+    refusals::Refusals,
+    restart_state::{self, Ending},
+    types::{Desired, Interface, Request, STOP_GRACE, View},
+    views,
+    wire::{Packet, Port, Wire},
+};
+
+/// How long after a graceful restart the routes of before are kept for the calculation.
+const ROUTES_FOLLOW: Duration = Duration::from_millis(500);
+/// How long neighbours have to acknowledge that this node restarts: more than one retransmission
+/// would help little, and the restart is wanted now.
+const RESTART_PATIENCE: Duration = Duration::from_secs(2);
+/// Route notifications come in bursts, most of them our own doing.
+const CHECK_DELAY: Duration = Duration::from_millis(50);
+/// Beyond the dead interval, how long the routes of an earlier daemon are kept.
+const KEEP_EXTRA: Duration = Duration::from_secs(2);
+/// Packets read and not yet handled; more stay in the sockets.
+const QUEUE: usize = 64;
+/// How often it is said that others have newer LSAs of ours: a peer could fill the log with that.
+const RECLAIMED_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a node's routing stands between.
+pub(crate) struct Ends {
+    pub(crate) wire: Box<dyn Wire>,
+    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) detection: Detection,
+    /// Where the data plane takes detours, if it can.
+    pub(crate) detours: Option<Box<dyn DetourTable>>,
+}
+
+/// An interface OSPF runs on.
+struct OpenInterface {
+    interface: Interface,
+    port: Box<dyn Port>,
+}
+
+/// What became of waiting for the next thing that happens.
+enum Next {
+    /// Something has happened, and was handled.
+    Handled,
+    /// The event loop is asked to end.
+    End(Ending),
+    /// Nothing has happened until the deadline.
+    Deadline,
+}
+
+struct EventLoop {
+    config: Ospf,
+    /// The zero of the speakers' time.
+    start: Instant,
+    instances: Instances,
+    interfaces: BTreeMap<u32, OpenInterface>,
+    desired: Desired,
+    wire: Box<dyn Wire>,
+    routes: Routes,
+    detection: Detection,
+    protection: Protection,
+    packets: mpsc::Sender<Packet>,
+    arrived: mpsc::Receiver<Packet>,
+    requests: mpsc::UnboundedReceiver<Request>,
+    /// When to compare the kernel's routes with ours.
+    check_due: Option<Instant>,
+    /// The end has begun: which routes there are is not changed any more.
+    ending: bool,
+    /// Sends that the kernel refused, by interface name.
+    send_errors: BTreeMap<String, u64>,
+    /// What neighbours say that does not fit.
+    refusals: Refusals,
+    flaps: Flaps,
+    /// Limits on what is said of our own LSAs that others send.
+    reclaimed: BTreeMap<Family, RateLimit>,
+}
+
+/// Runs until asked to stop. `epoch` is what sequence numbers of authenticated packets begin with,
+/// `before` how the last run ended.
+pub(crate) async fn run(
+    config: Ospf,
+    (epoch, before): (u32, Option<Ending>),
+    ends: Ends,
+    requests: mpsc::UnboundedReceiver<Request>,
+) -> Result<()> {
+    let restart = graceful::resumed(&config, before);
+    let keep = graceful::keep_for(&config, restart) + KEEP_EXTRA;
+    let place = (config.table, config.route_metric);
+    let routes = Routes::adopt(ends.kernel, place, keep).await?;
+    let (packets, arrived) = mpsc::channel(QUEUE);
+    let mut event_loop = EventLoop {
+        instances: Instances::new(&config, epoch, restart),
+        config,
+        start: Instant::now(),
+        interfaces: BTreeMap::new(),
+        desired: Desired::default(),
+        wire: ends.wire,
+        routes,
+        detection: ends.detection,
+        protection: Protection::new(ends.detours),
+        packets,
+        arrived,
+        requests,
+        check_due: None,
+        ending: false,
+        send_errors: BTreeMap::new(),
+        refusals: Refusals::default(),
+        flaps: Flaps::default(),
+        reclaimed: BTreeMap::new(),
+    };
+    let ending = loop {
+        event_loop.act().await;
+        if let Next::End(ending) = event_loop.next(None).await {
+            break ending;
+        }
+    };
+    event_loop.ending = true;
+    match ending {
+        Ending::Restarting => event_loop.end_for_restart().await,
+        Ending::Stopped | Ending::None => event_loop.stop().await,
+    }
+    Ok(())
+}
+
+/// Sleeps until a moment, or for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl EventLoop {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Waits for the next thing that happens, at most until the deadline, and handles it.
+    async fn next(&mut self, deadline: Option<Instant>) -> Next {
+        let timer = self.instances.poll_timeout();
+        let timer = timer.map(|time| self.start + time);
+        tokio::select! {
+            biased;
+            () = until(deadline) => return Next::Deadline,
+            notice = self.detection.next() => self.heed(notice).await,
+            Some(packet) = self.arrived.recv() => self.packet(&packet),
+            () = until(timer) => self.instances.handle_timeout(self.start.elapsed()),
+            request = self.requests.recv(), if !self.ending => match request {
+                Some(Request::Sync(desired)) => {
+                    self.sync(desired).await;
+                    self.redistribute().await;
+                }
+                Some(Request::CheckRoutes) => {
+                    self.check_due.get_or_insert_with(|| Instant::now() + CHECK_DELAY);
+                }
+                Some(Request::Drain(on)) => {
+                    let now = self.now();
+                    self.instances.drain(now, on);
+                }
+                Some(Request::Show(view, answer)) => self.answer(view, answer),
+                Some(Request::End(ending)) => return Next::End(ending),
+                None => return Next::End(Ending::Stopped),
+            },
+            () = until(self.check_due), if !self.ending => {
+                self.check_due = None;
+                self.routes.check().await;
+                self.redistribute().await;
+            }
+            () = until(self.routes.keep_until()), if !self.ending => {
+                self.routes.stop_keeping().await;
+            }
+            () = std::future::ready(()), if self.routes.is_busy() => {
+                self.routes.proceed().await;
+            }
+        }
+        Next::Handled
+    }
+
+    /// Goes on for some time, or until something is true. Whether that has come.
+    async fn go_on(&mut self, time: Duration, reached: impl Fn(&Self) -> bool) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            self.act().await;
+            if reached(self) {
+                return true;
+            }
+            if let Next::Deadline = self.next(Some(deadline)).await {
+                return false;
+            }
+        }
+    }
+
+    /// Does what follows from BFD's notice.
+    async fn heed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Failed {
+                interface,
+                remote,
+                path_is_gone,
+            } => self.path_failed((interface, remote), path_is_gone),
+            Notice::DetectsIn {
+                interface,
+                remote,
+                silence,
+            } => {
+                // The routes first: they are to lead around what has failed.
+                self.act().await;
+                self.protection.detects_in((interface, remote), silence);
+            }
+        }
+    }
+
+    /// Sends what the speaker has to send and does what it says.
+    async fn act(&mut self) {
+        self.transmit();
+        let (mut routes_changed, mut neighbors_changed) = (false, false);
+        while let Some((family, event, restarted)) = self.instances.poll_event() {
+            routes_changed |= matches!(event, Event::RoutesChanged);
+            neighbors_changed |= matches!(event, Event::NeighborChanged { .. });
+            if restarted {
+                // The calculation is due now, and finds what is still right of the routes.
+                self.routes.keep_for(ROUTES_FOLLOW);
+            }
+            if let Event::InterfaceChanged { interface, .. } = event {
+                self.role_changed(interface);
+            }
+            self.report(family, &event);
+        }
+        if self.ending {
+            return;
+        }
+        if routes_changed {
+            self.set_routes().await;
+        }
+        if neighbors_changed {
+            self.follow();
+        }
+        if let Some(backups) = self.protection.follow(&self.instances) {
+            self.routes.protect(backups).await;
+        }
+    }
+
+    /// Brings the kernel to the routes of all instances.
+    async fn set_routes(&mut self) {
+        let routes = self.instances.iter().map(|it| it.speaker.routes());
+        let wanted = routes.flatten().map(|(prefix, route)| {
+            let mut nexthops: Vec<Nexthop> = route
+                .nexthops
+                .iter()
+                .map(|hop| Nexthop {
+                    interface: hop.interface,
+                    gateway: hop.address,
+                })
+                .collect();
+            nexthops.sort_unstable();
+            ((prefix.addr(), prefix.len()), nexthops)
+        });
+        self.routes.set(wanted).await;
+    }
+
+    /// As Designated Router or its Backup, in any instance, we listen to AllDRouters too.
+    fn role_changed(&self, interface: u32) {
+        let Some(open) = self.interfaces.get(&interface) else {
+            return;
+        };
+        let designated = self.instances.is_dr_or_backup(interface);
+        if let Err(error) = open.port.set_designated(designated) {
+            let name = &open.interface.name;
+            tracing::error!(
+                interface = name,
+                %error,
+                "cannot change the membership of ff02::6: what others on the link send to the \
+                 Designated Router may be missed"
+            );
+        }
+    }
+
+    /// Brings the speaker's areas to what is wanted; one that is not named is like any other.
+    fn set_areas(&mut self, areas: &[OspfArea]) {
+        let now = self.now();
+        let gone = self
+            .desired
+            .areas
+            .iter()
+            .map(|area| (area.area, AreaConfig::default()));
+        let wanted = areas.iter().map(|area| (area.area, area.config));
+        let all: BTreeMap<_, _> = gone.chain(wanted).collect();
+        for (area, config) in all {
+            self.instances
+                .each(|speaker| speaker.set_area(now, area, config));
+        }
+    }
+
+    /// Advertises what of the kernel's routes is to be.
+    async fn redistribute(&mut self) {
+        let config = self.config.redistribute;
+        if !config.connected && !config.statics {
+            return;
+        }
+        match self
+            .routes
+            .kernel()
+            .foreign_routes(redistribute::TABLE)
+            .await
+        {
+            Ok(routes) => {
+                let now = self.now();
+                let desired = &self.desired;
+                self.instances.set_externals(now, |family| {
+                    redistribute::externals(family, &routes, config, desired)
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot tell which routes to redistribute; they stay as they were");
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.instances.poll_transmit() {
+            self.send(&transmit);
+        }
+    }
+
+    fn send(&mut self, transmit: &Transmit) {
+        let Some(open) = self.interfaces.get(&transmit.interface) else {
+            return;
+        };
+        if let Err(error) = open.port.send(transmit) {
+            let name = &open.interface.name;
+            let count = self.send_errors.entry(name.clone()).or_default();
+            *count += 1;
+            // The first of a series is worth a line; the count tells the rest.
+            if count.is_power_of_two() {
+                tracing::warn!(interface = name, %error, count, "cannot send an OSPF packet");
+            }
+        }
+    }
+
+    /// Watches the neighbours' paths.
+    fn follow(&mut self) {
+        let interfaces = &self.interfaces;
+        self.detection.follow(&self.instances.paths(), |index| {
+            interfaces.get(&index).map(|open| &open.interface)
+        });
+    }
+
+    /// BFD says that the path to a neighbour has failed (RFC 5882 4.1).
+    fn path_failed(&mut self, to: (u32, Ipv6Addr), path_is_gone: bool) {
+        let (interface, remote) = to;
+        let now = self.now();
+        let outcome = self.instances.path_failed(now, to, path_is_gone);
+        if outcome == PathOutcome::Helped {
+            // Its path is not given up.
+            return;
+        }
+        // Of an IPv4 next hop the neighbour's IPv6 address says nothing.
+        let alone = !self.instances.has_neighbors(interface);
+        let remote = Some(IpAddr::V6(remote));
+        self.routes
+            .route_around(|hop| hop.interface == interface && (alone || hop.gateway == remote));
+    }
+
+    fn packet(&mut self, packet: &Packet) {
+        let now = self.now();
+        let addresses = (packet.source, packet.destination);
+        self.instances
+            .handle_packet(now, packet.interface, addresses, &packet.bytes);
+    }
+
+    /// Starts or ends IPv4. The interfaces that are open already get it too.
+    async fn set_ipv4(&mut self, wanted: Option<u8>) {
+        let now = self.now();
+        let (changed, farewell) = self.instances.set_ipv4(now, wanted);
+        if !changed {
+            return;
+        }
+        for transmit in &farewell {
+            self.send(transmit);
+        }
+        self.instances
+            .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
+        for area in &self.desired.areas {
+            self.instances
+                .each(|speaker| speaker.set_area(now, area.area, area.config));
+        }
+        for open in self.interfaces.values() {
+            self.instances.add_interface(now, &open.interface);
+        }
+        self.instances.set_services(now, &self.desired);
+        self.set_routes().await;
+    }
+
+    /// Brings the speakers' interfaces and prefixes to what is wanted.
+    async fn sync(&mut self, desired: Desired) {
+        self.set_ipv4(desired.ipv4).await;
+        let now = self.now();
+        let kernel = self.routes.kernel();
+        self.instances
+            .set_transit(now, |family| kernel.forwards(family));
+        // Somebody may have set the clock.
+        self.instances
+            .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
+        self.set_areas(&desired.areas);
+        let stale: Vec<u32> = self
+            .interfaces
+            .iter()
+            .filter(|(_, open)| {
+                !desired
+                    .interfaces
+                    .iter()
+                    .any(|new| new.is_like(&open.interface))
+            })
+            .map(|(index, _)| *index)
+            .collect();
+        for index in stale {
+            self.interfaces.remove(&index);
+            self.refusals.forget(index);
+            self.flaps.forget(index);
+            self.instances
+                .each(|speaker| speaker.remove_interface(now, index));
+        }
+        for interface in &desired.interfaces {
+            let Some(open) = self.interfaces.get_mut(&interface.index) else {
+                self.open(interface);
+                continue;
+            };
+            let old = std::mem::replace(&mut open.interface, interface.clone());
+            if old.keys != interface.keys {
+                tracing::info!(interface = interface.name, "OSPF has new keys here");
+            }
+            if !old.is_same_to_ospf(interface) {
+                self.instances.add_interface(now, interface);
+            }
+        }
+        if (desired.home, &desired.services) != (self.desired.home, &self.desired.services) {
+            self.instances.set_services(now, &desired);
+        }
+        self.follow();
+        self.desired = desired;
+    }
+
+    /// Opens an interface; when that fails the next sync tries again.
+    fn open(&mut self, interface: &Interface) {
+        let port = match self.wire.open(interface, self.packets.clone()) {
+            Ok(port) => port,
+            Err(error) => {
+                tracing::error!(interface = interface.name, %error, "cannot open an OSPF socket");
+                return;
+            }
+        };
+        let open = OpenInterface {
+            interface: interface.clone(),
+            port,
+        };
+        self.interfaces.insert(interface.index, open);
+        let now = self.now();
+        self.instances.add_interface(now, interface);
+    }
+
+    fn answer(&mut self, view: View, answer: oneshot::Sender<serde_json::Value>) {
+        if view != View::Bfd {
+            let _ = answer.send(self.show(view));
+            return;
+        }
+        let shown = self.detection.show();
+        tokio::spawn(async move {
+            let view = match shown {
+                Some(shown) => shown.await.ok(),
+                None => None,
+            };
+            let _ = answer.send(json!(view));
+        });
+    }
+
+    /// Logs and counts what an instance reports.
+    fn report(&mut self, family: Family, event: &Event) {
+        let name = |interface: &u32| {
+            let open = self.interfaces.get(interface)?;
+            Some(open.interface.name.as_str())
+        };
+        match event {
+            Event::Refused { interface, .. } => self.refusals.note(family, event, name(interface)),
+            Event::SelfOriginatedReceived { lsa, sequence } => {
+                let limit = self.reclaimed.entry(family).or_default();
+                if let Some(times) = limit.again(RECLAIMED_AGAIN) {
+                    tracing::info!(
+                        ?lsa, sequence, times, %family,
+                        "others have an LSA of ours that is newer than we know: from an earlier life, \
+                         or somebody uses our Router ID. Outpaced"
+                    );
+                }
+            }
+            _ => {}
+        }
+        log(family, event);
+        if let Event::NeighborChanged { peer, .. } = event {
+            self.flaps.note(family, event, name(&peer.interface));
+        }
+    }
+
+    fn show(&mut self, view: View) -> serde_json::Value {
+        // Ages and timers as of this moment.
+        let now = self.now();
+        self.instances.handle_timeout(now);
+        let name = |index: u32| {
+            let open = self.interfaces.get(&index);
+            open.map(|open| open.interface.name.as_str())
+        };
+        let value = match view {
+            View::Interfaces => views::interfaces(&self.instances, &self.refusals, &self.flaps),
+            View::Neighbors => views::list(&self.instances, Speaker::neighbors),
+            View::Database => views::list(&self.instances, |speaker| speaker.database().lsas),
+            View::Routes => views::list(&self.instances, |speaker| views::routes(speaker, name)),
+            View::Summary => Ok(self.summary()),
+            View::Bfd => Ok(serde_json::Value::Null),
+        };
+        value.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
+    }
+
+    /// What status shows: IPv6 at the top, IPv4 below a name of its own.
+    fn summary(&self) -> serde_json::Value {
+        let mut summary = self
+            .instances
+            .ipv6()
+            .map(views::instance)
+            .unwrap_or_default();
+        let rest = [
+            ("router_id", json!(self.config.router_id)),
+            ("interfaces", json!(self.interfaces.len())),
+            ("detours", json!(self.protection.count())),
+            ("kernel", json!(self.routes.counts())),
+            ("send_errors", json!(self.send_errors)),
+            ("ipv4", json!(self.instances.ipv4().map(views::instance))),
+        ];
+        summary.extend(rest.map(|(name, value)| (name.to_owned(), value)));
+        summary.into()
+    }
+
+    /// The end before a restart: the neighbours hear of it, and everything stays in its place. BFD
+    /// says nothing: the kernel goes on answering for the path.
+    async fn end_for_restart(&mut self) {
+        let Some(restart) = graceful::planned(&self.config) else {
+            tracing::warn!(
+                "graceful_restart = 0: the neighbours are not asked to wait, and take the next \
+                 start for a new router"
+            );
+            self.detection.abandon();
+            return;
+        };
+        let now = self.now();
+        self.instances
+            .each(|speaker| speaker.begin_graceful_restart(now, restart));
+        let acknowledged = |this: &Self| this.instances.is_acknowledged();
+        let all = self.go_on(RESTART_PATIENCE, acknowledged).await;
+        self.detection.abandon();
+        if all {
+            tracing::info!(
+                seconds = restart.period,
+                "every neighbour knows that this node restarts"
+            );
+        } else {
+            tracing::warn!(
+                "not every neighbour has acknowledged that this node restarts; those others may \
+                 give up the adjacency"
+            );
+        }
+    }
+
+    /// The clean stop: withdraw, wait for acknowledgements and the neighbours' routes, end.
+    async fn stop(&mut self) {
+        let now = self.now();
+        // The neighbours hear of the stop from OSPF; BFD shall not call it a failure.
+        self.detection.stop();
+        self.protection.end();
+        self.instances.each(|speaker| speaker.shutdown(now));
+        self.go_on(STOP_GRACE, |_| false).await;
+        self.routes.remove_all().await;
+    }
+}

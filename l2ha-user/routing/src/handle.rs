@@ -1,0 +1,153 @@
+//! The handle of the routing thread.
+
+use std::{path::Path, thread::JoinHandle};
+
+use anyhow::{Context as _, Result};
+use config::Ospf;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    detection::Detection,
+    detours::DetourTable,
+    event_loop::{self, Ends},
+    kernel::Rtnetlink,
+    restart_state::{Ending, RestartState},
+    socket::RawSockets,
+    types::{Desired, Request, View},
+};
+
+/// The running routing thread.
+pub struct Routing {
+    requests: mpsc::UnboundedSender<Request>,
+    finished: oneshot::Receiver<()>,
+    /// None where the event loop has no thread of its own.
+    thread: Option<JoinHandle<()>>,
+    state: RestartState,
+}
+
+/// What the event loop has of its handle.
+pub(crate) struct Handled {
+    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
+    /// To be told at the end.
+    pub(crate) finish: oneshot::Sender<()>,
+}
+
+impl Routing {
+    /// Starts the thread; `memory` is the file that keeps what must outlive a crash, `detours` where the
+    /// data plane takes detours, if it can.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written, or the thread cannot be had.
+    pub fn start(
+        config: Ospf,
+        memory: &Path,
+        detours: Option<Box<dyn DetourTable>>,
+    ) -> Result<Self> {
+        let state = RestartState::begin(memory)?;
+        let begin = (state.epoch, state.before);
+        let (mut routing, handled) = Self::of(state);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name("routing".into())
+            .spawn(move || {
+                let detection = Detection::start();
+                linux::keep_what_is_needed();
+                let ran = runtime.block_on(async {
+                    let kernel = Rtnetlink::open().context("cannot open rtnetlink")?;
+                    let ends = Ends {
+                        wire: Box::new(RawSockets),
+                        kernel: Box::new(kernel),
+                        detection,
+                        detours,
+                    };
+                    event_loop::run(config, begin, ends, handled.requests).await
+                });
+                if let Err(error) = ran {
+                    tracing::error!(error = format!("{error:#}"), "OSPF has stopped");
+                }
+                let _ = handled.finish.send(());
+            })
+            .context("cannot start the routing thread")?;
+        routing.thread = Some(thread);
+        Ok(routing)
+    }
+
+    /// The handle of an event loop that is still to be started.
+    pub(crate) fn of(state: RestartState) -> (Self, Handled) {
+        let (asked, requests) = mpsc::unbounded_channel();
+        let (finish, finished) = oneshot::channel();
+        let routing = Self {
+            requests: asked,
+            finished,
+            thread: None,
+            state,
+        };
+        (routing, Handled { requests, finish })
+    }
+
+    /// Says which interfaces and prefixes there are now.
+    pub fn sync(&self, desired: Desired) {
+        self.ask(Request::Sync(desired));
+    }
+
+    /// Says that kernel routes have changed: they may have been ours.
+    pub fn check_routes(&self) {
+        self.ask(Request::CheckRoutes);
+    }
+
+    /// Whether the node was drained in the run before, and this one goes on with that.
+    pub fn was_drained(&self) -> bool {
+        self.state.drained
+    }
+
+    /// Makes the node the last resort, or ends that, also for runs that follow without a clean stop.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written down; nothing has been changed then.
+    pub fn drain(&mut self, on: bool) -> Result<()> {
+        self.state.drain(on)?;
+        self.ask(Request::Drain(on));
+        Ok(())
+    }
+
+    /// What the thread answers to `view`, when it does.
+    pub fn show(&self, view: View) -> oneshot::Receiver<serde_json::Value> {
+        let (answer, receiver) = oneshot::channel();
+        self.ask(Request::Show(view, answer));
+        receiver
+    }
+
+    /// Withdraws everything, waits until the neighbours have moved, removes the routes and ends.
+    pub async fn stop(self) {
+        self.end(Ending::Stopped).await;
+    }
+
+    /// Ends so that the next start can go on where this one was: the neighbours are asked to wait
+    /// (RFC 3623 2.1), and everything is left in its place.
+    pub async fn stop_for_restart(self) {
+        self.end(Ending::Restarting).await;
+    }
+
+    async fn end(self, ending: Ending) {
+        self.ask(Request::End(ending));
+        let _ = self.finished.await;
+        if let Err(error) = self.state.end(ending) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the next start will take this end for a crash"
+            );
+        }
+        if self.thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the routing thread had panicked");
+        }
+    }
+
+    fn ask(&self, request: Request) {
+        // The thread ends early only after an error it has logged.
+        let _ = self.requests.send(request);
+    }
+}
