@@ -9,12 +9,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::{
     cloud::Host,
     config::BFD_KEY,
-    lab::{Lab, PATIENCE, Resident, wait_for},
+    lab::{Lab, PATIENCE, Resident},
     process::Process,
     routing::{LsaKey, MAX_AGE, RouterConfig},
     vty,
@@ -53,9 +53,9 @@ impl Bird {
 
     #[track_caller]
     fn wait_answer(&self) -> Result<()> {
-        wait_for(&format!("BIRD of {}", self.name), PATIENCE, || {
-            ensure!(self.process().is_running(), "BIRD has ended");
-            Ok(self.ask("show status").ok().map(drop))
+        let process = self.process().clone();
+        process.wait_for(&format!("BIRD of {}", self.name), || {
+            self.ask("show status").map(|_| Some(()))
         })
     }
 

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cloud::{Cloud, Host},
-    lab::{Lab, PATIENCE, Resident, wait_for},
+    lab::{Lab, PATIENCE, Resident},
     ns::Namespace,
     process::Process,
 };
@@ -162,11 +162,13 @@ impl Capture {
             process,
             kept,
         });
-        wait_for(&format!("the capture {name}"), PATIENCE, || {
-            let said = fs::read_to_string(&capture.said)?;
-            ensure!(capture.process.is_running(), "tcpdump says: {said}");
-            Ok(said.contains("listening on").then_some(()))
-        })?;
+        capture
+            .process
+            .wait_for(&format!("the capture {name}"), || {
+                let said = fs::read_to_string(&capture.said)?;
+                ensure!(said.contains("listening on"), "tcpdump says: {said}");
+                Ok(Some(()))
+            })?;
         Ok(capture)
     }
 

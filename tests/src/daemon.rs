@@ -84,11 +84,9 @@ impl Daemon {
         let process = self.spawn()?;
         *self.process() = Some(process.clone());
         let what = format!("the daemon of {}", self.config().host.name);
-        wait_for(&what, PATIENCE, || {
-            ensure!(process.is_running(), "it has ended");
-            self.status().map(Some)
-        })
-        .with_context(|| format!("its log: {}", tail(&self.log_since(mark))))?;
+        process
+            .wait_for(&what, || self.status().map(Some))
+            .with_context(|| format!("its log: {}", tail(&self.log_since(mark))))?;
         Ok(())
     }
 

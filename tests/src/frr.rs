@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     cloud::Host,
-    lab::{Lab, PATIENCE, Resident, wait_for},
+    lab::{Lab, PATIENCE, Resident},
     process::Process,
     routing::{LsaKey, MAX_AGE, RouterConfig},
     vty,
@@ -75,9 +75,8 @@ impl Frr {
             let process = frr.spawn(host, daemon)?;
             frr.lock().push(process.clone());
             let socket = frr.socket(daemon);
-            wait_for(&format!("{daemon} of {}", host.name), PATIENCE, || {
-                ensure!(process.is_running(), "{daemon} has ended");
-                Ok(vty::frr(&socket, &["show version"]).ok())
+            process.wait_for(&format!("{daemon} of {}", host.name), || {
+                vty::frr(&socket, &["show version"]).map(Some)
             })?;
         }
         Ok(frr)
@@ -222,9 +221,8 @@ impl Frr {
         old.kill();
         let process = self.spawn(host, "ospf6d")?;
         self.lock().push(process.clone());
-        wait_for(&format!("ospf6d of {}", host.name), PATIENCE, || {
-            ensure!(process.is_running(), "ospf6d has ended");
-            Ok(vty::frr(&socket, &["show version"]).ok().map(drop))
+        process.wait_for(&format!("ospf6d of {}", host.name), || {
+            vty::frr(&socket, &["show version"]).map(|_| Some(()))
         })
     }
 

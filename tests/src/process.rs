@@ -8,11 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+use crate::wait::{PATIENCE, wait_for};
 
 /// A started program. Clones stand for the same one.
 #[derive(Debug, Clone)]
@@ -48,6 +50,32 @@ impl Process {
     /// Whether it has not ended yet.
     pub fn is_running(&self) -> bool {
         matches!(self.child().try_wait(), Ok(None))
+    }
+
+    /// Waits until `question` has an answer, and gives up at once when the program has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for`], and when it has ended.
+    #[track_caller]
+    pub fn wait_for<T>(
+        &self,
+        what: &str,
+        mut question: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let place = Location::caller();
+        let ended = || format!("{what}: {} has ended, at {place}", self.command);
+        wait_for(what, PATIENCE, || {
+            // Before the question: an answer may be the last thing that it did.
+            let running = self.is_running();
+            match question() {
+                Ok(Some(answer)) => Ok(Some(Ok(answer))),
+                Err(error) if !running => Ok(Some(Err(error.context(ended())))),
+                Ok(None) if !running => Ok(Some(Err(anyhow!(ended())))),
+                Err(error) => Err(error),
+                Ok(None) => Ok(None),
+            }
+        })?
     }
 
     /// Sends a signal.

@@ -189,7 +189,9 @@ fn judge<T>(
         let mut step = Step::default();
         let result = play(&mut step);
         let Some(stall) = step.stalled(&longest).filter(|_| !signals::came()) else {
-            return result;
+            let pauses = step.windows.iter().map(|(from, to, _)| longest(*from, *to));
+            let pause = pauses.max().unwrap_or_default();
+            return result.with_context(|| format!("the machine paused for {pause:.1?} at most"));
         };
         say(&stall);
         last = Some(match result {
@@ -241,7 +243,11 @@ mod tests {
         assert_eq!((played, result.unwrap()), (1, 1));
         let (played, result) = plays(&[(SHORT, false)]);
         assert_eq!(played, 1);
-        assert_eq!(result.unwrap_err().to_string(), "play 1 failed");
+        let text = format!("{:#}", result.unwrap_err());
+        assert_eq!(
+            text,
+            "the machine paused for 100.0ms at most: play 1 failed"
+        );
     }
 
     #[test]
@@ -251,7 +257,7 @@ mod tests {
             assert_eq!((played, result.unwrap()), (2, 2));
             let (played, result) = plays(&[(LONG, first), (SHORT, false)]);
             assert_eq!(played, 2);
-            assert_eq!(result.unwrap_err().to_string(), "play 2 failed");
+            assert!(format!("{:#}", result.unwrap_err()).ends_with("play 2 failed"));
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 
 /// Set by a signal: every wait gives up, so that labs end in order.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -36,20 +36,21 @@ pub fn wait_for<T>(
     let start = Instant::now();
     let mut seen = None;
     loop {
-        if INTERRUPTED.load(Ordering::Relaxed) {
-            bail!("{what}: interrupted at {place}");
-        }
         let asked = Instant::now();
         match question() {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => {}
             Err(error) => seen = Some((error, asked)),
         }
-        if start.elapsed() >= timeout {
-            let text = format!(
-                "{what}: not within {:.1} s, at {place}",
-                timeout.as_secs_f32()
-            );
+        let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+        if interrupted || start.elapsed() >= timeout {
+            let text = match interrupted {
+                true => format!("{what}: interrupted, at {place}"),
+                false => format!(
+                    "{what}: not within {:.1} s, at {place}",
+                    timeout.as_secs_f32()
+                ),
+            };
             return Err(match seen {
                 Some((error, at)) if at == asked => error.context(text),
                 Some((error, at)) => error.context(format!(

@@ -16,8 +16,8 @@ const NETWORK: u16 = 0x2002;
 const LINK: u16 = 0x0008;
 const INTRA_AREA_PREFIX: u16 = 0x2009;
 
-/// The routers in the order of their priority, which is the order of their start as well: nobody
-/// takes an office from one who has it (RFC 2328 9.4).
+/// The routers in the order of their priority, which is the order of their start as well: no router
+/// takes the role of a router that has it (RFC 2328 9.4).
 fn segment(name: &str, order: [(&str, Speaker); 4]) -> Result<()> {
     Lab::run(name, |lab| {
         let names: Vec<&str> = order
@@ -44,7 +44,7 @@ fn segment(name: &str, order: [(&str, Speaker); 4]) -> Result<()> {
             members.push(router.start(lab)?);
         }
         let all: Vec<&Member> = members.iter().collect();
-        wait_offices(&all)?;
+        wait_roles(&all)?;
         lab.say(format_args!(
             "{} is Designated Router, {} its Backup",
             order[0].0, order[1].0
@@ -65,7 +65,7 @@ fn segment(name: &str, order: [(&str, Speaker); 4]) -> Result<()> {
         ));
         one_network(lab, left, &left[0].host)?;
         if gone.speaker() == Speaker::L2ha {
-            // It comes back and leaves the office where it is.
+            // It comes back and leaves the role where it is.
             gone.daemon.run()?;
             wait_reach(&all)?;
             one_network(lab, &all, &left[0].host)?;
@@ -106,10 +106,10 @@ fn states(member: &Member) -> Result<BTreeMap<Ipv4Addr, String>> {
         .collect()
 }
 
-/// Waits until the first two, who hold the offices, are Full with all, and the others with these
+/// Waits until the first two, which hold the two roles, are Full with all, and the others with these
 /// alone (RFC 2328 10.4).
 #[track_caller]
-fn wait_offices(members: &[&Member]) -> Result<()> {
+fn wait_roles(members: &[&Member]) -> Result<()> {
     let ids: Vec<Ipv4Addr> = members.iter().map(|it| router_id(&it.host)).collect();
     wait_for("every adjacency that is to be", PATIENCE, || {
         for (at, member) in members.iter().enumerate() {
@@ -127,7 +127,7 @@ fn wait_offices(members: &[&Member]) -> Result<()> {
             if member.speaker() != Speaker::L2ha {
                 continue;
             }
-            office(member, at, &ids)?;
+            role(member, at, &ids)?;
             let states = states(member)?;
             for (to, id) in ids.iter().enumerate().filter(|(to, _)| *to != at) {
                 let state = if wanted(to) { "full" } else { "two_way" };
@@ -142,8 +142,8 @@ fn wait_offices(members: &[&Member]) -> Result<()> {
     })
 }
 
-/// Whether a member of ours sees itself and the others in the offices they hold.
-fn office(member: &Member, at: usize, ids: &[Ipv4Addr]) -> Result<()> {
+/// Whether a member of ours sees itself and the others in their roles.
+fn role(member: &Member, at: usize, ids: &[Ipv4Addr]) -> Result<()> {
     let answer = member.daemon.ospf("interfaces")?;
     let mut list = answer.as_array().context("no list of interfaces")?.iter();
     let here = list.find(|it| it["kind"] == "broadcast");
@@ -298,6 +298,6 @@ fn we_are_the_backup_of_bird() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn we_hold_no_office() -> Result<()> {
+fn we_hold_no_role() -> Result<()> {
     segment("drother", [FRR, BIRD, US, TWIN])
 }

@@ -89,7 +89,8 @@ impl World {
         let a = Daemon::start(lab, a)?;
         let b = Daemon::start(lab, b)?;
         wait_for("the adjacency", Duration::from_secs(30), || {
-            Ok((!a.full_neighbours()?.is_empty()).then_some(()))
+            ensure!(!a.full_neighbours()?.is_empty(), "none is Full");
+            Ok(Some(()))
         })?;
         Ok(Self {
             a,
@@ -205,7 +206,9 @@ impl World {
         ];
         let (process, _, errors) = self.start(lab, &words, "outer")?;
         wait_for("the capture's first packets", PATIENCE, || {
-            Ok((fs::metadata(&file).map_or(0, |found| found.len()) > 200).then_some(()))
+            let length = fs::metadata(&file).map_or(0, |found| found.len());
+            ensure!(length > 200, "{length} bytes");
+            Ok(Some(()))
         })?;
         self.ping()?;
         // Hellos of both sides come once a second.
@@ -377,7 +380,8 @@ impl World {
         let (process, said, errors) = self.start(lab, words, "monitor")?;
         wait_for("the refused packet", PATIENCE, || {
             self.inject(session_id, cookie)?;
-            Ok((!process.is_running()).then_some(()))
+            ensure!(!process.is_running(), "it has seen none");
+            Ok(Some(()))
         })?;
         let status = process.wait(PATIENCE)?;
         let errors = fs::read_to_string(errors)?;

@@ -169,7 +169,7 @@ fn bfd_again(payload: &[u8], seen: &mut Seen) -> Result<()> {
 }
 
 #[test]
-fn what_frr_and_bird_send_comes_back_byte_for_byte() -> Result<()> {
+fn packets_of_frr_and_bird_are_encoded_byte_for_byte() -> Result<()> {
     let mut seen = Seen::new();
     for file in files()? {
         let name = file.display();

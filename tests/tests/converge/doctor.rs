@@ -173,7 +173,7 @@ fn offloads_that_join_packets_or_leave_checksums_open() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn somebody_elses_programs_are_named_and_can_be_taken_off() -> Result<()> {
+fn foreign_programs_are_named_and_can_be_detached() -> Result<()> {
     Lab::run("doctor-foreign", |lab| {
         let patient = Patient::new(lab, 1500)?;
         let ns = &patient.host.ns;
@@ -274,7 +274,7 @@ fn links_of_other_namespaces_are_safe(patient: &Patient<'_>) -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_the_configuration_asks_for_is_not_there() -> Result<()> {
+fn unmet_needs_of_the_configuration_are_found() -> Result<()> {
     Lab::run("doctor-config", |lab| {
         let patient = Patient::new(lab, 1500)?;
         let bpffs = lab.dir().join("bpf");

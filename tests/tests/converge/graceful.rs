@@ -5,7 +5,7 @@ use l2ha_lab::{Lab, PATIENCE, Trio, TrioOptions, wait_for};
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn without_it_the_neighbours_notice() -> Result<()> {
+fn without_graceful_restart_the_neighbours_notice() -> Result<()> {
     Lab::run("graceful-off", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;
         trio.wait_full()?;

@@ -219,7 +219,7 @@ fn hello(dead: u16) -> PacketBody {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_is_broken_is_refused() -> Result<()> {
+fn broken_packets_are_refused() -> Result<()> {
     Lab::run("hostile-broken", |lab| {
         let pair = Pair::start(lab)?;
         let lsa = router_lsa(STRANGER, INITIAL_SEQUENCE)?;
@@ -249,10 +249,9 @@ fn what_is_broken_is_refused() -> Result<()> {
         pair.send(&whole)?;
         wait_for("the stranger's LSA", PATIENCE, || {
             let database = pair.us.database()?;
-            Ok(database
-                .iter()
-                .any(|it| it.router == STRANGER)
-                .then_some(()))
+            let there = database.iter().any(|it| it.router == STRANGER);
+            ensure!(there, "{database:x?}");
+            Ok(Some(()))
         })
     })
 }
@@ -266,7 +265,7 @@ fn our_own_lsas_stay_ours() -> Result<()> {
         let first = now(&pair.us)?.sequence.cast_signed();
         let (counted, mark) = (pair.reclaimed()?, pair.us.log_mark());
 
-        // RFC 2328 14.1, by somebody who may not.
+        // RFC 2328 14.1, by a router that may not.
         let lsa = router_lsa(US, first + 1)?;
         pair.send(&pair.update(&lsa, MAX_AGE, 0))?;
         let second = pair.wait_reclaimed(|it| it > first + 1)?;
@@ -304,7 +303,7 @@ fn our_own_lsas_stay_ours() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn who_comes_and_goes_is_told_and_costs_little() -> Result<()> {
+fn a_neighbour_that_flaps_is_reported_and_costs_little() -> Result<()> {
     const FLAPS: u64 = 5;
     Lab::run("hostile-flaps", |lab| {
         let pair = Pair::start(lab)?;
@@ -313,7 +312,9 @@ fn who_comes_and_goes_is_told_and_costs_little() -> Result<()> {
         for _ in 0..FLAPS {
             pair.cloud.cut(&them)?;
             wait_for("the loss", PATIENCE, || {
-                Ok(pair.us.full_neighbours()?.is_empty().then_some(()))
+                let full = pair.us.full_neighbours()?;
+                ensure!(full.is_empty(), "still Full with {full:?}");
+                Ok(Some(()))
             })?;
             pair.cloud.heal(&them)?;
             pair.wait_well()?;

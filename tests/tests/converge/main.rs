@@ -2,16 +2,15 @@
 //! repairs, refusals. These run many at a time.
 
 mod areas;
+mod auth;
 mod bad_config;
 mod bird;
-mod bird_auth;
 mod broadcast;
 mod capture;
 mod decoders;
 mod doctor;
 mod fragments;
 mod frr;
-mod frr_auth;
 mod graceful;
 mod hostile;
 mod ipv4;

@@ -145,7 +145,7 @@ fn check(lab: &Lab, case: &Case, ours: &Daemon, theirs: &Arc<Daemon>) -> Result<
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn who_does_not_fit_is_told_apart() -> Result<()> {
+fn each_mismatch_is_refused_under_its_own_reason() -> Result<()> {
     Lab::run("misfit", |lab| {
         let (_cloud, hosts) = lab.cloud(CloudOptions::default(), &["us", "them"])?;
         let mut ours = NodeConfig::new(lab, &hosts[0])?;

@@ -26,9 +26,10 @@ fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
         let config = RouterConfig::new(Ipv4Addr::new(10, 0, 0, 2), links);
         let bird = Bird::start(lab, b, &config)?;
         wait_for("Full", PATIENCE, || {
-            Ok((frr.full_neighbours()? == [Ipv4Addr::new(10, 0, 0, 2)]
-                && bird.full_neighbours()? == [Ipv4Addr::new(10, 0, 0, 1)])
-            .then_some(()))
+            let full = [frr.full_neighbours()?, bird.full_neighbours()?];
+            let ids = [2, 1].map(|number| vec![Ipv4Addr::new(10, 0, 0, number)]);
+            ensure!(full == ids, "Full are {full:?}");
+            Ok(Some(()))
         })?;
         lab.say("both Full");
         wait_for("one database", PATIENCE, || {
@@ -40,7 +41,8 @@ fn frr_and_bird_become_full_and_hold_one_database() -> Result<()> {
         })?;
         wait_for("the route", PATIENCE, || {
             let routes = b.ns.run(["ip", "-6", "route"])?;
-            Ok(routes.contains(&format!("{ANYCAST} ")).then_some(()))
+            ensure!(routes.contains(&format!("{ANYCAST} ")), "{routes}");
+            Ok(Some(()))
         })?;
         frr.stop()?;
         bird.stop()?;

@@ -126,7 +126,7 @@ fn stop_cleans(lab: &Lab, mode: &str) -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_a_changed_configuration_no_longer_has_is_removed() -> Result<()> {
+fn leftovers_of_an_earlier_configuration_are_removed() -> Result<()> {
     Lab::run("restart-changed", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;
         trio.wait_full()?;

@@ -71,7 +71,7 @@ fn in_automatic_mode_tc_is_used_instead() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn where_xdp_must_be_had_the_start_is_refused() -> Result<()> {
+fn in_xdp_mode_the_start_is_refused() -> Result<()> {
     Lab::run("rollback-xdp", |lab| {
         let (cloud, host) = host(lab)?;
         let _gateway = Gateway::start(&cloud, &host, Deaf::WithXdp)?;
@@ -104,7 +104,7 @@ fn where_tc_cuts_off_as_well_the_start_is_refused() -> Result<()> {
             let Err(error) = daemon.run() else {
                 bail!("it has started: {}", daemon.status()?);
             };
-            ensure!(format!("{error:#}").contains("it has ended"), "{error:#}");
+            ensure!(format!("{error:#}").contains("has ended"), "{error:#}");
             let log = daemon.log_since(0);
             let said = |line: &&str| line.contains("ERROR") && line.contains("rolled back");
             ensure!(log.lines().filter(said).count() == times, "{log}");

@@ -11,22 +11,22 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
     Cloud, CloudOptions, External, Lab, Link, Member, PATIENCE, Router, Speaker, devices,
-    has_paths, join, reload, wait_for, wait_full, wait_unrouted,
+    has_paths, join, wait_for, wait_full, wait_quiet, wait_unrouted,
 };
 
 /// What FRR may take: the dead interval (3 s), and up to 5 s between two calculations.
 const SOON: Duration = Duration::from_secs(20);
 /// A restarted router is away for longer than the dead interval (3 s).
 const AWAY: Duration = Duration::from_secs(6);
-/// How long new adjacencies need before the routes stop moving.
-const SETTLE: Duration = Duration::from_secs(3);
+/// How long it is watched that no route goes late.
+const WATCHED: Duration = Duration::from_secs(3);
 
-/// Who is joined to whom, and in which area; routers count from 1.
+/// Which routers are joined, and in which area; they count from 1.
 struct Drawing {
     links: &'static [(usize, usize, u8)],
     /// The area of each router's own address.
     homes: &'static [u8],
-    /// Those who bring in a prefix from outside.
+    /// Those that bring in a prefix from outside.
     externals: &'static [usize],
 }
 
@@ -116,7 +116,7 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// Waits until it leads there over one or more of these. FRR 8.4 misses a change now and then, whoever the others
+    /// Waits until it leads there over one or more of these. FRR 8.4 misses a change now and then, whichever the others
     /// are: its database is whole and its routes are not, and stay so. A router of FRR may begin anew once.
     #[track_caller]
     fn wait_any_path(&self, number: usize, destination: &str, over: &[usize]) -> Result<()> {
@@ -147,7 +147,7 @@ impl<'a> Network<'a> {
         wait_for("a next hop", PATIENCE, right)
     }
 
-    /// Loses all packets between two routers from now on; nobody is told.
+    /// Loses all packets between two routers from now on, without a sign.
     fn cut(&self, one: usize, other: usize) -> Result<()> {
         let [a, b] = [one, other].map(|number| self.at(number).host.v4);
         self.cloud.router().ip_batch(&format!(
@@ -266,7 +266,7 @@ fn ecmp_inter_area(ours: usize) -> Result<()> {
         let network = Network::start(lab, &DRAWING, ours)?;
         let paths = |over: &[usize]| -> Result<()> {
             for destination in [network.address(8), external(8).prefix, network.address(7)] {
-                // FRR 8.4 may leave out one of several equal ways, whoever the others are, and of another
+                // FRR 8.4 may leave out one of several equal ways, whichever the others are, and of another
                 // area's prefix it takes only one border router's.
                 match ours {
                     1 => network.wait_paths(1, &destination, over)?,
@@ -316,13 +316,12 @@ fn flush_across_areas(ours: usize) -> Result<()> {
         let present = |yes: bool| -> Result<()> {
             let verb = if yes { "add" } else { "del" };
             if first.speaker() == Speaker::L2ha {
-                first.daemon.reconfigure(|config| match yes {
+                first.daemon.reload(|config| match yes {
                     true => config
                         .services
                         .push(("self".into(), Router::address(&first.host))),
                     false => config.services.clear(),
                 })?;
-                reload(&first.daemon, |_| {})?;
             } else {
                 let own = format!("{address}/128");
                 first.host.ns.run(["ip", "addr", verb, &own, "dev", "lo"])?;
@@ -359,7 +358,7 @@ fn flush_across_areas(ours: usize) -> Result<()> {
 }
 
 /// R1 (area 1) - R2 - R3, from which lead R4 - R5 (area 2) and R6 - R7 (area 3): ours restarts gracefully, and then
-/// a neighbour of it that is FRR's; nobody loses a route.
+/// a neighbour of it that is FRR's; no route is lost.
 fn graceful_restart(ours: usize, theirs: usize) -> Result<()> {
     const DRAWING: Drawing = Drawing {
         links: &[
@@ -376,8 +375,8 @@ fn graceful_restart(ours: usize, theirs: usize) -> Result<()> {
     Lab::run(&format!("topology-graceful-{ours}"), |lab| {
         let network = Network::start(lab, &DRAWING, ours)?;
         network.wait_everywhere()?;
-        thread::sleep(SETTLE);
-        let nobody_misses = |until: Instant, but: Option<usize>| -> Result<()> {
+        wait_quiet(&network.members.iter().collect::<Vec<_>>())?;
+        let none_missing = |until: Instant, but: Option<usize>| -> Result<()> {
             while Instant::now() < until {
                 let mut missing = network.missing()?;
                 missing.retain(|(from, _)| Some(*from) != but);
@@ -388,35 +387,35 @@ fn graceful_restart(ours: usize, theirs: usize) -> Result<()> {
         };
         let member = network.at(ours);
         member.daemon.leave()?;
-        nobody_misses(Instant::now() + AWAY, None)?;
+        none_missing(Instant::now() + AWAY, None)?;
         member.daemon.run()?;
-        let graceful = |name: &str| -> Result<u64> {
-            let status = member.daemon.status()?;
-            let counters = &status["ospf"]["counters"]["graceful"];
-            Ok(counters[name]["completed"].as_u64().unwrap_or(0))
-        };
+        let graceful = |name: &str| member.counter(&["graceful", name, "completed"]);
         wait_for("the end of our restart", PATIENCE, || {
-            nobody_misses(Instant::now() + Duration::from_millis(1), None)?;
-            Ok((graceful("restarts_ended")? == 1).then_some(()))
+            none_missing(Instant::now() + Duration::from_millis(1), None)?;
+            let ended = graceful("restarts_ended")?;
+            ensure!(ended == 1, "{ended} ended");
+            Ok(Some(()))
         })?;
-        nobody_misses(Instant::now() + SETTLE, None)?;
+        none_missing(Instant::now() + WATCHED, None)?;
         for number in 1..=network.members.len() {
             wait_full(network.at(number), &network.neighbours(number))?;
         }
         lab.say(format_args!(
-            "R{ours}, ours, has restarted and nobody lost a route"
+            "R{ours}, ours, has restarted and no route was lost"
         ));
 
         // zebra (FRR 8.4) replaces the restarted router's own routes when its ospf6d is back.
         network.at(theirs).restart_peer_gracefully()?;
         wait_for("the end of our help", PATIENCE, || {
-            nobody_misses(Instant::now() + Duration::from_millis(1), Some(theirs))?;
-            Ok((graceful("helps_ended")? == 1).then_some(()))
+            none_missing(Instant::now() + Duration::from_millis(1), Some(theirs))?;
+            let ended = graceful("helps_ended")?;
+            ensure!(ended == 1, "{ended} ended");
+            Ok(Some(()))
         })?;
-        nobody_misses(Instant::now() + SETTLE, Some(theirs))?;
+        none_missing(Instant::now() + WATCHED, Some(theirs))?;
         network.wait_everywhere()?;
         lab.say(format_args!(
-            "R{theirs}, FRR's, has restarted and nobody else lost a route"
+            "R{theirs}, FRR's, has restarted and no other lost a route"
         ));
         Ok(())
     })

@@ -232,7 +232,7 @@ fn the_kernel_leaves_a_dead_path_without_the_daemon() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn it_does_so_with_ipv4_on_the_tunnels() -> Result<()> {
+fn the_kernel_leaves_a_dead_path_with_ipv4_on_the_tunnels() -> Result<()> {
     detours("bfd-detour-4", Ipv4Links::Numbered)
 }
 

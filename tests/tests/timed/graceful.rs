@@ -369,7 +369,7 @@ fn foreign_restart(lab: &Lab, servers: Speaker) -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_dies_with_its_kernel_is_not_helped_for_long() -> Result<()> {
+fn a_node_that_dies_during_its_restart_is_not_helped_for_long() -> Result<()> {
     Lab::run("graceful-dead", |lab| {
         let trio = Trio::start(lab, with_bfd())?;
         trio.wait_settled()?;

@@ -1,6 +1,7 @@
 //! What others break behind the daemon's back is put right within a second, and said in the log.
 
 use std::{
+    fmt::Debug,
     net::Ipv6Addr,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,13 +26,13 @@ const HIDDEN: &str = "l2h-server";
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_is_broken_is_put_right_within_a_second_with_xdp() -> Result<()> {
+fn repairs_take_less_than_a_second_with_xdp() -> Result<()> {
     Lab::run("repair-xdp", |lab| repair_all(lab, "xdp"))
 }
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_is_broken_is_put_right_within_a_second_with_tc() -> Result<()> {
+fn repairs_take_less_than_a_second_with_tc() -> Result<()> {
     Lab::run("repair-tc", |lab| repair_all(lab, "tc"))
 }
 
@@ -287,7 +288,7 @@ impl Bench {
                 self.run(words)?;
                 Ok(())
             },
-            || Ok((places()? == before).then_some(())),
+            || same(places()?, &before),
         )
     }
 
@@ -297,7 +298,8 @@ impl Bench {
             || {
                 let link = self.link(device)?;
                 let flags = link["flags"].as_array().context("no flags")?;
-                Ok(flags.iter().any(|flag| flag == "UP").then_some(()))
+                ensure!(flags.iter().any(|flag| flag == "UP"), "{link}");
+                Ok(Some(()))
             },
         )
     }
@@ -306,7 +308,7 @@ impl Bench {
         let before = self.link(VISIBLE)?["mtu"].clone();
         self.timed(
             || self.run(&["ip", "link", "set", VISIBLE, "mtu", "1300"]),
-            || Ok((self.link(VISIBLE)?["mtu"] == before).then_some(())),
+            || same(self.link(VISIBLE)?["mtu"].clone(), &before),
         )
     }
 
@@ -327,7 +329,7 @@ impl Bench {
         let address = format!("{}/64", before.first().context("no link-local address")?);
         self.timed(
             || self.run(&["ip", "addr", "del", &address, "dev", VISIBLE]),
-            || Ok((addresses()? == before).then_some(())),
+            || same(addresses()?, &before),
         )
     }
 
@@ -340,7 +342,8 @@ impl Bench {
                     .host
                     .ns
                     .run(["ip", "-6", "addr", "show", "dev", "lo"])?;
-                Ok(list.contains(&address).then_some(()))
+                ensure!(list.contains(&address), "{list}");
+                Ok(Some(()))
             },
         )
     }
@@ -351,7 +354,8 @@ impl Bench {
             || self.run(&["ip", "-6", "route", "del", &address]),
             || {
                 let routes = self.host.ns.ip_json(&["-6", "route", "show", &address])?;
-                Ok((routes[0]["dev"] == VISIBLE).then_some(()))
+                ensure!(routes[0]["dev"] == VISIBLE, "{routes}");
+                Ok(Some(()))
             },
         )
     }
@@ -414,6 +418,12 @@ impl Bench {
             || Ok(xdp()?.map(drop)),
         )
     }
+}
+
+/// Whether something is as it was.
+fn same<T: PartialEq + Debug>(now: T, before: &T) -> Result<Option<()>> {
+    ensure!(now == *before, "{now:?}, not {before:?}");
+    Ok(Some(()))
 }
 
 /// The server's address on the pseudowire.

@@ -70,7 +70,7 @@ fn without_a_gateway_nothing_is_waited_for() -> Result<()> {
 /// What an earlier daemon has attached is taken over, whatever the gateway says.
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn what_is_taken_over_is_not_rolled_back() -> Result<()> {
+fn adopted_programs_are_not_rolled_back() -> Result<()> {
     Lab::run("rollback-adopted", |lab| {
         let (cloud, host) = host(lab)?;
         let gateway = Gateway::start(&cloud, &host, Deaf::Never)?;

@@ -1,4 +1,4 @@
-//! Packets signed as RFC 7166 has it, with BIRD on the other side: in both roles, through the whole
+//! Packets signed as RFC 7166 has it, with FRR or BIRD on the other side: in both roles, through the whole
 //! story of a cut and a stop, and with a key that does not fit.
 
 use std::{thread, time::Duration};
@@ -8,7 +8,6 @@ use l2ha_lab::{
     BFD_KEY, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for,
     wait_one_database, wait_route,
 };
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
 fn signed(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
@@ -45,10 +44,9 @@ fn signed(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
         // Another secret under the same id: refused by name, and the route moves in time.
         let peer = &trio.first;
         if client == Speaker::L2ha {
-            ours.daemon.reconfigure(|config| {
+            ours.daemon.reload(|config| {
                 config.key = Some((7, "not-what-they-have".into()));
             })?;
-            ours.daemon.signal(Signal::SIGHUP)?;
             wait_for("wrong digests to be counted", PATIENCE, || {
                 ensure!(refused("auth_digest")? > 3, "none yet");
                 Ok(Some(()))
@@ -78,6 +76,18 @@ fn bird_is_the_client_of_our_signing_servers() -> Result<()> {
 #[ignore = "needs root: run by cargo xtask test"]
 fn bird_servers_sign_for_our_client() -> Result<()> {
     signed("bird-auth-servers", Speaker::Bird, Speaker::L2ha)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frr_is_the_client_of_our_signing_servers() -> Result<()> {
+    signed("frr-auth-client", Speaker::L2ha, Speaker::Frr)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frr_servers_sign_for_our_client() -> Result<()> {
+    signed("frr-auth-servers", Speaker::Frr, Speaker::L2ha)
 }
 
 /// BFD with every algorithm of RFC 5880 6.7, and with a key that does not fit.
@@ -113,8 +123,7 @@ fn bfd_signed(algorithm: &'static str) -> Result<()> {
 
         // Without the key nothing of BIRD's is taken, nor anything of ours by BIRD, whose session falls;
         // ours knows by Echo that the path works.
-        daemon.reconfigure(|config| config.bfd_algorithm = None)?;
-        daemon.signal(Signal::SIGHUP)?;
+        daemon.reload(|config| config.bfd_algorithm = None)?;
         let unexpected = |it: &Value| it["refused"]["auth_unexpected"].as_u64() > Some(0);
         wait_for("signed packets to be refused", PATIENCE, || {
             let sessions = daemon.bfd_sessions()?;
@@ -130,8 +139,7 @@ fn bfd_signed(algorithm: &'static str) -> Result<()> {
             );
             Ok(Some(()))
         })?;
-        daemon.reconfigure(|config| config.bfd_algorithm = Some(algorithm))?;
-        daemon.signal(Signal::SIGHUP)?;
+        daemon.reload(|config| config.bfd_algorithm = Some(algorithm))?;
         trio.wait_full()?;
         trio.wait_watched()?;
         lab.say(format_args!(
