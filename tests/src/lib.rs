@@ -70,7 +70,7 @@ pub use process::Process;
 pub use routing::{External, LsaKey, OspfLink, RouterConfig, differences};
 pub use signals::{came as interrupted, catch as catch_signals};
 pub use snapshot::{Attached, Snapshot, attached};
-pub use stall::{Stalls, Step, is_deep, judged};
+pub use stall::{Pause, Stalls, Step, is_deep, judged};
 pub use stream::{Listener, Seen, Stream};
 pub use trio::{
     ANYCAST, ANYCAST4, CLIENT, CLIENT4, Ipv4Links, Member, SERVER_1, SERVER_2, Speaker, Trio,
