@@ -57,7 +57,7 @@ impl Echo {
                         answer.clear();
                         answer.extend(question);
                         answer.extend(name.as_bytes());
-                        // The way back may be gone; then nobody hears.
+                        // The way back may be gone.
                         if socket.send_to(&answer, from).is_err() {
                             refused.fetch_add(1, Ordering::Relaxed);
                         }
@@ -112,7 +112,7 @@ fn listen(address: IpAddr) -> io::Result<UdpSocket> {
 #[derive(Debug, Clone)]
 struct Beat {
     asked: Instant,
-    /// When the answer came, and whose it is.
+    /// When the answer came, and from which server.
     answer: Option<(Instant, String)>,
 }
 

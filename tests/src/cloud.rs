@@ -52,7 +52,7 @@ impl Default for CloudOptions {
     }
 }
 
-/// A cloud; its hosts live as long as someone holds them.
+/// A cloud; its hosts live as long as they are held.
 #[derive(Debug)]
 pub struct Cloud {
     options: CloudOptions,
@@ -169,7 +169,7 @@ impl Cloud {
     }
 
     /// Cuts a host off: from now on nothing of it arrives and nothing reaches it, while its carrier
-    /// stays up and nobody is told.
+    /// stays up and no error is sent.
     ///
     /// # Errors
     ///
@@ -226,7 +226,7 @@ impl Host {
     }
 
     /// Waits for what the kernel does by itself a moment after a NIC has come up: a snapshot before
-    /// that would make it look like somebody else's doing.
+    /// that would take it for a change made by others.
     #[track_caller]
     fn wait_addresses(&self) -> Result<()> {
         let words = [

@@ -1,4 +1,4 @@
-//! Somebody else's program: one that does nothing, under a name of its own.
+//! A BPF program that is not ours: it does nothing, under a name of its own.
 
 use std::{
     ffi::CString,

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Who sends to whom.
+/// Source and destination.
 pub type FromTo<T> = [T; 2];
 
 /// An Ethernet frame.

@@ -97,7 +97,7 @@ fn serve(listener: &TcpListener, answer: &str, ended: &AtomicBool, served: &Atom
         // Woken for nothing or by a signal: accept tells.
         let _ = nix::poll::poll(&mut wait, 50_u16);
         while let Ok((stream, _)) = listener.accept() {
-            // A client that went silent in the middle holds nobody up: lab clients send their
+            // A client that went silent in the middle delays no other: lab clients send their
             // request with the handshake's last segment or never.
             let answer = answer.to_owned();
             let handled = std::thread::Builder::new()

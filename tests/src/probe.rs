@@ -1,5 +1,5 @@
 //! A client that fetches from the anycast address all the time and remembers when it got answers,
-//! and whose.
+//! and from which server.
 
 use std::{
     net::{Ipv6Addr, SocketAddrV6},

@@ -19,7 +19,7 @@ use crate::{sweep, wait::INTERRUPTED};
 
 /// How long a test may take to end in order after a signal: less than nextest waits until it kills.
 const IN_ORDER: Duration = Duration::from_secs(8);
-/// How often somebody looks whether a signal has come.
+/// How often it is looked whether a signal has come.
 const LOOK: Duration = Duration::from_millis(100);
 
 extern "C" fn interrupted(_signal: nix::libc::c_int) {

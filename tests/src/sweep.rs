@@ -26,7 +26,7 @@ use crate::{
     ns::{NETNS, PREFIX},
 };
 
-/// Who sweeps holds this file's lock: tests that begin at the same moment do not get into each other's way.
+/// The process that cleans up holds this file's lock: tests that begin at the same moment do not disturb each other.
 const LOCK: &str = "/run/l2ha-lab-sweep.lock";
 /// Where BPF objects are pinned.
 const BPFFS: &str = "/sys/fs/bpf";

@@ -90,7 +90,7 @@ pub fn check(file: &Path, framing: Framing, filter: &str) -> Result<Dissection> 
             *found.protocols.entry(protocol.to_owned()).or_default() += 1;
         }
         if let Some((_, inner)) = stack.split_once(":l2tp") {
-            // What an echo request carries is nobody's protocol.
+            // What an echo request carries is of no protocol.
             let inner = inner.strip_suffix(":icmpv6:data").unwrap_or(inner);
             ensure!(
                 inner.starts_with(":ethertype:") && !inner.split(':').any(|name| name == "data"),

@@ -65,7 +65,7 @@ fn line(name: &str, speakers: [Speaker; 3], stub: bool) -> Result<()> {
         wait_full(border, &[inside, outside])?;
         lab.say("every neighbour Full");
 
-        // What everybody has of its own is in the kernels of the others.
+        // What each has of its own is in the kernels of the others.
         let over = |peer: &Member| format!("l2-{}", peer.host.name);
         for (at, to, next) in [
             (inside, border, border),
@@ -181,7 +181,7 @@ fn kinds(inside: &Member, border: &Member, outside: &Member, stub: bool) -> Resu
     Ok(())
 }
 
-/// A static route of ours goes and comes again: everybody hears of it.
+/// A static route of ours is withdrawn and advertised again: all learn of it.
 fn withdraw(
     lab: &Lab,
     inside: &Member,
@@ -212,7 +212,7 @@ fn withdraw(
 }
 
 /// `inside` in area 1 and `outside` in the backbone, joined by two border routers, of which the
-/// nearer one fails without a word.
+/// nearer one fails without a sign.
 fn two_borders(name: &str, inside: Speaker, borders: [Speaker; 2], outside: Speaker) -> Result<()> {
     Lab::run(name, |lab| {
         let names = ["inside", "near", "far", "outside"];

@@ -59,7 +59,7 @@ address = "2001:db8::80"
 metric = 0
 "#;
 
-/// A mistake: the line that is replaced, what it becomes, and where the blame must fall.
+/// A mistake: the line that is replaced, what it becomes, and which line must be named.
 struct Mistake {
     line: &'static str,
     becomes: &'static str,
@@ -385,7 +385,7 @@ fn a_daemon_with_a_bad_file_does_not_start_and_makes_nothing() -> Result<()> {
     })
 }
 
-/// Cookie files: good ones, one with something else in it, and one that everybody may read.
+/// Cookie files: good ones, one with something else in it, and one that all may read.
 fn cookies(dir: &Path) -> Result<()> {
     for (name, text, mode) in [
         ("receive", "0123456789abcdef\n", 0o600),

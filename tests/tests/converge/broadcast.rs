@@ -51,7 +51,7 @@ fn segment(name: &str, order: [(&str, Speaker); 4]) -> Result<()> {
         ));
         one_network(lab, &all, &all[0].host)?;
 
-        // The Designated Router goes without a word; its Backup takes over.
+        // The Designated Router stops without a sign; its Backup takes over.
         let (gone, left) = all.split_first().context("no members")?;
         if gone.speaker() == Speaker::L2ha {
             gone.daemon.kill()?;
@@ -207,7 +207,7 @@ fn one_network(lab: &Lab, members: &[&Member], dr: &Host) -> Result<()> {
     wait_network_of(members, dr)?;
     let types = [ROUTER, NETWORK, INTRA_AREA_PREFIX];
     let lsas = wait_same(members, Some(BACKBONE), &types)?;
-    // Link-LSAs go no further than the link, and to everybody on it.
+    // Link-LSAs go no further than the link, and to all on it.
     let links = wait_for("the same Link-LSAs", PATIENCE, || {
         let reference = of_type(members[0], LINK)?;
         for member in members {
@@ -239,12 +239,12 @@ fn one_network(lab: &Lab, members: &[&Member], dr: &Host) -> Result<()> {
         ];
         from.ns.run(words).map(Some)
     })?;
-    wait_for("the network's prefix told once", PATIENCE, || {
+    wait_for("the network's prefix advertised once", PATIENCE, || {
         segment_prefix(members, dr).map(Some)
     })
 }
 
-/// The network's own prefix is told by its Designated Router, once (RFC 5340 4.4.3.9).
+/// The network's own prefix is advertised by its Designated Router, once (RFC 5340 4.4.3.9).
 fn segment_prefix(members: &[&Member], dr: &Host) -> Result<()> {
     let ours = members.iter().find(|it| it.speaker() == Speaker::L2ha);
     let ours = ours.context("none of us is there")?;
@@ -268,7 +268,7 @@ fn segment_prefix(members: &[&Member], dr: &Host) -> Result<()> {
     };
     ensure!(
         by.len() == 1 && of_network(by[0]),
-        "the network's prefix is told by {by:#?}"
+        "the network's prefix is advertised by {by:#?}"
     );
     Ok(())
 }

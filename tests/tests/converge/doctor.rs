@@ -311,7 +311,7 @@ fn unmet_needs_of_the_configuration_are_found() -> Result<()> {
         patient.mend(&["--config", &large], "tunnel-mtu", WARNING)?;
         patient.must_be_healthy(&["--config", &large])?;
 
-        // Mounted where nobody else sees it.
+        // Mounted where no other process sees it.
         let elsewhere = write("elsewhere.toml", &bpffs.to_string_lossy(), 1400)?;
         let arguments = ["--config", elsewhere.as_str()];
         let found = patient.find(&arguments, "bpffs-missing")?;

@@ -153,7 +153,7 @@ impl World {
         let socket = peer
             .ns
             .enter(|| Socket::new(Domain::for_address(to), kind, Some(protocol)))??;
-        // A new IPv6 address cannot be bound before the kernel knows that nobody else has it.
+        // A new IPv6 address cannot be bound before duplicate address detection has ended.
         let from = SocketAddr::new(peer.address_like(target), port).into();
         wait_for("the peer's address", PATIENCE, || {
             socket.bind(&from)?;

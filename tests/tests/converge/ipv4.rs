@@ -122,7 +122,7 @@ fn removed(lab: &Lab, trio: &Trio) -> Result<()> {
     })?;
     wait_routes(trio, SERVER_1)?;
     lab.say("what was removed came back, what was stale went");
-    // With the interface, or with its last address, the kernel drops IPv4 routes and tells nobody.
+    // With the interface, or with its last address, the kernel drops IPv4 routes without a notification.
     let device = format!("l2-{SERVER_1}");
     client
         .host

@@ -124,7 +124,7 @@ fn a_cut_is_silent_and_heals() -> Result<()> {
                         !udp_crosses(from, to, to_address, SILENCE)?,
                         "round {round}: cut"
                     );
-                    // Nobody is told: a connect attempt runs into its timeout, not into an error.
+                    // No error is sent: a connect attempt runs into its timeout, not into an error.
                     let target = SocketAddr::new(to_address, 9);
                     let error = from
                         .ns

@@ -224,7 +224,7 @@ impl World {
         })
     }
 
-    /// Sends a message; over UDP returns the socket, which would hear that nobody listens.
+    /// Sends a message; over UDP returns the socket, which would hear of a closed port.
     fn send(&self, message: &Message) -> Result<Socket> {
         let host = if message.from_stranger {
             &self.stranger
@@ -324,7 +324,7 @@ impl World {
         }
         ensure!(self.heard(SILENCE)? == 0, "it was delivered");
         ensure!(self.received()? == received, "it was counted as received");
-        // The port is held by the daemon: nobody is told that nobody listens.
+        // The port is held by the daemon: no ICMP error says that it is closed.
         ensure!(socket.take_error()?.is_none(), "an ICMP error came back");
         lab.say(format_args!("{}: refused as {}", case.name, case.reason));
         Ok(())

@@ -171,7 +171,7 @@ fn leftovers_of_an_earlier_configuration_are_removed() -> Result<()> {
         })?;
         lab.say("the server's leftover address is gone");
 
-        // Nobody the client still has a tunnel to holds the address now, but the first server does
+        // No server that the client still has a tunnel to holds the address now, but the first one does
         // behind the second: the route goes on over it, or away where no transit is allowed.
         wait_for("no route to a server without the service", PATIENCE, || {
             let routes = trio

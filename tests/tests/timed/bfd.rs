@@ -1,5 +1,5 @@
 //! BFD: a path that breaks without a sign is noticed in milliseconds, by us and with BIRD and FRR at
-//! the other end; a node whose daemon is stopped blames nobody and is not blamed.
+//! the other end; a node whose daemon is stopped takes no neighbour for dead, and is not taken for dead.
 
 use std::{
     thread,

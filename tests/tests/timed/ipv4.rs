@@ -220,7 +220,7 @@ fn with_bird(name: &str, servers: Speaker, client: Speaker) -> Result<()> {
         ensure!(gateway.is_ipv4(), "{route}");
         // What made them neighbours may have passed before tcpdump listened.
         trio.wait_settled()?;
-        // Before the ping, whose contents nobody can dissect.
+        // Before the ping, whose contents cannot be dissected.
         let seen = check(capture.finish()?, Framing::default(), "")?;
         ensure!(seen.ospf > 20, "{:?}", seen.stacks);
         lab.say(format_args!("tshark: {} frames, all good", seen.frames));

@@ -1,4 +1,4 @@
-//! What others break behind the daemon's back is put right within a second, and said in the log.
+//! What others break without the daemon is repaired within a second, and logged.
 
 use std::{
     fmt::Debug,
@@ -101,9 +101,7 @@ fn repair_all(lab: &Lab, mode: &str) -> Result<()> {
         bench.underlay_address_away_and_back()
     });
     if mode == "xdp" {
-        run("XDP program removed by someone else", &|| {
-            bench.xdp_removed()
-        });
+        run("XDP program removed by others", &|| bench.xdp_removed());
     } else {
         let words = ["tc", "qdisc", "del", "dev", UNDERLAY, "clsact"];
         run("underlay's clsact qdisc deleted", &|| {
