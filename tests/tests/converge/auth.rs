@@ -105,7 +105,7 @@ fn bfd_signed(algorithm: &'static str) -> Result<()> {
         trio.wait_watched()?;
         let daemon = &trio.client.daemon;
         // Long enough for a sequence number that BIRD does not expect to end it.
-        thread::sleep(Duration::from_secs(2));
+        thread::sleep(Duration::from_secs(3));
         for session in daemon.bfd_sessions()? {
             ensure!(session["state"] == "up", "{session}");
             ensure!(session["key"][1] == algorithm, "{session}");

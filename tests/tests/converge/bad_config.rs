@@ -6,11 +6,12 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, Snapshot, binary, join, wait_for};
+use l2ha_lab::{
+    CloudOptions, Daemon, Lab, Link, NodeConfig, PATIENCE, Snapshot, binary, join, wait_for,
+};
 use nix::sys::signal::Signal;
 
 /// A file without a mistake; `DIR` stands for the folder of the cookies.
@@ -342,13 +343,13 @@ fn a_running_daemon_is_not_touched_by_a_bad_file() -> Result<()> {
             fs::write(daemon.file(), good.replace(line, becomes))?;
             let mark = daemon.log_mark();
             daemon.signal(Signal::SIGHUP)?;
-            let said = wait_for("a word in the log", Duration::from_secs(10), || {
+            let said = wait_for("a word in the log", PATIENCE, || {
                 let said = daemon.log_since(mark);
                 Ok(Some(said).filter(|said| said.contains(".toml:")))
             })
             .with_context(|| format!("after SIGHUP with `{becomes}`"))?;
             lab.say(format_args!("SIGHUP with `{becomes}`: {}", said.trim()));
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(std::time::Duration::from_millis(200));
             ensure!(daemon.pid()? == pid, "another daemon");
             let changes = before.changes(&Snapshot::take(ns, &pins)?);
             ensure!(changes.is_empty(), "it was touched: {changes:#?}");

@@ -88,7 +88,7 @@ impl World {
         };
         let a = Daemon::start(lab, a)?;
         let b = Daemon::start(lab, b)?;
-        wait_for("the adjacency", Duration::from_secs(30), || {
+        wait_for("the adjacency", PATIENCE, || {
             ensure!(!a.full_neighbours()?.is_empty(), "none is Full");
             Ok(Some(()))
         })?;

@@ -11,7 +11,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{CloudOptions, Daemon, Host, Lab, Link, NodeConfig, Outer, join, wait_for};
+use l2ha_lab::{
+    CloudOptions, Daemon, Host, Lab, Link, NodeConfig, Outer, PATIENCE, join, wait_for,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 const PORT: u16 = 1701;
@@ -282,7 +284,7 @@ impl World {
         let before = self.received()?;
         // The first packet may wait for the cloud to learn a neighbour; it is not lost.
         let _socket = self.send(&self.right)?;
-        let heard = wait_for("the right frame", Duration::from_secs(10), || {
+        let heard = wait_for("the right frame", PATIENCE, || {
             Ok(Some(self.heard(SILENCE)?).filter(|count| *count > 0))
         })
         .with_context(|| format!("the {which} right message is not delivered"))?;
@@ -308,7 +310,7 @@ impl World {
         let socket = self.send(&message)?;
         let count =
             |reasons: &BTreeMap<String, u64>, name: &str| reasons.get(name).copied().unwrap_or(0);
-        let after = wait_for(case.reason, Duration::from_secs(10), || {
+        let after = wait_for(case.reason, PATIENCE, || {
             let after = self.reasons()?;
             ensure!(
                 count(&after, case.reason) == count(&before, case.reason) + 1,

@@ -227,17 +227,17 @@ fn a_clean_stop_is_no_failure() -> Result<()> {
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn the_kernel_leaves_a_dead_path_without_the_daemon() -> Result<()> {
-    detours("bfd-detour", Ipv4Links::Bare)
+    detours("bfd-detour", Ipv4Links::Bare, 2)
 }
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn the_kernel_leaves_a_dead_path_with_ipv4_on_the_tunnels() -> Result<()> {
-    detours("bfd-detour-4", Ipv4Links::Numbered)
+    detours("bfd-detour-4", Ipv4Links::Numbered, 1)
 }
 
 /// The client's daemon is stopped while the path to its server is cut, for addresses of both families.
-fn detours(name: &str, ipv4: Ipv4Links) -> Result<()> {
+fn detours(name: &str, ipv4: Ipv4Links, rounds: usize) -> Result<()> {
     Lab::run(name, |lab| {
         let options = TrioOptions {
             bfd: Some((10.0, 3)),
@@ -248,7 +248,7 @@ fn detours(name: &str, ipv4: Ipv4Links) -> Result<()> {
         trio.wait_up()?;
         let both = Both::start(&trio)?;
         trio.wait_settled()?;
-        for _ in 0..if is_deep() { 3 } else { 2 } {
+        for _ in 0..if is_deep() { 3 } else { rounds } {
             judged(lab, "a cut behind a stopped daemon", |step| {
                 trio.client.daemon.signal(Signal::SIGSTOP)?;
                 thread::sleep(Duration::from_millis(500));
