@@ -7,6 +7,7 @@ mod bad_config;
 mod bird;
 mod broadcast;
 mod capture;
+mod cut;
 mod decoders;
 mod doctor;
 mod fragments;

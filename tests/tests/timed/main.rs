@@ -7,7 +7,6 @@ mod failover;
 mod graceful;
 mod hitless;
 mod hitless_half;
-mod interop;
 mod ipv4;
 mod probe;
 mod queues;
