@@ -1,7 +1,10 @@
 //! The same story with real routing peers on one side: neighbours, one database, the route, a cut,
 //! and clean packets all along.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -12,6 +15,7 @@ use crate::{
     lab::{Lab, PATIENCE, wait_for},
     probe::ProbeOptions,
     routing::{LsaKey, differences},
+    stall::judged,
     trio::{ANYCAST, Member, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions},
     tshark::{Framing, check},
 };
@@ -181,4 +185,59 @@ pub fn wait_route(host: &Host, server: &str) -> Result<()> {
         ensure!(["ospf", "bird"].contains(&protocol), "{routes}");
         Ok(Some(()))
     })
+}
+
+/// How long the last answers may take.
+const LAST: Duration = Duration::from_millis(100);
+
+/// Cuts the preferred server off without a sign as often as said; BFD, with these milliseconds and multiplier, notices,
+/// and no cut costs more than `limit`. `speakers` are those of the servers and of the client.
+///
+/// # Errors
+///
+/// When a cut costs more.
+pub fn cut_with_bfd(
+    name: &str,
+    speakers: [Speaker; 2],
+    bfd: (f64, u8),
+    rounds: usize,
+    limit: Duration,
+) -> Result<()> {
+    let [servers, client] = speakers;
+    Lab::run(name, |lab| {
+        let options = TrioOptions {
+            servers,
+            client,
+            bfd: Some(bfd),
+            ..TrioOptions::default()
+        };
+        let trio = Trio::start(lab, options)?;
+        trio.wait_up()?;
+        let beats = trio.beats()?;
+        trio.wait_settled()?;
+        for _ in 0..rounds {
+            judged(lab, "a silent cut", |step| {
+                let from = Instant::now();
+                trio.cloud.cut(&trio.first.host)?;
+                beats.wait_served_by(SERVER_2, from, 50, PATIENCE)?;
+                let to = Instant::now();
+                thread::sleep(LAST);
+                let gap = beats.gap(from, to);
+                lab.say(format_args!(
+                    "{} ms x {}: gap {:.1?}, {} lost",
+                    bfd.0, bfd.1, gap.longest, gap.lost
+                ));
+                step.window(from, to, limit);
+                let healed = Instant::now();
+                trio.cloud.heal(&trio.first.host)?;
+                beats.wait_served_by(SERVER_1, healed, 200, PATIENCE)?;
+                trio.wait_settled()?;
+                ensure!(gap.longest < limit, "{gap:?}");
+                ensure!(gap.lost > 0, "a cut without a loss: nothing was cut");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    })
+    .with_context(|| name.to_owned())
 }

@@ -58,7 +58,9 @@ pub use fabric::{Router, devices, has_paths, has_route, wait_full, wait_same, wa
 pub use foreign::{Foreign, Kind, LinkHook};
 pub use frr::Frr;
 pub use http::{HttpServer, fetch};
-pub use interop::{interoperate, wait_one_database, wait_one_database_ipv4, wait_route};
+pub use interop::{
+    cut_with_bfd, interoperate, wait_one_database, wait_one_database_ipv4, wait_route,
+};
 pub use ipv4::{
     addresses_ipv4, must_have_no_routes_ipv4, ping_ipv4, routes_ipv4, wait_route_ipv4, wait_routes,
 };

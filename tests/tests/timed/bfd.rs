@@ -1,5 +1,4 @@
-//! BFD: a path that breaks without a sign is noticed in milliseconds, by us and with BIRD and FRR at
-//! the other end; a node whose daemon is stopped takes no neighbour for dead, and is not taken for dead.
+//! BFD: a path that breaks without a sign is noticed in milliseconds; a node whose daemon is stopped takes no neighbour for dead, and is not taken for dead.
 
 use std::{
     thread,
@@ -8,7 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    Both, Ipv4Links, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, is_deep, judged,
+    Both, Ipv4Links, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, cut_with_bfd,
+    is_deep, judged,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -20,115 +20,15 @@ const DETOUR_LIMIT: Duration = Duration::from_millis(500);
 /// How long the last answers may take.
 const LAST: Duration = Duration::from_millis(100);
 
-/// A silent cut, with real peers at one end.
-fn cut(
-    name: &str,
-    servers: Speaker,
-    client: Speaker,
-    bfd: (f64, u8),
-    limit: Duration,
-) -> Result<()> {
-    // With another's router it is the other's pace that takes the time of a round.
-    let ours = [servers, client] == [Speaker::L2ha; 2];
-    let rounds = if ours || is_deep() { 3 } else { 1 };
-    Lab::run(name, |lab| {
-        let options = TrioOptions {
-            servers,
-            client,
-            bfd: Some(bfd),
-            ..TrioOptions::default()
-        };
-        let trio = Trio::start(lab, options)?;
-        trio.wait_up()?;
-        let beats = trio.beats()?;
-        trio.wait_settled()?;
-        for _ in 0..rounds {
-            judged(lab, "a silent cut", |step| {
-                let from = Instant::now();
-                trio.cloud.cut(&trio.first.host)?;
-                beats.wait_served_by(SERVER_2, from, 50, PATIENCE)?;
-                let to = Instant::now();
-                thread::sleep(LAST);
-                let gap = beats.gap(from, to);
-                lab.say(format_args!(
-                    "{} ms x {}: gap {:.1?}, {} lost",
-                    bfd.0, bfd.1, gap.longest, gap.lost
-                ));
-                step.window(from, to, limit);
-                let healed = Instant::now();
-                trio.cloud.heal(&trio.first.host)?;
-                beats.wait_served_by(SERVER_1, healed, 200, PATIENCE)?;
-                trio.wait_settled()?;
-                ensure!(gap.longest < limit, "{gap:?}");
-                ensure!(gap.lost > 0, "a cut without a loss: nothing was cut");
-                Ok(())
-            })?;
-        }
-        Ok(())
-    })
-    .with_context(|| name.to_owned())
-}
-
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_silent_cut_costs_milliseconds() -> Result<()> {
-    cut(
+    cut_with_bfd(
         "bfd",
-        Speaker::L2ha,
-        Speaker::L2ha,
+        [Speaker::L2ha; 2],
         (20.0, 3),
+        3,
         Duration::from_millis(500),
-    )
-}
-
-#[test]
-#[ignore = "needs root: run by cargo xtask test"]
-fn bird_serves_and_is_watched() -> Result<()> {
-    // Half of the answers may come back over the server that is cut off, at the same cost, until
-    // BIRD computes routes, once a second.
-    cut(
-        "bfd-bird-servers",
-        Speaker::Bird,
-        Speaker::L2ha,
-        (50.0, 3),
-        Duration::from_millis(2500),
-    )
-}
-
-#[test]
-#[ignore = "needs root: run by cargo xtask test"]
-fn bird_watches_our_servers() -> Result<()> {
-    // BIRD computes routes once a second.
-    cut(
-        "bfd-bird-client",
-        Speaker::L2ha,
-        Speaker::Bird,
-        (50.0, 3),
-        Duration::from_millis(2500),
-    )
-}
-
-#[test]
-#[ignore = "needs root: run by cargo xtask test"]
-fn frr_serves_and_is_watched() -> Result<()> {
-    cut(
-        "bfd-frr-servers",
-        Speaker::Frr,
-        Speaker::L2ha,
-        (50.0, 3),
-        Duration::from_millis(2000),
-    )
-}
-
-#[test]
-#[ignore = "needs root: run by cargo xtask test"]
-fn frr_watches_our_servers() -> Result<()> {
-    cut(
-        "bfd-frr-client",
-        Speaker::L2ha,
-        Speaker::Frr,
-        (50.0, 3),
-        Duration::from_millis(2000),
     )
 }
 
