@@ -20,7 +20,6 @@ mod misfit;
 mod peers;
 mod refuse;
 mod restart;
-mod rollback;
 mod topologies;
 mod tshark;
 mod wire;

@@ -4,6 +4,7 @@ mod balance;
 mod bfd;
 mod drain;
 mod failover;
+mod gateway;
 mod graceful;
 mod hitless;
 mod hitless_half;
