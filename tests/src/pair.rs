@@ -136,7 +136,10 @@ impl Pair {
     /// When the counter of the former cookie does not say what is sent.
     #[track_caller]
     pub fn rotate_cookie(&self, lab: &Lab, tell: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let new = lab.dir().join("new-cookie");
+        // One after the other: `genkey` replaces none.
+        let mut names = (1..).map(|number| lab.dir().join(format!("new-cookie-{number}")));
+        let new = names.find(|file| !file.exists());
+        let new = new.context("no name is left")?;
         let output = Command::new(self.receiver.binary())
             .args(["genkey", "--output"])
             .arg(&new)
