@@ -28,7 +28,7 @@ pub struct Routing {
 /// What the event loop has of its handle.
 pub(crate) struct Handled {
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    /// To be told at the end.
+    /// Completed at the end.
     pub(crate) finish: oneshot::Sender<()>,
 }
 

@@ -52,7 +52,7 @@ impl Bfd {
     }
 
     fn ask(&self, request: Request) {
-        // The thread ends only when it is told to.
+        // The thread ends only when it is asked to.
         let _ = self.requests.send(request);
         let _ = self.wake.write(1);
     }

@@ -119,7 +119,7 @@ fn become_real_time() -> bool {
     false
 }
 
-/// A number that another life of this daemon will not have had.
+/// A number that another run of this daemon will not have had.
 fn random() -> u32 {
     getrandom::u32().unwrap_or_else(|_| std::process::id())
 }

@@ -1,5 +1,5 @@
-//! Which nexthop objects there are: one for all routes that lead the same way and would leave it the
-//! same way, so that few messages move any number of routes off a dead neighbour.
+//! Which nexthop objects there are: one for all routes that lead the same way and have the same way
+//! around it, so that few messages move any number of routes off a dead neighbour.
 //!
 //! An object is never replaced by another where it can be turned: its routes stay as they are, and a
 //! resilient group keeps the flows of the members that stay.
@@ -58,7 +58,7 @@ pub(crate) struct Objects {
     own: BTreeSet<Destination>,
 }
 
-/// The first number of the objects for a table and priority: the same in every life of the daemon.
+/// The first number of the objects for a table and priority: the same in every run of the daemon.
 fn base(table: u32, priority: u32) -> u32 {
     let mixed = table.wrapping_mul(0x9e37_79b1) ^ priority.wrapping_mul(0x85eb_ca77);
     FIRST + (mixed >> 20) * RANGE
@@ -94,7 +94,7 @@ impl Objects {
                 }
                 Found::Ours(object) if self.is_ours(object.id) => match &object.leads {
                     Leads::To(hop, ipv4) => {
-                        // An IPv6 gateway does not say for whom it is.
+                        // An IPv6 gateway does not say for which family it is.
                         let known = self.members.iter().find(|(_, id)| **id == object.id);
                         let known = known.map(|((ipv4, _), _)| *ipv4);
                         hops.insert(object.id, (known.unwrap_or(*ipv4), *hop));
