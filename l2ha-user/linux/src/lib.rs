@@ -3,7 +3,6 @@
 
 mod address;
 mod batch;
-mod clsact;
 pub mod ethtool;
 pub mod features;
 mod foreign;
@@ -16,10 +15,11 @@ pub mod netdev;
 mod netlink;
 mod nexthop;
 mod privilege;
-pub mod programs;
 mod route;
 pub mod sockets;
 pub mod sysctl;
+mod tc;
+pub mod xdp;
 
 pub use self::{
     address::Address,
@@ -32,4 +32,5 @@ pub use self::{
     nexthop::{Found, Leads, NexthopObject, Spread},
     privilege::keep_what_is_needed,
     route::{Destination, KernelRoute, Nexthop},
+    xdp as programs,
 };
