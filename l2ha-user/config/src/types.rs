@@ -8,7 +8,7 @@ use std::{
 use bfd::Timers;
 use ipnet::IpNet;
 use l2ha_ebpf::abi::OuterForm;
-use ospfv3::{AreaConfig, AuthKey, KeyChain};
+use ospfv3::{AreaConfig, AuthKey, Family, KeyChain};
 
 use crate::cookie::Cookie;
 
@@ -256,6 +256,14 @@ pub struct Service {
     pub address: IpAddr,
     /// OSPF metric of the prefix.
     pub metric: u16,
+}
+
+impl Service {
+    /// Length of its prefix in bits: an anycast address is a host route (RFC 5340 A.4.1.1, LA bit).
+    #[must_use]
+    pub const fn prefix_len(&self) -> u8 {
+        Family::of(self.address).bits()
+    }
 }
 
 impl Node {

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use control::{Command, SessionStatus};
+use dataplane::reason_text;
 
 use super::{FINE, output, socket::Daemon, table};
-use crate::dataplane::reason_text;
 
 /// Show every session: its ends, its form on the wire, its state and its traffic
 ///
