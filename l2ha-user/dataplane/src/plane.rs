@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use linux::programs::TcHook;
+use linux::tc::TcHook;
 
 use crate::{
     bpffs,

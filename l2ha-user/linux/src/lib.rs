@@ -3,6 +3,7 @@
 
 mod address;
 mod batch;
+mod blocking;
 pub mod ethtool;
 pub mod features;
 mod foreign;
@@ -18,12 +19,13 @@ mod privilege;
 mod route;
 pub mod sockets;
 pub mod sysctl;
-mod tc;
+pub mod tc;
 pub mod xdp;
 
 pub use self::{
     address::Address,
     batch::{Batch, Order},
+    blocking::Refusal,
     foreign::{ForeignRoute, RouteSource},
     link::{Link, VethPair},
     monitor::{Change, Monitor},
@@ -32,5 +34,4 @@ pub use self::{
     nexthop::{Found, Leads, NexthopObject, Spread},
     privilege::keep_what_is_needed,
     route::{Destination, KernelRoute, Nexthop},
-    xdp as programs,
 };
