@@ -69,6 +69,16 @@ impl Netlink {
             .asked(|| format!("cannot ask for neighbour {neighbour}"))
     }
 
+    async fn neighbours(&self) -> Result<Vec<NeighbourMessage>, Error> {
+        self.handle
+            .neighbours()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .asked(|| "cannot list the neighbours".into())
+    }
+
     async fn neighbour(
         &self,
         interface: u32,
@@ -78,16 +88,8 @@ impl Netlink {
             IpAddr::V4(address) => NeighbourAddress::Inet(address),
             IpAddr::V6(address) => NeighbourAddress::Inet6(address),
         });
-        let entries: Vec<NeighbourMessage> = self
-            .handle
-            .neighbours()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .asked(|| "cannot list the neighbours".into())?;
+        let mut entries = self.neighbours().await?.into_iter();
         Ok(entries
-            .into_iter()
             .find(|entry| entry.header.ifindex == interface && entry.attributes.contains(&wanted)))
     }
 
@@ -99,15 +101,7 @@ impl Netlink {
     ///
     /// When the kernel refuses.
     pub async fn forget_silent_neighbours(&self, interface: u32) -> Result<(), Error> {
-        let neighbours: Vec<NeighbourMessage> = self
-            .handle
-            .neighbours()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .asked(|| "cannot list the neighbours".into())?;
-        for neighbour in neighbours {
+        for neighbour in self.neighbours().await? {
             let silent = matches!(
                 neighbour.header.state,
                 NeighbourState::Incomplete | NeighbourState::Failed

@@ -29,20 +29,7 @@ pub fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
     // A bit for each type that is blocked.
     let mut blocked = [u32::MAX; 8];
     blocked[usize::from(kind >> 5)] &= !(1 << (kind & 31));
-    // SAFETY: the filter is read during the call only, and is as long as is said.
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_ICMPV6,
-            FILTER,
-            (&raw const blocked).cast(),
-            size_of_val(&blocked) as libc::socklen_t,
-        )
-    };
-    if answer == 0 {
-        return Ok(());
-    }
-    Err(io::Error::last_os_error())
+    set_option(socket, libc::IPPROTO_ICMPV6, FILTER, &blocked)
 }
 
 /// Whether a UDP socket takes packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
@@ -54,15 +41,24 @@ pub fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
 pub fn take_without_checksum(socket: &Socket, take: bool) -> io::Result<()> {
     /// linux/udp.h.
     const UDP_NO_CHECK6_RX: libc::c_int = 102;
-    let value = libc::c_int::from(take);
+    let value = [u32::from(take)];
+    set_option(socket, libc::IPPROTO_UDP, UDP_NO_CHECK6_RX, &value)
+}
+
+fn set_option(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &[u32],
+) -> io::Result<()> {
     // SAFETY: the value is read during the call only, and is as long as is said.
     let answer = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_UDP,
-            UDP_NO_CHECK6_RX,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
+            level,
+            option,
+            value.as_ptr().cast(),
+            size_of_val(value) as libc::socklen_t,
         )
     };
     if answer == 0 {
