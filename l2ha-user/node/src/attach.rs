@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
-use config::{self, Config};
-use dataplane::{AttachMode, Attached, Hook};
+use config::{AttachMode, Config};
+use dataplane::{Attached, Hook};
 use doctor::{Facts, Subject};
 use linux::{Error, Netlink};
 
@@ -82,10 +82,8 @@ impl Node {
 
     fn mode(&self) -> AttachMode {
         match self.config.underlay.mode {
-            config::AttachMode::Auto if self.no_xdp.is_some() => AttachMode::Tc,
-            config::AttachMode::Auto => AttachMode::Auto,
-            config::AttachMode::Xdp => AttachMode::Xdp,
-            config::AttachMode::Tc => AttachMode::Tc,
+            AttachMode::Auto if self.no_xdp.is_some() => AttachMode::Tc,
+            mode => mode,
         }
     }
 
@@ -161,7 +159,7 @@ impl Node {
              {then}"
         );
         let may_use_tc =
-            attached.hook == Hook::Xdp && self.config.underlay.mode == config::AttachMode::Auto;
+            attached.hook == Hook::Xdp && self.config.underlay.mode == AttachMode::Auto;
         if may_use_tc {
             tracing::error!(
                 interface,
@@ -185,10 +183,10 @@ impl Node {
             why.push_str("; with tc it is the same");
         }
         let remedy = match self.config.underlay.mode {
-            config::AttachMode::Xdp => {
+            AttachMode::Xdp => {
                 "write mode = \"auto\" or \"tc\" in [underlay], or update the NIC's driver"
             }
-            config::AttachMode::Auto | config::AttachMode::Tc => {
+            AttachMode::Auto | AttachMode::Tc => {
                 "see with `l2ha doctor` what else is on this interface"
             }
         };
