@@ -21,8 +21,8 @@ const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
 const RTM_GETNEXTHOP: u16 = 106;
 const RTM_GETNEXTHOPBUCKET: u16 = 118;
-/// Requests in one message: the kernel's answers, if it refuses all of them, fit in a socket.
-const MOST: usize = 128;
+/// Requests sent at once: the kernel's answers, if it refuses all of them, fit in a socket.
+const MAX_REQUESTS: usize = 128;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,14 +108,14 @@ impl Batch {
     /// When the socket fails: what has become of the requests is not known then.
     pub fn carry_out(&mut self, orders: &[Order]) -> io::Result<Vec<(usize, Error)>> {
         let mut refused = Vec::new();
-        for (part, orders) in orders.chunks(MOST).enumerate() {
+        for (part, orders) in orders.chunks(MAX_REQUESTS).enumerate() {
             let requests: Vec<Request> = orders.iter().map(Order::request).collect();
             for (place, refusal) in self.0.carry_out(&requests, |_, _| Ok(()))? {
                 if let Some(order) = orders.get(place)
                     && !order.is_moot(refusal.errno())
                 {
                     let error = Error::refused(order.describe(), &refusal);
-                    refused.push((part * MOST + place, error));
+                    refused.push((part * MAX_REQUESTS + place, error));
                 }
             }
         }

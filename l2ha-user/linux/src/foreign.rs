@@ -1,4 +1,4 @@
-//! Routes that people and the kernel itself have put into a table.
+//! Routes of the kernel itself and of administrators, for redistribution.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use crate::{
 pub enum RouteSource {
     /// The kernel: the prefix of an interface's address (protocol `kernel`).
     Connected,
-    /// A person or a program of theirs (protocols `static` and `boot`, which `ip route` gives).
+    /// An administrator (protocols `static` and `boot`, which `ip route` sets).
     Static,
 }
 
@@ -32,8 +32,8 @@ pub struct ForeignRoute {
 }
 
 impl Netlink {
-    /// The IPv6 and IPv4 unicast routes in `table` that are the kernel's or people's, those over interfaces
-    /// without carrier excepted.
+    /// The IPv6 and IPv4 unicast routes in `table` that are the kernel's or an administrator's, except
+    /// those over interfaces without carrier.
     ///
     /// # Errors
     ///

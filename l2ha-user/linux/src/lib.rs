@@ -1,5 +1,5 @@
-//! What l2ha asks of the Linux kernel beside BPF: links, addresses, routes and news of them by
-//! rtnetlink, offloads and queues by ethtool, switches by sysctl, sockets, capabilities.
+//! What l2ha asks of the Linux kernel beside BPF: links, addresses, routes and their changes
+//! by rtnetlink, offloads and queues by ethtool, sysctl, sockets, capabilities.
 
 mod address;
 mod batch;
@@ -29,9 +29,9 @@ pub use self::{
     foreign::{ForeignRoute, RouteSource},
     link::{Link, VethPair},
     monitor::{Change, Monitor},
-    neighbour::Answers,
+    neighbour::Reachability,
     netlink::{Error, Netlink},
     nexthop::{Found, Leads, NexthopObject, Spread},
-    privilege::keep_what_is_needed,
+    privilege::drop_capabilities,
     route::{Destination, KernelRoute, Nexthop},
 };

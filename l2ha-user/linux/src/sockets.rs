@@ -6,7 +6,7 @@ use nix::libc;
 use socket2::{SockAddr, SockAddrStorage, Socket};
 use tokio::io::unix::AsyncFd;
 
-/// Puts a non-blocking socket into the event loop of the current runtime.
+/// Registers a non-blocking socket with the event loop of the current runtime.
 ///
 /// # Errors
 ///
@@ -23,7 +23,7 @@ pub fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
+pub fn receive_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
     /// `ICMPV6_FILTER` of linux/icmpv6.h.
     const FILTER: libc::c_int = 1;
     // A bit for each type that is blocked.
@@ -32,16 +32,16 @@ pub fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
     set_option(socket, libc::IPPROTO_ICMPV6, FILTER, &blocked)
 }
 
-/// Whether a UDP socket takes packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
+/// Sets whether a UDP socket accepts packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
 /// udp(7)).
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn take_without_checksum(socket: &Socket, take: bool) -> io::Result<()> {
+pub fn accept_zero_checksum(socket: &Socket, accept: bool) -> io::Result<()> {
     /// linux/udp.h.
     const UDP_NO_CHECK6_RX: libc::c_int = 102;
-    let value = [u32::from(take)];
+    let value = [u32::from(accept)];
     set_option(socket, libc::IPPROTO_UDP, UDP_NO_CHECK6_RX, &value)
 }
 
