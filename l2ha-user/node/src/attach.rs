@@ -50,7 +50,7 @@ impl Node {
             &interface,
             "no decapsulation program on the underlay, attaching it",
         );
-        if !self.netlink.has_clsact(underlay.index).await? {
+        if !linux::tc::has_clsact(underlay.index)? {
             let name = interface.clone();
             self.made.update(|list| {
                 list.clsact.insert(name);

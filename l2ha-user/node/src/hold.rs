@@ -95,7 +95,7 @@ impl Holder {
                 self.sockets.insert(*held, Open { socket, task });
             }
             if let (Held::Udp(_), Some(open)) = (held, self.sockets.get(held)) {
-                sockets::take_without_checksum(&open.socket, *unchecked)
+                sockets::accept_zero_checksum(&open.socket, *unchecked)
                     .with_context(|| format!("cannot set UDP_NO_CHECK6_RX of {held:?}"))?;
             }
         }

@@ -532,7 +532,7 @@ impl Node {
         self.plane.unload().context("cannot remove the programs")?;
         let kernel = Kernel::read(&self.netlink).await?;
         for link in list.clsact.iter().filter_map(|name| kernel.link(name)) {
-            self.netlink.remove_unused_clsact(link.index).await?;
+            linux::tc::remove_unused_clsact(link.index)?;
         }
         let pairs: Vec<MadePair> = list.pairs.iter().cloned().collect();
         self.remove_pairs(&pairs).await?;

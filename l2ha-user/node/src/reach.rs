@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linux::{Answers, Error, Netlink};
+use linux::{Error, Netlink, Reachability};
 use tokio::time::sleep;
 
 /// How long a gateway may take to answer before the program is attached. It is asked when the start
@@ -56,7 +56,7 @@ impl Reach {
         let mut asked = Vec::new();
         for neighbour in neighbours {
             // Who has not answered the kernel is silent, and needs no further question.
-            if netlink.answers(interface, neighbour).await? != Answers::No
+            if netlink.reachability(interface, neighbour).await? != Reachability::Failed
                 && ask(netlink, interface, neighbour).await?
             {
                 asked.push(neighbour);
@@ -101,7 +101,7 @@ impl Answered {
 
 /// Asks a neighbour; returns whether it is one that can be asked.
 async fn ask(netlink: &Netlink, interface: u32, neighbour: IpAddr) -> Result<bool, Error> {
-    if netlink.answers(interface, neighbour).await? == Answers::NeverAsked {
+    if netlink.reachability(interface, neighbour).await? == Reachability::NotProbed {
         return Ok(false);
     }
     netlink.probe(interface, neighbour).await?;
@@ -122,14 +122,14 @@ async fn wait(
     loop {
         let mut still = Vec::new();
         for neighbour in waiting {
-            match netlink.answers(interface, neighbour).await? {
-                Answers::Yes | Answers::NeverAsked => answered.push(neighbour),
-                Answers::No if !insist => {}
-                Answers::No => {
+            match netlink.reachability(interface, neighbour).await? {
+                Reachability::Confirmed | Reachability::NotProbed => answered.push(neighbour),
+                Reachability::Failed if !insist => {}
+                Reachability::Failed => {
                     netlink.probe(interface, neighbour).await?;
                     still.push(neighbour);
                 }
-                Answers::Unknown => still.push(neighbour),
+                Reachability::Unknown => still.push(neighbour),
             }
         }
         waiting = still;

@@ -153,7 +153,7 @@ impl Node {
                 ethtool::set(name, offload, on).with_context(context)?;
             }
         }
-        sysctl::ask_neighbours_often(visible)
+        sysctl::set_retransmit_time(visible)
             .with_context(|| format!("cannot set how often neighbours are asked on {name}"))?;
         let routes_ipv4 = self
             .config
@@ -162,7 +162,7 @@ impl Node {
             .is_some_and(|it| it.ipv4.is_some());
         if routes_ipv4 && tunnel.ospf.is_some() {
             let has_ipv4 = tunnel.addresses.iter().any(|net| net.addr().is_ipv4());
-            let changed = sysctl::accept_any_way_back(visible, has_ipv4)
+            let changed = sysctl::relax_source_validation(visible, has_ipv4)
                 .with_context(|| format!("cannot set what IPv4 packets {name} takes"))?;
             if changed {
                 self.setting(tunnel, name, "rp_filter or accept_local");

@@ -69,7 +69,7 @@ pub(super) fn run(
     notices: &notices::UnboundedSender<Notice>,
 ) {
     let real_time = become_real_time();
-    linux::keep_what_is_needed();
+    linux::drop_capabilities();
     let mut thread = Thread {
         epoch: Instant::now(),
         notices,
