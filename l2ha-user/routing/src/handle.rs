@@ -54,7 +54,7 @@ impl Routing {
             .name("routing".into())
             .spawn(move || {
                 let detection = Detection::start();
-                linux::keep_what_is_needed();
+                linux::drop_capabilities();
                 let ran = runtime.block_on(async {
                     let kernel = Rtnetlink::open().context("cannot open rtnetlink")?;
                     let ends = Ends {
