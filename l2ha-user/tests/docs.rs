@@ -1,50 +1,12 @@
-//! What the documentation says about the configuration and the command is what they do.
+//! What the documentation says about the command is what it does.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
-
-use l2ha::config::{Absent, Config, ConfigErrors, TABLES};
-use tempfile::TempDir;
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// A file of the repository.
 fn read(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let path = root.join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Loads a text whose cookie files are in `/etc/l2ha`, with others in their place.
-fn load(text: &str) -> Result<Config, ConfigErrors> {
-    let folder: TempDir = tempfile::tempdir().unwrap();
-    let mut text = text.to_owned();
-    let names: BTreeSet<String> = text
-        .split('"')
-        .filter_map(|word| word.strip_prefix("/etc/l2ha/"))
-        .filter(|name| !name.contains(char::is_whitespace) && !name.ends_with(".toml"))
-        .map(str::to_owned)
-        .collect();
-    for (index, name) in names.iter().enumerate() {
-        let path: PathBuf = folder.path().join(name);
-        fs::write(&path, format!("{index:016x}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        text = text.replace(&format!("\"/etc/l2ha/{name}\""), &format!("{path:?}"));
-    }
-    let path = folder.path().join("l2ha.toml");
-    fs::write(&path, text).unwrap();
-    Config::load(&path)
-}
-
-/// The fenced blocks of a page in one language.
-fn blocks(page: &str, language: &str) -> Vec<String> {
-    let open = format!("```{language}\n");
-    let parts = page.split(&open).skip(1);
-    parts
-        .map(|part| part.split("```").next().unwrap_or_default().to_owned())
-        .collect()
 }
 
 /// The part of a page below a heading, up to the next of its level.
@@ -65,62 +27,6 @@ fn rows(part: &str) -> Vec<(String, Vec<String>)> {
             (cells[0].trim_matches('`').to_owned(), cells)
         })
         .collect()
-}
-
-/// A key with its default says the same as no key.
-#[test]
-fn the_defaults_are_what_the_page_says() {
-    let mut least = String::new();
-    let mut written = String::new();
-    for table in TABLES {
-        for text in [&mut least, &mut written] {
-            text.push_str(&format!("{}\n", table.header()));
-        }
-        for key in table.keys {
-            match key.absent {
-                Absent::Refused => {
-                    least.push_str(&format!("{} = {}\n", key.name, key.example));
-                    written.push_str(&format!("{} = {}\n", key.name, key.example));
-                }
-                Absent::Default(value) => written.push_str(&format!("{} = {value}\n", key.name)),
-                // The examples of these say what absence means here, but for cookies and MTU.
-                Absent::Means(_)
-                    if ["interface", "dead_interval", "ospf", "cost"].contains(&key.name) =>
-                {
-                    written.push_str(&format!("{} = {}\n", key.name, key.example));
-                }
-                Absent::Means(_) => {}
-            }
-        }
-    }
-    let least = load(&least).unwrap_or_else(|errors| panic!("{errors}"));
-    let written = load(&written).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(least, written);
-}
-
-/// The page's examples are parts; together with what they lack they are good.
-#[test]
-fn the_pages_examples_are_good() {
-    let page = read("docs/configuration.md");
-    let blocks = blocks(&page, "toml");
-    assert_eq!(
-        blocks.len(),
-        9,
-        "an example for every section, and the peer's tunnel"
-    );
-    let ours: Vec<String> = blocks
-        .iter()
-        .filter(|block| !block.contains("name = \"server-1\"\nremote"))
-        .cloned()
-        .collect();
-    assert_eq!(ours.len(), 8);
-    load(&ours.concat()).unwrap_or_else(|errors| panic!("{errors}"));
-    let peer = blocks
-        .iter()
-        .filter(|block| !block.contains("name = \"client\"\nremote"))
-        .map(|block| block.replace("10.77.0.1\"]", "10.77.0.9\"]"));
-    let peer: Vec<String> = peer.collect();
-    load(&peer.concat()).unwrap_or_else(|errors| panic!("{errors}"));
 }
 
 /// All commands that do something, with the words that call them.
