@@ -54,7 +54,7 @@ pub enum XdpMode {
 
 /// What a driver answered that was offered a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct DriverRefusal {
     /// Its error.
     pub(super) code: Errno,
     /// Its own words, where it had any.
@@ -119,7 +119,7 @@ pub(super) fn xdp_programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>> {
 
 /// Offers a program to an interface's driver, for native XDP, and takes it away again at once;
 /// says why the driver refuses, if it does. Some drivers set their queues up anew for it.
-pub(super) fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<Refusal>> {
+pub(super) fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<DriverRefusal>> {
     let refusal = set_xdp(ifindex, program.as_raw_fd(), XDP_FLAGS_UPDATE_IF_NOEXIST)?;
     if refusal.is_none()
         && let Some(refusal) = set_xdp(ifindex, -1, 0)?
@@ -149,12 +149,12 @@ pub(super) fn is_held_by_link(ifindex: u32, mode: XdpMode, other: BorrowedFd<'_>
     Ok(refusal.is_some_and(|refusal| refusal.code == Errno::EBUSY))
 }
 
-fn set_xdp(ifindex: u32, program: i32, flags: u32) -> Result<Option<Refusal>> {
+fn set_xdp(ifindex: u32, program: i32, flags: u32) -> Result<Option<DriverRefusal>> {
     let flags = LinkXdp::Flags(XDP_FLAGS_DRV_MODE | flags);
     change_xdp(ifindex, vec![LinkXdp::Fd(program), flags])
 }
 
-fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<Refusal>> {
+fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<DriverRefusal>> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
     message.attributes.push(LinkAttribute::Xdp(change));
@@ -168,7 +168,7 @@ fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<Refusal>> {
     let NetlinkPayload::Error(answer) = answer.payload else {
         bail!("the kernel did not answer whether it attached the program");
     };
-    Ok(answer.code.map(|code| Refusal {
+    Ok(answer.code.map(|code| DriverRefusal {
         code: Errno::from_raw(-code.get()),
         words: words(&answer),
     }))

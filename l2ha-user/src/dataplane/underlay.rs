@@ -14,8 +14,8 @@ use aya::programs::{
 
 use super::{
     AttachMode, Attached, DataPlane, Hook, filter,
-    inspect::{self, Trial},
     object::{DECAP, MERGED, XDP},
+    probe::{self, Trial},
     rtnl,
 };
 
@@ -252,7 +252,7 @@ fn why_not(interface: &str, ifindex: u32, error: ProgramError) -> anyhow::Error 
         _ => "native XDP cannot be had there",
     };
     // A link is refused without words; netlink has them.
-    let words = match inspect::offer_native(ifindex) {
+    let words = match probe::offer_native(ifindex) {
         Ok(Trial::Refused(words)) => format!(" (the kernel says: {words})"),
         Ok(Trial::Taken) | Err(_) => String::new(),
     };

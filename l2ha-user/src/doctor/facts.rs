@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use crate::{
-    dataplane::inspect::{Programs, Trial},
+    dataplane::probe::{Programs, Trial},
     netlink::{ethtool::Channels, features::Feature},
 };
 
@@ -154,7 +154,7 @@ impl Facts {
 
     /// Whether a program of this node is attached to native XDP already.
     pub(super) fn has_our_xdp(&self) -> bool {
-        use crate::dataplane::inspect::{Place, XdpMode};
+        use crate::dataplane::probe::{Place, XdpMode};
         self.interface.as_ref().is_some_and(|interface| {
             interface
                 .programs

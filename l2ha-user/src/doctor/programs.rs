@@ -1,7 +1,7 @@
 //! Other people's programs on the underlay: named, and left alone.
 
 use super::{Facts, Finding, Severity, facts::Mode};
-use crate::dataplane::inspect::{Held, Place, Program, TcHook, XdpMode};
+use crate::dataplane::probe::{Held, Place, Program, TcHook, XdpMode};
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let Some(interface) = &facts.interface else {

@@ -4,7 +4,7 @@ use super::{
     Facts, Finding, Severity,
     facts::{Interface, Mode},
 };
-use crate::dataplane::inspect::Trial;
+use crate::dataplane::probe::Trial;
 
 /// Bytes that native XDP keeps free in front of a frame (`XDP_PACKET_HEADROOM`), those that
 /// `struct skb_shared_info` takes behind it, and an Ethernet header.

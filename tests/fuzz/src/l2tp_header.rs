@@ -4,8 +4,9 @@
 
 use arbitrary::Arbitrary;
 use l2ha_ebpf::{
-    congestion, inner,
-    inspect::{Refusal, inspect},
+    congestion,
+    decap::{PacketRefusal, decide},
+    inner,
     packet::Packet,
     sequence::Expectation,
 };
@@ -36,7 +37,7 @@ fuzz_target!(|input: Input| {
     let mut packet = sent(&input.choice, &frame);
     let end = packet.len();
     packet.resize(end + usize::from(input.padding), 0);
-    let delivery = inspect(Packet::of(&packet), &memory).expect("a packet of ours");
+    let delivery = decide(Packet::of(&packet), &memory).expect("a packet of ours");
     assert_eq!(packet[delivery.start..delivery.end], frame[..]);
 
     for (at, value) in input.changes {
@@ -59,13 +60,13 @@ fn look(bytes: &[u8], memory: &Memory) {
     // Of exactly this length, so that whoever watches memory sees a read too far.
     let bytes: Box<[u8]> = bytes.into();
     let packet = Packet::of(&bytes);
-    match inspect(packet, memory) {
+    match decide(packet, memory) {
         Ok(delivery) => {
             assert!(delivery.start + 14 <= delivery.end && delivery.end <= bytes.len());
             let _ = inner::is_mergeable(packet, delivery.start);
             let _ = inner::flow_hash(packet, delivery.start);
         }
-        Err(Refusal::Foreign | Refusal::Pass(_) | Refusal::Drop(_)) => {}
+        Err(PacketRefusal::Foreign | PacketRefusal::Pass(_) | PacketRefusal::Drop(_)) => {}
     }
     if let Some(link) = bytes.first_chunk() {
         let at = congestion::network_offset(link);

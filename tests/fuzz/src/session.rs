@@ -6,7 +6,7 @@ use l2ha_ebpf::{
         Address, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, SessionValue,
         Transmit,
     },
-    inspect::Tables,
+    decap::Tables,
     reason::Reason,
 };
 

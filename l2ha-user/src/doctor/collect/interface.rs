@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, setns};
 
 use super::{Subject, thread::with_netlink};
 use crate::{
-    dataplane::inspect,
+    dataplane::probe,
     doctor::facts::{Facts, Interface, Peer},
     netlink::{Address, Link, ethtool, features, netdev},
 };
@@ -60,7 +60,7 @@ pub(super) fn collect(
         Ok(native) => interface.native = native,
         Err(error) => unknown.push(format!("what {name}'s driver can do with XDP: {error}")),
     }
-    match inspect::programs(link.index, subject.pins.as_deref()) {
+    match probe::programs(link.index, subject.pins.as_deref()) {
         Ok(programs) => interface.programs = programs,
         Err(error) => unknown.push(format!("the programs on {name}: {error:#}")),
     }
@@ -73,7 +73,7 @@ pub(super) fn collect(
         .iter()
         .all(|program| !program.is_xdp());
     if subject.try_driver && free {
-        match inspect::offer_native(link.index) {
+        match probe::offer_native(link.index) {
             Ok(trial) => interface.trial = Some(trial),
             Err(error) => unknown.push(format!("whether {name} takes a program: {error:#}")),
         }

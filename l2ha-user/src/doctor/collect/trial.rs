@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, unshare};
 
 use super::thread::with_netlink;
-use crate::{dataplane::inspect, doctor::facts::Needed, netlink::VethPair};
+use crate::{dataplane::probe, doctor::facts::Needed, netlink::VethPair};
 
 /// A pair that only the trial's namespace ever sees.
 const PAIR: VethPair<'_> = VethPair {
@@ -22,7 +22,7 @@ pub(super) fn lacks() -> Result<Vec<(Needed, String)>> {
         if let Err(error) = netlink.add_veth(&PAIR).await {
             lacks.push((Needed::Veth, error.to_string()));
         }
-        if let Err(error) = inspect::try_clsact("lo") {
+        if let Err(error) = probe::try_clsact("lo") {
             lacks.push((Needed::Clsact, format!("{error:#}")));
         }
         Ok(lacks)

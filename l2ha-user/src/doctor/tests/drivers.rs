@@ -2,7 +2,7 @@
 
 use super::{command, healthy, ids, interface, only, peer, veth};
 use crate::{
-    dataplane::inspect::{Held, Place, Program, Trial, XdpMode},
+    dataplane::probe::{Held, Place, Program, Trial, XdpMode},
     doctor::{Facts, Mode, Severity},
     netlink::ethtool::Channels,
 };

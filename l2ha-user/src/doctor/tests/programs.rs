@@ -2,7 +2,7 @@
 
 use super::{healthy, ids, interface, only};
 use crate::{
-    dataplane::inspect::{Held, Place, Program, TcHook, XdpMode},
+    dataplane::probe::{Held, Place, Program, TcHook, XdpMode},
     doctor::{Facts, Mode, Severity},
 };
 

@@ -8,7 +8,7 @@ use l2ha_ebpf::{
         SessionValue, Transmit,
     },
     congestion,
-    inspect::{Delivery, Refusal, Sequence, Tables, inspect},
+    decap::{Delivery, PacketRefusal, Sequence, Tables, decide},
     packet::Packet,
     reason::Reason,
 };
@@ -124,7 +124,7 @@ proptest! {
         let end = packet.len();
         packet.resize(end + padding, 0);
         let memory = receiver(&plan(v6, udp, sublayer, &cookie, false));
-        let delivery = inspect(Packet::of(&packet), &memory);
+        let delivery = decide(Packet::of(&packet), &memory);
         prop_assert_eq!(delivery, Ok(Delivery {
             start: end - frame.len(),
             end,
@@ -150,7 +150,7 @@ proptest! {
         let memory = receiver(&plan(v6, udp, sublayer, &cookie, false));
         // A field that is ignored may change, and then the same frame is delivered. Over IPv6
         // without UDP nothing guards the only length there is: the frame may lose its end.
-        if let Ok(delivery) = inspect(Packet::of(&packet), &memory) {
+        if let Ok(delivery) = decide(Packet::of(&packet), &memory) {
             let delivered = &packet[delivery.start..delivery.end];
             let shortened = v6 && !udp && frame.starts_with(delivered);
             prop_assert!(shortened || delivered == &frame[..]);
@@ -164,14 +164,14 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let memory = receiver(&plan(v6, udp, sublayer, &cookie, false));
-        let random = inspect(Packet::of(&bytes), &memory);
+        let random = decide(Packet::of(&bytes), &memory);
         prop_assert!(random.is_err());
         let packet = encapsulate(&plan(v6, udp, sublayer, &cookie, true), &bytes);
         let cut = cut.index(packet.len());
         // An allocation of exactly this length, so that a tool that watches memory sees a read too
         // far (Miri, ASan).
         let cut: Box<[u8]> = packet[..cut].into();
-        prop_assert!(inspect(Packet::of(&cut), &memory).is_err());
+        prop_assert!(decide(Packet::of(&cut), &memory).is_err());
     }
 
     #[test]
@@ -200,7 +200,7 @@ proptest! {
                 form,
                 ..plan(v6, udp, sublayer, &cookie, false)
             });
-            let delivery = inspect(Packet::of(&packet), &receiver).expect("a delivery");
+            let delivery = decide(Packet::of(&packet), &receiver).expect("a delivery");
             prop_assert_eq!(delivery.ecn, if ecn { 3 } else { 0 });
         }
     }
@@ -224,13 +224,13 @@ fn a_checksum_is_missed_where_its_absence_was_not_agreed() {
             ..plan(true, true, false, &[], first)
         };
         let mut packet = encapsulate(&plan(true), &[0; 60]);
-        assert!(inspect(Packet::of(&packet), &receiver(&plan(false))).is_ok());
+        assert!(decide(Packet::of(&packet), &receiver(&plan(false))).is_ok());
         packet[14 + 40 + 6..][..2].fill(0);
         let receiver = receiver(&plan(false));
-        let refused = inspect(Packet::of(&packet), &receiver);
+        let refused = decide(Packet::of(&packet), &receiver);
         let blamed = [(5, Reason::MissingChecksum)];
         assert_eq!(receiver.blamed.take(), &blamed[usize::from(agreed)..]);
-        let missing = Refusal::Drop(Reason::MissingChecksum);
+        let missing = PacketRefusal::Drop(Reason::MissingChecksum);
         assert_eq!(refused.err(), (!agreed).then_some(missing));
     }
 }
@@ -263,10 +263,13 @@ fn without_an_endpoint_nothing_wrong_is_ours() {
     let packet = encapsulate(&plan(false, true, false, &cookie, true), &frame);
     let mut memory = receiver(&plan(false, true, false, &cookie, false));
     memory.sessions.clear();
-    let unknown = Refusal::Drop(Reason::UnknownSession);
-    assert_eq!(inspect(Packet::of(&packet), &memory), Err(unknown));
+    let unknown = PacketRefusal::Drop(Reason::UnknownSession);
+    assert_eq!(decide(Packet::of(&packet), &memory), Err(unknown));
     memory.endpoints.clear();
-    assert_eq!(inspect(Packet::of(&packet), &memory), Err(Refusal::Foreign));
+    assert_eq!(
+        decide(Packet::of(&packet), &memory),
+        Err(PacketRefusal::Foreign)
+    );
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub enum Sequence {
 
 /// Why a packet is not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum PacketRefusal {
     /// Not addressed to us: nobody's business, goes on untouched.
     Foreign,
     /// For the kernel to deal with; goes on untouched, counted.
@@ -84,25 +84,25 @@ struct Outer {
 ///
 /// # Errors
 ///
-/// Everything but a valid data packet of a known session is a [`Refusal`].
+/// Everything but a valid data packet of a known session is a [`PacketRefusal`].
 #[inline(always)]
-pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Refusal> {
+pub fn decide(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, PacketRefusal> {
     let outer = outer(packet)?;
     let udp = match outer.protocol {
         wire::PROTOCOL_UDP => true,
         wire::PROTOCOL_L2TP => false,
-        _ => return Err(Refusal::Foreign),
+        _ => return Err(PacketRefusal::Foreign),
     };
     let carrier = Carrier::new(outer.v6, udp);
     let mut endpoint = EndpointKey::new(outer.destination, carrier, [0; 2]);
     // Whether it is ours is asked only once something is wrong: a good packet needs one look-up.
     let refuse = |endpoint: EndpointKey, reason| {
         if !tables.is_endpoint(&endpoint) {
-            return Refusal::Foreign;
+            return PacketRefusal::Foreign;
         }
         match reason {
-            Reason::PassedControl | Reason::PassedFragment => Refusal::Pass(reason),
-            _ => Refusal::Drop(reason),
+            Reason::PassedControl | Reason::PassedFragment => PacketRefusal::Pass(reason),
+            _ => PacketRefusal::Drop(reason),
         }
     };
     if outer.fragment {
@@ -112,7 +112,9 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
     let mut source_port = [0; 2];
     let mut length_fits = true;
     let l2tp = if udp {
-        let header: &Udp = packet.read(outer.header_end).ok_or(Refusal::Foreign)?;
+        let header: &Udp = packet
+            .read(outer.header_end)
+            .ok_or(PacketRefusal::Foreign)?;
         endpoint = EndpointKey::new(outer.destination, carrier, header.destination);
         source_port = header.source;
         length_fits = outer.header_end + header.length() == outer.end;
@@ -164,7 +166,7 @@ pub fn inspect(packet: Packet<'_>, tables: &impl Tables) -> Result<Delivery, Ref
 
     let wrong = |reason| {
         tables.blame(session.slot(), reason);
-        Refusal::Drop(reason)
+        PacketRefusal::Drop(reason)
     };
     if !session.remote().is(&outer.source) {
         return Err(wrong(Reason::WrongSourceAddress));
@@ -219,15 +221,15 @@ fn is_checksum_missing(packet: Packet<'_>) -> bool {
 
 /// Reads the outer Ethernet and IP headers; what the kernel itself would not take is foreign.
 #[inline(always)]
-fn outer(packet: Packet<'_>) -> Result<Outer, Refusal> {
-    let ethernet: &Ethernet = packet.read(0).ok_or(Refusal::Foreign)?;
+fn outer(packet: Packet<'_>) -> Result<Outer, PacketRefusal> {
+    let ethernet: &Ethernet = packet.read(0).ok_or(PacketRefusal::Foreign)?;
     match ethernet.ethertype() {
         wire::ETHERTYPE_IPV4 => {
-            let header: &Ipv4 = packet.read(ETHERNET).ok_or(Refusal::Foreign)?;
+            let header: &Ipv4 = packet.read(ETHERNET).ok_or(PacketRefusal::Foreign)?;
             let header_length = header.header_length();
             let total = header.total_length();
             if header.version() != 4 || header_length < wire::IPV4 || total < header_length {
-                return Err(Refusal::Foreign);
+                return Err(PacketRefusal::Foreign);
             }
             Ok(Outer {
                 v6: false,
@@ -240,14 +242,14 @@ fn outer(packet: Packet<'_>) -> Result<Outer, Refusal> {
             })
         }
         wire::ETHERTYPE_IPV6 => {
-            let header: &Ipv6 = packet.read(ETHERNET).ok_or(Refusal::Foreign)?;
+            let header: &Ipv6 = packet.read(ETHERNET).ok_or(PacketRefusal::Foreign)?;
             if header.version() != 6 {
-                return Err(Refusal::Foreign);
+                return Err(PacketRefusal::Foreign);
             }
             let header_end = ETHERNET + IPV6;
             let fragment = header.next_header == wire::PROTOCOL_FRAGMENT;
             let protocol = if fragment {
-                let behind: &[u8; 8] = packet.read(header_end).ok_or(Refusal::Foreign)?;
+                let behind: &[u8; 8] = packet.read(header_end).ok_or(PacketRefusal::Foreign)?;
                 behind[0]
             } else {
                 header.next_header
@@ -262,7 +264,7 @@ fn outer(packet: Packet<'_>) -> Result<Outer, Refusal> {
                 end: header_end + header.payload_length(),
             })
         }
-        _ => Err(Refusal::Foreign),
+        _ => Err(PacketRefusal::Foreign),
     }
 }
 
