@@ -10,6 +10,7 @@ mod cloud;
 mod command;
 mod config;
 mod cores;
+pub mod corpus;
 mod daemon;
 mod evidence;
 mod fabric;

@@ -1,6 +1,5 @@
 //! What the kernel programs are made of, on the host: any packet on the underlay is delivered, refused or
 //! left alone within its bounds, and what is sent in any form comes back as it was.
-#![no_main]
 
 use arbitrary::Arbitrary;
 use l2ha_ebpf::{
@@ -10,11 +9,8 @@ use l2ha_ebpf::{
     packet::Packet,
     sequence::Expectation,
 };
-use libfuzzer_sys::fuzz_target;
 
-mod session;
-
-use session::{Choice, Memory, sent};
+use crate::session::{Choice, Memory, sent};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -28,7 +24,12 @@ struct Input {
     numbers: Vec<u32>,
 }
 
-fuzz_target!(|input: Input| {
+/// Plays bytes as an input; tells whether they are one.
+pub fn run(bytes: &[u8]) -> bool {
+    crate::play(bytes, play)
+}
+
+fn play(input: Input) {
     let memory = Memory::of(&input.choice);
     look(&input.raw, &memory);
 
@@ -53,7 +54,7 @@ fuzz_target!(|input: Input| {
     for number in input.numbers {
         state = Expectation::new(state.word()).judge(number).0;
     }
-});
+}
 
 /// Looks at a packet in every way the programs do.
 fn look(bytes: &[u8], memory: &Memory) {
