@@ -62,7 +62,7 @@ pub enum TcHook {
 
 /// What a driver answered that was offered a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct DriverRefusal {
     /// Its error.
     pub code: Errno,
     /// Its own words, where it had any.
@@ -142,7 +142,7 @@ pub fn xdp_programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>> {
 /// # Errors
 ///
 /// When the kernel does not answer, or the program cannot be taken away again.
-pub fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<Refusal>> {
+pub fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<DriverRefusal>> {
     let refusal = set_xdp(ifindex, program.as_raw_fd(), XDP_FLAGS_UPDATE_IF_NOEXIST)?;
     if refusal.is_none()
         && let Some(refusal) = set_xdp(ifindex, -1, 0)?
@@ -176,12 +176,12 @@ pub fn is_held_by_link(ifindex: u32, mode: XdpMode, other: BorrowedFd<'_>) -> Re
     Ok(refusal.is_some_and(|refusal| refusal.code == Errno::EBUSY))
 }
 
-fn set_xdp(ifindex: u32, program: i32, flags: u32) -> Result<Option<Refusal>> {
+fn set_xdp(ifindex: u32, program: i32, flags: u32) -> Result<Option<DriverRefusal>> {
     let flags = LinkXdp::Flags(XDP_FLAGS_DRV_MODE | flags);
     change_xdp(ifindex, vec![LinkXdp::Fd(program), flags])
 }
 
-fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<Refusal>> {
+fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<DriverRefusal>> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
     message.attributes.push(LinkAttribute::Xdp(change));
@@ -195,7 +195,7 @@ fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<Refusal>> {
     let NetlinkPayload::Error(answer) = answer.payload else {
         bail!("the kernel did not answer whether it attached the program");
     };
-    Ok(answer.code.map(|code| Refusal {
+    Ok(answer.code.map(|code| DriverRefusal {
         code: Errno::from_raw(-code.get()),
         words: words(&answer),
     }))
