@@ -364,7 +364,7 @@ fn play(input: Input) {
                 end.speaker.set_externals(now, externals.collect());
             }
             Step::Restart { graceful } => {
-                let how = graceful.then(|| GracefulRestart {
+                let how = graceful.then_some(GracefulRestart {
                     period: 60,
                     reason: ospfv3::wire::GraceReason::Unknown,
                 });
