@@ -37,9 +37,6 @@ pub(crate) struct Options {
     /// Replace each corpus by the least that covers as much
     #[arg(long, conflicts_with = "replay")]
     minimize: bool,
-    /// Only play the kept inputs again, without libFuzzer; those of dataplane need root
-    #[arg(long, conflicts_with_all = ["replay", "minimize"])]
-    smoke: bool,
     /// Name the targets
     #[arg(long)]
     list: bool,
@@ -48,7 +45,7 @@ pub(crate) struct Options {
 struct Target {
     name: &'static str,
     about: &'static str,
-    /// Whether it takes the whole daemon's crate to build.
+    /// Whether it takes more of the daemon to build than its protocols.
     daemon: bool,
     /// Whether it loads programs into the kernel.
     root: bool,
@@ -112,9 +109,6 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
         }
         return Ok(());
     }
-    if options.smoke {
-        return smoke(&options.targets);
-    }
     let targets = chosen(&options.targets)?;
     if targets.iter().any(|target| target.root) {
         ensure!(
@@ -151,20 +145,6 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
         outcome?;
     }
     Ok(())
-}
-
-/// Plays the kept inputs in the ordinary build.
-fn smoke(targets: &[String]) -> Result<()> {
-    chosen(targets)?;
-    let mut command = cargo();
-    // Of the whole workspace: with its features nothing is built a second time.
-    command
-        .args(["test", "--workspace", "--test", "replay", "--"])
-        .args(targets);
-    if packages::is_root() {
-        command.arg("--include-ignored");
-    }
-    run(&mut command)
 }
 
 /// Looks for inputs that reach something new, and adds them to the folder.
