@@ -4,8 +4,8 @@
 
 pub mod abi;
 pub mod congestion;
+pub mod decap;
 pub mod inner;
-pub mod inspect;
 pub mod outer;
 pub mod packet;
 #[cfg(not(target_arch = "bpf"))]

@@ -107,6 +107,42 @@ impl Reason {
         self as u32
     }
 
+    /// Whether a packet refused for this reason was on its way out. It has no outer headers then, and so no cookie
+    /// that must be hidden, unless the visible end has written them in front of it already
+    /// ([`INTERNAL_DESTINATION`](crate::outer::INTERNAL_DESTINATION)).
+    #[must_use]
+    pub const fn is_outgoing(self) -> bool {
+        match self {
+            Self::UnknownInterface
+            | Self::EncapFailed
+            | Self::GsoUnsupported
+            | Self::TooBig
+            | Self::StrayFrame => true,
+            Self::PassedControl
+            | Self::PassedFragment
+            | Self::ShortHeader
+            | Self::BadVersion
+            | Self::UnknownSession
+            | Self::WrongSourceAddress
+            | Self::WrongSourcePort
+            | Self::BadIpLength
+            | Self::BadIpChecksum
+            | Self::BadUdpLength
+            | Self::WrongCookie
+            | Self::ShortFrame
+            | Self::DecapFailed
+            | Self::SequenceMissing
+            | Self::SequenceOld
+            | Self::CongestionLost
+            | Self::MissingChecksum => false,
+            // These are counted only: no packet is refused for them.
+            Self::PreviousCookieUsed
+            | Self::Detoured
+            | Self::SequenceGap
+            | Self::SequenceRestarted => false,
+        }
+    }
+
     /// The name that counters and the command show.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -203,7 +239,7 @@ mod tests {
     #[test]
     fn reasons_are_only_appended() {
         // The counters outlive the daemon: a number keeps its meaning from version to version.
-        let first = [
+        let names: [&str; Reason::ALL.len()] = [
             "passed_control",
             "passed_fragment",
             "short_header",
@@ -222,11 +258,31 @@ mod tests {
             "gso_unsupported",
             "too_big",
             "stray_frame",
+            "previous_cookie_used",
+            "detoured",
+            "sequence_missing",
+            "sequence_old",
+            "sequence_gap",
+            "sequence_restarted",
+            "congestion_lost",
+            "missing_checksum",
         ];
-        for (reason, name) in Reason::ALL.iter().zip(first) {
-            assert_eq!(reason.name(), name, "append new reasons at the end");
-        }
+        assert_eq!(
+            Reason::ALL.map(Reason::name),
+            names,
+            "append new reasons at the end"
+        );
         const { assert!(Reason::COUNT <= crate::abi::MAX_REASONS) };
+    }
+
+    #[test]
+    fn no_reason_is_left_out() {
+        let (_, variants) = include_str!("reason.rs")
+            .split_once("pub enum Reason {\n")
+            .expect("the enum");
+        let (variants, _) = variants.split_once("\n}").expect("its end");
+        let numbered = variants.lines().filter(|line| line.contains(" = "));
+        assert_eq!(numbered.count(), Reason::ALL.len());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod cloud;
 mod command;
 mod config;
 mod cores;
+pub mod corpus;
 mod daemon;
 mod evidence;
 mod fabric;

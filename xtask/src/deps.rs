@@ -9,12 +9,13 @@ use spdx::{Expression, Licensee, ParseMode};
 use crate::cmd::{root, say};
 
 /// Licences that ask for nothing but their own text to be passed on.
-const LICENCES: [&str; 7] = [
+const LICENCES: [&str; 8] = [
     "MIT",
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "ISC",
+    "NCSA",
     "Unicode-3.0",
     "Zlib",
 ];

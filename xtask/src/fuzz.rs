@@ -8,9 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use l2ha_lab::{catch_signals, corpus, interrupted};
 
 use crate::{
-    cmd::{cargo, root, run, say, target_dir},
+    cmd::{cargo, run, say, target_dir},
     packages,
 };
 
@@ -22,7 +23,8 @@ use crate::{
   cargo xtask fuzz --list
   cargo xtask fuzz --replay FILE ospfv3_speaker
 
-What is found new goes into tests/fuzz/corpus, what fails into target/fuzz-failures.")]
+What reaches something new goes into tests/fuzz/corpus, one archive for each target (also after Ctrl-C); what \
+fails into target/fuzz-failures.")]
 pub(crate) struct Options {
     /// Only these targets
     targets: Vec<String>,
@@ -35,9 +37,6 @@ pub(crate) struct Options {
     /// Replace each corpus by the least that covers as much
     #[arg(long, conflicts_with = "replay")]
     minimize: bool,
-    /// The kept corpus and a few seconds more, of those that need neither root nor a long build
-    #[arg(long, conflicts_with_all = ["replay", "minimize"])]
-    smoke: bool,
     /// Name the targets
     #[arg(long)]
     list: bool,
@@ -46,7 +45,7 @@ pub(crate) struct Options {
 struct Target {
     name: &'static str,
     about: &'static str,
-    /// Whether it takes the whole daemon's crate to build.
+    /// Whether it takes more of the daemon to build than its protocols.
     daemon: bool,
     /// Whether it loads programs into the kernel.
     root: bool,
@@ -90,8 +89,6 @@ const TARGETS: [Target; 7] = [
     },
 ];
 
-/// The seconds of each target that `--smoke` adds to its corpus.
-const SMOKE: Duration = Duration::from_secs(5);
 /// What libFuzzer needs to know where code leads, as `cargo fuzz --sanitizer none` asks for it: no
 /// nightly is needed for that.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -112,7 +109,7 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
         }
         return Ok(());
     }
-    let targets = chosen(options)?;
+    let targets = chosen(&options.targets)?;
     if targets.iter().any(|target| target.root) {
         ensure!(
             packages::is_root(),
@@ -129,67 +126,63 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
         };
         return run(&mut command(target, &[file.as_path()]));
     }
-    let each = if options.smoke {
-        SMOKE
-    } else {
-        Duration::from_secs_f64(60.0 * options.minutes.max(0.0) / targets.len() as f64)
-    };
+    let each = Duration::from_secs_f64(60.0 * options.minutes.max(0.0) / targets.len() as f64);
     let failures = target_dir().join("fuzz-failures");
     fs::create_dir_all(&failures)?;
+    // libFuzzer ends by itself, and what it has found by then is kept.
+    catch_signals()?;
     for target in targets {
-        if options.minimize {
-            minimize(target)?;
-            continue;
+        let folder = corpus::unpack(target.name)?;
+        let outcome = if options.minimize {
+            minimize(target, &folder)
+        } else {
+            search(target, &folder, each, &failures)
+        };
+        corpus::pack(target.name, &folder)?;
+        if interrupted() {
+            bail!("interrupted; what {} has found is kept", target.name);
         }
-        say(format!(
-            "{}: {}, {:.0} s",
-            target.name,
-            target.about,
-            each.as_secs_f64()
-        ));
-        let corpus = corpus(target);
-        fs::create_dir_all(&corpus)?;
-        // New finds of a short run are not kept.
-        let fresh = tempfile::tempdir()?;
-        let mut folders = vec![corpus.as_path()];
-        if options.smoke {
-            folders.insert(0, fresh.path());
-        }
-        let mut command = command(target, &folders);
-        command
-            .arg(format!("-max_total_time={}", each.as_secs().max(1)))
-            .arg(format!(
-                "-artifact_prefix={}/{}-",
-                failures.display(),
-                target.name
-            ))
-            .args([
-                "-max_len=4096",
-                "-timeout=20",
-                "-rss_limit_mb=2048",
-                "-verbosity=0",
-            ])
-            .arg("-print_final_stats=1");
-        run(&mut command).with_context(|| {
-            format!(
-                "{} has failed on an input: see {}, and run it again with `cargo xtask fuzz --replay \
-                 FILE {}`",
-                target.name,
-                failures.display(),
-                target.name
-            )
-        })?;
+        outcome?;
     }
     Ok(())
 }
 
-fn chosen(options: &Options) -> Result<Vec<&'static Target>> {
-    if options.targets.is_empty() {
-        let all = TARGETS.iter();
-        return Ok(all.filter(|it| !options.smoke || !it.daemon).collect());
+/// Looks for inputs that reach something new, and adds them to the folder.
+fn search(target: &Target, folder: &Path, time: Duration, failures: &Path) -> Result<()> {
+    say(format!(
+        "{}: {}, {:.0} s",
+        target.name,
+        target.about,
+        time.as_secs_f64()
+    ));
+    let prefix = format!("{}/{}-", failures.display(), target.name);
+    run(command(target, &[folder])
+        .arg(format!("-max_total_time={}", time.as_secs().max(1)))
+        .arg(format!("-artifact_prefix={prefix}"))
+        .args([
+            "-max_len=4096",
+            "-timeout=20",
+            "-rss_limit_mb=2048",
+            "-verbosity=0",
+            "-print_final_stats=1",
+        ]))
+    .with_context(|| {
+        format!(
+            "{} has failed on an input: see {}, and run it again with `cargo xtask fuzz --replay FILE {}`",
+            target.name,
+            failures.display(),
+            target.name
+        )
+    })
+}
+
+/// The targets of these names, or all.
+fn chosen(names: &[String]) -> Result<Vec<&'static Target>> {
+    if names.is_empty() {
+        return Ok(TARGETS.iter().collect());
     }
-    let names = options.targets.iter();
     names
+        .iter()
         .map(|name| {
             let found = TARGETS.iter().find(|target| target.name == name);
             found.with_context(|| format!("no target {name}: see `cargo xtask fuzz --list`"))
@@ -201,9 +194,9 @@ fn build(targets: &[&Target]) -> Result<()> {
     say("building the fuzzer's targets");
     let mut command = cargo();
     command
-        .current_dir(root().join("tests/fuzz"))
-        .args(["build", "--quiet", "--release", "--locked"])
-        .arg("--target")
+        .args(["build", "--quiet", "--profile", "fuzz", "--locked"])
+        .args(["--package", "l2ha-fuzz", "--no-default-features"])
+        .args(["--features", "libfuzzer", "--target"])
         .arg(triple())
         .env("CARGO_TARGET_DIR", target_dir().join("fuzz"))
         .env("RUSTFLAGS", FLAGS)
@@ -222,15 +215,11 @@ fn triple() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
-fn corpus(target: &Target) -> PathBuf {
-    root().join("tests/fuzz/corpus").join(target.name)
-}
-
 fn command(target: &Target, arguments: &[&Path]) -> Command {
     let program = target_dir()
         .join("fuzz")
         .join(triple())
-        .join("release")
+        .join("fuzz")
         .join(target.name);
     let mut command;
     if target.root {
@@ -248,21 +237,16 @@ fn command(target: &Target, arguments: &[&Path]) -> Command {
     command
 }
 
-/// Keeps of a corpus what is needed to cover as much.
-fn minimize(target: &Target) -> Result<()> {
-    let corpus = corpus(target);
-    if !corpus.exists() {
-        say(format!("{}: no corpus yet", target.name));
-        return Ok(());
-    }
-    let least = tempfile::tempdir_in(corpus.parent().context("no folder")?)?;
+/// Leaves of a folder's inputs what is needed to cover as much.
+fn minimize(target: &Target, folder: &Path) -> Result<()> {
+    let least = tempfile::tempdir_in(folder.parent().context("no folder")?)?;
     say(format!("{}: making the corpus small", target.name));
-    run(command(target, &[least.path(), corpus.as_path()]).args([
+    run(command(target, &[least.path(), folder]).args([
         "-merge=1",
         "-max_len=4096",
         "-verbosity=0",
     ]))?;
-    fs::remove_dir_all(&corpus)?;
-    fs::rename(least.keep(), &corpus)?;
+    fs::remove_dir_all(folder)?;
+    fs::rename(least.keep(), folder)?;
     Ok(())
 }

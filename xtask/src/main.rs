@@ -10,6 +10,8 @@ mod fuzz;
 mod host;
 mod lint;
 mod packages;
+#[cfg(test)]
+mod paths;
 mod run;
 mod setup;
 mod test;

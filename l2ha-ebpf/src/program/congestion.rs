@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use l2ha_ebpf::{
     congestion::{Link, Network, network_offset, remark},
-    inspect::{Delivery, Refusal},
+    decap::{Delivery, PacketRefusal},
 };
 
 use super::maps::refused;
@@ -65,7 +65,7 @@ impl Bytes for TcContext {
 ///
 /// When the frame must be dropped.
 #[inline(always)]
-pub(crate) fn bring_in(ctx: &impl Bytes, delivery: &Delivery) -> Result<(), Refusal> {
+pub(crate) fn bring_in(ctx: &impl Bytes, delivery: &Delivery) -> Result<(), PacketRefusal> {
     if delivery.ecn == 0 {
         return Ok(());
     }

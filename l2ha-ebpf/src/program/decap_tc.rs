@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use l2ha_ebpf::{
-    inspect::{Delivery, Refusal, inspect},
+    decap::{Delivery, PacketRefusal, decide},
     packet::Packet,
     reason::Reason,
     wire::{ETHERNET, IPV4, IPV6},
@@ -28,19 +28,19 @@ const ETHERNET_MIN: u32 = 60;
 
 /// Strips the outer headers and hands the frame to the virtual interface.
 #[inline(always)]
-pub(crate) fn decap(ctx: &TcContext) -> Result<i32, Refusal> {
+pub(crate) fn decap(ctx: &TcContext) -> Result<i32, PacketRefusal> {
     if ctx.vlan_tag().is_some() {
         // Belongs to a VLAN interface on top of the underlay.
-        return Err(Refusal::Foreign);
+        return Err(PacketRefusal::Foreign);
     }
     let length = ctx.len() as usize;
     let wanted = if length < HEADERS { length } else { HEADERS };
     if ctx.data_end() - ctx.data() < wanted && ctx.pull_data(wanted as u32).is_err() {
-        return Err(Refusal::Foreign);
+        return Err(PacketRefusal::Foreign);
     }
     // SAFETY: the context's own bounds, read after the last helper that could move them.
     let packet = unsafe { Packet::new(ctx.data(), ctx.data_end(), length) };
-    let delivery = inspect(packet, &Maps)?;
+    let delivery = decide(packet, &Maps)?;
     sequence::check(&delivery)?;
     congestion::bring_in(ctx, &delivery)?;
     watch::received(ctx, &delivery);

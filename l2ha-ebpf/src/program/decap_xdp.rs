@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use l2ha_ebpf::{
-    inspect::{Refusal, inspect},
+    decap::{PacketRefusal, decide},
     packet::Packet,
     reason::Reason,
 };
@@ -19,12 +19,12 @@ use super::{
 
 /// Strips the outer headers and hands the frame on to the virtual interface.
 #[inline(always)]
-pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, Refusal> {
+pub(crate) fn decap(ctx: &XdpContext) -> Result<u32, PacketRefusal> {
     let (start, end) = (ctx.data(), ctx.data_end());
     let length = end - start;
     // SAFETY: the context's own bounds.
     let packet = unsafe { Packet::new(start, end, length) };
-    let delivery = inspect(packet, &Maps)?;
+    let delivery = decide(packet, &Maps)?;
     sequence::check(&delivery)?;
     congestion::bring_in(ctx, &delivery)?;
     watch::received(ctx, &delivery);

@@ -10,7 +10,7 @@ use l2ha_ebpf::{
         EndpointKey, MAX_BY_SESSION, MAX_ENDPOINTS, MAX_INTERFACES, MAX_REASONS, MAX_ROWS,
         MAX_SESSIONS, Receive, SessionId, SessionReason, SessionValue, Traffic, Transmit,
     },
-    inspect::{Refusal, Tables},
+    decap::{PacketRefusal, Tables},
     reason::Reason,
 };
 
@@ -118,9 +118,9 @@ pub(crate) fn blame(slot: u32, reason: Reason) {
 
 /// The refusal of a session's packet.
 #[inline(always)]
-pub(crate) fn refused(slot: u32, reason: Reason) -> Refusal {
+pub(crate) fn refused(slot: u32, reason: Reason) -> PacketRefusal {
     blame(slot, reason);
-    Refusal::Drop(reason)
+    PacketRefusal::Drop(reason)
 }
 
 /// Counts a packet of a session that is delivered, or sent, all the same.

@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::map, maps::Array, programs::TcContext};
 use l2ha_ebpf::{
     abi::{MAX_SESSIONS, Numbers, Transmit},
-    inspect::{Delivery, Refusal, Sequence},
+    decap::{Delivery, PacketRefusal, Sequence},
     reason::Reason,
     sequence::{Arrival, Expectation, write},
     wire::SUBLAYER,
@@ -33,7 +33,7 @@ pub(crate) fn number(ctx: &TcContext, session: &Transmit) -> Result<(), ()> {
 
 /// Whether a frame's number lets it be delivered.
 #[inline(always)]
-pub(crate) fn check(delivery: &Delivery) -> Result<(), Refusal> {
+pub(crate) fn check(delivery: &Delivery) -> Result<(), PacketRefusal> {
     let wrong = |reason| refused(delivery.slot, reason);
     let number = match delivery.sequence {
         Sequence::Unchecked => return Ok(()),

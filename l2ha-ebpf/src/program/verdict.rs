@@ -5,7 +5,7 @@ use aya_ebpf::{
     bindings::{TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     programs::{TcContext, XdpContext},
 };
-use l2ha_ebpf::{inspect::Refusal, reason::Reason};
+use l2ha_ebpf::{decap::PacketRefusal, reason::Reason};
 
 use super::{
     maps::{blame, count, transmit},
@@ -26,16 +26,16 @@ fn is_logging() -> bool {
 
 /// The end of an XDP program.
 #[inline(always)]
-pub(crate) fn xdp(ctx: &XdpContext, outcome: Result<u32, Refusal>) -> u32 {
+pub(crate) fn xdp(ctx: &XdpContext, outcome: Result<u32, PacketRefusal>) -> u32 {
     match outcome {
         Ok(action) => action,
-        Err(Refusal::Foreign) => xdp_action::XDP_PASS,
-        Err(Refusal::Pass(reason)) => {
+        Err(PacketRefusal::Foreign) => xdp_action::XDP_PASS,
+        Err(PacketRefusal::Pass(reason)) => {
             count(reason);
             watch::refused(ctx, reason);
             xdp_action::XDP_PASS
         }
-        Err(Refusal::Drop(reason)) => {
+        Err(PacketRefusal::Drop(reason)) => {
             count(reason);
             watch::refused(ctx, reason);
             if is_logging() {
@@ -49,16 +49,16 @@ pub(crate) fn xdp(ctx: &XdpContext, outcome: Result<u32, Refusal>) -> u32 {
 
 /// The end of a tc program on the underlay: what is not ours goes on to the next filter.
 #[inline(always)]
-pub(crate) fn tc_underlay(ctx: &TcContext, outcome: Result<i32, Refusal>) -> i32 {
+pub(crate) fn tc_underlay(ctx: &TcContext, outcome: Result<i32, PacketRefusal>) -> i32 {
     match outcome {
         Ok(action) => action,
-        Err(Refusal::Foreign) => TC_ACT_UNSPEC,
-        Err(Refusal::Pass(reason)) => {
+        Err(PacketRefusal::Foreign) => TC_ACT_UNSPEC,
+        Err(PacketRefusal::Pass(reason)) => {
             count(reason);
             watch::refused(ctx, reason);
             TC_ACT_UNSPEC
         }
-        Err(Refusal::Drop(reason)) => dropped(ctx, reason),
+        Err(PacketRefusal::Drop(reason)) => dropped(ctx, reason),
     }
 }
 

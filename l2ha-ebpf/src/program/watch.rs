@@ -14,7 +14,7 @@ use l2ha_ebpf::{
         CAPTURE_RX, CAPTURE_TX, FRAMES_BYTES, MAX_SESSIONS, MAX_SNAPLEN, Missing, REFUSED_BYTES,
         REFUSED_SNAPLEN, Record, Watch,
     },
-    inspect::Delivery,
+    decap::Delivery,
     reason::Reason,
     wire::ETHERNET,
 };

@@ -15,7 +15,7 @@ use std::{
 
 use l2ha_ebpf::{
     abi::{EndpointKey, Receive, SessionId, SessionValue},
-    inspect::{self, Delivery, Refusal, Tables},
+    decap::{self, Delivery, PacketRefusal, Tables},
     packet::Packet,
     reason::Reason,
     wire::{self, ETHERNET, IPV4, IPV6, UDP},
@@ -54,7 +54,7 @@ struct State {
     sender: Option<Socket>,
 }
 
-/// The maps' contents, as far as [`inspect`] asks.
+/// The maps' contents, as far as [`decap::decide`] asks.
 #[derive(Debug, Default)]
 struct Known {
     sessions: HashMap<SessionId, SessionValue>,
@@ -180,14 +180,14 @@ impl State {
     }
 
     fn judge(&mut self, packet: &[u8]) {
-        match inspect::inspect(Packet::of(packet), &self.known) {
+        match decap::decide(Packet::of(packet), &self.known) {
             Ok(delivery) => {
                 let name = self.deliver(&delivery, &packet[delivery.start..delivery.end]);
                 self.count(name);
             }
-            Err(Refusal::Foreign) => self.count("foreign_ignored"),
-            Err(Refusal::Pass(Reason::PassedControl)) => self.count("control_ignored"),
-            Err(Refusal::Pass(reason) | Refusal::Drop(reason)) => {
+            Err(PacketRefusal::Foreign) => self.count("foreign_ignored"),
+            Err(PacketRefusal::Pass(Reason::PassedControl)) => self.count("control_ignored"),
+            Err(PacketRefusal::Pass(reason) | PacketRefusal::Drop(reason)) => {
                 *self.refused.entry(reason.name()).or_default() += 1;
             }
         }

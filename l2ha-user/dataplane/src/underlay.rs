@@ -16,8 +16,8 @@ use linux::{tc::TcHook, xdp};
 
 use crate::{
     filter,
-    inspect::{self, Trial},
     object::{DECAP, MERGED, Object, XDP},
+    probe::{self, Trial},
     types::{Attached, Hook},
 };
 
@@ -253,7 +253,7 @@ fn why_not(interface: &str, ifindex: u32, error: ProgramError) -> anyhow::Error 
         _ => "native XDP cannot be had there",
     };
     // A link is refused without words; netlink has them.
-    let words = match inspect::offer_native(ifindex) {
+    let words = match probe::offer_native(ifindex) {
         Ok(Trial::Refused(words)) => format!(" (the kernel says: {words})"),
         Ok(Trial::Taken) | Err(_) => String::new(),
     };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use config::AttachMode;
-use dataplane::inspect::{Programs, Trial};
+use dataplane::probe::{Programs, Trial};
 use linux::{ethtool::Channels, features::Feature};
 
 /// Everything that the checks look at. What could not be learned is absent, and nothing is found
@@ -141,7 +141,7 @@ impl Facts {
 
     /// Whether a program of this node is attached to native XDP already.
     pub(crate) fn has_our_xdp(&self) -> bool {
-        use dataplane::inspect::{Place, XdpMode};
+        use dataplane::probe::{Place, XdpMode};
         self.interface.as_ref().is_some_and(|interface| {
             interface
                 .programs

@@ -1,7 +1,7 @@
 //! Other people's programs on the underlay: named, and left alone.
 
 use config::AttachMode;
-use dataplane::inspect::{Held, Place, Program, TcHook, XdpMode};
+use dataplane::probe::{Held, Place, Program, TcHook, XdpMode};
 
 use crate::{
     facts::Facts,

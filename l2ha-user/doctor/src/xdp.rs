@@ -1,7 +1,7 @@
 //! Native XDP: what a driver wants before it takes a program, and how many queues share the work.
 
 use config::AttachMode;
-use dataplane::inspect::Trial;
+use dataplane::probe::Trial;
 
 use crate::{
     facts::{Facts, Interface},

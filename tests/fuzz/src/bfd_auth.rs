@@ -1,11 +1,9 @@
 //! BFD packets and their authentication: any bytes, and signed ones that were changed.
-#![no_main]
 
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use bfd::{Algorithm, Authenticator, Config, Key, Session, Timers};
-use libfuzzer_sys::fuzz_target;
 
 const ALGORITHMS: [Algorithm; 5] = [
     Algorithm::Simple,
@@ -42,7 +40,12 @@ fn keys(which: u8) -> Vec<Key> {
     chosen.map(key).collect()
 }
 
-fuzz_target!(|input: (u8, u8, Vec<Step>)| {
+/// Plays bytes as an input; tells whether they are one.
+pub fn run(bytes: &[u8]) -> bool {
+    crate::play(bytes, play)
+}
+
+fn play(input: (u8, u8, Vec<Step>)) {
     let (ours, theirs, steps) = input;
     let mut us = Authenticator::new(keys(ours), 7);
     let mut them = Authenticator::new(keys(theirs), u32::MAX - 3);
@@ -104,4 +107,4 @@ fuzz_target!(|input: (u8, u8, Vec<Step>)| {
             }
         }
     }
-});
+}

@@ -1,11 +1,9 @@
 //! A BFD session whose peer sends anything, at any time.
-#![no_main]
 
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use bfd::{Config, Packet, Session, Timers};
-use libfuzzer_sys::fuzz_target;
 
 const BUSY: usize = 100_000;
 
@@ -44,7 +42,7 @@ fn session(number: u32, now: Duration) -> Session {
 }
 
 /// Lets time pass; what is sent can be read.
-fn run(session: &mut Session, now: Duration, until: Duration, sent: &mut Vec<Packet>) {
+fn advance(session: &mut Session, now: Duration, until: Duration, sent: &mut Vec<Packet>) {
     let mut at = now;
     for _ in 0..BUSY {
         while let Some(packet) = session.poll_transmit(at) {
@@ -65,7 +63,12 @@ fn run(session: &mut Session, now: Duration, until: Duration, sent: &mut Vec<Pac
     panic!("a timer that is always due");
 }
 
-fuzz_target!(|steps: Vec<Step>| {
+/// Plays bytes as an input; tells whether they are one.
+pub fn run(bytes: &[u8]) -> bool {
+    crate::play(bytes, play)
+}
+
+fn play(steps: Vec<Step>) {
     let mut now = Duration::from_secs(1);
     let (mut us, mut them) = (session(1, now), session(2, now));
     let mut dropped = Vec::new();
@@ -84,20 +87,20 @@ fuzz_target!(|steps: Vec<Step>| {
             }
             Step::Peer => {
                 let mut sent = Vec::new();
-                run(&mut them, now, now, &mut sent);
+                advance(&mut them, now, now, &mut sent);
                 for packet in sent {
                     let _ = us.handle_packet(now, &packet);
                 }
                 let mut sent = Vec::new();
-                run(&mut us, now, now, &mut sent);
+                advance(&mut us, now, now, &mut sent);
                 for packet in sent {
                     let _ = them.handle_packet(now, &packet);
                 }
             }
             Step::Microseconds(time) => {
                 let until = now + Duration::from_micros(u64::from(time % 2_000_000));
-                run(&mut us, now, until, &mut dropped);
-                run(&mut them, now, until, &mut dropped);
+                advance(&mut us, now, until, &mut dropped);
+                advance(&mut them, now, until, &mut dropped);
                 now = until;
             }
             Step::Timers {
@@ -116,6 +119,6 @@ fuzz_target!(|steps: Vec<Step>| {
             Step::Malformed(bytes) => drop(Packet::decode(&bytes)),
         }
         dropped.clear();
-        run(&mut us, now, now, &mut dropped);
+        advance(&mut us, now, now, &mut dropped);
     }
-});
+}

@@ -1,12 +1,10 @@
 //! The kernel programs themselves, run on packets one by one: whatever comes has a verdict and, if it is
 //! refused, one reason; and what is encapsulated is decapsulated to what it was. Needs root.
-#![no_main]
 
 use std::{cell::RefCell, sync::Once};
 
 use arbitrary::Arbitrary;
 use dataplane::trial::{Program, Verdict};
-use libfuzzer_sys::fuzz_target;
 
 #[path = "../../../l2ha-user/dataplane/tests/kit/mod.rs"]
 mod kit;
@@ -30,12 +28,17 @@ thread_local! {
 }
 static SAID: Once = Once::new();
 
-fuzz_target!(|input: Input| {
-    SAID.call_once(|| eprintln!("the kernel programs are loaded for the first input"));
-    BENCH.with_borrow_mut(|bench| run(bench, &input));
-});
+/// Plays bytes as an input; tells whether they are one.
+pub fn run(bytes: &[u8]) -> bool {
+    crate::play(bytes, play)
+}
 
-fn run(bench: &mut Bench, input: &Input) {
+fn play(input: Input) {
+    SAID.call_once(|| eprintln!("the kernel programs are loaded for the first input"));
+    BENCH.with_borrow_mut(|bench| try_input(bench, &input));
+}
+
+fn try_input(bench: &mut Bench, input: &Input) {
     let form = bench.forms[usize::from(input.form) % bench.forms.len()].clone();
     let mut inner = frame(input.ethertype, 14);
     inner.extend(input.frame.iter().take(1_300));

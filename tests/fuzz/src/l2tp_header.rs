@@ -1,19 +1,16 @@
 //! What the kernel programs are made of, on the host: any packet on the underlay is delivered, refused or
 //! left alone within its bounds, and what is sent in any form comes back as it was.
-#![no_main]
 
 use arbitrary::Arbitrary;
 use l2ha_ebpf::{
-    congestion, inner,
-    inspect::{Refusal, inspect},
+    congestion,
+    decap::{PacketRefusal, decide},
+    inner,
     packet::Packet,
     sequence::Expectation,
 };
-use libfuzzer_sys::fuzz_target;
 
-mod session;
-
-use session::{Choice, Memory, sent};
+use crate::session::{Choice, Memory, sent};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -27,7 +24,12 @@ struct Input {
     numbers: Vec<u32>,
 }
 
-fuzz_target!(|input: Input| {
+/// Plays bytes as an input; tells whether they are one.
+pub fn run(bytes: &[u8]) -> bool {
+    crate::play(bytes, play)
+}
+
+fn play(input: Input) {
     let memory = Memory::of(&input.choice);
     look(&input.raw, &memory);
 
@@ -36,7 +38,7 @@ fuzz_target!(|input: Input| {
     let mut packet = sent(&input.choice, &frame);
     let end = packet.len();
     packet.resize(end + usize::from(input.padding), 0);
-    let delivery = inspect(Packet::of(&packet), &memory).expect("a packet of ours");
+    let delivery = decide(Packet::of(&packet), &memory).expect("a packet of ours");
     assert_eq!(packet[delivery.start..delivery.end], frame[..]);
 
     for (at, value) in input.changes {
@@ -52,20 +54,20 @@ fuzz_target!(|input: Input| {
     for number in input.numbers {
         state = Expectation::new(state.word()).judge(number).0;
     }
-});
+}
 
 /// Looks at a packet in every way the programs do.
 fn look(bytes: &[u8], memory: &Memory) {
     // Of exactly this length, so that whoever watches memory sees a read too far.
     let bytes: Box<[u8]> = bytes.into();
     let packet = Packet::of(&bytes);
-    match inspect(packet, memory) {
+    match decide(packet, memory) {
         Ok(delivery) => {
             assert!(delivery.start + 14 <= delivery.end && delivery.end <= bytes.len());
             let _ = inner::is_mergeable(packet, delivery.start);
             let _ = inner::flow_hash(packet, delivery.start);
         }
-        Err(Refusal::Foreign | Refusal::Pass(_) | Refusal::Drop(_)) => {}
+        Err(PacketRefusal::Foreign | PacketRefusal::Pass(_) | PacketRefusal::Drop(_)) => {}
     }
     if let Some(link) = bytes.first_chunk() {
         let at = congestion::network_offset(link);

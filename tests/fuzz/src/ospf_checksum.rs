@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 const HEADER: usize = 16;
 
 /// Sets version, length and checksum of a packet.
-pub fn mend(packet: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
+pub(crate) fn mend(packet: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
     if packet.len() < HEADER {
         return;
     }
@@ -29,8 +29,7 @@ pub fn mend(packet: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
 }
 
 /// Sets the checksums of the LSAs in a Link State Update, as far as their lengths lead to them.
-#[allow(dead_code, reason = "not every target has a use for it")]
-pub fn mend_lsas(packet: &mut [u8]) {
+pub(crate) fn mend_lsas(packet: &mut [u8]) {
     const UPDATE: u8 = 4;
     const LSA_HEADER: usize = 20;
     if packet.len() < HEADER + 4 || packet[1] != UPDATE {

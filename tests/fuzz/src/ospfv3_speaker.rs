@@ -2,7 +2,6 @@
 //!
 //! The neighbour is a speaker too, so that every state is reached; the input says which of its packets
 //! arrive, what is changed in them, what time passes, and what happens at both ends meanwhile.
-#![no_main]
 
 use std::{
     collections::VecDeque,
@@ -10,14 +9,12 @@ use std::{
     time::Duration,
 };
 
+use crate::ospf_checksum;
 use arbitrary::Arbitrary;
-use libfuzzer_sys::fuzz_target;
 use ospfv3::{
     AreaConfig, Config, ExternalPrefix, GracefulRestart, InterfaceConfig, InterfaceKind, Limits,
     PathFailure, Peer, Prefix, Speaker, StubPrefix, Time, Transmit, wire::Packet,
 };
-
-mod ospf_checksum;
 
 /// Most steps of one input.
 const STEPS: usize = 120;
@@ -257,7 +254,12 @@ fn arrive(us: &mut End, them: &mut End, now: Time, count: usize) {
     }
 }
 
-fuzz_target!(|input: Input| {
+/// Plays bytes as an input; tells whether they are one.
+pub fn run(bytes: &[u8]) -> bool {
+    crate::play(bytes, play)
+}
+
+fn play(input: Input) {
     let mut now = Duration::from_secs(1);
     let mut us = End::new(1, now, input.stub, None);
     let mut them = End::new(2, now, input.stub, None);
@@ -362,7 +364,7 @@ fuzz_target!(|input: Input| {
                 end.speaker.set_externals(now, externals.collect());
             }
             Step::Restart { graceful } => {
-                let how = graceful.then(|| GracefulRestart {
+                let how = graceful.then_some(GracefulRestart {
                     period: 60,
                     reason: ospfv3::wire::GraceReason::Unknown,
                 });
@@ -370,8 +372,7 @@ fuzz_target!(|input: Input| {
             }
             Step::NeighborLost { link: at } => {
                 let peer = Peer::new(link(at), id(2));
-                us.speaker
-                    .path_failed(now, peer, PathFailure::Unconfirmed);
+                us.speaker.path_failed(now, peer, PathFailure::Unconfirmed);
             }
             Step::PathLost { link: at } => {
                 let peer = Peer::new(link(at), id(2));
@@ -390,4 +391,4 @@ fuzz_target!(|input: Input| {
         them.collect();
         us.check();
     }
-});
+}

@@ -6,13 +6,13 @@ use l2ha_ebpf::{
         Address, Dscp, EndpointKey, OuterForm, Receive, SessionId, SessionPlan, SessionValue,
         Transmit,
     },
-    inspect::Tables,
+    decap::Tables,
     reason::Reason,
 };
 
 /// A form of the headers.
 #[derive(Arbitrary, Clone, Debug)]
-pub struct Choice {
+pub(crate) struct Choice {
     v6: bool,
     udp: bool,
     sublayer: bool,
@@ -91,7 +91,7 @@ fn plan(choice: &Choice, first: bool) -> SessionPlan<'_> {
 }
 
 /// A frame as the first end sends it.
-pub fn sent(choice: &Choice, frame: &[u8]) -> Vec<u8> {
+pub(crate) fn sent(choice: &Choice, frame: &[u8]) -> Vec<u8> {
     let plan = plan(choice, true);
     let transmit = Transmit::new(&plan).expect("a plan that is right");
     let mut outer = *transmit.outer();
@@ -115,14 +115,14 @@ pub fn sent(choice: &Choice, frame: &[u8]) -> Vec<u8> {
 }
 
 /// What the second end knows.
-pub struct Memory {
+pub(crate) struct Memory {
     session: SessionValue,
     endpoint: EndpointKey,
 }
 
 impl Memory {
     /// Of a session of this form.
-    pub fn of(choice: &Choice) -> Self {
+    pub(crate) fn of(choice: &Choice) -> Self {
         let plan = plan(choice, false);
         let port = plan.ports.unwrap_or_default().0.to_be_bytes();
         Self {

@@ -183,15 +183,7 @@ fn fold(mut sum: u32) -> u16 {
 /// Takes whatever can be a cookie out of a refused packet; what it says of itself is not to be
 /// believed, so it is always as many bytes as the longest cookie has.
 pub(super) fn redact_refused(reason: Reason, packet: &mut Vec<u8>) -> Headers {
-    let on_the_way_out = matches!(
-        reason,
-        Reason::UnknownInterface
-            | Reason::EncapFailed
-            | Reason::GsoUnsupported
-            | Reason::TooBig
-            | Reason::StrayFrame
-    );
-    if on_the_way_out && !packet.starts_with(&INTERNAL_DESTINATION) {
+    if reason.is_outgoing() && !packet.starts_with(&INTERNAL_DESTINATION) {
         // A frame without outer headers.
         return Headers::default();
     }

@@ -3,7 +3,7 @@
 use std::{fs::File, path::Path};
 
 use anyhow::{Context as _, Result};
-use dataplane::inspect;
+use dataplane::probe;
 use linux::{Address, Link, ethtool, features, netdev};
 use nix::sched::{CloneFlags, setns};
 
@@ -59,7 +59,7 @@ pub(super) fn collect(
         Ok(native) => interface.native = native,
         Err(error) => unknown.push(format!("what {name}'s driver can do with XDP: {error}")),
     }
-    match inspect::programs(link.index, subject.pins.as_deref()) {
+    match probe::programs(link.index, subject.pins.as_deref()) {
         Ok(programs) => interface.programs = programs,
         Err(error) => unknown.push(format!("the programs on {name}: {error:#}")),
     }
@@ -72,7 +72,7 @@ pub(super) fn collect(
         .iter()
         .all(|program| !program.is_xdp());
     if subject.try_driver && free {
-        match inspect::offer_native(link.index) {
+        match probe::offer_native(link.index) {
             Ok(trial) => interface.trial = Some(trial),
             Err(error) => unknown.push(format!("whether {name} takes a program: {error:#}")),
         }

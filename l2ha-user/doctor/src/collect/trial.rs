@@ -1,7 +1,7 @@
 //! Trying what the kernel has, in a network namespace that is gone afterwards.
 
 use anyhow::{Context as _, Result};
-use dataplane::inspect;
+use dataplane::probe;
 use linux::VethPair;
 use nix::sched::{CloneFlags, unshare};
 
@@ -24,7 +24,7 @@ pub(super) fn lacks() -> Result<Vec<(Needed, String)>> {
         if let Err(error) = netlink.add_veth(&PAIR).await {
             lacks.push((Needed::Veth, error.to_string()));
         }
-        if let Err(error) = inspect::try_clsact("lo") {
+        if let Err(error) = probe::try_clsact("lo") {
             lacks.push((Needed::Clsact, format!("{error:#}")));
         }
         Ok(lacks)

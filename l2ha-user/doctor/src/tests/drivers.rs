@@ -1,7 +1,7 @@
 //! MTU, queues and offloads.
 
 use config::AttachMode;
-use dataplane::inspect::{Held, Place, Program, Trial, XdpMode};
+use dataplane::probe::{Held, Place, Program, Trial, XdpMode};
 use linux::ethtool::Channels;
 
 use super::{command, healthy, ids, interface, only, peer, veth};

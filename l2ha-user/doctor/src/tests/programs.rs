@@ -1,7 +1,7 @@
 //! Other people's programs.
 
 use config::AttachMode;
-use dataplane::inspect::{Held, Place, Program, TcHook, XdpMode};
+use dataplane::probe::{Held, Place, Program, TcHook, XdpMode};
 
 use super::{healthy, ids, interface, only};
 use crate::{facts::Facts, finding::Severity};

@@ -1,0 +1,11 @@
+//! The target `bfd_session` for libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    match l2ha_fuzz::bfd_session::run(bytes) {
+        true => Corpus::Keep,
+        false => Corpus::Reject,
+    }
+});

@@ -1,0 +1,11 @@
+//! The target `ospfv3_packet` for libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    match l2ha_fuzz::ospfv3_packet::run(bytes) {
+        true => Corpus::Keep,
+        false => Corpus::Reject,
+    }
+});

@@ -1,0 +1,67 @@
+//! The inputs that the fuzzer kept, once more: of a large corpus every n-th, and all of them where `L2HA_DEEP=1`.
+
+use std::{fs, panic};
+
+use l2ha_lab::{corpus, is_deep};
+
+/// Most inputs of a target that are played where not all are.
+const ENOUGH: usize = 500;
+
+/// Plays a target's inputs; one that fails is written where `cargo xtask fuzz --replay` finds it.
+fn replay(target: &str, run: fn(&[u8]) -> bool) {
+    let inputs = corpus::inputs(target).expect("an archive");
+    assert!(!inputs.is_empty(), "no inputs");
+    let step = match is_deep() {
+        true => 1,
+        false => inputs.len().div_ceil(ENOUGH),
+    };
+    let mut played = 0;
+    let mut failed = Vec::new();
+    for (name, bytes) in inputs.iter().step_by(step) {
+        played += 1;
+        if panic::catch_unwind(|| run(bytes)).is_err() {
+            let folder = l2ha_lab::target_dir().join("fuzz-failures");
+            fs::create_dir_all(&folder).expect("a folder");
+            let file = folder.join(format!("{target}-{name}"));
+            fs::write(&file, bytes).expect("a file");
+            failed.push(file);
+        }
+    }
+    println!("{target}: played {played} of {} inputs", inputs.len());
+    assert!(
+        failed.is_empty(),
+        "failed, and fail again by `cargo xtask fuzz --replay FILE {target}`: {failed:?}"
+    );
+}
+
+#[test]
+fn bfd_auth() {
+    replay("bfd_auth", l2ha_fuzz::bfd_auth::run);
+}
+
+#[test]
+fn bfd_session() {
+    replay("bfd_session", l2ha_fuzz::bfd_session::run);
+}
+
+#[test]
+fn l2tp_header() {
+    replay("l2tp_header", l2ha_fuzz::l2tp_header::run);
+}
+
+#[test]
+fn ospfv3_packet() {
+    replay("ospfv3_packet", l2ha_fuzz::ospfv3_packet::run);
+}
+
+#[test]
+fn ospfv3_speaker() {
+    replay("ospfv3_speaker", l2ha_fuzz::ospfv3_speaker::run);
+}
+
+#[cfg(feature = "daemon")]
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn dataplane() {
+    replay("dataplane", l2ha_fuzz::dataplane::run);
+}
