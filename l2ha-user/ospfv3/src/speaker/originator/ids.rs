@@ -101,9 +101,7 @@ impl Originator {
         let now = core.now();
         self.own
             .iter()
-            .filter(|((of, key), own)| {
-                *of == db && key.ty == ty && own.is_held(now, &core.config())
-            })
+            .filter(|((of, key), own)| *of == db && key.ty == ty && own.is_held(now, core.config()))
             .map(|((_, key), _)| key.id)
             .collect()
     }
