@@ -1,7 +1,3 @@
-//! The l2ha daemon as a library, so that its parts can be tested from outside.
+//! The `l2ha` command as a library, so that its documentation can be held against it.
 
 pub mod cli;
-pub mod daemon;
-pub mod dataplane;
-pub mod doctor;
-mod service;

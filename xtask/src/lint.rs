@@ -69,7 +69,7 @@ pub(crate) fn lint(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// clippy for the kernel programs, with the toolchain that builds them (see l2ha-user/build.rs).
+/// clippy for the kernel programs, with the toolchain that builds them (see l2ha-user/dataplane/build.rs).
 fn bpf_clippy() -> Result<Command> {
     let bin = root().join("target/toolchain/sysroot/bin");
     for tool in ["cargo-clippy", "clippy-driver"] {

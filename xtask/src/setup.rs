@@ -1,7 +1,7 @@
 //! The BPF toolchain: a nightly with rust-src and a bpf-linker built against that nightly's own
 //! LLVM, both found below `target/toolchain`.
 //!
-//! Layout, relied on by the build script of l2ha-user:
+//! Layout, relied on by the build script of dataplane:
 //! `sysroot` (link to the nightly's sysroot), `bin/bpf-linker`, `ready` (what the others are).
 
 use std::{

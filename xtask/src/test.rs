@@ -225,7 +225,9 @@ fn phases() -> Result<Vec<Phase>> {
             &[
                 "test",
                 "--package",
-                "l2ha-user",
+                "dataplane",
+                "--package",
+                "routing",
                 "--tests",
                 "--",
                 "--ignored",

@@ -7,10 +7,11 @@ use std::{
 
 use bfd::Timers;
 use ipnet::IpNet;
-use l2ha_ebpf::abi::OuterForm;
-use ospfv3::{AreaConfig, AuthKey, KeyChain};
-
-use crate::cookie::Cookie;
+use l2ha_ebpf::{
+    abi::OuterForm,
+    plan::{AttachMode, Cookie, Encapsulation, Sublayer},
+};
+use ospfv3::{AreaConfig, AuthKey, Family, KeyChain};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_FILE: &str = "/etc/l2ha/l2ha.toml";
@@ -73,18 +74,6 @@ pub struct Underlay {
     pub mode: AttachMode,
 }
 
-/// Where the decapsulation program is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AttachMode {
-    /// Native XDP; where the driver cannot have it, tc ingress and a warning that says why.
-    #[default]
-    Auto,
-    /// Native XDP or nothing.
-    Xdp,
-    /// tc ingress.
-    Tc,
-}
-
 /// A pseudowire to one peer, and its virtual interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
@@ -120,30 +109,6 @@ pub struct Tunnel {
     pub addresses: Vec<IpNet>,
     /// How OSPF runs over it, if it does.
     pub ospf: Option<TunnelOspf>,
-}
-
-/// What carries L2TPv3 (RFC 3931 section 4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encapsulation {
-    /// UDP, between these ports (host byte order, not 0).
-    Udp {
-        /// Port of this end.
-        local_port: u16,
-        /// Port of the peer.
-        remote_port: u16,
-    },
-    /// IP protocol 115.
-    Ip,
-}
-
-/// The L2-specific sublayer (RFC 3931 section 4.6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sublayer {
-    /// None.
-    #[default]
-    None,
-    /// The default sublayer: 4 bytes, no sequence numbers.
-    Default,
 }
 
 /// How OSPF runs over a tunnel.
@@ -256,6 +221,14 @@ pub struct Service {
     pub address: IpAddr,
     /// OSPF metric of the prefix.
     pub metric: u16,
+}
+
+impl Service {
+    /// Length of its prefix in bits: an anycast address is a host route (RFC 5340 A.4.1.1, LA bit).
+    #[must_use]
+    pub const fn prefix_len(&self) -> u8 {
+        Family::of(self.address).bits()
+    }
 }
 
 impl Node {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use config::{self, Config};
+use doctor::{Facts, Finding, Severity, Subject};
 use serde_json::json;
 
 use super::{FAILED, FINE, USAGE, output};
-use crate::doctor::{self, Facts, Finding, Severity, Subject};
 
 /// Look for what keeps l2ha from running, or from running well, on this host
 ///

@@ -4,7 +4,6 @@ use anyhow::Result;
 use config::Config;
 
 use super::{ConfigFile, FINE, USAGE, log, output};
-use crate::daemon;
 
 /// Run the daemon in the foreground, until SIGTERM or SIGINT
 ///
@@ -32,7 +31,7 @@ impl Run {
                 for note in config.notes() {
                     tracing::info!("note: {note}");
                 }
-                daemon::run(self.config.path, config)?;
+                node::run(self.config.path, config)?;
                 Ok(FINE)
             }
             Err(errors) => {

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use control::{Command, SessionStatus};
+use l2ha_ebpf::reason::Reason;
 
 use super::{FINE, output, socket::Daemon, table};
-use crate::dataplane::reason_text;
 
 /// Show every session: its ends, its form on the wire, its state and its traffic
 ///
@@ -74,7 +74,7 @@ fn text(sessions: &[SessionStatus]) -> String {
             text.push_str(&format!("\n{}: {problem}", session.name));
         }
         for (reason, count) in &session.reasons {
-            let meaning = reason_text(reason).unwrap_or_default();
+            let meaning = Reason::named(reason).map_or("", Reason::text);
             text.push_str(&format!("\n{}: {reason} {count} ({meaning})", session.name));
         }
     }

@@ -5,10 +5,10 @@
 use std::{cell::RefCell, sync::Once};
 
 use arbitrary::Arbitrary;
-use l2ha::dataplane::trial::{Program, Verdict};
+use dataplane::trial::{Program, Verdict};
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../../l2ha-user/tests/kit/mod.rs"]
+#[path = "../../../l2ha-user/dataplane/tests/kit/mod.rs"]
 mod kit;
 
 use kit::bench::{Bench, DECAPS, frame, runs_in_tc};

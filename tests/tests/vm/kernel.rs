@@ -100,7 +100,7 @@ fn executable(test: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["test", "--no-run", "--quiet", "--message-format", "json"])
-        .args(["--package", "l2ha-user", "--test", test])
+        .args(["--package", "dataplane", "--test", test])
         .output()
         .context("cannot start cargo")?;
     ensure!(

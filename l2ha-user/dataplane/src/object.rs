@@ -1,0 +1,185 @@
+//! The embedded object: loading it, and its programs and maps by name.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+    programs::{ProgramInfo, SchedClassifier, Xdp},
+};
+use bytemuck::AnyBitPattern;
+use l2ha_ebpf::abi::layout;
+
+use crate::{forwarder::Forwarder, pins};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2ha.bpf.o"));
+
+/// What the names of all programs begin with; tc filters are recognised by it.
+pub(crate) const PREFIX: &str = "l2ha_";
+/// Decapsulation, native XDP on the underlay.
+pub(crate) const XDP: &str = "l2ha_xdp";
+/// Decapsulation, tc ingress of the underlay.
+pub(crate) const DECAP: &str = "l2ha_decap";
+/// Sending on what XDP has stripped and GRO merged, tc ingress of the underlay.
+pub(crate) const MERGED: &str = "l2ha_merged";
+/// Encapsulation, tc egress of the visible end.
+pub(crate) const ENCAP: &str = "l2ha_encap";
+/// Sending on, tc ingress of the hidden end.
+pub(crate) const HIDDEN: &str = "l2ha_hidden";
+
+/// A key or value of a map, from the crate shared with the programs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub(crate) struct Shared<T>(pub(crate) T);
+
+// SAFETY: transparent over a type without padding or invalid bit patterns.
+unsafe impl<T: bytemuck::Pod> Pod for Shared<T> {}
+
+/// What can be chosen when the programs are loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Log each refused packet at debug level. Costs time for each of them; otherwise the
+    /// verifier removes the code.
+    pub log_refused: bool,
+}
+
+/// The loaded object.
+pub(crate) struct Object {
+    bpf: Ebpf,
+    _forwarder: Option<Forwarder>,
+}
+
+impl Object {
+    /// Loads all programs and maps.
+    /// The maps are taken over from `maps` or pinned there.
+    pub(crate) fn load(options: LoadOptions, maps: &Path) -> Result<Self> {
+        let log_refused = u8::from(options.log_refused);
+        let mut loader = EbpfLoader::new();
+        for map in layout::MAPS {
+            loader.map_pin_path(map.name, maps.join(pins::name(&map)));
+        }
+        let mut bpf = loader
+            .override_global("LOG_REFUSED", &log_refused, true)
+            .load(OBJECT)
+            .context(
+                "cannot load the BPF object: l2ha needs Linux 6.1 or newer, and CAP_BPF, \
+                 CAP_NET_ADMIN and CAP_PERFMON (or root)",
+            )?;
+        xdp(&mut bpf)?
+            .load()
+            .with_context(|| format!("the kernel refuses the program {XDP}"))?;
+        for name in [DECAP, MERGED, ENCAP, HIDDEN] {
+            classifier(&mut bpf, name)?
+                .load()
+                .with_context(|| format!("the kernel refuses the program {name}"))?;
+        }
+        let forwarder = match options.log_refused {
+            true => Some(Forwarder::start(&mut bpf)?),
+            false => None,
+        };
+        Ok(Self {
+            bpf,
+            _forwarder: forwarder,
+        })
+    }
+
+    /// The XDP program.
+    pub(crate) fn xdp(&mut self) -> Result<&mut Xdp> {
+        xdp(&mut self.bpf)
+    }
+
+    /// A tc program.
+    pub(crate) fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier> {
+        classifier(&mut self.bpf, name)
+    }
+
+    /// How many instructions the verifier went through for each program.
+    pub(crate) fn verified_instructions(&self) -> Result<BTreeMap<&'static str, u32>> {
+        let mut counts = BTreeMap::new();
+        for name in [XDP, DECAP, MERGED, ENCAP, HIDDEN] {
+            let program = self.bpf.program(name).with_context(|| missing(name))?;
+            let count = program.info()?.verified_instruction_count();
+            counts.insert(
+                name,
+                count.with_context(|| format!("the kernel counted none for {name}"))?,
+            );
+        }
+        Ok(counts)
+    }
+
+    /// The kernel's id of a program.
+    pub(crate) fn program_id(&self, name: &str) -> Result<u32> {
+        let program = self.bpf.program(name).with_context(|| missing(name))?;
+        let info: ProgramInfo = program
+            .info()
+            .with_context(|| format!("the kernel does not know the program {name} any more"))?;
+        Ok(info.id())
+    }
+
+    /// A hash map to write to.
+    pub(crate) fn hash_mut<K, V>(
+        &mut self,
+        name: &str,
+    ) -> Result<HashMap<&mut MapData, Shared<K>, Shared<V>>>
+    where
+        K: bytemuck::Pod,
+        V: bytemuck::Pod,
+    {
+        let map: &mut Map = self.bpf.map_mut(name).with_context(|| missing(name))?;
+        HashMap::try_from(map).with_context(|| format!("the map {name} is not what it should be"))
+    }
+
+    /// A hash map to read.
+    pub(crate) fn hash<K, V>(&self, name: &str) -> Result<HashMap<&MapData, Shared<K>, Shared<V>>>
+    where
+        K: bytemuck::Pod,
+        V: bytemuck::Pod,
+    {
+        let map: &Map = self.bpf.map(name).with_context(|| missing(name))?;
+        HashMap::try_from(map).with_context(|| format!("the map {name} is not what it should be"))
+    }
+
+    /// A per-CPU array to write to.
+    pub(crate) fn array_mut<V: bytemuck::Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<PerCpuArray<&mut MapData, Shared<V>>> {
+        let map: &mut Map = self.bpf.map_mut(name).with_context(|| missing(name))?;
+        PerCpuArray::try_from(map)
+            .with_context(|| format!("the map {name} is not what it should be"))
+    }
+
+    /// An array to write to.
+    pub(crate) fn plain_array_mut<V: bytemuck::Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<Array<&mut MapData, Shared<V>>> {
+        let map: &mut Map = self.bpf.map_mut(name).with_context(|| missing(name))?;
+        Array::try_from(map).with_context(|| format!("the map {name} is not what it should be"))
+    }
+
+    /// A per-CPU array to read.
+    pub(crate) fn array<V: bytemuck::Pod + AnyBitPattern>(
+        &self,
+        name: &str,
+    ) -> Result<PerCpuArray<&MapData, Shared<V>>> {
+        let map: &Map = self.bpf.map(name).with_context(|| missing(name))?;
+        PerCpuArray::try_from(map)
+            .with_context(|| format!("the map {name} is not what it should be"))
+    }
+}
+
+fn xdp(bpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = bpf.program_mut(XDP).with_context(|| missing(XDP))?;
+    program.try_into().context("not an XDP program")
+}
+
+fn classifier<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program = bpf.program_mut(name).with_context(|| missing(name))?;
+    program.try_into().context("not a tc program")
+}
+
+fn missing(name: &str) -> String {
+    format!("the embedded BPF object has no {name}: build l2ha again")
+}

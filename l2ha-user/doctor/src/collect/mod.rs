@@ -1,0 +1,45 @@
+//! Collecting the facts. Nothing is changed, but for a trial that was asked for.
+
+mod interface;
+mod proc;
+mod system;
+mod thread;
+mod trial;
+
+use self::proc::number;
+use crate::{
+    facts::{Facts, Ipv4},
+    subject::Subject,
+};
+
+impl Facts {
+    /// Looks at this host, in the network namespace of the calling thread. What cannot be learned
+    /// stays absent, and is returned as a sentence.
+    pub fn collect(subject: &Subject) -> (Self, Vec<String>) {
+        let mut unknown = Vec::new();
+        let mut facts = Self {
+            system: system::collect(&subject.bpffs),
+            mode: subject.mode,
+            name: subject.interface.clone(),
+            tunnels: subject.tunnels.clone(),
+            ipv4: subject.ipv4.clone().map(|ipv4| Ipv4 {
+                rp_filter: number("/proc/sys/net/ipv4/conf/all/rp_filter"),
+                forwards: number("/proc/sys/net/ipv4/ip_forward").map(|on| on != 0),
+                ..ipv4
+            }),
+            ..Self::default()
+        };
+        if subject.try_kernel {
+            match trial::lacks() {
+                Ok(lacks) => facts.system.lacks = lacks,
+                Err(error) => unknown.push(format!(
+                    "whether the kernel has all that is needed: {error:#}"
+                )),
+            }
+        }
+        if let Err(error) = interface::collect(subject, &mut facts, &mut unknown) {
+            unknown.push(format!("what {} is like: {error:#}", subject.interface));
+        }
+        (facts, unknown)
+    }
+}
