@@ -139,5 +139,16 @@ fn the_data_plane_hears_how_long_a_neighbour_may_be_silent() {
         net.node(1).notice(detects_in(None));
         sleep(MOMENT).await;
         assert_eq!(net.node(1).done(), ["silences {}"]);
+
+        net.node(1).notice(detects_in(Some(silence)));
+        sleep(MOMENT).await;
+        net.forget();
+        net.node(1).stop().await;
+        let done = net.node(1).done();
+        assert_eq!(
+            done[..3],
+            ["end BFD", "silences {}", "detours"],
+            "{done:#?}"
+        );
     });
 }

@@ -160,9 +160,15 @@ impl Drop for FakePort {
 pub(super) struct Tables {
     objects: BTreeMap<u32, Leads>,
     routes: BTreeMap<Destination, KernelRoute>,
+    /// Whether packets of others are dropped, and not forwarded.
+    is_host: bool,
 }
 
 impl Tables {
+    pub(super) fn set_forwarding(&mut self, on: bool) {
+        self.is_host = !on;
+    }
+
     /// The interfaces that routes to a destination lead to.
     pub(super) fn leads(&self, destination: &Destination) -> Vec<u32> {
         let Some(route) = self.routes.get(destination) else {
@@ -297,7 +303,7 @@ impl Kernel for FakeKernel {
     }
 
     fn forwards(&self, _: Family) -> bool {
-        true
+        !self.tables.borrow().is_host
     }
 }
 

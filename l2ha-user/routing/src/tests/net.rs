@@ -304,6 +304,11 @@ impl Node {
             .lose(&(address.parse().unwrap(), 128));
     }
 
+    /// Whether the kernel forwards; seen at the next sync.
+    pub(super) fn set_forwarding(&self, on: bool) {
+        self.tables.borrow_mut().set_forwarding(on);
+    }
+
     /// Whether the kernel has nothing of ours.
     pub(super) fn kernel_is_empty(&self) -> bool {
         self.tables.borrow().is_empty()

@@ -131,3 +131,24 @@ fn ipv4_comes_and_goes_and_ipv6_hears_nothing() {
         assert_eq!(net.node(2).leads("2001:db8::1"), [1]);
     });
 }
+
+#[test]
+fn a_node_that_forwards_nothing_is_on_nobodys_way() {
+    play(async {
+        let mut net = Net::new(&[(1, 2), (2, 3)]);
+        net.node(2).serve("2001:db8::90", 0);
+        net.node(3).serve(SERVICE, 0);
+        net.node(2).set_forwarding(false);
+        for node in 1..=3 {
+            net.node(node).start();
+        }
+        sleep(AT_REST).await;
+        assert_eq!(net.node(1).leads("2001:db8::90"), [2]);
+        assert_eq!(net.node(1).leads(SERVICE), [0; 0]);
+
+        net.node(2).set_forwarding(true);
+        net.node(2).sync();
+        sleep(AT_REST).await;
+        assert_eq!(net.node(1).leads(SERVICE), [2]);
+    });
+}
