@@ -19,6 +19,7 @@ mod peers;
 mod refuse;
 mod restart;
 mod rollback;
+mod services;
 mod topologies;
 mod tshark;
 mod wire;
