@@ -17,10 +17,10 @@ use routing::Routing;
 
 use crate::{
     detours::DetourMaps,
-    hold::Held,
-    kernel::Kernel,
-    made::{MadeAddress, MadePair, MadeRoutes, WantedAddresses},
+    journal::{MadeAddress, MadePair, MadeRoutes, WantedAddresses},
+    ports::Held,
     repair::Kind,
+    snapshot::Kernel,
     state::{Node, State, Underlay},
     tunnel,
 };

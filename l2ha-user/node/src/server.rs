@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{state::Node, watch::Stream};
+use crate::{packet_stream::Stream, state::Node};
 
 /// Longest question in bytes.
 const LONGEST: u64 = 4096;

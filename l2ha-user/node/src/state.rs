@@ -14,9 +14,9 @@ use linux::Netlink;
 use routing::Routing;
 
 use crate::{
-    hold::Holder,
-    made::{Made, MadeAddress},
-    reach::Reach,
+    gateways::Reach,
+    journal::{Made, MadeAddress},
+    ports::Holder,
     repair::Repairs,
 };
 

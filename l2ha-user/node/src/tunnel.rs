@@ -16,9 +16,9 @@ use linux::{
 
 use crate::{
     identity,
-    kernel::Kernel,
-    made::{MadeAddress, MadePair},
+    journal::{MadeAddress, MadePair},
     repair::Kind,
+    snapshot::Kernel,
     state::{Node, State, Underlay, Up},
 };
 

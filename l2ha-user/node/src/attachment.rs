@@ -10,7 +10,7 @@ use doctor::{Facts, Subject};
 use linux::{Error, Netlink};
 
 use crate::{
-    reach::{Answered, Reach},
+    gateways::{Answered, Reach},
     repair::Kind,
     state::{Node, Underlay},
 };
