@@ -1,70 +1,120 @@
-//! Attaching the program to the underlay with open eyes: what is in its way is said before, and
-//! what cuts the node off is taken away again.
+//! The program on the underlay: how it is attached, and taken off again when it cuts the node off
+//! from its gateways.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
-use config::{self, Config};
+use config::Config;
 use dataplane::{AttachMode, Attached, Hook};
-use doctor::{Facts, Subject};
 use linux::{Error, Netlink};
 
 use crate::{
-    gateways::{Answered, Reach},
+    gateways::{GatewayProbe, ReachableGateways},
     repair::Kind,
-    state::{Node, Underlay},
+    session,
+    tools::Tools,
+    underlay::UnderlayLink,
 };
 
-/// Begins to ask who answers on the way out of an interface.
-pub(crate) async fn ask(netlink: &Netlink, interface: u32, config: &Config) -> Option<Reach> {
-    let remotes: BTreeSet<IpAddr> = config.tunnels.iter().map(|tunnel| tunnel.remote).collect();
-    Reach::ask(netlink, interface, &remotes)
-        .await
-        .inspect_err(cannot_watch)
-        .ok()
+/// The state of the program on the underlay.
+#[derive(Debug, Default)]
+pub(crate) struct Attachment {
+    attached: Option<Attached>,
+    /// The gateways that are being probed, for the first time that the program is attached.
+    probe: Option<GatewayProbe>,
+    /// Whether the gateways were seen to answer behind what is attached: it may be attached again
+    /// without probing them.
+    proven: bool,
+    /// Why native XDP is not tried any more.
+    no_xdp: Option<String>,
+    /// Why no program is attached any more: it would cut the node off.
+    cut_off: Option<String>,
 }
 
-fn cannot_watch(error: &Error) {
-    tracing::warn!(%error, "cannot watch whether attaching cuts the gateway off");
-}
-
-impl Node {
-    /// The checks of `l2ha doctor`, said in the log.
-    pub(crate) fn examine(&mut self) {
-        let (facts, unknown) = Facts::collect(&Subject::of(&self.config));
-        for sentence in unknown {
-            tracing::debug!("doctor: cannot learn {sentence}");
-        }
-        self.findings = doctor::examine(&facts);
-        doctor::log(&self.findings);
+impl Attachment {
+    /// Nothing is attached yet. Begins to probe the gateways, so that the answers are there when it
+    /// is.
+    pub(crate) async fn begin(netlink: &Netlink, config: &Config) -> Result<Self, Error> {
+        let probe = match netlink.link(&config.underlay.interface).await? {
+            Some(link) => start_probe(netlink, link.index, config).await,
+            None => None,
+        };
+        Ok(Self {
+            probe,
+            ..Self::default()
+        })
     }
 
-    /// Attaches the program that decapsulates.
-    pub(crate) async fn attach(&mut self, underlay: Underlay) -> Result<()> {
+    /// What is attached.
+    pub(crate) fn attached(&self) -> Option<&Attached> {
+        self.attached.as_ref()
+    }
+
+    /// Why no program is attached any more.
+    pub(crate) fn cut_off(&self) -> Option<&str> {
+        self.cut_off.as_deref()
+    }
+
+    /// Whether the program that was attached still is. Cheap enough to be asked between
+    /// notifications: a bpf_link can be detached without one.
+    pub(crate) fn still_attached(&self, tools: &Tools) -> bool {
+        self.attached.is_none() || tools.plane.underlay_attached().unwrap_or(false)
+    }
+
+    /// Begins anew with another configuration: what was refused may be tried again and, in another
+    /// mode, everything is.
+    pub(crate) fn reconfigure(&mut self, mode_changed: bool) {
+        if mode_changed {
+            *self = Self::default();
+        }
+        self.cut_off = None;
+    }
+
+    /// Tells the data plane its endpoints and attaches the program, unless it is attached. The
+    /// sessions are there by now, so that its first packet finds one.
+    pub(crate) async fn ensure(
+        &mut self,
+        config: &Config,
+        underlay: UnderlayLink,
+        tools: &mut Tools,
+    ) -> Result<()> {
+        tools.plane.set_endpoints(&session::endpoints(config))?;
+        if self.attached.is_some() && self.still_attached(tools) {
+            return Ok(());
+        }
+        self.attach(config, underlay, tools).await
+    }
+
+    async fn attach(
+        &mut self,
+        config: &Config,
+        underlay: UnderlayLink,
+        tools: &mut Tools,
+    ) -> Result<()> {
         if let Some(why) = &self.cut_off {
             bail!(why.clone());
         }
-        let interface = self.config.underlay.interface.clone();
-        self.repairs.found(
+        let interface = &config.underlay.interface;
+        tools.repairs.found(
             Kind::Underlay,
-            &interface,
+            interface,
             "no decapsulation program on the underlay, attaching it",
         );
-        if !self.netlink.has_clsact(underlay.index).await? {
-            let name = interface.clone();
-            self.made.update(|list| {
-                list.clsact.insert(name);
-            })?;
+        if !tools.netlink.has_clsact(underlay.index).await? {
+            tools.journal.add_clsact(interface)?;
         }
-        let mode = self.mode();
-        let reach = self.answered(underlay, mode).await;
-        let attached = self.attach_as(underlay, mode)?;
-        let lost = match &reach {
-            Some(reach) if !attached.adopted => self.lost(reach).await,
+        let mode = self.mode(config);
+        let reachable = self.reachable(config, underlay, mode, tools).await;
+        let attached = self.attach_as(interface, underlay, mode, tools)?;
+        let lost = match &reachable {
+            Some(reachable) if !attached.adopted => lost(reachable, &tools.netlink).await,
             _ => Vec::new(),
         };
-        let attached = match (lost.is_empty(), reach) {
-            (false, Some(reach)) => self.roll_back(underlay, &attached, &reach, &lost).await?,
+        let attached = match (lost.is_empty(), reachable) {
+            (false, Some(reachable)) => {
+                self.roll_back(config, underlay, tools, &attached, &reachable, &lost)
+                    .await?
+            }
             _ => attached,
         };
         if let Some(why) = &attached.why_not_xdp {
@@ -80,8 +130,8 @@ impl Node {
         Ok(())
     }
 
-    fn mode(&self) -> AttachMode {
-        match self.config.underlay.mode {
+    fn mode(&self, config: &Config) -> AttachMode {
+        match config.underlay.mode {
             config::AttachMode::Auto if self.no_xdp.is_some() => AttachMode::Tc,
             config::AttachMode::Auto => AttachMode::Auto,
             config::AttachMode::Xdp => AttachMode::Xdp,
@@ -89,9 +139,14 @@ impl Node {
         }
     }
 
-    fn attach_as(&mut self, underlay: Underlay, mode: AttachMode) -> Result<Attached> {
-        let interface = &self.config.underlay.interface;
-        let mut attached = self
+    fn attach_as(
+        &self,
+        interface: &str,
+        underlay: UnderlayLink,
+        mode: AttachMode,
+        tools: &mut Tools,
+    ) -> Result<Attached> {
+        let mut attached = tools
             .plane
             .attach_underlay(underlay.index, interface, mode)
             .with_context(|| format!("cannot attach to {interface}"))?;
@@ -101,67 +156,64 @@ impl Node {
         Ok(attached)
     }
 
-    /// Who answers before the program is attached; nobody is waited for where one of ours is there
-    /// already, or was.
-    async fn answered(&mut self, underlay: Underlay, mode: AttachMode) -> Option<Answered> {
-        let reach = self.reach.take();
-        let interface = &self.config.underlay.interface;
-        let is_there = self.plane.would_adopt(underlay.index, interface, mode);
+    /// The gateways that answer before the program is attached; none are waited for where one of
+    /// ours is attached already, or was.
+    async fn reachable(
+        &mut self,
+        config: &Config,
+        underlay: UnderlayLink,
+        mode: AttachMode,
+        tools: &Tools,
+    ) -> Option<ReachableGateways> {
+        let probe = self.probe.take();
+        let interface = &config.underlay.interface;
+        let is_there = tools.plane.would_adopt(underlay.index, interface, mode);
         // When the kernel does not answer, attaching will tell.
         if self.proven || is_there.unwrap_or(false) {
             return None;
         }
-        let reach = match reach {
-            Some(reach) => Some(reach),
-            None => ask(&self.netlink, underlay.index, &self.config).await,
+        let probe = match probe {
+            Some(probe) => Some(probe),
+            None => start_probe(&tools.netlink, underlay.index, config).await,
         };
-        match reach?.answered(&self.netlink).await {
-            Ok(answered) => Some(answered),
-            Err(error) => {
-                cannot_watch(&error);
-                None
-            }
-        }
+        probe?
+            .reachable(&tools.netlink)
+            .await
+            .inspect_err(cannot_watch)
+            .ok()
     }
 
-    async fn lost(&self, reach: &Answered) -> Vec<IpAddr> {
-        match reach.lost(&self.netlink).await {
-            Ok(lost) => lost,
-            Err(error) => {
-                tracing::warn!(%error, "cannot see whether attaching has cut the gateway off");
-                Vec::new()
-            }
-        }
-    }
-
-    /// Takes the program off again, and uses tc instead where that is allowed and was not it.
+    /// Takes the program off again, and uses tc instead where that is allowed and was not tried.
     async fn roll_back(
         &mut self,
-        underlay: Underlay,
+        config: &Config,
+        underlay: UnderlayLink,
+        tools: &mut Tools,
         attached: &Attached,
-        reach: &Answered,
-        lost: &[IpAddr],
+        reachable: &ReachableGateways,
+        unreachable: &[IpAddr],
     ) -> Result<Attached> {
-        let interface = self.config.underlay.interface.clone();
-        self.plane
+        let interface = &config.underlay.interface;
+        tools
+            .plane
             .detach_underlay()
             .with_context(|| format!("cannot take the program off {interface} again"))?;
-        self.repairs.count(Kind::RolledBack);
-        let back = self.lost(reach).await.is_empty();
+        tools.repairs.count(Kind::RolledBack);
+        let back = lost(reachable, &tools.netlink).await.is_empty();
         let hook = attached.hook.name();
-        let lost: Vec<String> = lost.iter().map(IpAddr::to_string).collect();
-        let lost = lost.join(", ");
+        let unreachable: Vec<String> = unreachable.iter().map(IpAddr::to_string).collect();
+        let unreachable = unreachable.join(", ");
         let then = if back {
             "answers again without it"
         } else {
             "does not answer without it either"
         };
         let mut why = format!(
-            "{lost} stopped answering when the program was attached to {interface} ({hook}), and \
-             {then}"
+            "{unreachable} stopped answering when the program was attached to {interface} \
+             ({hook}), and {then}"
         );
         let may_use_tc =
-            attached.hook == Hook::Xdp && self.config.underlay.mode == config::AttachMode::Auto;
+            attached.hook == Hook::Xdp && config.underlay.mode == config::AttachMode::Auto;
         if may_use_tc {
             tracing::error!(
                 interface,
@@ -170,21 +222,16 @@ impl Node {
                 "rolled back: {why}; using tc ingress"
             );
             self.no_xdp = Some(format!("rolled back: {why}"));
-            let attached = self.attach_as(underlay, AttachMode::Tc)?;
-            // One that is silent anyway cannot be cut off.
-            let lost = if back {
-                self.lost(reach).await
-            } else {
-                Vec::new()
-            };
-            if lost.is_empty() {
+            let attached = self.attach_as(interface, underlay, AttachMode::Tc, tools)?;
+            // A gateway that does not answer anyway cannot be cut off.
+            if !back || lost(reachable, &tools.netlink).await.is_empty() {
                 return Ok(attached);
             }
-            self.plane.detach_underlay()?;
-            self.repairs.count(Kind::RolledBack);
+            tools.plane.detach_underlay()?;
+            tools.repairs.count(Kind::RolledBack);
             why.push_str("; with tc it is the same");
         }
-        let remedy = match self.config.underlay.mode {
+        let remedy = match config.underlay.mode {
             config::AttachMode::Xdp => {
                 "write mode = \"auto\" or \"tc\" in [underlay], or update the NIC's driver"
             }
@@ -197,4 +244,28 @@ impl Node {
         self.cut_off = Some(why.clone());
         bail!(why)
     }
+}
+
+/// Begins to probe the gateways of an interface, if the kernel lets us.
+async fn start_probe(netlink: &Netlink, interface: u32, config: &Config) -> Option<GatewayProbe> {
+    let remotes: BTreeSet<IpAddr> = config.tunnels.iter().map(|tunnel| tunnel.remote).collect();
+    GatewayProbe::start(netlink, interface, &remotes)
+        .await
+        .inspect_err(cannot_watch)
+        .ok()
+}
+
+fn cannot_watch(error: &Error) {
+    tracing::warn!(%error, "cannot watch whether attaching cuts the gateway off");
+}
+
+/// The gateways that have stopped answering.
+async fn lost(reachable: &ReachableGateways, netlink: &Netlink) -> Vec<IpAddr> {
+    reachable
+        .lost(netlink)
+        .await
+        .inspect_err(|error| {
+            tracing::warn!(%error, "cannot see whether attaching has cut the gateway off");
+        })
+        .unwrap_or_default()
 }

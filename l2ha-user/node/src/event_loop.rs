@@ -1,7 +1,7 @@
-//! The daemon: owns the node, listens to the kernel, to signals and to the control socket.
+//! The event loop: waits for the kernel's notifications, for signals and for the control socket,
+//! and has the node act on them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -9,23 +9,22 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use config::Config;
-use dataplane::DataPlane;
-use linux::{Change, Monitor, Netlink};
+use linux::{Change, Monitor};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use crate::{journal::Made, ports::Holder, repair::Repairs, server::Server, state::Node};
+use crate::{node::Node, server::Server};
 
 /// How often the data plane is looked at for what no notification tells: a bpf_link can be
 /// detached without one.
 const QUICK_CHECK: Duration = Duration::from_millis(200);
 /// How often everything is compared, should a notification have been lost.
 const FULL_CHECK: Duration = Duration::from_secs(10);
-/// Notifications come in bursts; this is how long the daemon listens before it acts on one.
-const SETTLE: Duration = Duration::from_millis(5);
+/// Notifications come in bursts; this is how long they are collected before the node acts on them.
+const COLLECT: Duration = Duration::from_millis(5);
 
 /// Runs the daemon until SIGTERM or SIGINT, which take everything down, or SIGUSR1, which leaves
 /// everything to the next start.
@@ -52,7 +51,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let _lock = lock(&run_dir.join(format!("{name}.lock")))?;
     let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
     let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
-    let mut node = start(config_path, config, &run_dir).await?;
+    let mut node = Node::start(config_path.clone(), config).await?;
     linux::keep_what_is_needed();
     tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
 
@@ -62,7 +61,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     full.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
     loop {
-        let settled = async {
+        let next_pass = async {
             match due.into_iter().chain(node.due()).min() {
                 Some(due) => sleep_until(due.into()).await,
                 None => std::future::pending().await,
@@ -72,15 +71,16 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
             change = monitor.next() => match change {
                 Some(Change::Route) => node.check_routes(),
                 Some(change) => {
-                    // IPv4 routes go with an interface or with its last address, and nobody is told.
+                    // The kernel removes IPv4 routes with an interface or with its last address, and
+                    // does not notify of that.
                     if change != Change::TrafficControl {
                         node.check_routes();
                     }
-                    due.get_or_insert_with(|| Instant::now() + SETTLE);
+                    due.get_or_insert_with(|| Instant::now() + COLLECT);
                 }
                 None => anyhow::bail!("the kernel has closed the notification socket"),
             },
-            () = settled => {
+            () = next_pass => {
                 due = None;
                 node.reconcile().await;
             }
@@ -91,10 +91,10 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
             }
             _ = full.tick() => node.reconcile().await,
             request = server.next() => request.answer(&mut node).await,
-            _ = hangup.recv() => reload(&mut node).await,
+            _ = hangup.recv() => reload(&mut node, &config_path).await,
             _ = restart.recv() => {
                 tracing::info!("ending for a restart: everything stays in its place");
-                node.leave().await;
+                node.end_for_restart().await;
                 return Ok(());
             }
             _ = terminate.recv() => break,
@@ -111,51 +111,6 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     Ok(())
 }
 
-/// Loads the programs and makes the first pass.
-async fn start(config_path: PathBuf, config: Config, run_dir: &Path) -> Result<Node> {
-    let netlink = Netlink::open().context("cannot open rtnetlink")?;
-    let made = Made::load(run_dir.join(format!("{}.made.json", config.node.name)))?;
-    // First, so that the answers come while the programs are loaded.
-    let reach = match netlink.link(&config.underlay.interface).await? {
-        Some(link) => attachment::ask(&netlink, link.index, &config).await,
-        None => None,
-    };
-    let plane = DataPlane::load(&config.node.pins())?;
-    let holder = Holder::new(plane.reassembled().clone());
-    let mut node = Node {
-        config_path,
-        config,
-        started: Instant::now(),
-        netlink,
-        plane,
-        made,
-        holder,
-        repairs: Repairs::default(),
-        routing: None,
-        drained: false,
-        underlay: None,
-        underlay_problem: None,
-        attached: None,
-        reach,
-        proven: false,
-        no_xdp: None,
-        cut_off: None,
-        findings: Vec::new(),
-        tunnels: BTreeMap::new(),
-        kept: None,
-        services: BTreeSet::new(),
-        leaving: BTreeMap::new(),
-    };
-    node.examine();
-    node.start_routing()?;
-    node.reconcile().await;
-    if let Some(why) = node.cut_off.clone() {
-        node.stop().await?;
-        anyhow::bail!(why);
-    }
-    Ok(node)
-}
-
 /// One daemon per node name.
 fn lock(path: &Path) -> Result<Flock<fs::File>> {
     let file =
@@ -170,8 +125,8 @@ fn lock(path: &Path) -> Result<Flock<fs::File>> {
 }
 
 /// SIGHUP: a file with mistakes changes nothing.
-async fn reload(node: &mut Node) {
-    match Config::load(&node.config_path) {
+async fn reload(node: &mut Node, config_path: &Path) {
+    match Config::load(config_path) {
         Ok(config) => match node.reload(config).await {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => {

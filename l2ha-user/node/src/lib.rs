@@ -1,4 +1,5 @@
-//! The daemon: owns the node, listens to the kernel, to signals and to the control socket.
+//! The daemon: compares what the configuration says with what the kernel has, applies the
+//! difference, and serves the control socket.
 
 mod answers;
 mod attachment;
@@ -7,14 +8,23 @@ mod event_loop;
 mod gateways;
 mod identity;
 mod journal;
+mod merging;
 mod node;
 mod packet_stream;
+mod pair;
 mod ports;
+mod removal;
 mod repair;
+mod router;
 mod server;
+mod services;
+mod session;
 mod snapshot;
-mod state;
+mod startup;
+mod tools;
 mod tunnel;
 mod tunnel_status;
+mod tunnels;
+mod underlay;
 
 pub use self::event_loop::run;
