@@ -1,26 +1,42 @@
 //! The services' addresses on the loopback: which are in place, and which are on their way out.
+//!
+//! A service is in place when a route look-up for its address says `local`, and is not advertised
+//! before. The address alone is not enough: the kernel acknowledges a new IPv6 address and installs
+//! its local route up to some milliseconds later, in a work queue; until then packets for it would
+//! be sent on along another server's route, or refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use config::{Config, Service};
 use control::ServiceStatus;
-use linux::Address;
+use linux::{Address, Error, Netlink};
+use tokio::time::sleep;
 
 use crate::{journal::AddressEntry, repair::Kind, snapshot::Snapshot, tools::Tools};
 
 /// The loopback.
 const LOOPBACK: &str = "lo";
+/// How long a pass waits for the local routes of addresses that it has added.
+const LOCAL_ROUTE_WAIT: Duration = Duration::from_millis(200);
+/// How long it pauses between two look-ups.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(1);
+/// When the next pass is due if a local route is still missing then.
+const LOCAL_ROUTE_RETRY: Duration = Duration::from_millis(500);
 
 /// The state of the services.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
     /// Names of those in place.
     in_place: BTreeSet<String>,
+    /// Names of those whose address is there without its local route.
+    not_local: BTreeSet<String>,
+    /// When to look for missing local routes again.
+    retry: Option<Instant>,
     /// Addresses that are withdrawn because no service has them any more, and until when they stay
     /// for neighbours that still send to them.
     withdrawn: BTreeMap<AddressEntry, Instant>,
@@ -34,12 +50,50 @@ impl Services {
         tools: &mut Tools,
         kernel: &Snapshot,
     ) -> Result<()> {
-        if !config.services.is_empty() {
-            add_missing(config, tools, kernel).await?;
+        self.retry = None;
+        let added = if config.services.is_empty() {
+            Ok(false)
+        } else {
+            add_missing(config, tools, kernel).await
+        };
+        let wait = match added {
+            Ok(true) => LOCAL_ROUTE_WAIT,
+            Ok(false) | Err(_) => Duration::ZERO,
+        };
+        let addresses: Vec<IpAddr> = config.services.iter().map(|it| it.address).collect();
+        let not_local = wait_until_local(&tools.netlink, addresses, wait).await?;
+        self.record(config, &not_local);
+        if added.is_ok() && !not_local.is_empty() {
+            self.retry = Some(Instant::now() + LOCAL_ROUTE_RETRY);
         }
-        let services = config.services.iter();
-        self.in_place = services.map(|it| it.name.clone()).collect();
-        Ok(())
+        added.map(drop)
+    }
+
+    /// Records which services are in place. A missing local route is logged once, and its return.
+    fn record(&mut self, config: &Config, not_local: &[IpAddr]) {
+        let (waiting, in_place): (Vec<&Service>, Vec<&Service>) = config
+            .services
+            .iter()
+            .partition(|service| not_local.contains(&service.address));
+        let names = |services: &[&Service]| -> BTreeSet<String> {
+            services.iter().map(|it| it.name.clone()).collect()
+        };
+        for Service { name, address, .. } in &waiting {
+            if !self.not_local.contains(name) {
+                tracing::warn!(
+                    service = name,
+                    %address,
+                    "the kernel has no local route to the address: not advertised until it has"
+                );
+            }
+        }
+        for Service { name, address, .. } in &in_place {
+            if self.not_local.contains(name) {
+                tracing::info!(service = name, %address, "local route is there: advertised");
+            }
+        }
+        self.not_local = names(&waiting);
+        self.in_place = names(&in_place);
     }
 
     /// Of the addresses in the journal that are no longer configured (`unwanted`), those that are to
@@ -77,11 +131,14 @@ impl Services {
         for until in self.withdrawn.values_mut().filter(|until| **until <= now) {
             *until = now + routing::STOP_GRACE;
         }
+        for retry in self.retry.iter_mut().filter(|retry| **retry <= now) {
+            *retry = now + LOCAL_ROUTE_RETRY;
+        }
     }
 
     /// When the next pass is due on account of the services.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.withdrawn.values().copied().min()
+        self.withdrawn.values().copied().chain(self.retry).min()
     }
 
     /// What to advertise.
@@ -127,8 +184,9 @@ pub(crate) fn entry(service: &Service) -> AddressEntry {
     }
 }
 
-/// Adds the addresses that are missing on the loopback.
-async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> Result<()> {
+/// Adds the addresses that are missing on the loopback; returns whether local routes are to come.
+async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> Result<bool> {
+    let mut changed = false;
     let loopback = kernel
         .link(LOOPBACK)
         .context("this namespace has no interface lo")?;
@@ -139,6 +197,7 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
             "the loopback is down, setting it up",
         );
         tools.netlink.set_up(loopback).await?;
+        changed = true;
     }
     for service in &config.services {
         let address = Address {
@@ -153,6 +212,30 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
         tools.repairs.found(Kind::Service, &service.name, &what);
         tools.journal.add(Vec::new(), vec![entry(service)])?;
         tools.netlink.add_address(&address).await?;
+        changed = true;
     }
-    Ok(())
+    Ok(changed)
+}
+
+/// Waits until all addresses are local, at most this long. Returns those that are not.
+async fn wait_until_local(
+    netlink: &Netlink,
+    addresses: Vec<IpAddr>,
+    wait: Duration,
+) -> Result<Vec<IpAddr>, Error> {
+    let until = Instant::now() + wait;
+    let mut waiting = addresses;
+    loop {
+        let mut still = Vec::new();
+        for address in waiting {
+            if !netlink.is_local(address).await? {
+                still.push(address);
+            }
+        }
+        if still.is_empty() || Instant::now() >= until {
+            return Ok(still);
+        }
+        waiting = still;
+        sleep(LOOKUP_PAUSE).await;
+    }
 }
