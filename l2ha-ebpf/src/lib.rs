@@ -8,6 +8,8 @@ pub mod inner;
 pub mod inspect;
 pub mod outer;
 pub mod packet;
+#[cfg(not(target_arch = "bpf"))]
+pub mod plan;
 pub mod reason;
 pub mod sequence;
 pub mod wire;

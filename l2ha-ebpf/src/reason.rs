@@ -94,6 +94,12 @@ impl Reason {
     /// How many there are.
     pub const COUNT: u32 = Self::ALL.len() as u32;
 
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// The number: index into the map of counters.
     #[inline(always)]
     #[must_use]
@@ -185,6 +191,14 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_is_found_by_its_name() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::named(reason.name()), Some(reason));
+        }
+        assert_eq!(Reason::named("no such"), None);
+    }
 
     #[test]
     fn reasons_are_only_appended() {

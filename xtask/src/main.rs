@@ -1,5 +1,7 @@
 //! Everything that is done with l2ha's source: `cargo xtask --help`.
 
+#[cfg(test)]
+mod architecture;
 mod bench;
 mod cmd;
 mod deps;

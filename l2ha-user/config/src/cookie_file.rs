@@ -7,9 +7,10 @@ use std::{
     path::Path,
 };
 
+use l2ha_ebpf::plan::Cookie;
 use nix::{libc::O_NONBLOCK, unistd::geteuid};
 
-use crate::{cookie::Cookie, report::Found, section::Section};
+use crate::{report::Found, section::Section};
 
 /// More than a cookie's digits and some white space.
 const LONGEST: u64 = 64;

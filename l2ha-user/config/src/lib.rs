@@ -6,7 +6,6 @@
 mod address;
 mod bfd;
 mod bfd_key;
-mod cookie;
 mod cookie_file;
 mod error;
 mod load;
@@ -29,13 +28,13 @@ mod types;
 mod underlay;
 mod words;
 
+pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
+
 pub use self::{
-    cookie::Cookie,
     error::{ConfigError, ConfigErrors},
     schema::{Absent, Key, TABLES, Table},
     types::{
-        AttachMode, BfdKey, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT, DEFAULT_RUN_DIR,
-        Encapsulation, Node, Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute, Service, Sublayer,
-        Tunnel, TunnelOspf, Underlay,
+        BfdKey, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT, DEFAULT_RUN_DIR, Node, Ospf,
+        OspfArea, OspfKey, OspfNetwork, Redistribute, Service, Tunnel, TunnelOspf, Underlay,
     },
 };

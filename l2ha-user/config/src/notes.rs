@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
+use l2ha_ebpf::plan::Encapsulation;
 use ospfv3::BACKBONE;
 
-use crate::types::{Config, Encapsulation, Tunnel};
+use crate::types::{Config, Tunnel};
 
 /// Azure drops packets from and to this UDP port: it uses it itself.
 const AZURE_PORT: u16 = 65330;

@@ -7,15 +7,15 @@ use std::{
 
 use ipnet::IpNet;
 use l2ha_ebpf::abi::{Dscp, OuterForm};
+use l2ha_ebpf::plan::{Cookie, Encapsulation, Sublayer};
 
 use crate::{
     address::{self, Shown},
-    cookie::Cookie,
     cookie_file, names,
     report::{Found, Place, Unique},
     section::Section,
     tunnel_ospf,
-    types::{DEFAULT_PORT, Encapsulation, Sublayer, Tunnel, TunnelOspf},
+    types::{DEFAULT_PORT, Tunnel, TunnelOspf},
     underlay::{ReadUnderlay, interface},
 };
 

@@ -7,10 +7,11 @@ use std::{
 
 use bfd::Timers;
 use ipnet::IpNet;
-use l2ha_ebpf::abi::OuterForm;
+use l2ha_ebpf::{
+    abi::OuterForm,
+    plan::{AttachMode, Cookie, Encapsulation, Sublayer},
+};
 use ospfv3::{AreaConfig, AuthKey, Family, KeyChain};
-
-use crate::cookie::Cookie;
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_FILE: &str = "/etc/l2ha/l2ha.toml";
@@ -73,18 +74,6 @@ pub struct Underlay {
     pub mode: AttachMode,
 }
 
-/// Where the decapsulation program is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AttachMode {
-    /// Native XDP; where the driver cannot have it, tc ingress and a warning that says why.
-    #[default]
-    Auto,
-    /// Native XDP or nothing.
-    Xdp,
-    /// tc ingress.
-    Tc,
-}
-
 /// A pseudowire to one peer, and its virtual interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
@@ -120,30 +109,6 @@ pub struct Tunnel {
     pub addresses: Vec<IpNet>,
     /// How OSPF runs over it, if it does.
     pub ospf: Option<TunnelOspf>,
-}
-
-/// What carries L2TPv3 (RFC 3931 section 4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encapsulation {
-    /// UDP, between these ports (host byte order, not 0).
-    Udp {
-        /// Port of this end.
-        local_port: u16,
-        /// Port of the peer.
-        remote_port: u16,
-    },
-    /// IP protocol 115.
-    Ip,
-}
-
-/// The L2-specific sublayer (RFC 3931 section 4.6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sublayer {
-    /// None.
-    #[default]
-    None,
-    /// The default sublayer: 4 bytes, no sequence numbers.
-    Default,
 }
 
 /// How OSPF runs over a tunnel.

@@ -5,12 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use l2ha_ebpf::plan::AttachMode;
+
 use crate::{
     address::{self, Shown},
     names,
     report::Found,
     section::Section,
-    types::{AttachMode, DEFAULT_BPFFS, DEFAULT_RUN_DIR, Node, Underlay},
+    types::{DEFAULT_BPFFS, DEFAULT_RUN_DIR, Node, Underlay},
 };
 
 /// Longest path of a Unix socket in bytes (`sockaddr_un`, less the final zero).

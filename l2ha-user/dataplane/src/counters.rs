@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Packets by the name of the reason for which they were refused or passed on; every reason
-    /// is there, and [`reason_text`] explains it.
+    /// is there, and [`Reason::text`] explains it.
     pub reasons: BTreeMap<&'static str, u64>,
     /// Traffic by session id.
     pub sessions: BTreeMap<u32, Traffic>,
@@ -37,15 +37,6 @@ pub struct Traffic {
     pub tx_packets: u64,
     /// Their bytes; headers that segmentation repeats are counted once.
     pub tx_bytes: u64,
-}
-
-/// One line that explains a reason; `None` for a name that is none.
-#[must_use]
-pub fn reason_text(name: &str) -> Option<&'static str> {
-    Reason::ALL
-        .iter()
-        .find(|reason| reason.name() == name)
-        .map(|reason| reason.text())
 }
 
 /// Reads all of them.
@@ -97,17 +88,4 @@ fn refused(
             .insert(reason.name(), count.0);
     }
     Ok(refused)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_is_explained() {
-        for reason in Reason::ALL {
-            assert_eq!(reason_text(reason.name()), Some(reason.text()));
-        }
-        assert_eq!(reason_text("no such"), None);
-    }
 }

@@ -26,16 +26,16 @@ mod types;
 mod underlay;
 pub mod watch;
 
-pub use l2ha_ebpf::reason::Reason;
+pub use l2ha_ebpf::{
+    plan::{AttachMode, Cookie, Encapsulation, Sublayer},
+    reason::Reason,
+};
 
 pub use self::{
-    counters::{Counters, Traffic, reason_text},
+    counters::{Counters, Traffic},
     detours::{Detours, Instead, Protected},
     object::LoadOptions,
     plane::DataPlane,
     reassembled::Reassembled,
-    types::{
-        AttachMode, Attached, Cookie, Encapsulation, Endpoint, EndpointKind, Hook, Session,
-        Sublayer,
-    },
+    types::{Attached, Endpoint, EndpointKind, Hook, Session},
 };

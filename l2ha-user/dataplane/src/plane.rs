@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use l2ha_ebpf::plan::{AttachMode, Sublayer};
 use linux::programs::TcHook;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     pins,
     reassembled::Reassembled,
     sessions::Sessions,
-    types::{AttachMode, Attached, Endpoint, Session, Sublayer},
+    types::{Attached, Endpoint, Session},
     underlay::Underlay,
     watch::Watch,
 };
@@ -158,8 +159,7 @@ impl DataPlane {
     ///
     /// # Errors
     ///
-    /// When a cookie is not 0, 4 or 8 bytes long, the addresses are of different families, the id
-    /// is 0, or there are too many sessions.
+    /// When the addresses are of different families, the id is 0, or there are too many sessions.
     pub fn set_session(&mut self, session: &Session) -> Result<()> {
         let slot = self.sessions.set(&mut self.object, session)?;
         let sublayer = match session.sublayer {

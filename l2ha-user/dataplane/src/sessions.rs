@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapError;
+use l2ha_ebpf::plan::{Cookie, Encapsulation, Sublayer};
 use l2ha_ebpf::{
     abi::{
         Address, Carrier, EndpointKey, MAX_SESSIONS, Numbers, SessionId, SessionPlan,
@@ -19,7 +20,7 @@ use crate::{
     object::{Object, Shared},
     reassembled::Reassembled,
     rows::Rows,
-    types::{Cookie, Encapsulation, Endpoint, EndpointKind, Session, Sublayer},
+    types::{Endpoint, EndpointKind, Session},
 };
 
 const SESSIONS: &str = "SESSIONS";

@@ -1,19 +1,11 @@
 //! What the data plane is told, in plain types of its own.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
-use l2ha_ebpf::abi::OuterForm;
-
-/// Where decapsulation may be attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachMode {
-    /// Native XDP, else tc ingress.
-    Auto,
-    /// Native XDP or nothing.
-    Xdp,
-    /// tc ingress.
-    Tc,
-}
+use l2ha_ebpf::{
+    abi::OuterForm,
+    plan::{Cookie, Encapsulation, Sublayer},
+};
 
 /// Where decapsulation is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,51 +36,6 @@ pub struct Attached {
     pub why_not_xdp: Option<String>,
     /// Whether an earlier daemon's attachment was taken over without a gap.
     pub adopted: bool,
-}
-
-/// What is between the outer IP header and L2TPv3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encapsulation {
-    /// UDP.
-    Udp {
-        /// Port on this node.
-        local_port: u16,
-        /// Port on the peer.
-        remote_port: u16,
-    },
-    /// Nothing: IP protocol 115.
-    Ip,
-}
-
-/// The L2-specific sublayer (RFC 3931 4.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sublayer {
-    /// None.
-    None,
-    /// The default one, 4 bytes.
-    Default,
-}
-
-/// A cookie: 0, 4 or 8 bytes that only both ends know.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Cookie(Vec<u8>);
-
-impl Cookie {
-    /// From its bytes; [`crate::DataPlane::set_session`] refuses any length but 0, 4 and 8.
-    #[must_use]
-    pub fn new(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Cookie {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Cookie({} bytes)", self.0.len())
-    }
 }
 
 /// A session.
@@ -141,17 +88,4 @@ pub enum EndpointKind {
     },
     /// IP protocol 115.
     Ip,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cookie_is_not_printed() {
-        assert_eq!(
-            format!("{:?}", Cookie::new(&[1, 2, 3, 4])),
-            "Cookie(4 bytes)"
-        );
-    }
 }

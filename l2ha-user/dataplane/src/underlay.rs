@@ -11,13 +11,14 @@ use aya::programs::{
     links::{FdLink, PinnedLink},
     loaded_programs,
 };
+use l2ha_ebpf::plan::AttachMode;
 use linux::programs::{self, TcHook};
 
 use crate::{
     filter,
     inspect::{self, Trial},
     object::{DECAP, MERGED, Object, XDP},
-    types::{AttachMode, Attached, Hook},
+    types::{Attached, Hook},
 };
 
 /// Decapsulation on the underlay, and the pin that keeps it there.

@@ -97,8 +97,8 @@ fn a_change_counts_at_once() -> Result {
         .clone();
     let mut new = old.clone();
     new.cookies.0 = b"\xe1\xe2\xe3\xe4\xe5\xe6\xe7\xe8";
-    new.session.receive_cookie = Cookie::new(new.cookies.0);
-    new.session.previous_cookie = Some(Cookie::new(old.cookies.0));
+    new.session.receive_cookie = Cookie::new(new.cookies.0).expect("0, 4 or 8 bytes");
+    new.session.previous_cookie = Some(Cookie::new(old.cookies.0).expect("0, 4 or 8 bytes"));
     bench.plane.set_session(&new.session)?;
     for settled in [false, true] {
         if settled {

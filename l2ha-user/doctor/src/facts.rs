@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
+use config::AttachMode;
 use dataplane::inspect::{Programs, Trial};
 use linux::{ethtool::Channels, features::Feature};
 
@@ -12,7 +13,7 @@ pub struct Facts {
     /// The host.
     pub system: System,
     /// How the program shall be attached.
-    pub mode: Mode,
+    pub mode: AttachMode,
     /// Name of the underlay's interface.
     pub name: String,
     /// The underlay's interface, if it is there.
@@ -36,18 +37,6 @@ pub struct Ipv4 {
     pub rp_filter: Option<u32>,
     /// `net.ipv4.ip_forward`.
     pub forwards: Option<bool>,
-}
-
-/// How the program shall be attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Native XDP if it can be had.
-    #[default]
-    Auto,
-    /// Native XDP only.
-    Xdp,
-    /// tc only.
-    Tc,
 }
 
 /// The host.
@@ -147,7 +136,7 @@ pub struct Tunnel {
 impl Facts {
     /// Whether native XDP is wanted at all.
     pub(crate) fn wants_xdp(&self) -> bool {
-        self.mode != Mode::Tc
+        self.mode != AttachMode::Tc
     }
 
     /// Whether a program of this node is attached to native XDP already.

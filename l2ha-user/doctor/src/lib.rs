@@ -18,7 +18,7 @@ mod tunnels;
 mod xdp;
 
 pub use self::{
-    facts::{Facts, Interface, Ipv4, Mode, Peer, System, Tunnel},
+    facts::{Facts, Interface, Ipv4, Peer, System, Tunnel},
     finding::{Finding, Severity},
     subject::Subject,
 };

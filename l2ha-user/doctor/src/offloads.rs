@@ -1,7 +1,9 @@
 //! What the interface does with packets before l2ha sees them, and after.
 
+use config::AttachMode;
+
 use crate::{
-    facts::{Facts, Interface, Mode},
+    facts::{Facts, Interface},
     finding::{Finding, Severity},
 };
 
@@ -122,7 +124,7 @@ const RULES: &[Rule] = &[
 
 /// Whether the outer packets go through GRO before l2ha sees them, or may do so.
 fn reaches_tc(facts: &Facts) -> bool {
-    facts.mode != Mode::Xdp && !facts.has_our_xdp()
+    facts.mode != AttachMode::Xdp && !facts.has_our_xdp()
 }
 
 fn is_veth(interface: &Interface) -> bool {

@@ -1,9 +1,10 @@
 //! Other people's programs on the underlay: named, and left alone.
 
+use config::AttachMode;
 use dataplane::inspect::{Held, Place, Program, TcHook, XdpMode};
 
 use crate::{
-    facts::{Facts, Mode},
+    facts::Facts,
     finding::{Finding, Severity},
 };
 
@@ -29,9 +30,9 @@ fn finding(facts: &Facts, program: &Program) -> Finding {
         ),
         Place::Xdp(XdpMode::Native | XdpMode::Offload) => {
             let (severity, then) = match facts.mode {
-                Mode::Xdp => (Severity::Error, "l2ha cannot start with mode = \"xdp\""),
-                Mode::Auto => (Severity::Warning, "l2ha leaves it alone and uses tc"),
-                Mode::Tc => (Severity::Warning, "l2ha sees only what it passes on"),
+                AttachMode::Xdp => (Severity::Error, "l2ha cannot start with mode = \"xdp\""),
+                AttachMode::Auto => (Severity::Warning, "l2ha leaves it alone and uses tc"),
+                AttachMode::Tc => (Severity::Warning, "l2ha sees only what it passes on"),
             };
             let text = format!("{name} has somebody else's XDP program, {who}: {then}");
             (severity, "foreign-xdp", text)

@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use config::{AttachMode, Config};
 
-use crate::facts::{Ipv4, Mode, Tunnel};
+use crate::facts::{Ipv4, Tunnel};
 
 /// What is to be looked at.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub struct Subject {
     /// Name of the underlay's interface.
     pub interface: String,
     /// How the program shall be attached.
-    pub mode: Mode,
+    pub mode: AttachMode,
     /// The underlay's addresses.
     pub addresses: Vec<IpAddr>,
     /// The tunnels.
@@ -34,7 +34,7 @@ impl Subject {
     pub fn interface(name: &str) -> Self {
         Self {
             interface: name.to_owned(),
-            mode: Mode::Auto,
+            mode: AttachMode::Auto,
             addresses: Vec::new(),
             tunnels: Vec::new(),
             ipv4: None,
@@ -53,11 +53,7 @@ impl Subject {
             overhead: tunnel.overhead().into(),
         });
         Self {
-            mode: match config.underlay.mode {
-                AttachMode::Auto => Mode::Auto,
-                AttachMode::Xdp => Mode::Xdp,
-                AttachMode::Tc => Mode::Tc,
-            },
+            mode: config.underlay.mode,
             addresses: config.underlay.addresses.clone(),
             tunnels: tunnels.collect(),
             ipv4: ipv4(config),

@@ -7,9 +7,10 @@ mod system;
 
 use std::collections::BTreeMap;
 
+use config::AttachMode;
 use linux::{ethtool::Channels, features::Feature};
 
-use super::{Facts, Finding, Interface, Mode, Peer, System, examine};
+use super::{Facts, Finding, Interface, Peer, System, examine};
 
 /// A host on which nothing is to be found.
 fn healthy(driver: &str) -> Facts {
@@ -23,7 +24,7 @@ fn healthy(driver: &str) -> Facts {
             jit: Some(1),
             ..System::default()
         },
-        mode: Mode::Auto,
+        mode: AttachMode::Auto,
         name: "eth0".to_owned(),
         interface: Some(Interface {
             index: 2,

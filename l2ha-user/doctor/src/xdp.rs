@@ -1,9 +1,10 @@
 //! Native XDP: what a driver wants before it takes a program, and how many queues share the work.
 
+use config::AttachMode;
 use dataplane::inspect::Trial;
 
 use crate::{
-    facts::{Facts, Interface, Mode},
+    facts::{Facts, Interface},
     finding::{Finding, Severity},
 };
 
@@ -49,16 +50,18 @@ pub(crate) fn check(facts: &Facts) -> Vec<Finding> {
 /// How bad it is that native XDP cannot be had.
 fn severity(facts: &Facts) -> Severity {
     match facts.mode {
-        Mode::Xdp => Severity::Error,
-        Mode::Auto | Mode::Tc => Severity::Warning,
+        AttachMode::Xdp => Severity::Error,
+        AttachMode::Auto | AttachMode::Tc => Severity::Warning,
     }
 }
 
 /// What happens then.
 fn otherwise(facts: &Facts) -> &'static str {
     match facts.mode {
-        Mode::Xdp => "l2ha cannot start with mode = \"xdp\"",
-        Mode::Auto | Mode::Tc => "l2ha uses tc instead, which costs more for each packet",
+        AttachMode::Xdp => "l2ha cannot start with mode = \"xdp\"",
+        AttachMode::Auto | AttachMode::Tc => {
+            "l2ha uses tc instead, which costs more for each packet"
+        }
     }
 }
 
@@ -183,8 +186,8 @@ fn refused(facts: &Facts, interface: &Interface, mut found: Vec<Finding>) -> Vec
         }
     } else if found.is_empty() && interface.native == Some(false) && interface.trial.is_none() {
         let bad = match facts.mode {
-            Mode::Xdp => Severity::Error,
-            Mode::Auto | Mode::Tc => Severity::Note,
+            AttachMode::Xdp => Severity::Error,
+            AttachMode::Auto | AttachMode::Tc => Severity::Note,
         };
         found.push(
             Finding::new(

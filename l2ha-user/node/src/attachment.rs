@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
-use config::Config;
-use dataplane::{AttachMode, Attached, Hook};
+use config::{AttachMode, Config};
+use dataplane::{Attached, Hook};
 use linux::{Error, Netlink};
 
 use crate::{
@@ -132,10 +132,8 @@ impl Attachment {
 
     fn mode(&self, config: &Config) -> AttachMode {
         match config.underlay.mode {
-            config::AttachMode::Auto if self.no_xdp.is_some() => AttachMode::Tc,
-            config::AttachMode::Auto => AttachMode::Auto,
-            config::AttachMode::Xdp => AttachMode::Xdp,
-            config::AttachMode::Tc => AttachMode::Tc,
+            AttachMode::Auto if self.no_xdp.is_some() => AttachMode::Tc,
+            mode => mode,
         }
     }
 
@@ -212,8 +210,7 @@ impl Attachment {
             "{unreachable} stopped answering when the program was attached to {interface} \
              ({hook}), and {then}"
         );
-        let may_use_tc =
-            attached.hook == Hook::Xdp && config.underlay.mode == config::AttachMode::Auto;
+        let may_use_tc = attached.hook == Hook::Xdp && config.underlay.mode == AttachMode::Auto;
         if may_use_tc {
             tracing::error!(
                 interface,
@@ -232,10 +229,10 @@ impl Attachment {
             why.push_str("; with tc it is the same");
         }
         let remedy = match config.underlay.mode {
-            config::AttachMode::Xdp => {
+            AttachMode::Xdp => {
                 "write mode = \"auto\" or \"tc\" in [underlay], or update the NIC's driver"
             }
-            config::AttachMode::Auto | config::AttachMode::Tc => {
+            AttachMode::Auto | AttachMode::Tc => {
                 "see with `l2ha doctor` what else is on this interface"
             }
         };

@@ -91,7 +91,7 @@ impl Node {
         if let Err(error) = self.ports.ensure(&self.config) {
             tracing::error!(
                 error = format!("{error:#}"),
-                "cannot hold the underlay's ports"
+                "cannot reserve the underlay's ports"
             );
         }
         match Snapshot::read(&self.tools.netlink).await {

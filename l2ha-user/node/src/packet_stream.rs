@@ -9,7 +9,7 @@ use control::{
     Answer, CapturedFrame, Command, Direction, Line, Missed, RefusedPacket, Side, to_hex,
 };
 use dataplane::{
-    DataPlane, Reason, reason_text,
+    DataPlane, Reason,
     watch::{RATE, Seen, Subscription, Wanted},
 };
 use nix::net::if_::if_indextoname;
@@ -101,12 +101,11 @@ fn refused(names: &[String]) -> Result<Wanted> {
     }
     let mut reasons = HashSet::new();
     for name in names {
-        let known = Reason::ALL.iter().find(|reason| reason.name() == name);
-        let known = known.with_context(|| {
+        let known = Reason::named(name).with_context(|| {
             let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
             format!("there is no reason {name}; there are: {}", names.join(", "))
         })?;
-        reasons.insert(*known);
+        reasons.insert(known);
     }
     Ok(Wanted::Refused { reasons })
 }
@@ -162,9 +161,7 @@ impl PacketStream {
             Seen::Refused(packet) => Line::Refused(RefusedPacket {
                 time_ns: packet.time,
                 reason: packet.reason.name().to_owned(),
-                text: reason_text(packet.reason.name())
-                    .unwrap_or_default()
-                    .to_owned(),
+                text: packet.reason.text().to_owned(),
                 interface: interface(packet.ifindex),
                 source: packet.headers.source,
                 source_port: packet.headers.source_port,

@@ -1,6 +1,6 @@
 //! A tunnel in the data plane's terms.
 
-use config::{Config, Encapsulation, Sublayer, Tunnel};
+use config::{Config, Encapsulation, Tunnel};
 use dataplane::{Endpoint, EndpointKind, Session};
 use linux::Link;
 
@@ -18,27 +18,12 @@ pub(crate) fn session(
         peer_session_id: tunnel.peer_session_id,
         local: tunnel.local,
         remote: tunnel.remote,
-        encapsulation: match tunnel.encapsulation {
-            Encapsulation::Udp {
-                local_port,
-                remote_port,
-            } => dataplane::Encapsulation::Udp {
-                local_port,
-                remote_port,
-            },
-            Encapsulation::Ip => dataplane::Encapsulation::Ip,
-        },
-        send_cookie: dataplane::Cookie::new(tunnel.send_cookie.bytes()),
-        receive_cookie: dataplane::Cookie::new(tunnel.receive_cookie.bytes()),
-        previous_cookie: tunnel
-            .previous_cookie
-            .as_ref()
-            .map(|cookie| dataplane::Cookie::new(cookie.bytes())),
+        encapsulation: tunnel.encapsulation,
+        send_cookie: tunnel.send_cookie,
+        receive_cookie: tunnel.receive_cookie,
+        previous_cookie: tunnel.previous_cookie,
+        sublayer: tunnel.sublayer,
         form: tunnel.form,
-        sublayer: match tunnel.sublayer {
-            Sublayer::None => dataplane::Sublayer::None,
-            Sublayer::Default => dataplane::Sublayer::Default,
-        },
         visible_ifindex: visible.index,
         hidden_ifindex: hidden.index,
         underlay_ifindex: underlay.index,

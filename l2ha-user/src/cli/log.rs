@@ -5,6 +5,18 @@ use std::io::{self, IsTerminal as _};
 use anyhow::{Result, anyhow};
 use tracing_subscriber::EnvFilter;
 
+/// The crates whose words `l2ha=LEVEL` is about.
+const PARTS: [&str; 8] = [
+    "l2ha",
+    "config",
+    "control",
+    "dataplane",
+    "doctor",
+    "linux",
+    "node",
+    "routing",
+];
+
 /// Starts the log. `level` is one of error, warn, info, debug and trace, or a filter such as
 /// `info,l2ha::routing=debug`.
 ///
@@ -12,7 +24,7 @@ use tracing_subscriber::EnvFilter;
 ///
 /// When `level` is neither.
 pub(super) fn start(level: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(level)
+    let filter = EnvFilter::try_new(targets(level))
         .map_err(|error| anyhow!("--log {level}: {error}; write, as an example, --log debug"))?;
     let terminal = io::stderr().is_terminal();
     tracing_subscriber::fmt()
@@ -37,9 +49,38 @@ pub(super) fn parse(level: &str) -> Result<String, String> {
             );
         }
     }
-    EnvFilter::try_new(level)
+    EnvFilter::try_new(targets(level))
         .map(|_| level.to_owned())
         .map_err(|error| error.to_string())
+}
+
+/// The filter in terms of the crates that the parts of the daemon are: `l2ha::routing` is the crate
+/// `routing`, and `l2ha` all of them.
+fn targets(level: &str) -> String {
+    let words = level
+        .split(',')
+        .map(|word| match word.strip_prefix("l2ha") {
+            Some(part) if part.starts_with("::") => {
+                let part = &part[2..];
+                let end = part.find([':', '=', '[']).unwrap_or(part.len());
+                let (name, rest) = part.split_at(end);
+                // Parts that were named otherwise before they were crates.
+                let name = match name {
+                    "bfd" => "routing::bfd",
+                    "cli" => "l2ha::cli",
+                    "daemon" => "node",
+                    "netlink" => "linux",
+                    same => same,
+                };
+                format!("{name}{rest}")
+            }
+            Some(rest) if rest.starts_with(['=', '[']) => {
+                let parts = PARTS.map(|part| format!("{part}{rest}"));
+                parts.join(",")
+            }
+            _ => word.to_owned(),
+        });
+    words.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -51,6 +92,11 @@ mod tests {
         for good in ["info", "debug", "info,l2ha::routing=debug", "l2ha=trace"] {
             assert_eq!(parse(good).as_deref(), Ok(good));
         }
+        assert_eq!(targets("info,l2ha::routing=debug"), "info,routing=debug");
+        assert_eq!(targets("l2ha::routing::bfd=debug"), "routing::bfd=debug");
+        assert_eq!(targets("l2ha::cli=debug"), "l2ha::cli=debug");
+        assert_eq!(targets("debug,node=trace"), "debug,node=trace");
+        assert!(targets("l2ha=trace").contains(",node=trace,"));
         for bad in ["verbose", "", "l2ha=loud", "info,netlink"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

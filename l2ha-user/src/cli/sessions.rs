@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use control::{Command, SessionStatus};
-use dataplane::reason_text;
+use l2ha_ebpf::reason::Reason;
 
 use super::{FINE, output, socket::Daemon, table};
 
@@ -74,7 +74,7 @@ fn text(sessions: &[SessionStatus]) -> String {
             text.push_str(&format!("\n{}: {problem}", session.name));
         }
         for (reason, count) in &session.reasons {
-            let meaning = reason_text(reason).unwrap_or_default();
+            let meaning = Reason::named(reason).map_or("", Reason::text);
             text.push_str(&format!("\n{}: {reason} {count} ({meaning})", session.name));
         }
     }

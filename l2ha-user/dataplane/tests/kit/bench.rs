@@ -82,8 +82,8 @@ impl Bench {
                             } else {
                                 Encapsulation::Ip
                             },
-                            send_cookie: Cookie::new(cookies.1),
-                            receive_cookie: Cookie::new(cookies.0),
+                            send_cookie: Cookie::new(cookies.1).expect("0, 4 or 8 bytes"),
+                            receive_cookie: Cookie::new(cookies.0).expect("0, 4 or 8 bytes"),
                             previous_cookie: None,
                             sublayer,
                             form: OuterForm::default(),

@@ -224,8 +224,8 @@ pub(crate) fn session(wire: &Wire, number: u8, [visible, hidden, underlay]: [u32
         } else {
             Encapsulation::Ip
         },
-        send_cookie: Cookie::new(send),
-        receive_cookie: Cookie::new(receive),
+        send_cookie: Cookie::new(send).expect("0, 4 or 8 bytes"),
+        receive_cookie: Cookie::new(receive).expect("0, 4 or 8 bytes"),
         previous_cookie: None,
         sublayer: wire.sublayer,
         form: wire.form,

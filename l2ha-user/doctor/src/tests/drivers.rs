@@ -1,13 +1,11 @@
 //! MTU, queues and offloads.
 
+use config::AttachMode;
 use dataplane::inspect::{Held, Place, Program, Trial, XdpMode};
 use linux::ethtool::Channels;
 
 use super::{command, healthy, ids, interface, only, peer, veth};
-use crate::{
-    facts::{Facts, Mode},
-    finding::Severity,
-};
+use crate::{facts::Facts, finding::Severity};
 
 #[test]
 fn each_driver_has_its_own_largest_mtu() {
@@ -38,9 +36,9 @@ fn each_driver_has_its_own_largest_mtu() {
             "{driver}"
         );
         assert_eq!(only(&facts).severity, Severity::Warning);
-        facts.mode = Mode::Xdp;
+        facts.mode = AttachMode::Xdp;
         assert_eq!(only(&facts).severity, Severity::Error);
-        facts.mode = Mode::Tc;
+        facts.mode = AttachMode::Tc;
         assert_eq!(ids(&facts), [""; 0], "{driver}: tc has no such limit");
     }
 }
@@ -100,7 +98,7 @@ fn queues_that_lie_idle_are_named_but_not_those_that_xdp_needs() {
     let mut facts = healthy("ena");
     facts.system.processors = 8;
     assert_eq!(ids(&facts), [""; 0]);
-    facts.mode = Mode::Tc;
+    facts.mode = AttachMode::Tc;
     assert_eq!(command(&facts), "ethtool -L eth0 combined 4");
 }
 
@@ -157,7 +155,11 @@ fn offloads_are_found_by_name_and_switched_by_name() {
 fn joined_udp_packets_matter_to_tc_only() {
     for feature in ["rx-udp-gro-forwarding", "rx-gro-list"] {
         let mut facts = with("virtio_net", feature, true);
-        for (mode, found) in [(Mode::Tc, 1), (Mode::Auto, 1), (Mode::Xdp, 0)] {
+        for (mode, found) in [
+            (AttachMode::Tc, 1),
+            (AttachMode::Auto, 1),
+            (AttachMode::Xdp, 0),
+        ] {
             facts.mode = mode;
             assert_eq!(ids(&facts).len(), found, "{feature} {mode:?}");
         }
@@ -190,7 +192,7 @@ fn a_veths_other_end_must_fill_in_checksums() {
         command(&facts),
         "nsenter --net=/run/netns/host ethtool -K up0 tx off"
     );
-    facts.mode = Mode::Tc;
+    facts.mode = AttachMode::Tc;
     assert_eq!(ids(&facts), [""; 0]);
 }
 
@@ -199,7 +201,7 @@ fn a_driver_without_native_xdp_is_a_note_unless_it_must_have_it() {
     let mut facts = healthy("bonding");
     interface(&mut facts).native = Some(false);
     assert_eq!(only(&facts).severity, Severity::Note);
-    facts.mode = Mode::Xdp;
+    facts.mode = AttachMode::Xdp;
     let finding = only(&facts);
     assert_eq!(
         (finding.id, finding.severity),

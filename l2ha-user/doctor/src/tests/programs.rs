@@ -1,12 +1,10 @@
 //! Other people's programs.
 
+use config::AttachMode;
 use dataplane::inspect::{Held, Place, Program, TcHook, XdpMode};
 
 use super::{healthy, ids, interface, only};
-use crate::{
-    facts::{Facts, Mode},
-    finding::Severity,
-};
+use crate::{facts::Facts, finding::Severity};
 
 fn with(place: Place, held: Held, ours: bool) -> Facts {
     let mut facts = healthy("ena");
@@ -98,7 +96,7 @@ fn each_place_has_its_own_command() {
 #[test]
 fn where_native_xdp_must_be_had_another_program_is_an_error() {
     let mut facts = with(Place::Xdp(XdpMode::Native), Held::Netlink, false);
-    facts.mode = Mode::Xdp;
+    facts.mode = AttachMode::Xdp;
     assert_eq!(only(&facts).severity, Severity::Error);
 }
 
