@@ -5,7 +5,7 @@ use aya::programs::{
     TcAttachType,
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
 };
-use linux::programs::{self, Filter, TcHook};
+use linux::tc::{self, Filter, TcHook};
 use nix::{errno::Errno, net::if_::if_nametoindex};
 
 use crate::object::{Object, PREFIX};
@@ -94,7 +94,7 @@ fn ours(interface: &str, hook: TcHook) -> Result<Vec<Filter>> {
             return Err(error).with_context(|| format!("cannot look for interface {interface}"));
         }
     };
-    let mut filters = programs::filters(ifindex, hook)?;
+    let mut filters = tc::filters(ifindex, hook)?;
     filters.retain(|filter| filter.name.starts_with(PREFIX));
     Ok(filters)
 }

@@ -8,8 +8,8 @@ use aya::programs::{
     links::{FdLink, PinnedLink},
     loaded_programs,
 };
-use linux::programs;
-pub use linux::programs::{TcHook, XdpMode};
+use linux::{tc, xdp};
+pub use linux::{tc::TcHook, xdp::XdpMode};
 
 use crate::{bpffs, filter, object::PREFIX, raw};
 
@@ -94,7 +94,7 @@ pub enum Trial {
 pub fn programs(ifindex: u32, pins: Option<&Path>) -> Result<Programs> {
     let mut found = Programs::default();
     let pinned = pins.map(pinned_program).transpose()?;
-    for (mode, id) in programs::xdp_programs(ifindex)? {
+    for (mode, id) in xdp::programs(ifindex)? {
         let mut program = describe(Place::Xdp(mode), id);
         program.held = held(ifindex, mode, id)?;
         if let Some(pinned) = pinned {
@@ -114,7 +114,7 @@ pub fn programs(ifindex: u32, pins: Option<&Path>) -> Result<Programs> {
                 ..describe(Place::Tcx(hook), it.program)
             }));
         }
-        let mut filters = programs::filters(ifindex, hook)?;
+        let mut filters = tc::filters(ifindex, hook)?;
         filters.sort_by_key(|filter| filter.priority);
         found.list.extend(filters.into_iter().map(|filter| {
             let place = Place::Tc {
@@ -169,18 +169,18 @@ pub fn try_clsact(interface: &str) -> Result<()> {
 /// When the program cannot be loaded or not be taken away again.
 pub fn offer_native(ifindex: u32) -> Result<Trial> {
     let program = raw::load_pass().context("cannot load an XDP program")?;
-    Ok(match programs::offer(ifindex, program.as_fd())? {
+    Ok(match xdp::offer(ifindex, program.as_fd())? {
         None => Trial::Taken,
-        Some(refusal) => Trial::Refused(match refusal.words {
-            Some(words) => words,
-            None => refusal.code.desc().to_owned(),
+        Some(refusal) => Trial::Refused(match refusal.text {
+            Some(text) => text,
+            None => refusal.errno().desc().to_owned(),
         }),
     })
 }
 
 fn held(ifindex: u32, mode: XdpMode, program: u32) -> Result<Held> {
     let other = raw::load_pass().context("cannot load an XDP program")?;
-    if !programs::is_held_by_link(ifindex, mode, other.as_fd())? {
+    if !xdp::is_held_by_link(ifindex, mode, other.as_fd())? {
         return Ok(Held::Netlink);
     }
     let links = raw::xdp_links(ifindex, program).context("cannot list the bpf links")?;

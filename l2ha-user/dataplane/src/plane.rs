@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use l2ha_ebpf::plan::{AttachMode, Sublayer};
-use linux::programs::TcHook;
+use linux::tc::TcHook;
 
 use crate::{
     bpffs,

@@ -33,7 +33,7 @@ const RECENT: Duration = Duration::from_secs(60);
 /// Room for the largest packet behind the longest headers written here.
 const BUFFER: usize = ETHERNET + IPV6 + UDP + 0xffff;
 /// Written for the UDP checksum, which the kernel has verified: over IPv6 its socket takes none without
-/// one, but where a tunnel agreed to that ([`sockets::take_without_checksum`]).
+/// one, but where a tunnel agreed to that ([`sockets::accept_zero_checksum`]).
 const VERIFIED: u16 = 0xffff;
 /// What a veth takes above its MTU: the Ethernet header and a VLAN tag.
 const ABOVE_MTU: usize = ETHERNET + 4;

@@ -12,7 +12,7 @@ use aya::programs::{
     loaded_programs,
 };
 use l2ha_ebpf::plan::AttachMode;
-use linux::programs::{self, TcHook};
+use linux::{tc::TcHook, xdp};
 
 use crate::{
     filter,
@@ -107,7 +107,7 @@ impl Underlay {
         mode: AttachMode,
     ) -> Result<bool> {
         if mode != AttachMode::Tc
-            && let Some(there) = programs::xdp_program(ifindex)?
+            && let Some(there) = xdp::program(ifindex)?
             && pinned(&self.pin, there.id)?.is_some()
         {
             return Ok(true);
@@ -124,7 +124,7 @@ impl Underlay {
         match underlay.hook {
             Hook::Xdp => {
                 let id = object.program_id(XDP)?;
-                let there = programs::xdp_program(underlay.ifindex)?;
+                let there = xdp::program(underlay.ifindex)?;
                 Ok(there.is_some_and(|there| there.native && there.id == id)
                     && object.is_filter_attached(MERGED, &underlay.interface, TcHook::Ingress)?)
             }
@@ -153,7 +153,7 @@ impl Underlay {
         interface: &str,
     ) -> Result<(PinnedLink, bool)> {
         let pin = &self.pin;
-        let there = programs::xdp_program(ifindex)?;
+        let there = xdp::program(ifindex)?;
         if let Some(there) = there {
             let Some(link) = pinned(pin, there.id)? else {
                 return Err(not_ours(interface, there.id));

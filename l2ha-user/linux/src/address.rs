@@ -8,7 +8,7 @@ use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
 };
 
-use crate::netlink::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
 
 /// An address on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +81,7 @@ impl Netlink {
                 .address()
                 .add(address.interface, address.address, address.prefix_len);
         let message = request.message_mut().clone();
-        let deleted = self
-            .handle
+        self.handle
             .address()
             .del(message)
             .execute()
@@ -92,13 +91,8 @@ impl Netlink {
                     "cannot remove {}/{} from interface {}",
                     address.address, address.prefix_len, address.interface
                 )
-            });
-        match deleted {
-            Err(error) if matches!(error.errno(), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
-                Ok(())
-            }
-            other => other,
-        }
+            })
+            .unless(&[Errno::EADDRNOTAVAIL, Errno::ENODEV])
     }
 }
 

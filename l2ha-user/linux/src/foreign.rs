@@ -1,15 +1,12 @@
-//! Routes that people and the kernel itself have put into a table.
+//! Routes of the kernel itself and of administrators, for redistribution.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use rtnetlink::packet_route::{
-    AddressFamily,
-    route::{RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType},
-};
+use rtnetlink::packet_route::route::{RouteFlags, RouteMessage, RouteProtocol, RouteType};
 
 use crate::{
     netlink::{Error, Netlink},
-    route::ip,
+    route::KernelRoute,
 };
 
 /// Where a route comes from.
@@ -17,7 +14,7 @@ use crate::{
 pub enum RouteSource {
     /// The kernel: the prefix of an interface's address (protocol `kernel`).
     Connected,
-    /// A person or a program of theirs (protocols `static` and `boot`, which `ip route` gives).
+    /// An administrator (protocols `static` and `boot`, which `ip route` sets).
     Static,
 }
 
@@ -35,31 +32,31 @@ pub struct ForeignRoute {
 }
 
 impl Netlink {
-    /// The IPv6 and IPv4 unicast routes in `table` that are the kernel's or people's, those over interfaces
-    /// without carrier excepted.
+    /// The IPv6 and IPv4 unicast routes in `table` that are the kernel's or an administrator's, except
+    /// those over interfaces without carrier.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
     pub async fn foreign_routes(&self, table: u32) -> Result<Vec<ForeignRoute>, Error> {
         let messages = self.all_routes().await?;
-        let routes = messages.iter().filter(|message| in_table(message, table));
-        Ok(routes.filter_map(read).collect())
+        let routes = messages.iter().filter_map(read);
+        Ok(routes
+            .filter(|(_, route)| route.table == table)
+            .map(|(source, route)| ForeignRoute {
+                destination: route.destination,
+                prefix_len: route.prefix_len,
+                source,
+                interface: match route.nexthops.as_slice() {
+                    [only] => Some(only.interface),
+                    _ => None,
+                },
+            })
+            .collect())
     }
 }
 
-fn in_table(message: &RouteMessage, table: u32) -> bool {
-    let attribute = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Table(table) => Some(*table),
-            _ => None,
-        });
-    attribute.unwrap_or(message.header.table.into()) == table
-}
-
-fn read(message: &RouteMessage) -> Option<ForeignRoute> {
+fn read(message: &RouteMessage) -> Option<(RouteSource, KernelRoute)> {
     let header = &message.header;
     let source = match header.protocol {
         RouteProtocol::Kernel => RouteSource::Connected,
@@ -72,27 +69,5 @@ fn read(message: &RouteMessage) -> Option<ForeignRoute> {
     if header.kind != RouteType::Unicast || leads_nowhere {
         return None;
     }
-    let destination = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Destination(address) => ip(address),
-            _ => None,
-        });
-    let interface = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Oif(index) => Some(*index),
-            _ => None,
-        });
-    Some(ForeignRoute {
-        destination: destination.unwrap_or(match header.address_family {
-            AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        }),
-        prefix_len: header.destination_prefix_length,
-        source,
-        interface,
-    })
+    Some((source, KernelRoute::from_message(message)))
 }

@@ -6,10 +6,13 @@ use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::{
     RouteMessageBuilder,
-    packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia},
+    packet_route::route::{RouteAttribute, RouteMessage, RouteType},
 };
 
-use crate::netlink::{Asked as _, Error, Netlink};
+use crate::{
+    netlink::{Asked as _, Error, Netlink},
+    route::KernelRoute,
+};
 
 impl Netlink {
     /// The gateways of all default routes out of an interface, in every table.
@@ -18,26 +21,13 @@ impl Netlink {
     ///
     /// When the kernel refuses.
     pub async fn default_gateways(&self, interface: u32) -> Result<Vec<IpAddr>, Error> {
-        let mut gateways = Vec::new();
-        for request in [
-            RouteMessageBuilder::<Ipv4Addr>::new().build(),
-            RouteMessageBuilder::<Ipv6Addr>::new().build(),
-        ] {
-            let routes: Vec<RouteMessage> = self
-                .handle
-                .route()
-                .get(request)
-                .execute()
-                .try_collect()
-                .await
-                .asked(|| "cannot list the routes".into())?;
-            gateways.extend(
-                routes
-                    .iter()
-                    .filter(|route| route.header.destination_prefix_length == 0)
-                    .flat_map(|route| via(route, interface)),
-            );
-        }
+        let routes = self.all_routes().await?;
+        let defaults = routes
+            .iter()
+            .filter(|route| route.header.destination_prefix_length == 0);
+        let mut gateways: Vec<IpAddr> = defaults
+            .flat_map(|route| gateways(route, interface))
+            .collect();
         gateways.sort_unstable();
         gateways.dedup();
         Ok(gateways)
@@ -60,7 +50,7 @@ impl Netlink {
             .try_next()
             .await
             .asked(|| format!("cannot find the way to {address}"))?;
-        let gateway = route.and_then(|route| via(&route, interface).first().copied());
+        let gateway = route.and_then(|route| gateways(&route, interface).next());
         Ok(gateway.unwrap_or(address))
     }
 
@@ -108,29 +98,12 @@ fn lookup(address: IpAddr) -> RouteMessage {
 }
 
 /// The gateways of a route out of an interface.
-fn via(route: &RouteMessage, interface: u32) -> Vec<IpAddr> {
-    let mut found = Vec::new();
-    let leaves = |attribute: &RouteAttribute| *attribute == RouteAttribute::Oif(interface);
-    if route.attributes.iter().any(leaves) {
-        found.extend(route.attributes.iter().filter_map(gateway));
-    }
-    for attribute in &route.attributes {
-        if let RouteAttribute::MultiPath(hops) = attribute {
-            let hops = hops.iter().filter(|hop| hop.interface_index == interface);
-            found.extend(hops.flat_map(|hop| hop.attributes.iter().filter_map(gateway)));
-        }
-    }
-    found
-}
-
-fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
-    match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(address))
-        | RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
-        RouteAttribute::Gateway(RouteAddress::Inet6(address))
-        | RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
-        _ => None,
-    }
+fn gateways(route: &RouteMessage, interface: u32) -> impl Iterator<Item = IpAddr> + use<> {
+    KernelRoute::from_message(route)
+        .nexthops
+        .into_iter()
+        .filter(move |hop| hop.interface == interface)
+        .filter_map(|hop| hop.gateway)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! What l2ha asks of the Linux kernel beside BPF: links, addresses, routes and news of them by
-//! rtnetlink, offloads and queues by ethtool, switches by sysctl, sockets, capabilities.
+//! What l2ha asks of the Linux kernel beside BPF: links, addresses, routes and their changes
+//! by rtnetlink, offloads and queues by ethtool, sysctl, sockets, capabilities.
 
 mod address;
 mod batch;
-mod clsact;
+mod blocking;
 pub mod ethtool;
 pub mod features;
 mod foreign;
@@ -16,20 +16,22 @@ pub mod netdev;
 mod netlink;
 mod nexthop;
 mod privilege;
-pub mod programs;
 mod route;
 pub mod sockets;
 pub mod sysctl;
+pub mod tc;
+pub mod xdp;
 
 pub use self::{
     address::Address,
     batch::{Batch, Order},
+    blocking::Refusal,
     foreign::{ForeignRoute, RouteSource},
     link::{Link, VethPair},
     monitor::{Change, Monitor},
-    neighbour::Answers,
+    neighbour::Reachability,
     netlink::{Error, Netlink},
     nexthop::{Found, Leads, NexthopObject, Spread},
-    privilege::keep_what_is_needed,
+    privilege::drop_capabilities,
     route::{Destination, KernelRoute, Nexthop},
 };

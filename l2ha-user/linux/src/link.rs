@@ -1,6 +1,7 @@
 //! Network interfaces.
 
 use futures_util::TryStreamExt as _;
+use nix::errno::Errno;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{
@@ -9,7 +10,7 @@ use rtnetlink::{
     },
 };
 
-use crate::netlink::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
 
 /// A network interface as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +80,9 @@ impl Netlink {
             .execute()
             .try_next()
             .await
-            .asked(|| format!("cannot look at interface {name}"));
-        match answer {
-            Ok(message) => Ok(message.map(Link::from_message)),
-            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => Ok(None),
-            Err(error) => Err(error),
-        }
+            .asked(|| format!("cannot look at interface {name}"))
+            .unless(&[Errno::ENODEV])?;
+        Ok(answer.map(Link::from_message))
     }
 
     /// Makes a veth pair, both ends down, without automatic link-local addresses.
@@ -115,17 +113,13 @@ impl Netlink {
     ///
     /// When the kernel refuses; that it is already gone is no error.
     pub async fn delete_link(&self, index: u32) -> Result<(), Error> {
-        let deleted = self
-            .handle
+        self.handle
             .link()
             .del(index)
             .execute()
             .await
-            .asked(|| format!("cannot delete interface {index}"));
-        match deleted {
-            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => Ok(()),
-            other => other,
-        }
+            .asked(|| format!("cannot delete interface {index}"))
+            .unless(&[Errno::ENODEV])
     }
 
     /// Sets an interface's MTU in bytes.

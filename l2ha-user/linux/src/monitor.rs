@@ -1,4 +1,4 @@
-//! News from the kernel: what changed, as it changes.
+//! The kernel's notifications of changes.
 
 use std::io;
 
@@ -22,7 +22,7 @@ pub enum Change {
     TrafficControl,
     /// A route came or went.
     Route,
-    /// The kernel had more to say than the socket could hold: anything may have changed.
+    /// Notifications were lost because the socket's buffer was full: anything may have changed.
     Overrun,
 }
 

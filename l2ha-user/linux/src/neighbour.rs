@@ -9,37 +9,41 @@ use rtnetlink::packet_route::neighbour::{
 
 use crate::netlink::{Asked as _, Error, Netlink};
 
-/// Whether a neighbour answers, as far as the kernel knows.
+/// Whether a neighbour can be reached, as far as the kernel knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answers {
-    /// It has just answered.
-    Yes,
-    /// It has not answered when asked.
-    No,
-    /// It is being asked, or has not been asked for a while.
+pub enum Reachability {
+    /// It has answered recently.
+    Confirmed,
+    /// It has not answered solicitations.
+    Failed,
+    /// It is being solicited, or has not been for a while.
     Unknown,
-    /// It is never asked: its address was given by hand, or the interface has none.
-    NeverAsked,
+    /// It is never solicited: its entry is static, or the interface needs none.
+    NotProbed,
 }
 
 impl Netlink {
-    /// Whether a neighbour answers.
+    /// Whether a neighbour can be reached.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub async fn answers(&self, interface: u32, neighbour: IpAddr) -> Result<Answers, Error> {
+    pub async fn reachability(
+        &self,
+        interface: u32,
+        neighbour: IpAddr,
+    ) -> Result<Reachability, Error> {
         let entry = self.neighbour(interface, neighbour).await?;
         Ok(match entry.map(|entry| entry.header.state) {
-            Some(NeighbourState::Reachable) => Answers::Yes,
-            Some(NeighbourState::Failed) => Answers::No,
-            Some(NeighbourState::Permanent | NeighbourState::Noarp) => Answers::NeverAsked,
-            _ => Answers::Unknown,
+            Some(NeighbourState::Reachable) => Reachability::Confirmed,
+            Some(NeighbourState::Failed) => Reachability::Failed,
+            Some(NeighbourState::Permanent | NeighbourState::Noarp) => Reachability::NotProbed,
+            _ => Reachability::Unknown,
         })
     }
 
-    /// Has the kernel ask a neighbour now, whatever it knows of it: one that it knows is asked at
-    /// its own address (`NUD_PROBE`), another one by multicast or broadcast (`NTF_USE`).
+    /// Has the kernel solicit a neighbour now, whatever it knows of it: a known one by unicast
+    /// (`NUD_PROBE`), another one by multicast or broadcast (`NTF_USE`).
     ///
     /// # Errors
     ///
@@ -69,6 +73,16 @@ impl Netlink {
             .asked(|| format!("cannot ask for neighbour {neighbour}"))
     }
 
+    async fn neighbours(&self) -> Result<Vec<NeighbourMessage>, Error> {
+        self.handle
+            .neighbours()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .asked(|| "cannot list the neighbours".into())
+    }
+
     async fn neighbour(
         &self,
         interface: u32,
@@ -78,36 +92,20 @@ impl Netlink {
             IpAddr::V4(address) => NeighbourAddress::Inet(address),
             IpAddr::V6(address) => NeighbourAddress::Inet6(address),
         });
-        let entries: Vec<NeighbourMessage> = self
-            .handle
-            .neighbours()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .asked(|| "cannot list the neighbours".into())?;
+        let mut entries = self.neighbours().await?.into_iter();
         Ok(entries
-            .into_iter()
             .find(|entry| entry.header.ifindex == interface && entry.attributes.contains(&wanted)))
     }
 
-    /// Forgets the neighbours of an interface that have not answered, so that the next packet asks
-    /// at once instead of waiting for the rest of a second, or longer, after what was asked while
-    /// the interface could not carry it.
+    /// Removes the neighbours of an interface that have not answered, so that the next packet
+    /// solicits at once instead of waiting for the rest of a second, or longer, after solicitations
+    /// that were sent while the interface could not carry them.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
     pub async fn forget_silent_neighbours(&self, interface: u32) -> Result<(), Error> {
-        let neighbours: Vec<NeighbourMessage> = self
-            .handle
-            .neighbours()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .asked(|| "cannot list the neighbours".into())?;
-        for neighbour in neighbours {
+        for neighbour in self.neighbours().await? {
             let silent = matches!(
                 neighbour.header.state,
                 NeighbourState::Incomplete | NeighbourState::Failed

@@ -2,10 +2,9 @@
 
 use std::io;
 
-use rtnetlink::{
-    packet_core::{NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NlasIterator},
-    sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC},
-};
+use rtnetlink::sys::protocols::NETLINK_GENERIC;
+
+use crate::blocking::{Connection, Request, append, attribute};
 
 /// `GENL_ID_CTRL` and `CTRL_CMD_GETFAMILY` (linux/genetlink.h), and the attributes that ask and
 /// answer.
@@ -20,9 +19,6 @@ const XDP_FEATURES: u16 = 3;
 /// `NETDEV_XDP_ACT_BASIC`, `NETDEV_XDP_ACT_REDIRECT`.
 const BASIC: u64 = 1;
 const REDIRECT: u64 = 2;
-/// `struct nlmsghdr` and `struct genlmsghdr`, in bytes.
-const HEADER: usize = 16;
-const GENERIC_HEADER: usize = 4;
 
 /// Whether the driver has native XDP, as it is set up now; `None` where the kernel is too old to
 /// say.
@@ -31,87 +27,47 @@ const GENERIC_HEADER: usize = 4;
 ///
 /// When the kernel does not answer.
 pub fn has_native_xdp(ifindex: u32) -> io::Result<Option<bool>> {
-    let mut socket = Socket::new(NETLINK_GENERIC)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let name = ask(&socket, CONTROLLER, GET_FAMILY, FAMILY_NAME, b"netdev\0");
-    let family = match name {
-        Ok(answer) => find(&answer, FAMILY_ID),
+    let mut connection = Connection::open(NETLINK_GENERIC)?;
+    let name = (FAMILY_NAME, &b"netdev\0"[..]);
+    let family = match ask(&mut connection, (CONTROLLER, GET_FAMILY), name, FAMILY_ID) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        answer => answer?.and_then(|value| value.try_into().ok()),
     };
-    let Some(family) = family.and_then(|value| value.try_into().ok()) else {
+    let Some(family) = family.map(u16::from_ne_bytes) else {
         return Ok(None);
     };
-    let answer = ask(
-        &socket,
-        u16::from_ne_bytes(family),
-        GET_DEVICE,
-        IFINDEX,
-        &ifindex.to_ne_bytes(),
-    )?;
-    let features = find(&answer, XDP_FEATURES).and_then(|value| value.try_into().ok());
+    let device = (IFINDEX, &ifindex.to_ne_bytes()[..]);
+    let features = ask(&mut connection, (family, GET_DEVICE), device, XDP_FEATURES)?;
+    let features = features.and_then(|value| value.try_into().ok());
     Ok(features.map(|bytes| {
         let wanted = BASIC | REDIRECT;
         u64::from_ne_bytes(bytes) & wanted == wanted
     }))
 }
 
-/// Sends a request with one attribute and returns the attributes of the answer.
+/// Sends a request with one attribute and returns an attribute of the answer.
 fn ask(
-    socket: &Socket,
-    family: u16,
-    command: u8,
-    attribute: u16,
-    value: &[u8],
-) -> io::Result<Vec<u8>> {
-    let padded = value.len().next_multiple_of(4);
-    let length = HEADER + GENERIC_HEADER + 4 + padded;
-    let mut message = Vec::with_capacity(length);
-    message.extend(
-        u32::try_from(length)
-            .map_err(io::Error::other)?
-            .to_ne_bytes(),
-    );
-    message.extend(family.to_ne_bytes());
-    message.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend([command, 1, 0, 0]);
-    let size = u16::try_from(4 + value.len()).map_err(io::Error::other)?;
-    message.extend(size.to_ne_bytes());
-    message.extend(attribute.to_ne_bytes());
-    message.extend(value);
-    message.resize(length, 0);
-    socket.send(&message, 0)?;
-
-    let mut answer = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = &datagram[..];
-        while rest.len() >= HEADER {
-            let buffer = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?;
-            let length = (buffer.length() as usize).clamp(HEADER, rest.len());
-            let payload = &rest[HEADER..length];
-            if buffer.message_type() == NLMSG_ERROR {
-                let code = payload.get(..4).and_then(|code| code.try_into().ok());
-                return match code.map(i32::from_ne_bytes) {
-                    Some(0) => Ok(answer),
-                    Some(code) => Err(io::Error::from_raw_os_error(-code)),
-                    None => Err(io::ErrorKind::UnexpectedEof.into()),
-                };
-            }
-            answer.extend(payload.get(GENERIC_HEADER..).unwrap_or_default());
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        }
-    }
-}
-
-/// The value of an attribute.
-fn find(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
-    NlasIterator::new(attributes)
-        .flatten()
-        .find(|attribute| attribute.kind() == kind)
-        .map(|attribute| attribute.value().to_vec())
+    connection: &mut Connection,
+    (family, command): (u16, u8),
+    (kind, value): (u16, &[u8]),
+    wanted: u16,
+) -> io::Result<Option<Vec<u8>>> {
+    // `struct genlmsghdr`: command, version, reserved.
+    let mut body = vec![command, 1, 0, 0];
+    let header = body.len();
+    append(&mut body, kind, value);
+    let request = Request {
+        kind: family,
+        flags: 0,
+        body,
+    };
+    let mut found = None;
+    connection.ask(request, |_, body| {
+        let attributes = body.get(header..).unwrap_or_default();
+        found = attribute(attributes, wanted).map(<[u8]>::to_vec);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 #[cfg(test)]

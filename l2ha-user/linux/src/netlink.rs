@@ -2,7 +2,10 @@
 
 use std::io;
 
+use nix::errno::Errno;
 use rtnetlink::Handle;
+
+use crate::blocking::Refusal;
 
 /// A connection to rtnetlink in the network namespace of the thread that opened it.
 #[derive(Clone)]
@@ -23,32 +26,27 @@ impl Netlink {
     }
 }
 
-/// A request that the kernel refused: what was asked, and its answer.
+/// A request that failed: what was asked, and why it failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {}", reason(.source))]
+#[error("{what}: {reason}")]
 pub struct Error {
-    pub(crate) what: String,
-    pub(crate) source: rtnetlink::Error,
+    what: String,
+    reason: String,
+    errno: Option<Errno>,
 }
 
 impl Error {
-    /// The kernel's error number, if it was the kernel that refused.
-    pub fn errno(&self) -> Option<nix::errno::Errno> {
-        match &self.source {
-            rtnetlink::Error::NetlinkError(message) => {
-                let code = message.code?.get();
-                Some(nix::errno::Errno::from_raw(-code))
-            }
-            _ => None,
+    pub(crate) fn refused(what: String, refusal: &Refusal) -> Self {
+        Self {
+            what,
+            reason: refusal.to_string(),
+            errno: Some(refusal.errno()),
         }
     }
-}
 
-/// The kernel's answer in the words of errno(3).
-fn reason(error: &rtnetlink::Error) -> String {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => message.to_io().to_string(),
-        other => other.to_string(),
+    /// The kernel's error number, if it was the kernel that refused.
+    pub fn errno(&self) -> Option<Errno> {
+        self.errno
     }
 }
 
@@ -57,11 +55,38 @@ pub(crate) trait Asked<T> {
     fn asked(self, what: impl FnOnce() -> String) -> Result<T, Error>;
 }
 
+impl<T> Asked<T> for io::Result<T> {
+    fn asked(self, what: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|error| Error {
+            what: what(),
+            reason: error.to_string(),
+            errno: error.raw_os_error().map(Errno::from_raw),
+        })
+    }
+}
+
 impl<T> Asked<T> for Result<T, rtnetlink::Error> {
     fn asked(self, what: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| Error {
-            what: what(),
-            source,
+        self.map_err(|error| match error {
+            rtnetlink::Error::NetlinkError(message) => message.to_io(),
+            other => io::Error::other(other),
         })
+        .asked(what)
+    }
+}
+
+/// Takes some refusals for the answer that nothing is there, or that there is nothing left to do.
+pub(crate) trait Unless {
+    fn unless(self, refusals: &[Errno]) -> Self;
+}
+
+impl<T: Default> Unless for Result<T, Error> {
+    fn unless(self, refusals: &[Errno]) -> Self {
+        match self {
+            Err(Error {
+                errno: Some(errno), ..
+            }) if refusals.contains(&errno) => Ok(T::default()),
+            other => other,
+        }
     }
 }

@@ -4,8 +4,12 @@
 use std::net::IpAddr;
 
 use nix::libc;
+use rtnetlink::packet_core::NLA_F_NESTED;
 
-use crate::route::Nexthop;
+use crate::{
+    blocking::{append, attribute, attributes},
+    route::Nexthop,
+};
 
 /// Attributes, include/uapi/linux/nexthop.h.
 const NHA_ID: u16 = 1;
@@ -16,8 +20,6 @@ const NHA_GATEWAY: u16 = 6;
 const NHA_RES_GROUP: u16 = 12;
 const NHA_RES_GROUP_BUCKETS: u16 = 1;
 const NHA_RES_GROUP_IDLE_TIMER: u16 = 2;
-/// Set in the type of an attribute that holds others, include/uapi/linux/netlink.h.
-const NLA_F_NESTED: u16 = 1 << 15;
 const NEXTHOP_GRP_TYPE_RES: u16 = 1;
 /// `RTPROT_OSPF`, include/uapi/linux/rtnetlink.h.
 const PROTOCOL_OSPF: u8 = 188;
@@ -67,14 +69,6 @@ pub enum Found {
     Foreign(u32),
 }
 
-fn attribute(to: &mut Vec<u8>, ty: u16, value: &[u8]) {
-    let length = u16::try_from(4 + value.len()).expect("groups are small");
-    to.extend(length.to_ne_bytes());
-    to.extend(ty.to_ne_bytes());
-    to.extend(value);
-    to.resize(to.len().next_multiple_of(4), 0);
-}
-
 fn header(family: i32, protocol: u8) -> Vec<u8> {
     let family = u8::try_from(family).expect("address families are small");
     vec![family, 0, protocol, 0, 0, 0, 0, 0]
@@ -93,16 +87,16 @@ impl NexthopObject {
             },
         };
         let mut body = header(family, PROTOCOL_OSPF);
-        attribute(&mut body, NHA_ID, &self.id.to_ne_bytes());
+        append(&mut body, NHA_ID, &self.id.to_ne_bytes());
         match &self.leads {
             Leads::To(hop, _) => {
-                attribute(&mut body, NHA_OIF, &hop.interface.to_ne_bytes());
+                append(&mut body, NHA_OIF, &hop.interface.to_ne_bytes());
                 match hop.gateway {
                     Some(IpAddr::V6(gateway)) => {
-                        attribute(&mut body, NHA_GATEWAY, &gateway.octets());
+                        append(&mut body, NHA_GATEWAY, &gateway.octets());
                     }
                     Some(IpAddr::V4(gateway)) => {
-                        attribute(&mut body, NHA_GATEWAY, &gateway.octets());
+                        append(&mut body, NHA_GATEWAY, &gateway.octets());
                     }
                     None => {}
                 }
@@ -110,15 +104,15 @@ impl NexthopObject {
             Leads::Among(members, spread) => {
                 let entry = |id: &u32| [id.to_ne_bytes(), [0; 4]].concat();
                 let members: Vec<u8> = members.iter().flat_map(entry).collect();
-                attribute(&mut body, NHA_GROUP, &members);
+                append(&mut body, NHA_GROUP, &members);
                 if let Spread::Resilient(idle) = spread {
                     let ty = NEXTHOP_GRP_TYPE_RES.to_ne_bytes();
-                    attribute(&mut body, NHA_GROUP_TYPE, &ty);
+                    append(&mut body, NHA_GROUP_TYPE, &ty);
                     let mut nested = Vec::new();
                     let idle = idle.saturating_mul(TICKS).to_ne_bytes();
-                    attribute(&mut nested, NHA_RES_GROUP_BUCKETS, &BUCKETS.to_ne_bytes());
-                    attribute(&mut nested, NHA_RES_GROUP_IDLE_TIMER, &idle);
-                    attribute(&mut body, NHA_RES_GROUP | NLA_F_NESTED, &nested);
+                    append(&mut nested, NHA_RES_GROUP_BUCKETS, &BUCKETS.to_ne_bytes());
+                    append(&mut nested, NHA_RES_GROUP_IDLE_TIMER, &idle);
+                    append(&mut body, NHA_RES_GROUP | NLA_F_NESTED, &nested);
                 }
             }
         }
@@ -129,7 +123,7 @@ impl NexthopObject {
     pub(crate) fn name(id: Option<u32>) -> Vec<u8> {
         let mut body = header(libc::AF_UNSPEC, 0);
         if let Some(id) = id {
-            attribute(&mut body, NHA_ID, &id.to_ne_bytes());
+            append(&mut body, NHA_ID, &id.to_ne_bytes());
         }
         body
     }
@@ -138,14 +132,13 @@ impl NexthopObject {
 impl Found {
     /// Reads the body of an RTM_NEWNEXTHOP; nothing if it is malformed.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
-        let (header, mut rest) = body.split_at_checked(HEADER)?;
+        let (header, rest) = body.split_at_checked(HEADER)?;
         let (family, protocol) = (header.first()?, header.get(2)?);
         let ipv4 = i32::from(*family) == libc::AF_INET;
         let (mut id, mut oif, mut gateway, mut group) = (None, None, None, None);
         let mut spread = Spread::Hash;
-        while let Some((ty, value, next)) = take(rest) {
-            rest = next;
-            match ty & !NLA_F_NESTED {
+        for (kind, value) in attributes(rest) {
+            match kind {
                 NHA_ID => id = number(value),
                 NHA_OIF => oif = number(value),
                 NHA_GATEWAY => gateway = address(value),
@@ -171,15 +164,6 @@ impl Found {
     }
 }
 
-/// The first attribute, and what follows.
-fn take(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
-    let ty = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);
-    let value = bytes.get(4..length)?;
-    let next = bytes.get(length.next_multiple_of(4)..);
-    Some((ty, value, next.unwrap_or_default()))
-}
-
 fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(value.try_into().ok()?))
 }
@@ -192,14 +176,9 @@ fn address(value: &[u8]) -> Option<IpAddr> {
 }
 
 /// In seconds.
-fn idle_timer(mut nested: &[u8]) -> Option<u32> {
-    while let Some((ty, value, next)) = take(nested) {
-        nested = next;
-        if ty == NHA_RES_GROUP_IDLE_TIMER {
-            return Some(number(value)? / TICKS);
-        }
-    }
-    None
+fn idle_timer(nested: &[u8]) -> Option<u32> {
+    let ticks = number(attribute(nested, NHA_RES_GROUP_IDLE_TIMER)?)?;
+    Some(ticks / TICKS)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the daemon may still do once it runs.
+//! The capabilities that the daemon keeps once it runs.
 
 use caps::{CapSet, Capability, CapsHashSet};
 
@@ -10,10 +10,10 @@ const NEEDED: [Capability; 4] = [
     Capability::CAP_PERFMON,
 ];
 
-/// Gives up, for the calling thread, every capability that is not needed for repair, reload and a clean stop.
+/// Drops, for the calling thread, every capability that is not needed for repair, reload and a clean stop.
 ///
-/// What cannot be given up is said and kept: the daemon works either way.
-pub fn keep_what_is_needed() {
+/// If that fails, a warning is logged and all are kept: the daemon works either way.
+pub fn drop_capabilities() {
     let keep: CapsHashSet = NEEDED.into_iter().collect();
     let result = caps::read(None, CapSet::Permitted).and_then(|held| {
         let keep: CapsHashSet = keep.intersection(&held).copied().collect();

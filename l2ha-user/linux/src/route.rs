@@ -15,7 +15,7 @@ use rtnetlink::{
     },
 };
 
-use crate::netlink::{Asked as _, Error, Netlink};
+use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
 
 /// Where a route leads: an address and how many bits of it count.
 pub type Destination = (IpAddr, u8);
@@ -112,10 +112,7 @@ impl Netlink {
                 route.destination, route.prefix_len
             )
         });
-        match deleted {
-            Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(()),
-            other => other,
-        }
+        deleted.unless(&[Errno::ESRCH])
     }
 }
 
@@ -157,7 +154,7 @@ impl KernelRoute {
         message
     }
 
-    fn from_message(message: &RouteMessage) -> Self {
+    pub(crate) fn from_message(message: &RouteMessage) -> Self {
         let mut route = Self {
             destination: match message.header.address_family {
                 AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -213,7 +210,7 @@ fn nexthop(interface: Option<u32>, attributes: &[RouteAttribute]) -> Option<Next
 }
 
 /// The address in an attribute.
-pub(crate) fn ip(address: &RouteAddress) -> Option<IpAddr> {
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
         RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),

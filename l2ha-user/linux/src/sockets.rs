@@ -6,7 +6,7 @@ use nix::libc;
 use socket2::{SockAddr, SockAddrStorage, Socket};
 use tokio::io::unix::AsyncFd;
 
-/// Puts a non-blocking socket into the event loop of the current runtime.
+/// Registers a non-blocking socket with the event loop of the current runtime.
 ///
 /// # Errors
 ///
@@ -23,46 +23,42 @@ pub fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn take_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
+pub fn receive_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
     /// `ICMPV6_FILTER` of linux/icmpv6.h.
     const FILTER: libc::c_int = 1;
     // A bit for each type that is blocked.
     let mut blocked = [u32::MAX; 8];
     blocked[usize::from(kind >> 5)] &= !(1 << (kind & 31));
-    // SAFETY: the filter is read during the call only, and is as long as is said.
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_ICMPV6,
-            FILTER,
-            (&raw const blocked).cast(),
-            size_of_val(&blocked) as libc::socklen_t,
-        )
-    };
-    if answer == 0 {
-        return Ok(());
-    }
-    Err(io::Error::last_os_error())
+    set_option(socket, libc::IPPROTO_ICMPV6, FILTER, &blocked)
 }
 
-/// Whether a UDP socket takes packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
+/// Sets whether a UDP socket accepts packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
 /// udp(7)).
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn take_without_checksum(socket: &Socket, take: bool) -> io::Result<()> {
+pub fn accept_zero_checksum(socket: &Socket, accept: bool) -> io::Result<()> {
     /// linux/udp.h.
     const UDP_NO_CHECK6_RX: libc::c_int = 102;
-    let value = libc::c_int::from(take);
+    let value = [u32::from(accept)];
+    set_option(socket, libc::IPPROTO_UDP, UDP_NO_CHECK6_RX, &value)
+}
+
+fn set_option(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &[u32],
+) -> io::Result<()> {
     // SAFETY: the value is read during the call only, and is as long as is said.
     let answer = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_UDP,
-            UDP_NO_CHECK6_RX,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
+            level,
+            option,
+            value.as_ptr().cast(),
+            size_of_val(value) as libc::socklen_t,
         )
     };
     if answer == 0 {

@@ -1,19 +1,19 @@
-//! Switches below /proc/sys/net, of this thread's network namespace.
+//! Settings below /proc/sys/net, of this thread's network namespace.
 
 use std::{fs, io, path::PathBuf};
 
 use crate::link::Link;
 
-/// How often an unanswered neighbour is asked again, in milliseconds.
+/// Time between solicitations of a neighbour that does not answer, in milliseconds.
 const RETRANSMIT: &str = "100";
 
-/// Has the neighbours on a virtual interface asked ten times a second instead of once: after a
-/// repair the first question may be lost, and the path is back long before a second has passed.
+/// Has the neighbours on a virtual interface solicited ten times a second instead of once: after a
+/// repair the first solicitation may be lost, and the path is back long before a second has passed.
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn ask_neighbours_often(link: &Link) -> io::Result<()> {
+pub fn set_retransmit_time(link: &Link) -> io::Result<()> {
     for family in ["ipv4", "ipv6"] {
         let path: PathBuf = [
             "/proc/sys/net",
@@ -31,8 +31,8 @@ pub fn ask_neighbours_often(link: &Link) -> io::Result<()> {
     Ok(())
 }
 
-/// Path of a switch of IPv4, of one interface, or of `all`.
-fn ipv4_switch(interface: &str, name: &str) -> PathBuf {
+/// Path of an IPv4 setting of one interface, or of `all`.
+fn ipv4_setting(interface: &str, name: &str) -> PathBuf {
     ["/proc/sys/net/ipv4/conf", interface, name]
         .iter()
         .collect()
@@ -42,36 +42,36 @@ fn read(path: &PathBuf) -> io::Result<String> {
     Ok(fs::read_to_string(path)?.trim().to_owned())
 }
 
-/// Has a virtual interface take IPv4 packets whatever way leads back to their sender; whether that
-/// had to be changed.
+/// Has a virtual interface accept IPv4 packets whatever the route back to their source is. Returns
+/// whether that had to be changed.
 ///
-/// An anycast address is answered over the shortest way, which need not be the one the question came
-/// by; and another server's answers come from an address that this node has, too. The kernel calls
-/// the former a reverse path that does not fit (rp_filter, RFC 3704), and the latter a martian
+/// Replies from an anycast address take the shortest path, which need not be the one that the request
+/// came by; and another server's replies come from an address that this node has, too. The kernel
+/// drops the former by reverse path filtering (rp_filter, RFC 3704) and the latter as martians
 /// (accept_local); fib_validate_source() in net/ipv4/fib_frontend.c.
 ///
-/// The interface's own rp_filter counts for nothing where that of `all` is greater. Loose (2) is
-/// enough for an interface with an IPv4 address. Without one, whatever has another way back is refused
-/// even then, so only 0 helps.
+/// The greater of the interface's own rp_filter and that of `all` counts. Loose (2) is enough for an
+/// interface with an IPv4 address. Without one, packets with another route back are dropped even then,
+/// so only 0 helps.
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn accept_any_way_back(link: &Link, has_ipv4: bool) -> io::Result<bool> {
-    let own = ipv4_switch(&link.name, "rp_filter");
-    let all = read(&ipv4_switch("all", "rp_filter"))?;
+pub fn relax_source_validation(link: &Link, has_ipv4: bool) -> io::Result<bool> {
+    let own = ipv4_setting(&link.name, "rp_filter");
+    let all = read(&ipv4_setting("all", "rp_filter"))?;
     let wanted = match (has_ipv4, all.as_str()) {
         (false, "0") => "0",
         _ => "2",
     };
     let present = read(&own)?;
     let mut changed = false;
-    // What is loose enough stays as it is.
+    // A value that is loose enough stays as it is.
     if present != wanted && (present == "1" || all == "1" || !has_ipv4) {
         fs::write(&own, wanted)?;
         changed = true;
     }
-    let local = ipv4_switch(&link.name, "accept_local");
+    let local = ipv4_setting(&link.name, "accept_local");
     if read(&local)? != "1" {
         fs::write(&local, "1")?;
         changed = true;

@@ -100,7 +100,7 @@ impl Attachment {
             interface,
             "no decapsulation program on the underlay, attaching it",
         );
-        if !tools.netlink.has_clsact(underlay.index).await? {
+        if !linux::tc::has_clsact(underlay.index)? {
             tools.journal.add_clsact(interface)?;
         }
         let mode = self.mode(config);

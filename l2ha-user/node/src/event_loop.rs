@@ -52,7 +52,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
     let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
     let mut node = Node::start(config_path.clone(), config).await?;
-    linux::keep_what_is_needed();
+    linux::drop_capabilities();
     tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
 
     let mut quick = interval(QUICK_CHECK);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linux::{Answers, Error, Netlink};
+use linux::{Error, Netlink, Reachability};
 use tokio::time::sleep;
 
 /// How long a gateway may take to answer before the program is attached. It is probed when the start
@@ -56,7 +56,7 @@ impl GatewayProbe {
         let mut probed = Vec::new();
         for neighbour in neighbours {
             // One that has not answered the kernel is unreachable already, and need not be probed.
-            if netlink.answers(interface, neighbour).await? != Answers::No
+            if netlink.reachability(interface, neighbour).await? != Reachability::Failed
                 && probe(netlink, interface, neighbour).await?
             {
                 probed.push(neighbour);
@@ -101,7 +101,7 @@ impl ReachableGateways {
 
 /// Probes a neighbour; returns whether it is one that can be probed.
 async fn probe(netlink: &Netlink, interface: u32, neighbour: IpAddr) -> Result<bool, Error> {
-    if netlink.answers(interface, neighbour).await? == Answers::NeverAsked {
+    if netlink.reachability(interface, neighbour).await? == Reachability::NotProbed {
         return Ok(false);
     }
     netlink.probe(interface, neighbour).await?;
@@ -122,14 +122,14 @@ async fn wait(
     loop {
         let mut still = Vec::new();
         for neighbour in waiting {
-            match netlink.answers(interface, neighbour).await? {
-                Answers::Yes | Answers::NeverAsked => answered.push(neighbour),
-                Answers::No if !again => {}
-                Answers::No => {
+            match netlink.reachability(interface, neighbour).await? {
+                Reachability::Confirmed | Reachability::NotProbed => answered.push(neighbour),
+                Reachability::Failed if !again => {}
+                Reachability::Failed => {
                     netlink.probe(interface, neighbour).await?;
                     still.push(neighbour);
                 }
-                Answers::Unknown => still.push(neighbour),
+                Reachability::Unknown => still.push(neighbour),
             }
         }
         waiting = still;

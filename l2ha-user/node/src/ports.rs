@@ -97,7 +97,7 @@ impl PortReservations {
                 self.reservations.insert(port, reservation);
             }
             if let (Port::Udp(_), Some(reservation)) = (port, self.reservations.get(&port)) {
-                sockets::take_without_checksum(&reservation.socket, unchecked)
+                sockets::accept_zero_checksum(&reservation.socket, unchecked)
                     .with_context(|| format!("cannot set UDP_NO_CHECK6_RX of {port:?}"))?;
             }
         }

@@ -86,7 +86,7 @@ pub(crate) async fn remove_all(mut tools: Tools) -> Result<()> {
     let kernel = Snapshot::read(&tools.netlink).await?;
     let clsact = tools.journal.clsact().iter();
     for link in clsact.filter_map(|name| kernel.link(name)) {
-        tools.netlink.remove_unused_clsact(link.index).await?;
+        linux::tc::remove_unused_clsact(link.index)?;
     }
     let pairs: Vec<VethEntry> = tools.journal.pairs().iter().cloned().collect();
     pair::remove(&pairs, &mut tools).await?;

@@ -97,14 +97,14 @@ impl TunnelPass<'_> {
             self.tools.netlink.set_mtu(hidden, hidden_mtu).await?;
         }
         self.ensure_offloads(name)?;
-        sysctl::ask_neighbours_often(visible)
+        sysctl::set_retransmit_time(visible)
             .with_context(|| format!("cannot set how often neighbours are asked on {name}"))?;
         let ospf = self.config.ospf.as_ref();
         let routes_ipv4 = ospf.is_some_and(|ospf| ospf.ipv4.is_some());
         if routes_ipv4 && self.tunnel.ospf.is_some() {
             let mut addresses = self.tunnel.addresses.iter();
             let has_ipv4 = addresses.any(|net| net.addr().is_ipv4());
-            let changed = sysctl::accept_any_way_back(visible, has_ipv4)
+            let changed = sysctl::relax_source_validation(visible, has_ipv4)
                 .with_context(|| format!("cannot set what IPv4 packets {name} takes"))?;
             if changed {
                 self.setting(name, "rp_filter or accept_local");

@@ -68,7 +68,7 @@ impl Routing {
             .spawn(move || {
                 let detection = Detection::start();
                 let protection = Protection::new(detours);
-                linux::keep_what_is_needed();
+                linux::drop_capabilities();
                 if let Err(error) = runtime.block_on(thread::run(
                     config,
                     (number, before),

@@ -38,7 +38,7 @@ impl Echo {
     ) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
         socket.set_nonblocking(true)?;
-        sockets::take_only_icmp_v6(&socket, ECHO_REPLY)?;
+        sockets::receive_only_icmp_v6(&socket, ECHO_REPLY)?;
         socket.bind_device(Some(interface.as_bytes()))?;
         socket.set_tclass_v6(TRAFFIC_CLASS)?;
         socket.bind(&SocketAddrV6::new(local, 0, 0, index).into())?;

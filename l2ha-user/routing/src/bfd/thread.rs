@@ -69,7 +69,7 @@ pub(super) fn run(
     changes: &news::UnboundedSender<News>,
 ) {
     let real_time = become_real_time();
-    linux::keep_what_is_needed();
+    linux::drop_capabilities();
     let mut thread = Thread {
         epoch: Instant::now(),
         changes,
