@@ -94,7 +94,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
             _ = hangup.recv() => reload(&mut node, &config_path).await,
             _ = restart.recv() => {
                 tracing::info!("ending for a restart: everything stays in its place");
-                node.end_for_restart().await;
+                node.stop_for_restart().await;
                 return Ok(());
             }
             _ = terminate.recv() => break,

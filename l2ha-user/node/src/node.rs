@@ -201,8 +201,8 @@ impl Node {
     }
 
     /// The end before a restart: the neighbours are told, and everything stays in its place.
-    pub(crate) async fn end_for_restart(mut self) {
-        self.router.end_for_restart().await;
+    pub(crate) async fn stop_for_restart(mut self) {
+        self.router.stop_for_restart().await;
     }
 
     /// The clean stop: withdraw, let the neighbours move, then remove everything that was made.

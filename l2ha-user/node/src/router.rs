@@ -122,7 +122,7 @@ impl Router {
     }
 
     /// Ends the thread for a restart: the neighbours are told, and everything stays in its place.
-    pub(crate) async fn end_for_restart(&mut self) {
+    pub(crate) async fn stop_for_restart(&mut self) {
         if let Some(routing) = self.routing.take() {
             routing.leave().await;
         }
