@@ -19,7 +19,6 @@ mod peers;
 mod refuse;
 mod restart;
 mod rollback;
-mod services;
 mod topologies;
 mod tshark;
 mod wire;

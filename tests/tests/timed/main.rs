@@ -12,3 +12,4 @@ mod probe;
 mod queues;
 mod repair;
 mod scale;
+mod services;
