@@ -10,7 +10,7 @@ use routing::{Detour, DetourTable};
 pub(crate) struct DetourMaps(Detours);
 
 impl DetourMaps {
-    /// Opens them below `pins`. Without them there are no detours, which is said.
+    /// Opens them below `pins`. Without them there are no detours, which is logged.
     pub(crate) fn open(pins: &Path) -> Option<Box<dyn DetourTable>> {
         let detours = Detours::open(pins).inspect_err(|error| {
             tracing::warn!(

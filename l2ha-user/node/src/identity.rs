@@ -1,7 +1,7 @@
 //! Addresses of virtual interfaces, the same after every start and repair.
 //!
 //! A virtual interface that was deleted and made again keeps its MAC and link-local address, so
-//! the peer's neighbour entries stay right and nobody waits for them to expire.
+//! the peer's neighbour entries stay right and need not expire first.
 
 use std::net::Ipv6Addr;
 

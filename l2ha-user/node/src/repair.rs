@@ -1,4 +1,4 @@
-//! What was found broken and put right, counted by kind and said in the log.
+//! What was found wrong and put right, counted by kind and logged.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ impl Repairs {
         }
     }
 
-    /// Counts one that is said elsewhere.
+    /// Counts one that is logged elsewhere.
     pub(crate) fn count(&mut self, kind: Kind) {
         *self.counts.entry(kind).or_default() += 1;
     }

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{state::Node, watch::Stream};
+use crate::{answers, node::Node, packet_stream::PacketStream};
 
 /// Longest question in bytes.
 const LONGEST: u64 = 4096;
@@ -35,18 +35,18 @@ pub(crate) struct Question {
 }
 
 /// The answer, and what follows it.
-type Reply = (Answer, Option<Stream>);
+type Reply = (Answer, Option<PacketStream>);
 
 impl Question {
     /// Answers it.
     pub(crate) async fn answer(self, node: &mut Node) {
-        let answer = match node.stream(&self.command) {
-            None => (node.answer(self.command).await, None),
+        let reply = match node.packets(&self.command) {
+            None => (answers::answer(node, self.command).await, None),
             Some(Ok((answer, stream))) => (answer, Some(stream)),
             Some(Err(error)) => (Answer::error(format!("{error:#}")), None),
         };
-        // The client may have gone; that is its affair.
-        let _ = self.answer.send(answer);
+        // The client may have closed the connection meanwhile.
+        let _ = self.answer.send(reply);
     }
 }
 
@@ -105,10 +105,12 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
                         Ok(Ok(None)) => {}
                         Ok(Ok(Some((stream, read, write)))) => {
                             if let Err(error) = stream.run(read, write).await {
-                                tracing::debug!(%error, "control client left");
+                                tracing::debug!(%error, "control client has disconnected");
                             }
                         }
-                        Ok(Err(error)) => tracing::debug!(%error, "control client left"),
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, "control client has disconnected")
+                        }
                         Err(_) => tracing::debug!("control client took too long"),
                     }
                 });
@@ -122,7 +124,7 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
 }
 
 /// A stream and the client's connection.
-type Streaming = (Stream, OwnedReadHalf, OwnedWriteHalf);
+type Streaming = (PacketStream, OwnedReadHalf, OwnedWriteHalf);
 
 /// Answers one question; returns what is to be sent on.
 async fn converse(

@@ -15,4 +15,5 @@ mod repair;
 mod restart;
 mod rollback;
 mod scale;
+mod services;
 mod show;

@@ -1,19 +1,19 @@
-//! One look at the kernel: interfaces and addresses at the same moment.
+//! A snapshot of the kernel's interfaces and addresses.
 //!
-//! A pass looks once and keeps what it changes up to date in here: asking the kernel for all it has
-//! once for each tunnel would take hours with thousands of them.
+//! A pass takes one and keeps it up to date with what it changes: listing them anew for each tunnel
+//! would take hours with thousands of tunnels.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use linux::{Address, Error, Link, Netlink};
 
 /// What the kernel had when it was asked, and what the pass has changed since.
-pub(crate) struct Kernel {
+pub(crate) struct Snapshot {
     links: HashMap<String, Link>,
     addresses: HashMap<u32, Vec<Address>>,
 }
 
-impl Kernel {
+impl Snapshot {
     /// Asks the kernel.
     pub(crate) async fn read(netlink: &Netlink) -> Result<Self, Error> {
         let mut kernel = Self {

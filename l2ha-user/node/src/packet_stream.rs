@@ -1,13 +1,15 @@
-//! Packets to those who asked for them: from the data plane's queues to the control socket.
+//! Streams of packets for `l2ha monitor` and `l2ha capture`: from the data plane's queues to the
+//! control socket.
 
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result, bail};
+use config::Config;
 use control::{
     Answer, CapturedFrame, Command, Direction, Line, Missed, RefusedPacket, Side, to_hex,
 };
 use dataplane::{
-    Reason,
+    DataPlane, Reason,
     watch::{RATE, Seen, Subscription, Wanted},
 };
 use nix::net::if_::if_indextoname;
@@ -16,82 +18,80 @@ use tokio::{
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
 };
 
-use crate::state::Node;
-
 /// Smallest part of a packet that can be asked for, in bytes: an Ethernet header.
 const LEAST: u32 = 14;
 
-/// What is on its way to a client.
-pub(crate) struct Stream {
+/// Packets on their way to a client.
+pub(crate) struct PacketStream {
     subscription: Subscription,
     /// Names of the tunnels by session id.
     names: HashMap<u32, String>,
 }
 
-impl Node {
-    /// Begins what was asked for; nothing if that is no stream.
-    pub(crate) fn stream(&self, command: &Command) -> Option<Result<(Answer, Stream)>> {
-        let wanted = match command {
-            Command::Monitor { reasons } => refused(reasons),
-            Command::Capture {
-                tunnel,
-                side,
-                direction,
-                snaplen,
-            } => self.frames(tunnel.as_deref(), *side, *direction, *snaplen),
-            _ => return None,
+/// Begins the stream that a command asks for; `None` if it asks for none.
+pub(crate) fn begin(
+    command: &Command,
+    config: &Config,
+    plane: &DataPlane,
+) -> Option<Result<(Answer, PacketStream)>> {
+    let wanted = match command {
+        Command::Monitor { reasons } => refused(reasons),
+        Command::Capture {
+            tunnel,
+            side,
+            direction,
+            snaplen,
+        } => frames(config, tunnel.as_deref(), *side, *direction, *snaplen),
+        _ => return None,
+    };
+    Some(wanted.and_then(|wanted| {
+        let subscription = plane.watch().subscribe(wanted)?;
+        let names = config
+            .tunnels
+            .iter()
+            .map(|tunnel| (tunnel.session_id, tunnel.name.clone()))
+            .collect();
+        let stream = PacketStream {
+            subscription,
+            names,
         };
-        Some(wanted.and_then(|wanted| {
-            let subscription = self.plane.watch().subscribe(wanted)?;
-            let names = self
-                .config
-                .tunnels
-                .iter()
-                .map(|tunnel| (tunnel.session_id, tunnel.name.clone()))
-                .collect();
-            let stream = Stream {
-                subscription,
-                names,
-            };
-            let answer = serde_json::json!({
-                "node": self.config.node.name,
-                "rate_per_cpu": RATE,
-            });
-            Ok((Answer::data(&answer), stream))
-        }))
-    }
+        let answer = serde_json::json!({
+            "node": config.node.name,
+            "rate_per_cpu": RATE,
+        });
+        Ok((Answer::data(&answer), stream))
+    }))
+}
 
-    fn frames(
-        &self,
-        tunnel: Option<&str>,
-        side: Side,
-        direction: Direction,
-        snaplen: u32,
-    ) -> Result<Wanted> {
-        let sessions = match tunnel {
-            None => None,
-            Some(name) => {
-                let found = self.config.tunnels.iter().find(|known| known.name == name);
-                let Some(found) = found else {
-                    let names: Vec<&str> = self
-                        .config
-                        .tunnels
-                        .iter()
-                        .map(|known| known.name.as_str())
-                        .collect();
-                    bail!("there is no tunnel {name}; there are: {}", names.join(", "));
-                };
-                Some(HashSet::from([found.session_id]))
-            }
-        };
-        Ok(Wanted::Frames {
-            sessions,
-            received: direction != Direction::Tx,
-            sent: direction != Direction::Rx,
-            outer: side == Side::Outer,
-            snaplen: snaplen.max(LEAST),
-        })
-    }
+fn frames(
+    config: &Config,
+    tunnel: Option<&str>,
+    side: Side,
+    direction: Direction,
+    snaplen: u32,
+) -> Result<Wanted> {
+    let sessions = match tunnel {
+        None => None,
+        Some(name) => {
+            let found = config.tunnels.iter().find(|known| known.name == name);
+            let Some(found) = found else {
+                let names: Vec<&str> = config
+                    .tunnels
+                    .iter()
+                    .map(|known| known.name.as_str())
+                    .collect();
+                bail!("there is no tunnel {name}; there are: {}", names.join(", "));
+            };
+            Some(HashSet::from([found.session_id]))
+        }
+    };
+    Ok(Wanted::Frames {
+        sessions,
+        received: direction != Direction::Tx,
+        sent: direction != Direction::Rx,
+        outer: side == Side::Outer,
+        snaplen: snaplen.max(LEAST),
+    })
 }
 
 fn refused(names: &[String]) -> Result<Wanted> {
@@ -110,7 +110,7 @@ fn refused(names: &[String]) -> Result<Wanted> {
     Ok(Wanted::Refused { reasons })
 }
 
-impl Stream {
+impl PacketStream {
     /// Writes packets until the client closes its sending side, and then what is missing.
     pub(crate) async fn run(
         mut self,

@@ -1,0 +1,142 @@
+//! The event loop: waits for the kernel's notifications, for signals and for the control socket,
+//! and has the node act on them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use config::Config;
+use linux::{Change, Monitor};
+use nix::fcntl::{Flock, FlockArg};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use crate::{node::Node, server::Server};
+
+/// How often the data plane is looked at for what no notification tells: a bpf_link can be
+/// detached without one.
+const QUICK_CHECK: Duration = Duration::from_millis(200);
+/// How often everything is compared, should a notification have been lost.
+const FULL_CHECK: Duration = Duration::from_secs(10);
+/// Notifications come in bursts; this is how long they are collected before the node acts on them.
+const COLLECT: Duration = Duration::from_millis(5);
+
+/// Runs the daemon until SIGTERM or SIGINT, which take everything down, or SIGUSR1, which leaves
+/// everything to the next start.
+///
+/// # Errors
+///
+/// When another daemon has this node's name, or the programs cannot be loaded.
+pub fn run(config_path: PathBuf, config: Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config_path, config))
+}
+
+async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut restart = signal(SignalKind::user_defined1())?;
+
+    let run_dir = config.node.run_dir.clone();
+    fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
+    let name = config.node.name.clone();
+    let _lock = lock(&run_dir.join(format!("{name}.lock")))?;
+    let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
+    let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
+    let mut node = Node::start(config_path.clone(), config).await?;
+    linux::drop_capabilities();
+    tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
+
+    let mut quick = interval(QUICK_CHECK);
+    quick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut full = interval(FULL_CHECK);
+    full.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due: Option<Instant> = None;
+    loop {
+        let next_pass = async {
+            match due.into_iter().chain(node.due()).min() {
+                Some(due) => sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            change = monitor.next() => match change {
+                Some(Change::Route) => node.check_routes(),
+                Some(change) => {
+                    // The kernel removes IPv4 routes with an interface or with its last address, and
+                    // does not notify of that.
+                    if change != Change::TrafficControl {
+                        node.check_routes();
+                    }
+                    due.get_or_insert_with(|| Instant::now() + COLLECT);
+                }
+                None => anyhow::bail!("the kernel has closed the notification socket"),
+            },
+            () = next_pass => {
+                due = None;
+                node.reconcile().await;
+            }
+            _ = quick.tick() => {
+                if !node.still_attached() {
+                    node.reconcile().await;
+                }
+            }
+            _ = full.tick() => node.reconcile().await,
+            request = server.next() => request.answer(&mut node).await,
+            _ = hangup.recv() => reload(&mut node, &config_path).await,
+            _ = restart.recv() => {
+                tracing::info!("ending for a restart: everything stays in its place");
+                node.stop_for_restart().await;
+                return Ok(());
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("stopping: withdrawing the services, then removing what was made");
+    tokio::select! {
+        stopped = node.stop() => stopped?,
+        _ = terminate.recv() => tracing::warn!("second signal: stopping at once, leaving the rest to the next start"),
+        _ = interrupt.recv() => tracing::warn!("second signal: stopping at once, leaving the rest to the next start"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One daemon per node name.
+fn lock(path: &Path) -> Result<Flock<fs::File>> {
+    let file =
+        fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
+        anyhow::anyhow!(
+            "{} is locked ({error}): another l2ha runs under this node name; stop it, or give \
+             this node another [node].name",
+            path.display()
+        )
+    })
+}
+
+/// SIGHUP: a file with mistakes changes nothing.
+async fn reload(node: &mut Node, config_path: &Path) {
+    match Config::load(config_path) {
+        Ok(config) => match node.reload(config).await {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "configuration not reloaded")
+            }
+        },
+        Err(errors) => {
+            for line in errors.to_string().lines() {
+                tracing::error!("configuration not reloaded: {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Taking away what the journal has: what is no longer configured, or everything.
+
+use std::{collections::HashSet, net::IpAddr};
+
+use anyhow::{Context as _, Result};
+use config::Config;
+use linux::Address;
+
+use crate::{
+    journal::{AddressEntry, RoutesEntry, VethEntry},
+    pair,
+    repair::Kind,
+    services::{self, Services},
+    snapshot::Snapshot,
+    tools::Tools,
+};
+
+/// Removes the veth pairs that are no longer configured.
+pub(crate) async fn remove_old_pairs(config: &Config, tools: &mut Tools) -> Result<()> {
+    let interfaces: HashSet<&str> = config
+        .tunnels
+        .iter()
+        .map(|tunnel| tunnel.interface.as_str())
+        .collect();
+    let pairs = tools.journal.pairs().iter();
+    let pairs: Vec<VethEntry> = pairs
+        .filter(|pair| !interfaces.contains(pair.visible.as_str()))
+        .cloned()
+        .collect();
+    for pair in &pairs {
+        tools.repairs.found(
+            Kind::Leftover,
+            &pair.visible,
+            "virtual interface is no longer configured, removing it",
+        );
+    }
+    pair::remove(&pairs, tools).await
+}
+
+/// Removes the addresses that are no longer configured; with `routing`, those of services after a
+/// while.
+pub(crate) async fn remove_old_addresses(
+    config: &Config,
+    services: &mut Services,
+    routing: bool,
+    tools: &mut Tools,
+) -> Result<()> {
+    let addresses = services.removable(unwanted(config, tools), routing);
+    for entry in &addresses {
+        tools.repairs.found(
+            Kind::Leftover,
+            &entry.interface,
+            &format!("{} is no longer configured, removing it", entry.address),
+        );
+    }
+    remove_addresses(&addresses, tools).await?;
+    services.removed(&addresses);
+    Ok(())
+}
+
+/// Removes the routes of another table or priority than the configured ones, which are added to the
+/// journal.
+pub(crate) async fn remove_old_routes(config: &Config, tools: &mut Tools) -> Result<()> {
+    let wanted = config.ospf.as_ref().map(|ospf| RoutesEntry {
+        table: ospf.table,
+        priority: ospf.route_metric,
+    });
+    for entry in tools.journal.routes().clone() {
+        if Some(&entry) != wanted.as_ref() {
+            routing::remove_routes(&tools.netlink, entry.table, entry.priority).await?;
+            tools.journal.drop_routes(&entry)?;
+        }
+    }
+    match wanted {
+        Some(wanted) => tools.journal.add_routes(wanted),
+        None => Ok(()),
+    }
+}
+
+/// Removes everything that was made, the programs included, and then the journal. Routing has
+/// removed its routes by now.
+pub(crate) async fn remove_all(mut tools: Tools) -> Result<()> {
+    let addresses: Vec<AddressEntry> = tools.journal.addresses().iter().cloned().collect();
+    remove_addresses(&addresses, &mut tools).await?;
+    tools.plane.unload().context("cannot remove the programs")?;
+    let kernel = Snapshot::read(&tools.netlink).await?;
+    let clsact = tools.journal.clsact().iter();
+    for link in clsact.filter_map(|name| kernel.link(name)) {
+        linux::tc::remove_unused_clsact(link.index)?;
+    }
+    let pairs: Vec<VethEntry> = tools.journal.pairs().iter().cloned().collect();
+    pair::remove(&pairs, &mut tools).await?;
+    tools.journal.remove_file();
+    Ok(())
+}
+
+/// Takes addresses off their interfaces.
+async fn remove_addresses(addresses: &[AddressEntry], tools: &mut Tools) -> Result<()> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let kernel = Snapshot::read(&tools.netlink).await?;
+    for entry in addresses {
+        if let Some(link) = kernel.link(&entry.interface) {
+            let address = Address {
+                interface: link.index,
+                address: entry.address,
+                prefix_len: entry.prefix_len,
+            };
+            tools.netlink.delete_address(&address).await?;
+        }
+    }
+    tools.journal.drop_addresses(addresses)
+}
+
+/// The addresses in the journal that the configuration does not have.
+fn unwanted(config: &Config, tools: &Tools) -> Vec<AddressEntry> {
+    let services = config.services.iter().map(services::entry);
+    let tunnels = config.tunnels.iter().flat_map(|tunnel| {
+        tunnel.addresses.iter().map(|net| AddressEntry {
+            interface: tunnel.interface.clone(),
+            address: net.addr(),
+            prefix_len: net.prefix_len(),
+        })
+    });
+    let wanted: HashSet<AddressEntry> = services.chain(tunnels).collect();
+    let interfaces: HashSet<&str> = config
+        .tunnels
+        .iter()
+        .map(|tunnel| tunnel.interface.as_str())
+        .collect();
+    let is_wanted = |entry: &AddressEntry| {
+        let link_local =
+            matches!(entry.address, IpAddr::V6(address) if address.is_unicast_link_local());
+        wanted.contains(entry) || (link_local && interfaces.contains(entry.interface.as_str()))
+    };
+    let entries = tools.journal.addresses().iter();
+    entries.filter(|entry| !is_wanted(entry)).cloned().collect()
+}

@@ -1,0 +1,241 @@
+//! The services' addresses on the loopback: which are in place, and which are on their way out.
+//!
+//! A service is in place when a route look-up for its address says `local`, and is not advertised
+//! before. The address alone is not enough: the kernel acknowledges a new IPv6 address and installs
+//! its local route up to some milliseconds later, in a work queue; until then packets for it would
+//! be sent on along another server's route, or refused.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use config::{Config, Service};
+use control::ServiceStatus;
+use linux::{Address, Error, Netlink};
+use tokio::time::sleep;
+
+use crate::{journal::AddressEntry, repair::Kind, snapshot::Snapshot, tools::Tools};
+
+/// The loopback.
+const LOOPBACK: &str = "lo";
+/// How long a pass waits for the local routes of addresses that it has added.
+const LOCAL_ROUTE_WAIT: Duration = Duration::from_millis(200);
+/// How long it pauses between two look-ups.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(1);
+/// When the next pass is due if a local route is still missing then.
+const LOCAL_ROUTE_RETRY: Duration = Duration::from_millis(500);
+
+/// The state of the services.
+#[derive(Debug, Default)]
+pub(crate) struct Services {
+    /// Names of those in place.
+    in_place: BTreeSet<String>,
+    /// Names of those whose address is there without its local route.
+    not_local: BTreeSet<String>,
+    /// When to look for missing local routes again.
+    retry: Option<Instant>,
+    /// Addresses that are withdrawn because no service has them any more, and until when they stay
+    /// for neighbours that still send to them.
+    withdrawn: BTreeMap<AddressEntry, Instant>,
+}
+
+impl Services {
+    /// Puts the services' addresses on the loopback and finds out which services are in place.
+    pub(crate) async fn ensure(
+        &mut self,
+        config: &Config,
+        tools: &mut Tools,
+        kernel: &Snapshot,
+    ) -> Result<()> {
+        self.retry = None;
+        let added = if config.services.is_empty() {
+            Ok(false)
+        } else {
+            add_missing(config, tools, kernel).await
+        };
+        let wait = match added {
+            Ok(true) => LOCAL_ROUTE_WAIT,
+            Ok(false) | Err(_) => Duration::ZERO,
+        };
+        let addresses: Vec<IpAddr> = config.services.iter().map(|it| it.address).collect();
+        let not_local = wait_until_local(&tools.netlink, addresses, wait).await?;
+        self.record(config, &not_local);
+        if added.is_ok() && !not_local.is_empty() {
+            self.retry = Some(Instant::now() + LOCAL_ROUTE_RETRY);
+        }
+        added.map(drop)
+    }
+
+    /// Records which services are in place. A missing local route is logged once, and its return.
+    fn record(&mut self, config: &Config, not_local: &[IpAddr]) {
+        let (waiting, in_place): (Vec<&Service>, Vec<&Service>) = config
+            .services
+            .iter()
+            .partition(|service| not_local.contains(&service.address));
+        let names = |services: &[&Service]| -> BTreeSet<String> {
+            services.iter().map(|it| it.name.clone()).collect()
+        };
+        for Service { name, address, .. } in &waiting {
+            if !self.not_local.contains(name) {
+                tracing::warn!(
+                    service = name,
+                    %address,
+                    "the kernel has no local route to the address: not advertised until it has"
+                );
+            }
+        }
+        for Service { name, address, .. } in &in_place {
+            if self.not_local.contains(name) {
+                tracing::info!(service = name, %address, "local route is there: advertised");
+            }
+        }
+        self.not_local = names(&waiting);
+        self.in_place = names(&in_place);
+    }
+
+    /// Of the addresses in the journal that are no longer configured (`unwanted`), those that are to
+    /// be removed now. A service's is withdrawn first, if it is advertised (`routing`), and stays
+    /// while neighbours still send to it.
+    pub(crate) fn removable(
+        &mut self,
+        unwanted: Vec<AddressEntry>,
+        routing: bool,
+    ) -> Vec<AddressEntry> {
+        self.withdrawn.retain(|entry, _| unwanted.contains(entry));
+        let now = Instant::now();
+        let mut removable = unwanted;
+        removable.retain(|entry| {
+            if !routing || entry.interface != LOOPBACK {
+                return true;
+            }
+            let until = self.withdrawn.entry(entry.clone()).or_insert_with(|| {
+                tracing::info!(address = %entry.address, "no longer a service: withdrawn");
+                now + routing::STOP_GRACE
+            });
+            *until <= now
+        });
+        removable
+    }
+
+    /// Forgets withdrawn addresses that are removed.
+    pub(crate) fn removed(&mut self, addresses: &[AddressEntry]) {
+        self.withdrawn.retain(|entry, _| !addresses.contains(entry));
+    }
+
+    /// At the end of a pass: what was due and could not be done is due again later.
+    pub(crate) fn postpone_overdue(&mut self) {
+        let now = Instant::now();
+        for until in self.withdrawn.values_mut().filter(|until| **until <= now) {
+            *until = now + routing::STOP_GRACE;
+        }
+        for retry in self.retry.iter_mut().filter(|retry| **retry <= now) {
+            *retry = now + LOCAL_ROUTE_RETRY;
+        }
+    }
+
+    /// When the next pass is due on account of the services.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.withdrawn.values().copied().chain(self.retry).min()
+    }
+
+    /// What to advertise.
+    pub(crate) fn prefixes(&self, config: &Config) -> Vec<routing::HostPrefix> {
+        let services = config.services.iter();
+        services
+            .filter(|service| self.in_place.contains(&service.name))
+            .map(|service| routing::HostPrefix {
+                address: service.address,
+                metric: service.metric,
+            })
+            .collect()
+    }
+
+    /// The addresses of services, in place or not, and the withdrawn ones: routes of others to them
+    /// are not for this node.
+    pub(crate) fn addresses(&self, config: &Config) -> Vec<IpAddr> {
+        let services = config.services.iter().map(|service| service.address);
+        services
+            .chain(self.withdrawn.keys().map(|entry| entry.address))
+            .collect()
+    }
+
+    /// For `l2ha status`.
+    pub(crate) fn status(&self, config: &Config, routing: bool) -> Vec<ServiceStatus> {
+        let services = config.services.iter();
+        services
+            .map(|service| ServiceStatus {
+                name: service.name.clone(),
+                address: service.address,
+                advertised: routing && self.in_place.contains(&service.name),
+            })
+            .collect()
+    }
+}
+
+/// A service's address in the journal.
+pub(crate) fn entry(service: &Service) -> AddressEntry {
+    AddressEntry {
+        interface: LOOPBACK.to_owned(),
+        address: service.address,
+        prefix_len: service.prefix_len(),
+    }
+}
+
+/// Adds the addresses that are missing on the loopback; returns whether local routes are to come.
+async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> Result<bool> {
+    let mut changed = false;
+    let loopback = kernel
+        .link(LOOPBACK)
+        .context("this namespace has no interface lo")?;
+    if !loopback.up {
+        tools.repairs.found(
+            Kind::Service,
+            LOOPBACK,
+            "the loopback is down, setting it up",
+        );
+        tools.netlink.set_up(loopback).await?;
+        changed = true;
+    }
+    for service in &config.services {
+        let address = Address {
+            interface: loopback.index,
+            address: service.address,
+            prefix_len: service.prefix_len(),
+        };
+        if kernel.has(&address) {
+            continue;
+        }
+        let what = format!("{} is missing on lo, adding it", service.address);
+        tools.repairs.found(Kind::Service, &service.name, &what);
+        tools.journal.add(Vec::new(), vec![entry(service)])?;
+        tools.netlink.add_address(&address).await?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Waits until all addresses are local, at most this long. Returns those that are not.
+async fn wait_until_local(
+    netlink: &Netlink,
+    addresses: Vec<IpAddr>,
+    wait: Duration,
+) -> Result<Vec<IpAddr>, Error> {
+    let until = Instant::now() + wait;
+    let mut waiting = addresses;
+    loop {
+        let mut still = Vec::new();
+        for address in waiting {
+            if !netlink.is_local(address).await? {
+                still.push(address);
+            }
+        }
+        if still.is_empty() || Instant::now() >= until {
+            return Ok(still);
+        }
+        waiting = still;
+        sleep(LOOKUP_PAUSE).await;
+    }
+}

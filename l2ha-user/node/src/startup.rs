@@ -1,0 +1,49 @@
+//! What the daemon knows of its own start, for `l2ha status`.
+
+use std::{path::PathBuf, time::Instant};
+
+use config::Config;
+use doctor::{Facts, Finding, Severity, Subject};
+
+/// Where the configuration was read, when, and what was wrong with the host then.
+pub(crate) struct Startup {
+    config_path: PathBuf,
+    started: Instant,
+    findings: Vec<Finding>,
+}
+
+impl Startup {
+    /// Makes the checks of `l2ha doctor` and logs what they find.
+    pub(crate) fn examine(config_path: PathBuf, config: &Config) -> Self {
+        let (facts, unknown) = Facts::collect(&Subject::of(config));
+        for sentence in unknown {
+            tracing::debug!("doctor: cannot learn {sentence}");
+        }
+        let findings = doctor::examine(&facts);
+        doctor::log(&findings);
+        Self {
+            config_path,
+            started: Instant::now(),
+            findings,
+        }
+    }
+
+    /// The configuration file, as text.
+    pub(crate) fn config_file(&self) -> String {
+        self.config_path.display().to_string()
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn uptime_s(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    /// Ids of the warnings and errors.
+    pub(crate) fn findings(&self) -> Vec<String> {
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity > Severity::Note)
+            .map(|finding| finding.id.to_owned())
+            .collect()
+    }
+}

@@ -1,0 +1,173 @@
+//! All tunnels: which are in place, and which sessions the data plane has.
+
+use std::collections::{BTreeMap, HashSet};
+
+use config::{Config, Tunnel};
+use control::{SessionStatus, TunnelStatus};
+use dataplane::Counters;
+
+use crate::{
+    snapshot::Snapshot,
+    tools::Tools,
+    tunnel::{TunnelPass, Up, add_to_journal},
+    tunnel_status,
+    underlay::UnderlayLink,
+};
+
+/// The tunnels by name; one that was not tried yet is missing.
+#[derive(Default)]
+pub(crate) struct Tunnels {
+    /// In place, or what is wrong; that is tried again at every change and every check.
+    states: BTreeMap<String, Result<Up, String>>,
+    /// The session ids to which the maps were last reduced.
+    kept: Option<HashSet<u32>>,
+}
+
+impl Tunnels {
+    /// Brings every tunnel to what the configuration says. One that fails is logged, and the others
+    /// go on.
+    pub(crate) async fn ensure(
+        &mut self,
+        config: &Config,
+        underlay: UnderlayLink,
+        tools: &mut Tools,
+        kernel: &mut Snapshot,
+    ) {
+        if let Err(error) = add_to_journal(config, kernel, tools) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot write down what is about to be made"
+            );
+            return;
+        }
+        for tunnel in &config.tunnels {
+            let name = &tunnel.name;
+            let before = self.states.get(name);
+            let pass = TunnelPass {
+                config,
+                tunnel,
+                underlay,
+                before: before.and_then(|state| Some(&state.as_ref().ok()?.session)),
+                tools,
+                kernel,
+            };
+            let now = pass.ensure().await.map_err(|error| format!("{error:#}"));
+            match (&now, before) {
+                (Err(now), Some(Err(before))) if now == before => {}
+                (Err(error), _) => {
+                    tracing::error!(tunnel = name, error, "tunnel is not in place; trying again");
+                }
+                (Ok(_), Some(Err(_))) => {
+                    tracing::warn!(tunnel = name, "tunnel is in place again");
+                }
+                (Ok(_), _) => {}
+            }
+            self.states.insert(name.clone(), now);
+        }
+    }
+
+    /// Forgets the tunnels that are no longer configured.
+    pub(crate) fn forget_unconfigured(&mut self, config: &Config) {
+        let names: HashSet<&str> = config
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.name.as_str())
+            .collect();
+        self.states.retain(|name, _| names.contains(name.as_str()));
+    }
+
+    /// Removes from the maps the sessions that an earlier daemon or configuration left there: after
+    /// everything else, when no packet needs them any more.
+    pub(crate) fn remove_old_sessions(&mut self, config: &Config, tools: &mut Tools) {
+        let ids: HashSet<u32> = config
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.session_id)
+            .collect();
+        if self.kept.as_ref() == Some(&ids) {
+            return;
+        }
+        match tools.plane.keep_only(&ids) {
+            Ok(removed) => {
+                if removed > 0 {
+                    tracing::info!(removed, "sessions removed that are no longer configured");
+                }
+                self.kept = Some(ids);
+            }
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "cannot remove what is left of an earlier configuration"
+            ),
+        }
+    }
+
+    /// The virtual interfaces in place on which OSPF shall run.
+    pub(crate) fn ospf_interfaces(&self, config: &Config) -> Vec<routing::Interface> {
+        let interfaces = config.tunnels.iter().filter_map(|tunnel| {
+            let ospf = tunnel.ospf?;
+            let up = self.states.get(&tunnel.name)?.as_ref().ok()?;
+            Some(routing::Interface {
+                name: tunnel.interface.clone(),
+                index: up.interface,
+                link_local: up.link_local,
+                mtu: u16::try_from(up.mtu).unwrap_or(u16::MAX),
+                area: ospf.area,
+                network: ospf.network,
+                priority: ospf.priority,
+                cost: ospf.cost,
+                bfd: ospf.bfd,
+                bfd_keys: config.bfd_keys(&tunnel.name),
+                keys: config.key_chain(&tunnel.name),
+                prefixes: up.prefixes.clone(),
+            })
+        });
+        interfaces.collect()
+    }
+
+    /// For `l2ha status`: every configured tunnel, with the data plane's figures.
+    pub(crate) fn status(
+        &self,
+        config: &Config,
+        tools: &Tools,
+        counters: &Counters,
+    ) -> Vec<TunnelStatus> {
+        let tunnels = config.tunnels.iter();
+        tunnels
+            .map(|tunnel| self.tunnel_status(tunnel, tools, counters))
+            .collect()
+    }
+
+    /// For `l2ha sessions`: every configured session, with the data plane's figures.
+    pub(crate) fn sessions(
+        &self,
+        config: &Config,
+        tools: &Tools,
+        counters: &Counters,
+    ) -> Vec<SessionStatus> {
+        let tunnels = config.tunnels.iter();
+        tunnels
+            .map(|tunnel| {
+                let state = match self.states.get(&tunnel.name) {
+                    Some(Ok(_)) => "up",
+                    Some(Err(_)) => "down",
+                    None => "waiting",
+                };
+                let status = self.tunnel_status(tunnel, tools, counters);
+                tunnel_status::session(tunnel, state, status, counters)
+            })
+            .collect()
+    }
+
+    fn tunnel_status(&self, tunnel: &Tunnel, tools: &Tools, counters: &Counters) -> TunnelStatus {
+        let (mtu, problem) = match self.states.get(&tunnel.name) {
+            Some(Ok(up)) => {
+                let reassembled = tools.plane.reassembled();
+                let problem = tunnel_status::wrong_mtu(up, reassembled, counters);
+                (Some(up.mtu), problem)
+            }
+            Some(Err(problem)) => (None, Some(problem.clone())),
+            None => (None, Some("waits for the underlay".to_owned())),
+        };
+        tunnel_status::tunnel(tunnel, mtu, problem, counters)
+    }
+}
