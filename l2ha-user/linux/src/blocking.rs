@@ -42,28 +42,28 @@ impl Request {
 
 /// What the kernel answers to a request that it refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct KernelRefusal {
     code: i32,
     /// What it says beside the error number (extended acknowledgement).
     pub text: Option<String>,
 }
 
-impl Refusal {
+impl KernelRefusal {
     /// The error number.
     pub fn errno(&self) -> Errno {
         Errno::from_raw(self.code)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for KernelRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", io::Error::from_raw_os_error(self.code))?;
         self.text.iter().try_for_each(|text| write!(f, ": {text}"))
     }
 }
 
-impl From<Refusal> for io::Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<KernelRefusal> for io::Error {
+    fn from(refusal: KernelRefusal) -> Self {
         Self::from_raw_os_error(refusal.code)
     }
 }
@@ -98,7 +98,7 @@ impl Connection {
         &mut self,
         requests: &[Request],
         take: impl FnMut(&NetlinkHeader, &[u8]) -> io::Result<()>,
-    ) -> io::Result<Vec<(usize, Refusal)>> {
+    ) -> io::Result<Vec<(usize, KernelRefusal)>> {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
@@ -165,7 +165,7 @@ pub(crate) fn ask_route(
 struct Reader<T> {
     first: u32,
     count: usize,
-    refused: Vec<(usize, Refusal)>,
+    refused: Vec<(usize, KernelRefusal)>,
     take: T,
 }
 
@@ -199,7 +199,7 @@ impl<T: FnMut(&NetlinkHeader, &[u8]) -> io::Result<()>> Reader<T> {
 }
 
 /// Reads an acknowledgement, or the end of a list; nothing if the request was carried out.
-fn refusal(header: &NetlinkHeader, body: &[u8]) -> io::Result<Option<Refusal>> {
+fn refusal(header: &NetlinkHeader, body: &[u8]) -> io::Result<Option<KernelRefusal>> {
     let code = match body.first_chunk() {
         Some(code) => i32::from_ne_bytes(*code),
         // An empty one ends a list.
@@ -219,7 +219,7 @@ fn refusal(header: &NetlinkHeader, body: &[u8]) -> io::Result<Option<Refusal>> {
         .filter(|_| header.flags & NLM_F_ACK_TLVS != 0)
         .and_then(|attributes| attribute(attributes, NLMSGERR_ATTR_MSG))
         .map(|text| String::from_utf8_lossy(text).trim_end_matches('\0').into());
-    Ok(Some(Refusal {
+    Ok(Some(KernelRefusal {
         code: code.saturating_neg(),
         text,
     }))
@@ -289,7 +289,7 @@ mod tests {
     }
 
     /// Whether a datagram was the last, the bodies of the messages in it, and what it refuses.
-    type Read = (bool, Vec<Vec<u8>>, Vec<(usize, Refusal)>);
+    type Read = (bool, Vec<Vec<u8>>, Vec<(usize, KernelRefusal)>);
 
     /// Reads a datagram that answers three requests.
     fn read(datagram: &[u8]) -> io::Result<Read> {

@@ -25,7 +25,7 @@ pub mod xdp;
 pub use self::{
     address::Address,
     batch::{Batch, Order},
-    blocking::Refusal,
+    blocking::KernelRefusal,
     foreign::{ForeignRoute, RouteSource},
     link::{Link, VethPair},
     monitor::{Change, Monitor},

@@ -5,7 +5,7 @@ use std::io;
 use nix::errno::Errno;
 use rtnetlink::Handle;
 
-use crate::blocking::Refusal;
+use crate::blocking::KernelRefusal;
 
 /// A connection to rtnetlink in the network namespace of the thread that opened it.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn refused(what: String, refusal: &Refusal) -> Self {
+    pub(crate) fn refused(what: String, refusal: &KernelRefusal) -> Self {
         Self {
             what,
             reason: refusal.to_string(),

@@ -12,7 +12,7 @@ use rtnetlink::{
 };
 
 use crate::{
-    blocking::{Connection, Refusal, Request, ask_route},
+    blocking::{Connection, KernelRefusal, Request, ask_route},
     netlink::{Asked as _, Error, Unless as _},
 };
 
@@ -100,7 +100,7 @@ pub fn programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>, Error> {
 /// # Errors
 ///
 /// When the kernel does not answer, or the program cannot be taken away again.
-pub fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<Refusal>, Error> {
+pub fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<KernelRefusal>, Error> {
     let refusal = set_xdp(ifindex, program.as_raw_fd(), XDP_FLAGS_UPDATE_IF_NOEXIST)?;
     if refusal.is_none()
         && let Some(refusal) = set_xdp(ifindex, -1, 0)?
@@ -135,12 +135,12 @@ pub fn is_held_by_link(ifindex: u32, mode: XdpMode, other: BorrowedFd<'_>) -> Re
     Ok(refusal.is_some_and(|refusal| refusal.errno() == Errno::EBUSY))
 }
 
-fn set_xdp(ifindex: u32, program: i32, flags: u32) -> Result<Option<Refusal>, Error> {
+fn set_xdp(ifindex: u32, program: i32, flags: u32) -> Result<Option<KernelRefusal>, Error> {
     let flags = LinkXdp::Flags(XDP_FLAGS_DRV_MODE | flags);
     change_xdp(ifindex, vec![LinkXdp::Fd(program), flags])
 }
 
-fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<Refusal>, Error> {
+fn change_xdp(ifindex: u32, change: Vec<LinkXdp>) -> Result<Option<KernelRefusal>, Error> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
     message.attributes.push(LinkAttribute::Xdp(change));
