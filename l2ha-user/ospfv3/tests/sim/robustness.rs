@@ -177,8 +177,8 @@ fn two_hundred_thousand_packets() {
 }
 
 #[test]
-#[ignore = "10 million packets: run by cargo xtask test"]
-fn ten_million_packets() {
+#[ignore = "10 million packets: run by cargo xtask test --deep"]
+fn deep_ten_million_packets() {
     for seed in 2..12 {
         bombard(1_000_000, seed);
     }
