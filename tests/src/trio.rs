@@ -586,6 +586,23 @@ impl Member {
         Ok(value.as_u64().unwrap_or(0))
     }
 
+    /// Whether every neighbour of a daemon of ours has acknowledged what it was sent: FRR delays that by seconds, and
+    /// until then its restart would not be helped.
+    fn must_be_acknowledged(&self) -> Result<()> {
+        if self.speaker() != Speaker::L2ha {
+            return Ok(());
+        }
+        let neighbours = self.daemon.ospf("neighbors")?;
+        for neighbour in neighbours.as_array().into_iter().flatten() {
+            ensure!(
+                neighbour["unacknowledged"] == 0,
+                "{}: not acknowledged: {neighbour}",
+                self.host.name
+            );
+        }
+        Ok(())
+    }
+
     /// What speaks OSPF here.
     pub fn speaker(&self) -> Speaker {
         match (&self.frr, &self.bird) {
@@ -690,6 +707,9 @@ pub fn wait_quiet(members: &[&Member]) -> Result<()> {
         }
         let since = last.1.elapsed();
         ensure!(since >= QUIET, "something has changed {since:.1?} ago");
+        for member in members {
+            member.must_be_acknowledged()?;
+        }
         Ok(Some(()))
     })
 }
