@@ -5,7 +5,8 @@ for tunnel in $tunnels; do
     ip l2tp del tunnel tunnel_id "$tunnel"
 done
 # Programs hang on links that are pinned there; both go with the mount.
-umount /sys/fs/bpf 2>/dev/null || true
+# A part may have mounted it over another; what still uses it does not keep it here.
+while umount -l /sys/fs/bpf 2>/dev/null; do :; done
 ip link set eth0 xdp off
 for link in $(ip -o link | sed -n 's/^[0-9]*: \(l2[^:@]*\)[:@].*/\1/p'); do
     # The other end of a pair may have taken it along.
