@@ -589,7 +589,7 @@ impl Member {
     /// Whether every neighbour of a daemon of ours has acknowledged what it was sent: FRR delays that by seconds, and
     /// until then its restart would not be helped.
     fn must_be_acknowledged(&self) -> Result<()> {
-        if self.speaker() != Speaker::L2ha {
+        if self.speaker() != Speaker::L2ha || self.daemon.pid().is_err() {
             return Ok(());
         }
         let neighbours = self.daemon.ospf("neighbors")?;
