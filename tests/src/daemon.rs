@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -22,9 +21,6 @@ use crate::{
     routing::LsaKey,
     views,
 };
-
-/// How long a daemon that has been asked to end with its lab may take: a stop in order takes 2 s.
-const END: Duration = Duration::from_secs(5);
 
 /// A node's daemon: running, or stopped for a while.
 #[derive(Debug)]
@@ -377,18 +373,12 @@ impl Resident for Daemon {
         Ok(())
     }
 
-    fn ask_to_end(&self) {
-        // One that has ended already needs no asking.
-        let _ = self.signal(Signal::SIGTERM);
-    }
-
     fn end(&self) {
+        // In order it would take its leave of neighbours that have ended as well, for more than a second. What it
+        // leaves behind is removed here or goes with its namespace; whether it cleans up by itself is for the
+        // scenarios to find out.
         if let Some(process) = self.process().take() {
-            // It has been asked. What it leaves when it is killed is removed here; whether it
-            // cleans up by itself is for the scenarios to find out.
-            if process.wait(END).is_err() {
-                process.kill();
-            }
+            process.kill();
         }
         let pins = self.config().pins();
         if pins.exists()

@@ -45,9 +45,6 @@ pub trait Resident: Debug + Send + Sync {
     /// When that cannot be written or asked; the rest of the evidence is taken all the same.
     fn evidence(&self, into: &Path) -> Result<()>;
 
-    /// Asks it to end, without waiting: all of a lab end at the same time.
-    fn ask_to_end(&self) {}
-
     /// Ends it and removes what it left.
     fn end(&self);
 }
@@ -274,9 +271,6 @@ impl Drop for Lab {
             .residents
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        for resident in residents.iter() {
-            resident.ask_to_end();
-        }
         while let Some(resident) = residents.pop() {
             resident.end();
         }

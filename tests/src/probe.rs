@@ -23,7 +23,7 @@ use crate::{
 /// A silence that breaks a run of answers; as long as an attempt may take.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a run of answers must be to count as steady.
-const STEADY: Duration = Duration::from_millis(500);
+const STEADY: Duration = Duration::from_millis(300);
 
 /// How a probe asks.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +174,7 @@ impl Probe {
         format!("the last answer is {last:?}; {failures} attempts failed, the last by {why:?}")
     }
 
-    /// Waits until answers have come for half a second without a pause of 100 ms or more, all
+    /// Waits until answers have come for 300 ms without a pause of 100 ms or more, all
     /// after `since`; returns how long after `since` that began. Zero when they never paused.
     ///
     /// # Errors

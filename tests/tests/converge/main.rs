@@ -12,6 +12,7 @@ mod decoders;
 mod doctor;
 mod fragments;
 mod frr;
+mod gateway;
 mod graceful;
 mod hostile;
 mod ipv4;

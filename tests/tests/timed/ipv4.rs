@@ -73,7 +73,6 @@ fn nothing_lost(what: &str, gaps: &[Gap; 2]) -> Result<()> {
 fn ours(
     name: &str,
     ipv4: Ipv4Links,
-    rounds: usize,
     sysctls: &'static [(&'static str, &'static str)],
 ) -> Result<()> {
     Lab::run(name, |lab| {
@@ -100,7 +99,7 @@ fn ours(
             )?;
             nothing_lost("nothing happens", &gaps)
         })?;
-        for _ in 0..rounds {
+        for _ in 0..if is_deep() { 2 } else { 1 } {
             stop_and_return(&served)?;
             cut_and_heal(&served)?;
         }
@@ -182,7 +181,7 @@ fn restarts(served: &Served<'_>) -> Result<()> {
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn an_ipv4_address_outlives_its_server_without_ipv4_on_the_tunnels() -> Result<()> {
-    ours("ipv4", Ipv4Links::Bare, 2, HOSTS)
+    ours("ipv4", Ipv4Links::Bare, HOSTS)
 }
 
 /// Servers that forward, and a kernel that is strict about where packets come from: answers of one
@@ -190,12 +189,7 @@ fn an_ipv4_address_outlives_its_server_without_ipv4_on_the_tunnels() -> Result<(
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn an_ipv4_address_outlives_its_server_with_strict_filters() -> Result<()> {
-    ours(
-        "ipv4-strict",
-        Ipv4Links::Numbered,
-        if is_deep() { 2 } else { 1 },
-        ROUTERS,
-    )
+    ours("ipv4-strict", Ipv4Links::Numbered, ROUTERS)
 }
 
 /// BIRD's instance for IPv4 at one end: one database, the same routes, answers, and a cut.

@@ -4,7 +4,6 @@ mod balance;
 mod bfd;
 mod drain;
 mod failover;
-mod gateway;
 mod graceful;
 mod hitless;
 mod hitless_half;
