@@ -149,9 +149,7 @@ mod tests {
     use super::*;
 
     /// Whether the bench works, not how fast l2ha is.
-    #[test]
-    #[ignore = "needs root: namespaces"]
-    fn every_row_is_measured() -> Result<()> {
+    fn play(underlays: &[Underlay]) -> Result<()> {
         let effort = Effort {
             runs: 1,
             tcp: Duration::from_secs(1),
@@ -160,11 +158,23 @@ mod tests {
         };
         let binary = target_dir().join("debug/l2ha");
         let mut samples = Samples::default();
-        for underlay in IN_NAMESPACES {
-            measure(underlay, effort, &binary, &mut samples)
+        for underlay in underlays {
+            measure(*underlay, effort, &binary, &mut samples)
                 .with_context(|| format!("underlay {underlay}"))?;
         }
         println!("{}", report::text(&samples.rows()));
         Ok(())
+    }
+
+    #[test]
+    #[ignore = "needs root: namespaces"]
+    fn every_row_of_the_wire_is_measured() -> Result<()> {
+        play(&[Underlay::Wire])
+    }
+
+    #[test]
+    #[ignore = "needs root: namespaces; played by cargo xtask test --deep"]
+    fn deep_every_row_is_measured() -> Result<()> {
+        play(&IN_NAMESPACES)
     }
 }
