@@ -1,9 +1,9 @@
 //! What the BFD thread is asked, and what it reports.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
-use bfd::{Algorithm, Key, SessionView, Timers};
-use serde::Serialize;
+use bfd::{Key, Timers};
+use control::BfdStatus;
 use tokio::sync::oneshot;
 
 /// A neighbour whose path is to be watched: one for each interface and address.
@@ -61,95 +61,15 @@ pub(crate) trait Sessions {
     fn watch(&self, peers: Vec<Peer>);
 
     /// What there is to show.
-    fn show(&self) -> oneshot::Receiver<View>;
+    fn show(&self) -> oneshot::Receiver<BfdStatus>;
 
     /// Leaves all sessions as they are, without a word to the neighbours: the next start takes them up.
     fn abandon(self: Box<Self>);
 }
 
-/// What there is to show of a session.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Shown {
-    pub(super) interface: String,
-    pub(super) local: Ipv6Addr,
-    pub(super) remote: Ipv6Addr,
-    pub(super) interval_ms: f64,
-    pub(super) multiplier: u8,
-    /// Number and algorithm of the key that signs.
-    pub(super) key: Option<(u8, Algorithm)>,
-    #[serde(flatten)]
-    pub(super) session: SessionView,
-    /// Packets that were none of this session's, by reason.
-    pub(super) refused: BTreeMap<&'static str, u64>,
-    pub(super) send_errors: u64,
-}
-
-/// What there is to show.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct View {
-    /// Whether the thread runs before all ordinary processes.
-    pub(super) real_time: bool,
-    /// How often the thread was woken later than a session's interval.
-    pub(super) late_wakes: u64,
-    /// The latest it ever was, in microseconds.
-    pub(super) latest_wake_us: u64,
-    pub(super) sessions: Vec<Shown>,
-}
-
 /// What the thread is asked.
 pub(super) enum Request {
     Watch(Vec<Peer>),
-    Show(oneshot::Sender<View>),
+    Show(oneshot::Sender<BfdStatus>),
     Stop,
-}
-
-#[cfg(test)]
-mod tests {
-    use bfd::{Counters, Diagnostic, State};
-
-    use super::*;
-
-    #[test]
-    fn what_is_shown_stays_as_it_is() {
-        let session = Shown {
-            interface: "l2-client".to_owned(),
-            local: "fe80::2".parse().unwrap(),
-            remote: "fe80::1".parse().unwrap(),
-            interval_ms: 10.0,
-            multiplier: 3,
-            key: Some((7, Algorithm::KeyedSha1)),
-            session: SessionView {
-                state: State::Up,
-                remote_state: State::AdminDown,
-                diagnostic: Diagnostic::DetectionTimeExpired,
-                remote_diagnostic: Diagnostic::Other(9),
-                discriminator: 1,
-                remote_discriminator: 2,
-                transmit_interval_us: 10_000,
-                detection_time_us: 30_000,
-                counters: Counters::default(),
-            },
-            refused: BTreeMap::from([("auth_digest", 4)]),
-            send_errors: 5,
-        };
-        let view = View {
-            real_time: true,
-            late_wakes: 0,
-            latest_wake_us: 130,
-            sessions: vec![session],
-        };
-        let shown = serde_json::to_value(Some(view)).unwrap().to_string();
-        assert_eq!(
-            shown,
-            [
-                r#"{"late_wakes":0,"latest_wake_us":130,"real_time":true,"sessions":[{"#,
-                r#""counters":{"downs":0,"own_pauses":0,"probes":0,"probes_answered":0,"received":0,"refused":0,"sent":0,"ups":0},"#,
-                r#""detection_time_us":30000,"diagnostic":"detection_time_expired","discriminator":1,"interface":"l2-client","#,
-                r#""interval_ms":10.0,"key":[7,"keyed-sha1"],"local":"fe80::2","multiplier":3,"#,
-                r#""refused":{"auth_digest":4},"remote":"fe80::1","remote_diagnostic":{"other":9},"remote_discriminator":2,"#,
-                r#""remote_state":"admin_down","send_errors":5,"state":"up","transmit_interval_us":10000}]}"#,
-            ]
-            .concat()
-        );
-    }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use config::OspfNetwork;
 use ospfv3::{Algorithm, AuthKey, KeyChain};
-use tokio::time::sleep;
+use serde::Serialize;
+use tokio::{sync::oneshot, time::sleep};
 
 use super::net::{AT_REST, Net, Node, play};
 use crate::types::View;
@@ -17,10 +18,14 @@ macro_rules! kept {
 }
 
 /// Compares a view with the one that is kept.
-async fn is_as_kept(node: &mut Node, view: View, kept: &str) {
+async fn is_as_kept<T: Serialize>(
+    node: &mut Node,
+    view: impl FnOnce(oneshot::Sender<T>) -> View,
+    kept: &str,
+) {
     let shown = node.routing().show(view).await.unwrap();
     let mut text = String::new();
-    match &shown {
+    match &serde_json::to_value(shown).unwrap() {
         serde_json::Value::Array(list) => list.iter().for_each(|it| text += &format!("{it}\n")),
         other => text = format!("{other}\n"),
     }
