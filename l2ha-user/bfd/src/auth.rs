@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use md5::{Digest as _, Md5};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use thiserror::Error;
 
@@ -18,7 +18,7 @@ const DIGEST_AT: usize = 8;
 const PASSWORD_AT: usize = 3;
 
 /// How packets are signed, RFC 5880 4.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
     /// The secret itself: whoever reads a packet knows it.

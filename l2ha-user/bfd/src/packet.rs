@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Length of a control packet without authentication, in bytes.
@@ -22,7 +22,7 @@ const DEMAND: u8 = 0x02;
 const MULTIPOINT: u8 = 0x01;
 
 /// State of a session, RFC 5880 4.1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Taken down by an administrator.
@@ -57,7 +57,7 @@ impl State {
 }
 
 /// Why a session last went down, RFC 5880 4.1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Diagnostic {
     /// 0: nothing to say.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::packet::{Diagnostic, Packet, State};
 
@@ -54,7 +54,7 @@ pub enum Refusal {
 }
 
 /// What a session counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Counters {
     /// Packets sent.
     pub sent: u64,
@@ -75,7 +75,7 @@ pub struct Counters {
 }
 
 /// What there is to show of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SessionView {
     /// Its state.
     pub state: State,

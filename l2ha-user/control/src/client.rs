@@ -2,15 +2,17 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    marker::PhantomData,
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::message::{Answer, Command, Request, VERSION};
+use crate::message::{Answer, Command, Request, Returns, VERSION};
 
 /// How long the daemon may take to answer. It looks at its questions between two repairs, which
 /// take milliseconds.
@@ -18,16 +20,39 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest answer in bytes; a large link-state database has some megabytes.
 const LONGEST: u64 = 256 << 20;
 
+/// An answer.
+pub struct Reply<T> {
+    /// The JSON as it came.
+    pub json: Value,
+    returns: Returns<T>,
+}
+
+impl<T: DeserializeOwned> Reply<T> {
+    /// What it says.
+    ///
+    /// # Errors
+    ///
+    /// When that is not what this version of the command knows.
+    pub fn data(&self) -> Result<T> {
+        T::deserialize(&self.json).context(
+            "the daemon runs another version than this command: restart the daemon, or call the \
+             command that was installed with it",
+        )
+    }
+}
+
 /// Asks the daemon that listens on `socket`.
 ///
 /// # Errors
 ///
 /// When no daemon is there, it does not answer in time, or it says why it cannot answer.
-pub fn ask(socket: &Path, command: Command) -> Result<Value> {
+pub fn ask<T>(socket: &Path, command: impl FnOnce(Returns<T>) -> Command) -> Result<Reply<T>> {
+    let returns = PhantomData;
     let mut stream = connect(socket)?;
-    let line = converse(&mut stream, command, PATIENCE)
+    let line = converse(&mut stream, command(returns), PATIENCE)
         .with_context(|| format!("the daemon at {} does not answer", socket.display()))?;
-    understand(socket, &line)
+    let json = understand(socket, &line)?;
+    Ok(Reply { json, returns })
 }
 
 /// Connects to the daemon that listens on `socket`.

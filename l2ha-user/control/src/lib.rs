@@ -1,15 +1,22 @@
 //! The control socket's language: one JSON line asked, one JSON line answered (or a stream of them),
 //! and the client.
 
+mod bfd;
 mod client;
 mod message;
+mod ospf;
 mod sessions;
 mod status;
 mod watch;
 
 pub use self::{
-    client::{ask, connect, understand},
-    message::{Answer, Command, Request, VERSION},
+    bfd::{BfdSession, BfdStatus},
+    client::{Reply, ask, connect, understand},
+    message::{Answer, Command, Drained, Request, Returns, VERSION},
+    ospf::{
+        InFamily, KernelRoutes, OspfInstance, OspfInterface, OspfNexthop, OspfRefused, OspfRoute,
+        OspfStatus,
+    },
     sessions::SessionStatus,
     status::{DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus},
     watch::{CapturedFrame, Direction, Line, Missed, RefusedPacket, Side, from_hex, to_hex},

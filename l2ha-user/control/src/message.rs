@@ -1,9 +1,19 @@
 //! Requests and answers.
 
+use std::marker::PhantomData;
+
+use anyhow::Result;
+use ospfv3::{LsaView, NeighborView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::watch::{Direction, Side};
+use crate::{
+    bfd::BfdStatus,
+    ospf::{InFamily, OspfInterface, OspfRoute},
+    sessions::SessionStatus,
+    status::Status,
+    watch::{Direction, Side},
+};
 
 /// Version of the answers' form. Fields may be added under the same version; one that goes or
 /// changes its meaning makes a new one.
@@ -17,28 +27,34 @@ pub struct Request {
     pub command: Command,
 }
 
+/// The type of a command's answer, for both ends; nothing of it is on the socket.
+pub type Returns<T> = PhantomData<T>;
+
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// The node as a whole: [`crate::Status`].
-    Status,
-    /// Every session: a list of [`crate::SessionStatus`].
-    Sessions,
+    /// The node as a whole.
+    Status(#[serde(skip)] Returns<Status>),
+    /// Every session.
+    Sessions(#[serde(skip)] Returns<Vec<SessionStatus>>),
     /// The interfaces of OSPF.
-    OspfInterfaces,
+    OspfInterfaces(#[serde(skip)] Returns<Vec<InFamily<OspfInterface>>>),
     /// OSPF neighbours.
-    OspfNeighbors,
+    OspfNeighbors(#[serde(skip)] Returns<Vec<InFamily<NeighborView>>>),
     /// The link-state database.
-    OspfDatabase,
+    OspfDatabase(#[serde(skip)] Returns<Vec<InFamily<LsaView>>>),
     /// The routes OSPF has computed.
-    OspfRoutes,
-    /// BFD and its sessions.
-    Bfd,
-    /// Makes the node the last resort, or ends that: an object with `node`, `drained` and `changed`.
+    OspfRoutes(#[serde(skip)] Returns<Vec<InFamily<OspfRoute>>>),
+    /// BFD and its sessions; none without it.
+    Bfd(#[serde(skip)] Returns<Option<BfdStatus>>),
+    /// Makes the node the last resort, or ends that.
     Drain {
         /// Whether it shall be.
         on: bool,
+        /// What it answers.
+        #[serde(skip)]
+        returns: Returns<Drained>,
     },
     /// Refused packets as they come: a stream of [`crate::Line`]s.
     Monitor {
@@ -58,6 +74,17 @@ pub enum Command {
     },
 }
 
+/// What `drain` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Name of the node.
+    pub node: String,
+    /// Whether it is the last resort now.
+    pub drained: bool,
+    /// Whether that is a change.
+    pub changed: bool,
+}
+
 /// The daemon's answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -74,6 +101,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer to a command that returns this.
+    pub fn to<T: Serialize>(_: Returns<T>, result: Result<T>) -> Self {
+        match result {
+            Ok(data) => Self::data(&data),
+            Err(error) => Self::error(format!("{error:#}")),
+        }
+    }
+
     /// An answer with data.
     pub fn data(data: &impl Serialize) -> Self {
         match serde_json::to_value(data) {
@@ -105,25 +140,46 @@ mod tests {
     #[test]
     fn the_words_on_the_socket_stay_as_they_are() {
         let request = |command| serde_json::to_string(&Request { command }).unwrap();
-        assert_eq!(request(Command::Status), r#"{"command":"status"}"#);
-        assert_eq!(request(Command::Sessions), r#"{"command":"sessions"}"#);
+        assert_eq!(
+            request(Command::Status(PhantomData)),
+            r#"{"command":"status"}"#
+        );
+        assert_eq!(
+            request(Command::Sessions(PhantomData)),
+            r#"{"command":"sessions"}"#
+        );
         let reasons = vec!["wrong_cookie".to_owned()];
         assert_eq!(
             request(Command::Monitor { reasons }),
             r#"{"command":{"monitor":{"reasons":["wrong_cookie"]}}}"#
         );
         assert_eq!(
-            request(Command::OspfNeighbors),
+            request(Command::OspfNeighbors(PhantomData)),
             r#"{"command":"ospf-neighbors"}"#
         );
         assert_eq!(
-            request(Command::OspfDatabase),
+            request(Command::OspfDatabase(PhantomData)),
             r#"{"command":"ospf-database"}"#
         );
-        assert_eq!(request(Command::OspfRoutes), r#"{"command":"ospf-routes"}"#);
         assert_eq!(
-            request(Command::Drain { on: true }),
+            request(Command::OspfRoutes(PhantomData)),
+            r#"{"command":"ospf-routes"}"#
+        );
+        assert_eq!(
+            request(Command::Drain {
+                on: true,
+                returns: PhantomData
+            }),
             r#"{"command":{"drain":{"on":true}}}"#
+        );
+        let answer = Drained {
+            node: "server-1".to_owned(),
+            drained: true,
+            changed: false,
+        };
+        assert_eq!(
+            serde_json::to_string(&Answer::to(PhantomData, Ok(answer))).unwrap(),
+            r#"{"version":1,"ok":true,"data":{"changed":false,"drained":true,"node":"server-1"}}"#
         );
         assert_eq!(
             serde_json::to_string(&Answer::data(&[1])).unwrap(),

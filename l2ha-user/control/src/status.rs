@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ospf::OspfStatus;
+
 /// The node as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -28,8 +30,8 @@ pub struct Status {
     /// Whether the node is the last resort: `l2ha drain`.
     #[serde(default)]
     pub drained: bool,
-    /// OSPF's own summary, when it runs.
-    pub ospf: Option<serde_json::Value>,
+    /// OSPF, when it runs.
+    pub ospf: Option<OspfStatus>,
     /// What was put right since the start, by kind.
     pub repairs: BTreeMap<String, u64>,
     /// What arrived at the sockets that hold the ports, by name.

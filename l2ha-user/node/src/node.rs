@@ -8,7 +8,7 @@ use control::{Answer, Command, DataplaneStatus, SessionStatus, Status};
 use dataplane::{DataPlane, Hook};
 use linux::Netlink;
 use routing::View;
-use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::{
     attachment::Attachment,
@@ -220,7 +220,7 @@ impl Node {
     pub(crate) async fn status(&self) -> Result<Status> {
         let Self { config, tools, .. } = self;
         let counters = tools.plane.counters()?;
-        let ospf = self.show(View::Summary).await.ok();
+        let ospf = self.show(View::Summary).await.ok().flatten();
         let attached = self.attachment.attached();
         Ok(Status {
             node: config.node.name.clone(),
@@ -254,7 +254,7 @@ impl Node {
     }
 
     /// What OSPF or BFD shows.
-    pub(crate) async fn show(&self, view: View) -> Result<Value> {
+    pub(crate) async fn show<T>(&self, view: impl FnOnce(oneshot::Sender<T>) -> View) -> Result<T> {
         self.router.show(view).await
     }
 

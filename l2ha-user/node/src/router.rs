@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use config::Config;
 use routing::{Desired, Routing, View};
-use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::{detours::DetourMaps, services::Services, tunnels::Tunnels, underlay::UnderlayLink};
 
@@ -102,7 +102,7 @@ impl Router {
     }
 
     /// What the routing thread shows.
-    pub(crate) async fn show(&self, view: View) -> Result<Value> {
+    pub(crate) async fn show<T>(&self, view: impl FnOnce(oneshot::Sender<T>) -> View) -> Result<T> {
         let routing = self
             .routing
             .as_ref()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::auth::KeyChain;
 use crate::wire::{Family, Prefix};
@@ -138,7 +138,7 @@ impl Default for SpfDelay {
 }
 
 /// What kind of link an interface attaches to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InterfaceKind {
     /// One neighbour at the other end.
@@ -150,7 +150,7 @@ pub enum InterfaceKind {
 }
 
 /// A prefix to advertise with an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct StubPrefix {
     /// The prefix; link-local ones are never advertised.
     pub prefix: Prefix,

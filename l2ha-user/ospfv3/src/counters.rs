@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::graceful::{HelpEnd, HelpRefusal, RestartEnd};
 use crate::refusal::Refusal;
 use crate::wire::PacketType;
 
 /// Packets by type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PacketCounters {
     /// Hello packets.
     pub hello: u64,
@@ -37,7 +37,7 @@ impl PacketCounters {
 }
 
 /// Graceful restarts (RFC 5187).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct GracefulCounters {
     /// Restarts of neighbours that we began to help with.
     pub helps_begun: u64,
@@ -54,7 +54,7 @@ pub struct GracefulCounters {
 }
 
 /// All counters of a speaker. They only grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Counters {
     /// Packets handed to [`poll_transmit`](crate::Speaker::poll_transmit).
     pub sent: PacketCounters,

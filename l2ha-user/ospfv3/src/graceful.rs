@@ -1,6 +1,6 @@
 //! Graceful restart (RFC 5187, RFC 3623): what is announced, and why one or the help with one ends.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Time;
 use crate::wire::GraceReason;
@@ -16,7 +16,9 @@ pub struct GracefulRestart {
 }
 
 /// Why our restart is over: RFC 3623 2.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, thiserror::Error,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartEnd {
     /// Every adjacency of before is Full again.
@@ -34,7 +36,9 @@ pub enum RestartEnd {
 }
 
 /// Why a neighbour is not helped with its restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, thiserror::Error,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum HelpRefusal {
     /// The configuration says so.
@@ -55,7 +59,9 @@ pub enum HelpRefusal {
 }
 
 /// Why a help has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, thiserror::Error,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum HelpEnd {
     /// The neighbour is back.

@@ -5,13 +5,13 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{LS_REFRESH_TIME, Limits, Time};
 use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE};
 
 /// Which database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DbId {
     /// Link scope, by interface.

@@ -1,11 +1,13 @@
 //! Why a packet, or a part of one, was refused.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::wire::DecodeError;
 
 /// Why a packet, or a part of one, was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, thiserror::Error,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// On an interface we do not know.

@@ -1,10 +1,11 @@
 //! BFD in OSPF's service (RFC 5882): a session for each neighbour, and a neighbour lost when its
 //! session fails.
 
+use control::BfdStatus;
 use ospfv3::{NeighborState, NeighborView};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bfd::{Bfd, Notice, Peer, Sessions, View};
+use crate::bfd::{Bfd, Notice, Peer, Sessions};
 use crate::types::Interface;
 
 /// BFD, and which neighbours it watches.
@@ -93,7 +94,7 @@ impl Detection {
     }
 
     /// What there is to show; none without BFD.
-    pub(crate) fn show(&self) -> Option<oneshot::Receiver<View>> {
+    pub(crate) fn show(&self) -> Option<oneshot::Receiver<BfdStatus>> {
         self.sessions.as_ref().map(|sessions| sessions.show())
     }
 }

@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::Result;
 use config::{Ospf, OspfArea};
+use control::OspfStatus;
 use linux::Nexthop;
-use ospfv3::{AreaConfig, Event, Family, PathOutcome, Speaker, Transmit};
-use serde_json::json;
+use ospfv3::{AreaConfig, Event, Family, PathOutcome, Transmit};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -23,7 +23,7 @@ use crate::{
     fib::Routes,
     flaps::Flaps,
     graceful,
-    instances::Instances,
+    instances::{Instance, Instances},
     kernel::Kernel,
     log::log,
     protection::Protection,
@@ -149,6 +149,11 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// Hands out what there is to show; who has asked may be gone.
+fn send<T>(answer: oneshot::Sender<T>, shown: T) {
+    let _ = answer.send(shown);
+}
+
 /// Sleeps until a moment, or for ever.
 async fn until(moment: Option<Instant>) {
     match moment {
@@ -184,7 +189,7 @@ impl EventLoop {
                     let now = self.now();
                     self.instances.drain(now, on);
                 }
-                Some(Request::Show(view, answer)) => self.answer(view, answer),
+                Some(Request::Show(view)) => self.show(view),
                 Some(Request::End(ending)) => return Next::End(ending),
                 None => return Next::End(Ending::Stopped),
             },
@@ -485,21 +490,6 @@ impl EventLoop {
         self.instances.add_interface(now, interface);
     }
 
-    fn answer(&mut self, view: View, answer: oneshot::Sender<serde_json::Value>) {
-        if view != View::Bfd {
-            let _ = answer.send(self.show(view));
-            return;
-        }
-        let shown = self.detection.show();
-        tokio::spawn(async move {
-            let view = match shown {
-                Some(shown) => shown.await.ok(),
-                None => None,
-            };
-            let _ = answer.send(json!(view));
-        });
-    }
-
     /// Logs and counts what an instance reports.
     fn report(&mut self, family: Family, event: &Event) {
         let name = |interface: &u32| {
@@ -526,7 +516,7 @@ impl EventLoop {
         }
     }
 
-    fn show(&mut self, view: View) -> serde_json::Value {
+    fn show(&mut self, view: View) {
         // Ages and timers as of this moment.
         let now = self.now();
         self.instances.handle_timeout(now);
@@ -534,34 +524,47 @@ impl EventLoop {
             let open = self.interfaces.get(&index);
             open.map(|open| open.interface.name.as_str())
         };
-        let value = match view {
-            View::Interfaces => views::interfaces(&self.instances, &self.refusals, &self.flaps),
-            View::Neighbors => views::list(&self.instances, Speaker::neighbors),
-            View::Database => views::list(&self.instances, |speaker| speaker.database().lsas),
-            View::Routes => views::list(&self.instances, |speaker| views::routes(speaker, name)),
-            View::Summary => Ok(self.summary()),
-            View::Bfd => Ok(serde_json::Value::Null),
-        };
-        value.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
+        let all = &self.instances;
+        match view {
+            View::Interfaces(answer) => {
+                let of = |it: &Instance| views::interfaces(it, &self.refusals, &self.flaps);
+                send(answer, views::list(all, of));
+            }
+            View::Neighbors(answer) => send(answer, views::list(all, |it| it.speaker.neighbors())),
+            View::Database(answer) => {
+                send(answer, views::list(all, |it| it.speaker.database().lsas));
+            }
+            View::Routes(answer) => {
+                send(
+                    answer,
+                    views::list(all, |it| views::routes(&it.speaker, name)),
+                );
+            }
+            View::Summary(answer) => send(answer, self.summary()),
+            View::Bfd(answer) => {
+                let shown = self.detection.show();
+                tokio::spawn(async move {
+                    let status = match shown {
+                        Some(shown) => shown.await.ok(),
+                        None => None,
+                    };
+                    send(answer, status);
+                });
+            }
+        }
     }
 
     /// What status shows: IPv6 at the top, IPv4 below a name of its own.
-    fn summary(&self) -> serde_json::Value {
-        let mut summary = self
-            .instances
-            .ipv6()
-            .map(views::instance)
-            .unwrap_or_default();
-        let rest = [
-            ("router_id", json!(self.config.router_id)),
-            ("interfaces", json!(self.interfaces.len())),
-            ("detours", json!(self.protection.count())),
-            ("kernel", json!(self.routes.counts())),
-            ("send_errors", json!(self.send_errors)),
-            ("ipv4", json!(self.instances.ipv4().map(views::instance))),
-        ];
-        summary.extend(rest.map(|(name, value)| (name.to_owned(), value)));
-        summary.into()
+    fn summary(&self) -> Option<OspfStatus> {
+        Some(OspfStatus {
+            router_id: self.config.router_id,
+            interfaces: self.interfaces.len(),
+            detours: self.protection.count(),
+            kernel: self.routes.counts(),
+            send_errors: self.send_errors.clone(),
+            ipv6: self.instances.ipv6().map(views::instance)?,
+            ipv4: self.instances.ipv4().map(views::instance),
+        })
     }
 
     /// The end before a restart: the neighbours hear of it, and everything stays in its place. BFD

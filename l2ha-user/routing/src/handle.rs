@@ -115,9 +115,9 @@ impl Routing {
     }
 
     /// What the thread answers to `view`, when it does.
-    pub fn show(&self, view: View) -> oneshot::Receiver<serde_json::Value> {
+    pub fn show<T>(&self, view: impl FnOnce(oneshot::Sender<T>) -> View) -> oneshot::Receiver<T> {
         let (answer, receiver) = oneshot::channel();
-        self.ask(Request::Show(view, answer));
+        self.ask(Request::Show(view(answer)));
         receiver
     }
 

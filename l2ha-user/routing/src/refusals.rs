@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
+use control::OspfRefused;
 use ospfv3::{Event, Family, Mismatch, Refusal};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// How often one that goes on is said again in the log.
@@ -70,24 +70,24 @@ impl Refusals {
     }
 
     /// Those of an interface, the latest first.
-    pub(crate) fn of(&self, interface: u32, family: Family) -> Vec<Value> {
+    pub(crate) fn of(&self, interface: u32, family: Family) -> Vec<OspfRefused> {
         let mut all: Vec<_> = self
             .0
             .iter()
             .filter(|((of, its, _), _)| (*of, *its) == (interface, family))
             .collect();
         all.sort_by_key(|(_, refused)| std::cmp::Reverse(refused.last));
-        let shown = all.into_iter().map(|((_, _, reason), refused)| {
-            json!({
-                "reason": reason,
-                "source": refused.source,
-                "ours": refused.mismatch.map(|it| it.ours),
-                "theirs": refused.mismatch.map(|it| it.theirs),
-                "count": refused.count,
-                "ago_ms": u64::try_from(refused.last.elapsed().as_millis()).unwrap_or(u64::MAX),
-                "transient": reason.is_transient(),
-            })
-        });
+        let shown = all
+            .into_iter()
+            .map(|((_, _, reason), refused)| OspfRefused {
+                reason: *reason,
+                source: refused.source,
+                ours: refused.mismatch.map(|it| it.ours),
+                theirs: refused.mismatch.map(|it| it.theirs),
+                count: refused.count,
+                ago_ms: u64::try_from(refused.last.elapsed().as_millis()).unwrap_or(u64::MAX),
+                transient: reason.is_transient(),
+            });
         shown.collect()
     }
 

@@ -6,3 +6,4 @@ mod fakes;
 mod net;
 mod reload;
 mod start_and_end;
+mod views;

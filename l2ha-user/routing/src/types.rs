@@ -6,7 +6,8 @@ use std::{
 };
 
 use config::{OspfArea, OspfNetwork};
-use ospfv3::KeyChain;
+use control::{BfdStatus, InFamily, OspfInterface, OspfRoute, OspfStatus};
+use ospfv3::{KeyChain, LsaView, NeighborView};
 use tokio::sync::oneshot;
 
 use crate::restart_state::Ending;
@@ -101,21 +102,21 @@ pub struct Desired {
     pub underlay: Option<u32>,
 }
 
-/// What can be asked of the routing thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What can be asked of the routing thread, and where the answer goes.
+#[derive(Debug)]
 pub enum View {
     /// The interfaces.
-    Interfaces,
+    Interfaces(oneshot::Sender<Vec<InFamily<OspfInterface>>>),
     /// The neighbours.
-    Neighbors,
+    Neighbors(oneshot::Sender<Vec<InFamily<NeighborView>>>),
     /// The link-state database.
-    Database,
+    Database(oneshot::Sender<Vec<InFamily<LsaView>>>),
     /// The routes computed.
-    Routes,
-    /// Counts for status.
-    Summary,
-    /// BFD and its sessions; null without it.
-    Bfd,
+    Routes(oneshot::Sender<Vec<InFamily<OspfRoute>>>),
+    /// OSPF as a whole, for status.
+    Summary(oneshot::Sender<Option<OspfStatus>>),
+    /// BFD and its sessions; none without it.
+    Bfd(oneshot::Sender<Option<BfdStatus>>),
 }
 
 /// What the routing thread is asked.
@@ -123,6 +124,6 @@ pub(crate) enum Request {
     Sync(Desired),
     CheckRoutes,
     Drain(bool),
-    Show(View, oneshot::Sender<serde_json::Value>),
+    Show(View),
     End(Ending),
 }

@@ -1,10 +1,9 @@
-//! What the routing thread shows, as JSON. Every entry of a list names its family.
+//! What the routing thread shows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use control::{InFamily, OspfInstance, OspfInterface, OspfNexthop, OspfRoute};
 use ospfv3::{AreaConfig, NeighborState, Speaker};
-use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::{
     flaps::Flaps,
@@ -13,91 +12,77 @@ use crate::{
 };
 
 /// A list of every instance.
-pub(crate) fn list<T: Serialize>(
+pub(crate) fn list<T>(
     instances: &Instances,
-    entries: impl Fn(&Speaker) -> Vec<T>,
-) -> serde_json::Result<Value> {
-    let mut all = Vec::new();
-    for instance in instances.iter() {
-        for entry in entries(&instance.speaker) {
-            let mut entry = serde_json::to_value(entry)?;
-            if let Value::Object(fields) = &mut entry {
-                fields.insert("family".to_owned(), json!(instance.family));
-            }
-            all.push(entry);
-        }
-    }
-    Ok(Value::Array(all))
+    entries: impl Fn(&Instance) -> Vec<T>,
+) -> Vec<InFamily<T>> {
+    let of = |instance: &Instance| {
+        let family = instance.family;
+        let entries = entries(instance).into_iter();
+        entries.map(move |entry| InFamily { family, entry })
+    };
+    instances.iter().flat_map(of).collect()
 }
 
 /// The interfaces, each with the adjacencies that were lost and what was refused there.
 pub(crate) fn interfaces(
-    instances: &Instances,
+    instance: &Instance,
     refusals: &Refusals,
     flaps: &Flaps,
-) -> serde_json::Result<Value> {
-    let mut all = Vec::new();
-    for instance in instances.iter() {
-        for interface in instance.speaker.interfaces() {
-            let refused = refusals.of(interface.id, instance.family);
-            let lost = flaps.of(interface.id, instance.family);
-            let mut entry = serde_json::to_value(interface)?;
-            if let Value::Object(fields) = &mut entry {
-                fields.insert("family".to_owned(), json!(instance.family));
-                fields.insert("adjacencies_lost".to_owned(), json!(lost));
-                fields.insert("refused".to_owned(), refused.into());
-            }
-            all.push(entry);
-        }
-    }
-    Ok(Value::Array(all))
+) -> Vec<OspfInterface> {
+    let interfaces = instance.speaker.interfaces().into_iter();
+    interfaces
+        .map(|view| OspfInterface {
+            adjacencies_lost: flaps.of(view.id, instance.family),
+            refused: refusals.of(view.id, instance.family),
+            view,
+        })
+        .collect()
 }
 
 /// The routes as OSPF computed them, with the names of the interfaces.
-pub(crate) fn routes<'a>(speaker: &Speaker, name: impl Fn(u32) -> Option<&'a str>) -> Vec<Value> {
-    speaker
-        .routes()
-        .iter()
-        .map(|(prefix, route)| {
-            let nexthops: Vec<_> = route
+pub(crate) fn routes<'a>(
+    speaker: &Speaker,
+    name: impl Fn(u32) -> Option<&'a str>,
+) -> Vec<OspfRoute> {
+    let routes = speaker.routes().iter();
+    routes
+        .map(|(prefix, route)| OspfRoute {
+            prefix: *prefix,
+            metric: route.metric,
+            kind: route.kind,
+            nexthops: route
                 .nexthops
                 .iter()
-                .map(|hop| json!({ "interface": name(hop.interface), "address": hop.address }))
-                .collect();
-            json!({
-                "prefix": prefix.to_string(),
-                "metric": route.metric,
-                "kind": route.kind,
-                "nexthops": nexthops,
-                "routers": route.routers,
-            })
+                .map(|hop| OspfNexthop {
+                    interface: name(hop.interface).map(str::to_owned),
+                    address: hop.address,
+                })
+                .collect(),
+            routers: route.routers.clone(),
         })
         .collect()
 }
 
 /// What status shows of an instance.
-pub(crate) fn instance(instance: &Instance) -> serde_json::Map<String, Value> {
+pub(crate) fn instance(instance: &Instance) -> OspfInstance {
     let speaker = &instance.speaker;
     let neighbors = speaker.neighbors();
     let full = neighbors.iter().filter(|n| n.state == NeighborState::Full);
-    let shown = json!({
-        "instance_id": instance.id,
-        "areas": areas(speaker),
-        "area_border": speaker.is_area_border(),
-        "redistributed": speaker.externals().len(),
-        "neighbors_full": full.count(),
-        "routes": speaker.routes().len(),
-        "graceful_restart": speaker.restart(),
-        "counters": speaker.counters(),
-    });
-    match shown {
-        Value::Object(fields) => fields,
-        _ => serde_json::Map::new(),
+    OspfInstance {
+        instance_id: instance.id,
+        areas: areas(speaker),
+        area_border: speaker.is_area_border(),
+        redistributed: speaker.externals().len(),
+        neighbors_full: full.count(),
+        routes: speaker.routes().len(),
+        graceful_restart: speaker.restart(),
+        counters: speaker.counters().clone(),
     }
 }
 
 /// The areas and what kind each is.
-fn areas(speaker: &Speaker) -> BTreeMap<String, &'static str> {
+fn areas(speaker: &Speaker) -> BTreeMap<Ipv4Addr, String> {
     let kind = |config: AreaConfig| match (config.stub, config.no_summary) {
         (false, _) => "regular",
         (true, false) => "stub",
@@ -105,6 +90,6 @@ fn areas(speaker: &Speaker) -> BTreeMap<String, &'static str> {
     };
     let areas = speaker.areas().into_iter();
     areas
-        .map(|view| (view.area.to_string(), kind(view.config)))
+        .map(|view| (view.area, kind(view.config).to_owned()))
         .collect()
 }

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use control::Command;
-use serde_json::Value;
+use control::{BfdSession, BfdStatus, Command};
+use serde::Serialize;
 
-use super::{FINE, output, socket::Daemon, table};
+use super::{socket::Show, table};
 
 /// Show BFD and its sessions
 #[derive(Debug, clap::Args)]
@@ -15,28 +15,18 @@ use super::{FINE, output, socket::Daemon, table};
   l2ha bfd --json | jq '.sessions[] | select(.state != \"up\")'")]
 pub(super) struct Bfd {
     #[command(flatten)]
-    daemon: Daemon,
-    /// Print the daemon's JSON
-    #[arg(long)]
-    json: bool,
+    show: Show,
 }
 
 impl Bfd {
     pub(super) fn main(self) -> Result<u8> {
-        let answer = self.daemon.ask(Command::Bfd)?;
-        if self.json {
-            output::json(&answer)?;
-        } else {
-            output::line(&text(&answer))?;
-        }
-        Ok(FINE)
+        self.show.print(Command::Bfd, |it| text(it.as_ref()))
     }
 }
 
 /// The sessions, and what of the thread is worth knowing.
-fn text(answer: &Value) -> String {
-    let sessions = answer["sessions"].as_array().map(Vec::as_slice);
-    let Some(sessions @ [_, ..]) = sessions else {
+fn text(status: Option<&BfdStatus>) -> String {
+    let Some(status) = status.filter(|status| !status.sessions.is_empty()) else {
         return "no sessions".to_owned();
     };
     let mut rows = table::new(&[
@@ -54,63 +44,59 @@ fn text(answer: &Value) -> String {
         "refused",
         "key",
     ]);
-    let word = |value: &Value| match value {
-        Value::String(text) => text.replace('_', " "),
-        other => other.to_string(),
-    };
-    let milliseconds = |value: &Value| {
-        let microseconds = value.as_f64().unwrap_or_default();
-        format!("{} ms", (microseconds / 100.0).round() / 10.0)
-    };
-    for session in sessions {
-        let counters = &session["counters"];
+    let milliseconds =
+        |microseconds: u64| format!("{} ms", (microseconds as f64 / 100.0).round() / 10.0);
+    for shown in &status.sessions {
+        let session = &shown.session;
+        let counters = &session.counters;
         rows.add_row([
-            word(&session["interface"]),
-            word(&session["remote"]),
-            word(&session["state"]),
-            milliseconds(&session["transmit_interval_us"]),
-            milliseconds(&session["detection_time_us"]),
-            word(&counters["downs"]),
-            word(&session["diagnostic"]),
-            word(&counters["own_pauses"]),
-            word(&counters["probes_answered"]),
-            word(&counters["sent"]),
-            word(&counters["received"]),
-            refused(session),
-            key(session),
+            shown.interface.clone(),
+            shown.remote.to_string(),
+            words(session.state),
+            milliseconds(session.transmit_interval_us),
+            milliseconds(session.detection_time_us),
+            counters.downs.to_string(),
+            words(session.diagnostic),
+            counters.own_pauses.to_string(),
+            counters.probes_answered.to_string(),
+            counters.sent.to_string(),
+            counters.received.to_string(),
+            refused(shown),
+            shown.key.map_or_else(
+                || "-".to_owned(),
+                |(id, algorithm)| format!("{id} {}", table::cell(algorithm)),
+            ),
         ]);
     }
     let mut text = table::text(&mut rows);
-    let priority = match answer["real_time"].as_bool() {
-        Some(true) => "real-time",
-        _ => "ordinary: sessions may fall on a busy machine",
+    let priority = if status.real_time {
+        "real-time"
+    } else {
+        "ordinary: sessions may fall on a busy machine"
     };
-    let latest = milliseconds(&answer["latest_wake_us"]);
+    let latest = milliseconds(status.latest_wake_us);
     // Writing to a String cannot fail.
     let _ = write!(text, "\npriority: {priority}; woken at most {latest} late");
     text
 }
 
-/// What was refused, and why.
-fn refused(session: &Value) -> String {
-    let reasons = session["refused"].as_object().into_iter().flatten();
-    let mut all: Vec<String> = reasons
-        .map(|(reason, count)| format!("{} {count}", reason.replace('_', " ")))
-        .collect();
-    match session["counters"]["refused"].as_u64() {
-        Some(count @ 1..) => all.push(format!("wrong discriminator {count}")),
-        _ if all.is_empty() => all.push("-".to_owned()),
-        _ => {}
-    }
-    all.join(", ")
+/// A value in words.
+fn words(value: impl Serialize) -> String {
+    table::cell(value).replace('_', " ")
 }
 
-/// Number and algorithm of the key that signs.
-fn key(session: &Value) -> String {
-    match (session["key"][0].as_u64(), session["key"][1].as_str()) {
-        (Some(id), Some(algorithm)) => format!("{id} {algorithm}"),
-        _ => "-".to_owned(),
+/// What was refused, and why.
+fn refused(session: &BfdSession) -> String {
+    let reasons = session.refused.iter();
+    let mut all: Vec<String> = reasons
+        .map(|(reason, count)| format!("{} {count}", words(reason)))
+        .collect();
+    match session.session.counters.refused {
+        count @ 1.. => all.push(format!("wrong discriminator {count}")),
+        0 if all.is_empty() => all.push("-".to_owned()),
+        0 => {}
     }
+    all.join(", ")
 }
 
 #[cfg(test)]
@@ -122,15 +108,21 @@ mod tests {
         let answer = serde_json::json!({
             "real_time": true, "late_wakes": 0, "latest_wake_us": 130,
             "sessions": [{
-                "interface": "l2-client", "remote": "fe80::1", "state": "up",
-                "diagnostic": "detection_time_expired", "transmit_interval_us": 10_000,
+                "interface": "l2-client", "local": "fe80::2", "remote": "fe80::1", "interval_ms": 10.0, "multiplier": 3,
+                "state": "up", "remote_state": "up", "discriminator": 1, "remote_discriminator": 2,
+                "diagnostic": "detection_time_expired", "remote_diagnostic": "none", "transmit_interval_us": 10_000,
                 "detection_time_us": 30_000,
                 "key": [7, "keyed-sha1"],
                 "refused": { "auth_digest": 4, "wrong_source": 1 },
-                "counters": { "refused": 2, "downs": 2, "own_pauses": 0, "probes_answered": 0, "sent": 7, "received": 8 },
+                "counters": {
+                    "refused": 2, "ups": 3, "downs": 2, "own_pauses": 0, "probes": 0, "probes_answered": 0, "sent": 7,
+                    "received": 8,
+                },
+                "send_errors": 0,
             }],
         });
-        let text = text(&answer);
+        let status: BfdStatus = serde_json::from_value(answer).unwrap();
+        let text = text(Some(&status));
         assert!(text.contains("up     10 ms        30 ms"), "{text}");
         assert!(text.contains("detection time expired"), "{text}");
         let refused = "auth digest 4, wrong source 1, wrong discriminator 2  7 keyed-sha1";
@@ -139,6 +131,6 @@ mod tests {
             text.ends_with("priority: real-time; woken at most 0.1 ms late"),
             "{text}"
         );
-        assert_eq!(super::text(&Value::Null), "no sessions");
+        assert_eq!(super::text(None), "no sessions");
     }
 }

@@ -1,10 +1,9 @@
 //! `l2ha drain`.
 
 use anyhow::Result;
-use control::Command;
-use serde_json::Value;
+use control::{Command, Drained};
 
-use super::{FINE, output, socket::Daemon};
+use super::socket::{Daemon, Show};
 
 /// Have others take over what this node serves, while it goes on
 ///
@@ -31,20 +30,15 @@ pub(super) struct Drain {
 
 impl Drain {
     pub(super) fn main(self) -> Result<u8> {
-        let answer = self.daemon.ask(Command::Drain { on: !self.off })?;
-        if self.json {
-            output::json(&answer)?;
-        } else {
-            output::line(&text(&answer))?;
-        }
-        Ok(FINE)
+        let Self { daemon, off, json } = self;
+        let command = |returns| Command::Drain { on: !off, returns };
+        Show { daemon, json }.print(command, text)
     }
 }
 
-fn text(answer: &Value) -> String {
-    let node = answer["node"].as_str().unwrap_or("?");
-    let changed = answer["changed"].as_bool() == Some(true);
-    match (answer["drained"].as_bool() == Some(true), changed) {
+fn text(answer: &Drained) -> String {
+    let node = &answer.node;
+    match (answer.drained, answer.changed) {
         (true, true) => format!(
             "{node}: drained; others take over within two seconds, and it is the last resort until \
              `l2ha drain --off`"
@@ -57,14 +51,16 @@ fn text(answer: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn it_says_what_has_changed() {
         let say = |drained, changed| {
-            text(&json!({ "node": "server-1", "drained": drained, "changed": changed }))
+            text(&Drained {
+                node: "server-1".to_owned(),
+                drained,
+                changed,
+            })
         };
         assert!(say(true, true).starts_with("server-1: drained; others take over"));
         assert_eq!(say(true, false), "server-1: is drained already");

@@ -3,8 +3,9 @@
 mod views;
 
 use anyhow::Result;
+use control::Command;
 
-use super::{FINE, output, socket::Daemon};
+use super::socket::Show;
 
 /// Show OSPF's interfaces, neighbours, database or routes
 #[derive(Debug, clap::Args)]
@@ -41,29 +42,13 @@ enum View {
     Routes(Show),
 }
 
-#[derive(Debug, clap::Args)]
-struct Show {
-    #[command(flatten)]
-    daemon: Daemon,
-    /// Print the daemon's JSON
-    #[arg(long)]
-    json: bool,
-}
-
 impl Ospf {
     pub(super) fn main(self) -> Result<u8> {
-        let (show, command, view) = match self.view {
-            View::Interfaces(show) => (show, control::Command::OspfInterfaces, &views::INTERFACES),
-            View::Neighbors(show) => (show, control::Command::OspfNeighbors, &views::NEIGHBORS),
-            View::Database(show) => (show, control::Command::OspfDatabase, &views::DATABASE),
-            View::Routes(show) => (show, control::Command::OspfRoutes, &views::ROUTES),
-        };
-        let answer = show.daemon.ask(command)?;
-        if show.json {
-            output::json(&answer)?;
-        } else {
-            output::line(&view.text(&answer)?)?;
+        match self.view {
+            View::Interfaces(it) => it.print(Command::OspfInterfaces, |it| views::interfaces(it)),
+            View::Neighbors(it) => it.print(Command::OspfNeighbors, |it| views::neighbors(it)),
+            View::Database(it) => it.print(Command::OspfDatabase, |it| views::database(it)),
+            View::Routes(it) => it.print(Command::OspfRoutes, |it| views::routes(it)),
         }
-        Ok(FINE)
     }
 }

@@ -1,10 +1,10 @@
 //! `l2ha sessions`.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use control::{Command, SessionStatus};
 use l2ha_ebpf::reason::Reason;
 
-use super::{FINE, output, socket::Daemon, table};
+use super::{socket::Show, table};
 
 /// Show every session: its ends, its form on the wire, its state and its traffic
 ///
@@ -18,23 +18,12 @@ use super::{FINE, output, socket::Daemon, table};
   l2ha sessions --json | jq '.[] | {name, reasons}'")]
 pub(super) struct Sessions {
     #[command(flatten)]
-    daemon: Daemon,
-    /// Print the daemon's JSON
-    #[arg(long)]
-    json: bool,
+    show: Show,
 }
 
 impl Sessions {
     pub(super) fn main(self) -> Result<u8> {
-        let answer = self.daemon.ask(Command::Sessions)?;
-        if self.json {
-            output::json(&answer)?;
-        } else {
-            let sessions: Vec<SessionStatus> = serde_json::from_value(answer)
-                .context("the daemon's answer is of another version than this command")?;
-            output::line(&text(&sessions))?;
-        }
-        Ok(FINE)
+        self.show.print(Command::Sessions, |all| text(all))
     }
 }
 

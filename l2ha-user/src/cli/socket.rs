@@ -7,8 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use config::{Config, DEFAULT_RUN_DIR};
-use control::{self, Command};
-use serde_json::Value;
+use control::{self, Command, Reply, Returns};
+use serde::de::DeserializeOwned;
+
+use super::{FINE, output};
 
 /// How the commands that ask find the daemon.
 #[derive(Debug, clap::Args)]
@@ -27,7 +29,7 @@ impl Daemon {
     /// # Errors
     ///
     /// When it cannot be found, or does not answer.
-    pub(super) fn ask(&self, command: Command) -> Result<Value> {
+    pub(super) fn ask<T>(&self, command: impl FnOnce(Returns<T>) -> Command) -> Result<Reply<T>> {
         control::ask(&self.path()?, command)
     }
 
@@ -42,6 +44,37 @@ impl Daemon {
             (None, Some(config)) => Ok(Config::load(config)?.node.socket()),
             (None, None) => only_one(Path::new(DEFAULT_RUN_DIR)),
         }
+    }
+}
+
+/// How the commands that ask print the answer.
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    pub(super) daemon: Daemon,
+    /// Print the daemon's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Show {
+    /// Asks, and prints the JSON as it came, or what it says as text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Daemon::ask`]; when the answer is not understood, or cannot be printed.
+    pub(super) fn print<T: DeserializeOwned>(
+        &self,
+        command: impl FnOnce(Returns<T>) -> Command,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<u8> {
+        let reply = self.daemon.ask(command)?;
+        if self.json {
+            output::json(&reply.json)?;
+        } else {
+            output::line(&text(&reply.data()?))?;
+        }
+        Ok(FINE)
     }
 }
 

@@ -3,9 +3,9 @@
 mod health;
 mod show;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::{FAILED, FINE, output, socket::Daemon};
+use super::{FAILED, FINE, output, socket::Show};
 
 /// Show what the daemon does and whether something is wrong
 ///
@@ -18,20 +18,16 @@ use super::{FAILED, FINE, output, socket::Daemon};
   l2ha status --socket /run/l2ha/server-1.sock")]
 pub(super) struct Status {
     #[command(flatten)]
-    daemon: Daemon,
-    /// Print the daemon's JSON
-    #[arg(long)]
-    json: bool,
+    show: Show,
 }
 
 impl Status {
     pub(super) fn main(self) -> Result<u8> {
-        let answer = self.daemon.ask(control::Command::Status)?;
-        let status: control::Status = serde_json::from_value(answer.clone())
-            .context("the daemon's answer is of another version than this command")?;
+        let reply = self.show.daemon.ask(control::Command::Status)?;
+        let status = reply.data()?;
         let problems = health::problems(&status);
-        if self.json {
-            output::json(&answer)?;
+        if self.show.json {
+            output::json(&reply.json)?;
         } else {
             output::line(&show::text(&status, &problems))?;
         }

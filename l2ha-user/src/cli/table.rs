@@ -1,6 +1,8 @@
 //! Tables for people.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 /// A table without lines, whose columns begin with these words.
 pub(super) fn new(header: &[&str]) -> Table {
@@ -20,6 +22,15 @@ pub(super) fn text(table: &mut Table) -> String {
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.join("\n")
+}
+
+/// A value in the words that `--json` has for it.
+pub(super) fn cell(value: impl Serialize) -> String {
+    match json!(value) {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

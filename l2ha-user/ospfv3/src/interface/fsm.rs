@@ -1,11 +1,11 @@
 //! The interface state machine, RFC 2328 9.1 to 9.3.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::InterfaceKind;
 
 /// State of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InterfaceState {
     /// No protocol traffic.

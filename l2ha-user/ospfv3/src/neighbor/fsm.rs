@@ -1,9 +1,9 @@
 //! The neighbour state machine, RFC 2328 10.1 to 10.3.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// State of a conversation with a neighbour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NeighborState {
     /// Nothing heard lately.

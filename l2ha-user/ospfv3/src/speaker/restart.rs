@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::core::Core;
 use super::originated::Desired;
@@ -20,7 +20,7 @@ use crate::wire::{Grace, GraceReason, LinkKind, LsaBody, LsaType, Router, Router
 const FINISHING: Duration = Duration::from_secs(1);
 
 /// Our restart, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct RestartView {
     /// Milliseconds since it began.
     pub since_ms: u64,

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::router::Speaker;
 use crate::auth::{KeyChain, WallTime};
@@ -17,7 +17,7 @@ use crate::peer::Peer;
 use crate::wire::{GraceReason, LsaBody, LsaType, Options};
 
 /// An interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct InterfaceView {
     /// Interface ID.
     pub id: u32,
@@ -56,7 +56,7 @@ pub struct InterfaceView {
 }
 
 /// The keys of an interface, without their secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AuthView {
     /// SA ID of the key that signs; none if the time of no key has come.
     pub send: Option<u16>,
@@ -77,7 +77,7 @@ pub struct AreaView {
 }
 
 /// A neighbour.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct NeighborView {
     /// Interface ID of ours.
     pub interface: u32,
@@ -110,7 +110,7 @@ pub struct NeighborView {
 }
 
 /// A help that goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct HelpView {
     /// Milliseconds since it began.
     pub since_ms: u64,
@@ -123,7 +123,7 @@ pub struct HelpView {
 }
 
 /// What a neighbour's graceful restarts look like from here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct GracefulView {
     /// The one we help with now: the neighbour counts as Full meanwhile.
     pub help: Option<HelpView>,
@@ -134,7 +134,7 @@ pub struct GracefulView {
 }
 
 /// An LSA.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct LsaView {
     /// The database it is in, which is its scope.
     pub scope: DbId,

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Grace, LsaType, Options, Prefix, PrefixEntry, PrefixOptions};
 
 /// The W, V, E and B bits of a Router-LSA.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct RouterBits {
     /// V: an endpoint of a virtual link.
     pub virtual_link: bool,
@@ -18,7 +18,7 @@ pub struct RouterBits {
 }
 
 /// What a Router-LSA's link leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
     /// Type 1.
@@ -52,7 +52,7 @@ impl LinkKind {
 }
 
 /// One link of a Router-LSA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct RouterLink {
     /// What it leads to.
     pub kind: LinkKind,
@@ -72,7 +72,7 @@ impl RouterLink {
 }
 
 /// Router-LSA, A.4.3.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Router {
     /// What kind of router.
     pub bits: RouterBits,
@@ -83,7 +83,7 @@ pub struct Router {
 }
 
 /// Network-LSA, A.4.4.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Network {
     /// The union of the attached routers' options.
     pub options: Options,
@@ -92,7 +92,7 @@ pub struct Network {
 }
 
 /// Inter-Area-Prefix-LSA, A.4.5.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct InterAreaPrefix {
     /// 24-bit cost.
     pub metric: u32,
@@ -103,7 +103,7 @@ pub struct InterAreaPrefix {
 }
 
 /// Inter-Area-Router-LSA, A.4.6.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct InterAreaRouter {
     /// Options of the described router.
     pub options: Options,
@@ -114,7 +114,7 @@ pub struct InterAreaRouter {
 }
 
 /// AS-External-LSA, A.4.7.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AsExternal {
     /// E: the metric is not comparable with costs inside the AS.
     pub type2: bool,
@@ -133,7 +133,7 @@ pub struct AsExternal {
 }
 
 /// Link-LSA, A.4.9.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct LinkBody {
     /// The originator's Router Priority on this link.
     pub priority: u8,
@@ -147,7 +147,7 @@ pub struct LinkBody {
 }
 
 /// Intra-Area-Prefix-LSA, A.4.10.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct IntraAreaPrefix {
     /// Router-LSA or Network-LSA.
     pub referenced_type: LsaType,
@@ -160,7 +160,7 @@ pub struct IntraAreaPrefix {
 }
 
 /// The body of an LSA.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LsaBody {
     /// 0x2001

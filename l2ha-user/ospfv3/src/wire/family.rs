@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Decoded, Reader, Write};
 
@@ -11,7 +11,9 @@ use super::{Decoded, Reader, Write};
 const ADDRESS_LEN: usize = 16;
 
 /// The addresses that an instance of OSPFv3 finds ways to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv6 unicast, as RFC 5340 has it alone: Instance IDs 0 to 31.

@@ -1,7 +1,8 @@
 //! Grace-LSA: RFC 5187 2.1, with the TLVs of RFC 3623 A and B.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::text::from_text;
 use super::{DecodeError, Decoded, Reader, Write};
 
 /// Type, length and value, padded to four bytes; what others are of is nobody's business here.
@@ -63,8 +64,17 @@ impl Serialize for GraceReason {
     }
 }
 
+impl<'de> Deserialize<'de> for GraceReason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, |text| {
+            let mut all = (0..=u8::MAX).map(Self::from_code);
+            all.find(|reason| reason.to_string() == text)
+        })
+    }
+}
+
 /// Grace-LSA: its originator restarts, and asks its neighbours to go on as if it did not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Grace {
     /// For how many seconds since the LSA's origination.
     pub period: u32,

@@ -1,6 +1,8 @@
 //! LS types and flooding scopes, RFC 5340 A.4.2.1.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::text::from_text;
 
 /// How far an LSA is flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -36,6 +38,18 @@ impl LsaType {
     /// Grace-LSA (RFC 5187 2.1).
     pub const GRACE: Self = Self(0x000b);
 
+    /// Those whose bodies this crate understands.
+    const KNOWN: [Self; 8] = [
+        Self::ROUTER,
+        Self::NETWORK,
+        Self::INTER_AREA_PREFIX,
+        Self::INTER_AREA_ROUTER,
+        Self::AS_EXTERNAL,
+        Self::LINK,
+        Self::INTRA_AREA_PREFIX,
+        Self::GRACE,
+    ];
+
     /// A name for people.
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,22 +66,12 @@ impl LsaType {
     }
 
     /// Whether this crate understands the body.
-    pub const fn is_known(self) -> bool {
-        matches!(
-            self,
-            Self::ROUTER
-                | Self::NETWORK
-                | Self::INTER_AREA_PREFIX
-                | Self::INTER_AREA_ROUTER
-                | Self::AS_EXTERNAL
-                | Self::LINK
-                | Self::INTRA_AREA_PREFIX
-                | Self::GRACE
-        )
+    pub fn is_known(self) -> bool {
+        Self::KNOWN.contains(&self)
     }
 
     /// The scope it is flooded with; nothing for the reserved scope.
-    pub const fn scope(self) -> Option<Scope> {
+    pub fn scope(self) -> Option<Scope> {
         // RFC 5340 4.5.1: an unknown type without the U bit is treated as link-local.
         let link_only = !self.is_known() && self.0 & 0x8000 == 0;
         match (self.0 >> 13) & 3 {
@@ -87,5 +91,15 @@ impl Serialize for LsaType {
         } else {
             serializer.collect_str(&format_args!("{:#06x}", self.0))
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for LsaType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, |text| {
+            let number = || u16::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+            let known = Self::KNOWN.into_iter().find(|ty| ty.name() == text);
+            known.or_else(|| number().map(Self))
+        })
     }
 }

@@ -22,6 +22,7 @@ mod packet;
 mod prefix;
 #[cfg(test)]
 mod proptests;
+mod text;
 mod trailer;
 
 pub use body::{

@@ -1,6 +1,6 @@
 //! The 24-bit Options (RFC 5340 A.2) and the 8-bit PrefixOptions (A.4.1.1).
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Options of a Hello, a Database Description packet or an LSA: the low 24 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,17 @@ impl Options {
     pub const L: Self = Self(0x200);
     /// An authentication trailer follows the packet (RFC 7166 2.1: bit 13 of 0 to 23).
     pub const AT: Self = Self(0x400);
+
+    const NAMES: [(Self, &str); 8] = [
+        (Self::V6, "V6"),
+        (Self::E, "E"),
+        (Self::N, "N"),
+        (Self::R, "R"),
+        (Self::DC, "DC"),
+        (Self::AF, "AF"),
+        (Self::L, "L"),
+        (Self::AT, "AT"),
+    ];
 
     /// From the low 24 bits of `bits`.
     pub const fn from_bits(bits: u32) -> Self {
@@ -52,23 +63,15 @@ impl Options {
 
 impl Serialize for Options {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let names = [
-            (Self::V6, "V6"),
-            (Self::E, "E"),
-            (Self::N, "N"),
-            (Self::R, "R"),
-            (Self::DC, "DC"),
-            (Self::AF, "AF"),
-            (Self::L, "L"),
-            (Self::AT, "AT"),
-        ];
-        serialize_names(
-            names
-                .iter()
-                .filter(|(bit, _)| self.contains(*bit))
-                .map(|(_, name)| *name),
-            serializer,
-        )
+        let names = Self::NAMES.iter().filter(|(bit, _)| self.contains(*bit));
+        serializer.collect_seq(names.map(|(_, name)| name))
+    }
+}
+
+impl<'de> Deserialize<'de> for Options {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bits = named(deserializer, &Self::NAMES)?;
+        Ok(Self(bits.fold(0, |all, bit| all | bit.0)))
     }
 }
 
@@ -88,6 +91,14 @@ impl PrefixOptions {
     /// Set on prefixes that came through a VPN (RFC 4577).
     pub const DN: Self = Self(0x10);
 
+    const NAMES: [(Self, &str); 5] = [
+        (Self::NU, "NU"),
+        (Self::LA, "LA"),
+        (Self::MC, "MC"),
+        (Self::P, "P"),
+        (Self::DN, "DN"),
+    ];
+
     /// From the octet on the wire.
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits)
@@ -106,26 +117,26 @@ impl PrefixOptions {
 
 impl Serialize for PrefixOptions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let names = [
-            (Self::NU, "NU"),
-            (Self::LA, "LA"),
-            (Self::MC, "MC"),
-            (Self::P, "P"),
-            (Self::DN, "DN"),
-        ];
-        serialize_names(
-            names
-                .iter()
-                .filter(|(bit, _)| self.contains(*bit))
-                .map(|(_, name)| *name),
-            serializer,
-        )
+        let names = Self::NAMES.iter().filter(|(bit, _)| self.contains(*bit));
+        serializer.collect_seq(names.map(|(_, name)| name))
     }
 }
 
-fn serialize_names<'a, S: Serializer>(
-    names: impl Iterator<Item = &'a str>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(names)
+impl<'de> Deserialize<'de> for PrefixOptions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bits = named(deserializer, &Self::NAMES)?;
+        Ok(Self(bits.fold(0, |all, bit| all | bit.0)))
+    }
+}
+
+/// The bits that are named.
+fn named<'de, D: Deserializer<'de>, T: Copy>(
+    deserializer: D,
+    all: &[(T, &str)],
+) -> Result<impl Iterator<Item = T>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let named = all
+        .iter()
+        .filter(move |(_, name)| names.iter().any(|it| it == name));
+    Ok(named.map(|(bit, _)| *bit))
 }

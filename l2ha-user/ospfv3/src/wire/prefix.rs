@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::text::from_text;
 use super::{DecodeError, Decoded, Family, PrefixOptions, Reader, Write};
 
 /// A prefix. The bits beyond its length are always zero.
@@ -144,8 +145,17 @@ impl Serialize for Prefix {
     }
 }
 
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, |text| {
+            let (addr, len) = text.split_once('/')?;
+            Self::new(addr.parse::<IpAddr>().ok()?, len.parse().ok()?)
+        })
+    }
+}
+
 /// A prefix in a Link-LSA or an Intra-Area-Prefix-LSA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct PrefixEntry {
     /// The prefix.
     pub prefix: Prefix,

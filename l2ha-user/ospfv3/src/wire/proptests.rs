@@ -340,6 +340,13 @@ proptest! {
     }
 
     #[test]
+    fn what_is_shown_is_read((ty, body) in body(Family::Ipv6)) {
+        let shown = serde_json::to_string(&(ty, body)).unwrap();
+        let read: (LsaType, LsaBody) = serde_json::from_str(&shown).unwrap();
+        prop_assert_eq!(serde_json::to_string(&read).unwrap(), shown);
+    }
+
+    #[test]
     fn fletcher_verifies(lsa in lsa(Family::Ipv6)) {
         let mut bytes = Vec::new();
         lsa.encode(&mut bytes);

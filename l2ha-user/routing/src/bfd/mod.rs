@@ -13,11 +13,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use control::BfdStatus;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc as notices, oneshot};
 
 use self::types::Request;
-pub(crate) use self::types::{Notice, Peer, Sessions, View};
+pub(crate) use self::types::{Notice, Peer, Sessions};
 
 /// The running thread.
 pub(crate) struct Bfd {
@@ -63,7 +64,7 @@ impl Sessions for Bfd {
         self.ask(Request::Watch(peers));
     }
 
-    fn show(&self) -> oneshot::Receiver<View> {
+    fn show(&self) -> oneshot::Receiver<BfdStatus> {
         let (answer, receiver) = oneshot::channel();
         self.ask(Request::Show(answer));
         receiver

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bfd::{Authenticator, Config, Diagnostic, Event, Session, State};
+use control::{BfdSession, BfdStatus};
 use nix::{
     libc,
     poll::{PollFd, PollFlags, ppoll},
@@ -20,7 +21,7 @@ use tokio::sync::mpsc as notices;
 use super::{
     echo::Echo,
     socket::Sockets,
-    types::{Notice, Peer, Request, Shown, View},
+    types::{Notice, Peer, Request},
 };
 
 /// Priority among real-time threads: above the ordinary ones of audio and databases, below the
@@ -282,15 +283,15 @@ impl Thread<'_> {
         let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(wait)), None);
     }
 
-    fn view(&self) -> View {
-        View {
+    fn view(&self) -> BfdStatus {
+        BfdStatus {
             real_time: self.real_time,
             late_wakes: self.late_wakes,
             latest_wake_us: u64::try_from(self.latest_wake.as_micros()).unwrap_or(u64::MAX),
             sessions: self
                 .sessions
                 .values()
-                .map(|watched| Shown {
+                .map(|watched| BfdSession {
                     interface: watched.peer.name.clone(),
                     local: watched.peer.local,
                     remote: watched.peer.remote,
@@ -301,7 +302,11 @@ impl Thread<'_> {
                         .signs_with()
                         .map(|key| (key.id, key.algorithm)),
                     session: watched.session.view(),
-                    refused: watched.refused.clone(),
+                    refused: watched
+                        .refused
+                        .iter()
+                        .map(|(reason, count)| ((*reason).to_owned(), *count))
+                        .collect(),
                     send_errors: watched.send_errors,
                 })
                 .collect(),

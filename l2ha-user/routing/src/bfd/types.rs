@@ -1,9 +1,9 @@
 //! What the BFD thread is asked, and what it reports.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
-use bfd::{Algorithm, Key, SessionView, Timers};
-use serde::Serialize;
+use bfd::{Key, Timers};
+use control::BfdStatus;
 use tokio::sync::oneshot;
 
 /// A neighbour whose path is to be watched: one for each interface and address.
@@ -61,44 +61,15 @@ pub(crate) trait Sessions {
     fn watch(&self, peers: Vec<Peer>);
 
     /// What there is to show.
-    fn show(&self) -> oneshot::Receiver<View>;
+    fn show(&self) -> oneshot::Receiver<BfdStatus>;
 
     /// Leaves all sessions as they are, without a word to the neighbours: the next start takes them up.
     fn abandon(self: Box<Self>);
 }
 
-/// What there is to show of a session.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Shown {
-    pub(super) interface: String,
-    pub(super) local: Ipv6Addr,
-    pub(super) remote: Ipv6Addr,
-    pub(super) interval_ms: f64,
-    pub(super) multiplier: u8,
-    /// Number and algorithm of the key that signs.
-    pub(super) key: Option<(u8, Algorithm)>,
-    #[serde(flatten)]
-    pub(super) session: SessionView,
-    /// Packets that were none of this session's, by reason.
-    pub(super) refused: BTreeMap<&'static str, u64>,
-    pub(super) send_errors: u64,
-}
-
-/// What there is to show.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct View {
-    /// Whether the thread runs before all ordinary processes.
-    pub(super) real_time: bool,
-    /// How often the thread was woken later than a session's interval.
-    pub(super) late_wakes: u64,
-    /// The latest it ever was, in microseconds.
-    pub(super) latest_wake_us: u64,
-    pub(super) sessions: Vec<Shown>,
-}
-
 /// What the thread is asked.
 pub(super) enum Request {
     Watch(Vec<Peer>),
-    Show(oneshot::Sender<View>),
+    Show(oneshot::Sender<BfdStatus>),
     Stop,
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use control::KernelRoutes;
 use linux::{Batch, Destination, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
-use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
@@ -44,27 +44,6 @@ pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Resu
     Ok(())
 }
 
-/// What has been done, for status.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Counts {
-    /// Nexthop objects that routes use.
-    nexthops: usize,
-    /// Of these, groups.
-    groups: usize,
-    /// Whether groups are resilient.
-    resilient: bool,
-    /// Failures of neighbours at which routes were switched before any calculation.
-    switches: u64,
-    /// Nexthop objects turned at these.
-    switched: u64,
-    /// Routes written to the kernel.
-    written: u64,
-    /// Routes written without an object because the kernel refused one.
-    plain: u64,
-    /// Requests that the kernel refused.
-    refused: u64,
-}
-
 /// Keeps the kernel's routes equal to the wanted ones.
 pub(crate) struct Routes {
     kernel: Box<dyn Kernel>,
@@ -81,7 +60,7 @@ pub(crate) struct Routes {
     refused: BTreeSet<Class>,
     /// Routes that may have to be written, and whether all that are not wanted shall go then.
     queue: VecDeque<Destination>,
-    counts: Counts,
+    counts: KernelRoutes,
     /// Until then, routes an earlier daemon left are kept although nobody has computed them yet:
     /// the adjacencies are still coming up, and traffic goes on meanwhile.
     keep_until: Option<Instant>,
@@ -116,7 +95,7 @@ impl Routes {
             classes: BTreeMap::new(),
             refused: BTreeSet::new(),
             queue: VecDeque::new(),
-            counts: Counts::default(),
+            counts: KernelRoutes::default(),
             keep_until: None,
         };
         routes.read().await?;
@@ -211,10 +190,10 @@ impl Routes {
     }
 
     /// What there is, and what has been done.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> KernelRoutes {
         let (nexthops, groups) = self.objects.as_ref().map_or((0, 0), Objects::count);
         let spread = self.objects.as_ref().map(Objects::spread);
-        Counts {
+        KernelRoutes {
             nexthops,
             groups,
             resilient: matches!(spread, Some(Spread::Resilient(_))),

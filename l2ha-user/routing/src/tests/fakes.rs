@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use control::BfdStatus;
 use linux::{
     Destination, Error, ForeignRoute, Found, KernelRoute, Leads, Nexthop, NexthopObject, Order,
 };
@@ -22,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    bfd::{Peer, Sessions, View},
+    bfd::{Peer, Sessions},
     detours::{Detour, DetourTable},
     kernel::{Answer, Kernel},
     types::Interface,
@@ -326,7 +327,7 @@ impl Sessions for FakeSessions {
         *self.watched.borrow_mut() = peers.collect();
     }
 
-    fn show(&self) -> oneshot::Receiver<View> {
+    fn show(&self) -> oneshot::Receiver<BfdStatus> {
         oneshot::channel().1
     }
 

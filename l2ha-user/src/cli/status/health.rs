@@ -1,7 +1,6 @@
 //! What is wrong with a node, in order of importance.
 
-use control::Status;
-use serde_json::Value;
+use control::{OspfInstance, OspfStatus, Status};
 
 /// One sentence for each thing that is wrong; none when the node is healthy.
 pub(super) fn problems(status: &Status) -> Vec<String> {
@@ -41,40 +40,34 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
 }
 
 /// A tunnel has one peer, so every interface should have its neighbour, in each family.
-fn ospf(summary: &Value) -> Vec<String> {
-    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64);
-    let Some(interfaces) = number(summary, "interfaces") else {
-        return Vec::new();
-    };
-    let of = |value: Option<&Value>, which: &str| {
-        let full = number(value?, "neighbors_full")?;
+fn ospf(status: &OspfStatus) -> Vec<String> {
+    let interfaces = status.interfaces;
+    let of = |instance: &OspfInstance, which: &str| {
+        let full = instance.neighbors_full;
         (full < interfaces).then(|| {
             format!(
                 "ospf: {full} of {interfaces} neighbours are full{which}; see `l2ha ospf neighbors`"
             )
         })
     };
-    let six = of(Some(summary), "");
-    let four = of(summary.get("ipv4"), " for IPv4");
+    let six = of(&status.ipv6, "");
+    let four = status.ipv4.as_ref().and_then(|it| of(it, " for IPv4"));
     six.into_iter().chain(four).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::cli::status::show::tests::status_of_ospf;
 
     #[test]
     fn each_family_wants_its_neighbours() {
-        let summary =
-            |six: u64, four: Value| json!({ "interfaces": 2, "neighbors_full": six, "ipv4": four });
-        let full = json!({ "neighbors_full": 2 });
-        assert_eq!(ospf(&summary(2, full.clone())), [""; 0]);
-        assert_eq!(ospf(&summary(2, Value::Null)), [""; 0], "not routed");
-        let found = ospf(&summary(1, full));
+        let status = |six, four| status_of_ospf(2, six, four);
+        assert_eq!(ospf(&status(2, Some(2))), [""; 0]);
+        assert_eq!(ospf(&status(2, None)), [""; 0], "not routed");
+        let found = ospf(&status(1, Some(2)));
         assert!(found.len() == 1 && found[0].contains("1 of 2 neighbours are full;"));
-        let found = ospf(&summary(2, json!({ "neighbors_full": 0 })));
+        let found = ospf(&status(2, Some(0)));
         assert!(found.len() == 1 && found[0].contains("0 of 2 neighbours are full for IPv4;"));
     }
 }

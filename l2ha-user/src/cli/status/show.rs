@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use control::{Status, TunnelStatus};
+use control::{OspfStatus, Status, TunnelStatus};
 use l2ha_ebpf::abi::MAX_ROWS;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::table;
 
@@ -161,10 +161,10 @@ fn services(status: &Status) -> String {
     table::text(&mut table)
 }
 
-/// OSPF's summary: whatever it has, one name a line, counters that are 0 left out.
-fn ospf(summary: &Value) -> String {
+/// OSPF: all of it, one name a line, counters that are 0 left out.
+fn ospf(status: &OspfStatus) -> String {
     let mut lines = Vec::new();
-    flatten(summary, "", 0, &mut lines);
+    flatten(&json!(status), "", 0, &mut lines);
     aligned(&lines)
 }
 
@@ -242,4 +242,4 @@ fn duration(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

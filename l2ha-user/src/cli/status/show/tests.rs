@@ -1,9 +1,33 @@
 //! The text of a healthy node, and of one that is not.
 
+use std::net::Ipv4Addr;
+
+use control::{KernelRoutes, OspfInstance};
 use serde_json::json;
 
 use super::*;
 use crate::cli::status::health::problems;
+
+/// OSPF with so many interfaces, and so many neighbours that are full in each family.
+pub(crate) fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>) -> OspfStatus {
+    let instance = |neighbors_full| {
+        let mut instance = OspfInstance {
+            neighbors_full,
+            ..OspfInstance::default()
+        };
+        instance.counters.lsas_flushed = 2;
+        instance
+    };
+    OspfStatus {
+        router_id: Ipv4Addr::new(10, 0, 0, 1),
+        interfaces,
+        detours: 0,
+        kernel: KernelRoutes::default(),
+        send_errors: BTreeMap::new(),
+        ipv6: instance(six),
+        ipv4: four.map(instance),
+    }
+}
 
 fn healthy() -> Status {
     serde_json::from_value(json!({
@@ -42,12 +66,7 @@ fn healthy() -> Status {
         }],
         "services": [{"name": "web", "address": "2001:db8::80", "advertised": true}],
         "dataplane": {"reasons": {"wrong_cookie": 3, "too_short": 0}},
-        "ospf": {
-            "interfaces": 1,
-            "neighbors_full": 1,
-            "routes": 0,
-            "counters": {"bad_checksum": 2, "bad_area": 0},
-        },
+        "ospf": status_of_ospf(1, 1, None),
         "repairs": {"interface": 1},
         "socket": {"data_dropped": 0},
     }))
@@ -78,9 +97,14 @@ fn a_healthy_node_says_so_first() {
         "{all}"
     );
     assert!(all.contains("wrong cookie  3"), "{all}");
-    assert!(all.contains("counters bad checksum  2"), "{all}");
+    assert!(all.contains("counters lsas flushed  2"), "{all}");
     assert!(all.contains("routes                 0"), "{all}");
-    for zero in ["too short", "bad area", "data dropped", "at the sockets"] {
+    for zero in [
+        "too short",
+        "lsas installed",
+        "data dropped",
+        "at the sockets",
+    ] {
         assert!(!all.contains(zero), "{zero} in {all}");
     }
     for line in &lines {
@@ -123,7 +147,7 @@ fn what_is_missing_is_wrong() {
         ["underlay: no decapsulation program on eth0"]
     );
     status.underlay.hook = Some("xdp".to_owned());
-    status.ospf = Some(json!({"interfaces": 2, "neighbors_full": 1}));
+    status.ospf = Some(status_of_ospf(2, 1, None));
     let ospf = "ospf: 1 of 2 neighbours are full; see `l2ha ospf neighbors`";
     assert_eq!(problems(&status), [ospf]);
     status.ospf = None;

@@ -1,0 +1,136 @@
+//! What is answered about OSPF.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ospfv3::{Counters, Family, InterfaceView, PathKind, Prefix, Refusal, RestartView};
+use serde::{Deserialize, Serialize};
+
+/// An entry of a list, and the family of the instance that it is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFamily<T> {
+    /// The family.
+    pub family: Family,
+    /// The entry.
+    #[serde(flatten)]
+    pub entry: T,
+}
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OspfInterface {
+    /// What OSPF says of it.
+    #[serde(flatten)]
+    pub view: InterfaceView,
+    /// How often adjacencies were lost there.
+    pub adjacencies_lost: u64,
+    /// What was refused there, the latest first.
+    pub refused: Vec<OspfRefused>,
+}
+
+/// What neighbours say that does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OspfRefused {
+    /// Why.
+    pub reason: Refusal,
+    /// Who said it last.
+    pub source: Ipv6Addr,
+    /// For a mismatch, what we have configured.
+    pub ours: Option<u32>,
+    /// For a mismatch, what the packet says.
+    pub theirs: Option<u32>,
+    /// How often.
+    pub count: u64,
+    /// How many milliseconds ago the last time was.
+    pub ago_ms: u64,
+    /// Whether it passes by itself.
+    pub transient: bool,
+}
+
+/// A route as OSPF has computed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OspfRoute {
+    /// The destination.
+    pub prefix: Prefix,
+    /// Its cost.
+    pub metric: u32,
+    /// Its kind.
+    pub kind: PathKind,
+    /// Next hops of equal cost.
+    pub nexthops: Vec<OspfNexthop>,
+    /// The routers that advertise the destination at this cost.
+    pub routers: Vec<Ipv4Addr>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OspfNexthop {
+    /// Name of the interface, if it is still there.
+    pub interface: Option<String>,
+    /// Address on the link; none if the destination is on the link itself.
+    pub address: Option<IpAddr>,
+}
+
+/// OSPF as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OspfStatus {
+    /// Router ID.
+    pub router_id: Ipv4Addr,
+    /// How many interfaces it runs on.
+    pub interfaces: usize,
+    /// How many detours the data plane has.
+    pub detours: usize,
+    /// Its routes in the kernel.
+    pub kernel: KernelRoutes,
+    /// Sends that the kernel refused, by interface name.
+    pub send_errors: BTreeMap<String, u64>,
+    /// The instance of IPv6.
+    #[serde(flatten)]
+    pub ipv6: OspfInstance,
+    /// That of IPv4, if IPv4 is routed.
+    pub ipv4: Option<OspfInstance>,
+}
+
+/// An instance of OSPF.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OspfInstance {
+    /// Instance ID.
+    pub instance_id: u8,
+    /// The areas and what kind each is.
+    pub areas: BTreeMap<Ipv4Addr, String>,
+    /// Whether it is an area border router.
+    pub area_border: bool,
+    /// How many prefixes it advertises as lying outside of the AS.
+    pub redistributed: usize,
+    /// How many neighbours are Full.
+    pub neighbors_full: usize,
+    /// How many routes it has computed.
+    pub routes: usize,
+    /// The graceful restart of ours that goes on.
+    pub graceful_restart: Option<RestartView>,
+    /// Its counters.
+    pub counters: Counters,
+}
+
+/// What was done to the kernel's routes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KernelRoutes {
+    /// Nexthop objects that routes use.
+    pub nexthops: usize,
+    /// Of these, groups.
+    pub groups: usize,
+    /// Whether groups are resilient.
+    pub resilient: bool,
+    /// Failures of neighbours at which routes were switched before any calculation.
+    pub switches: u64,
+    /// Nexthop objects turned at these.
+    pub switched: u64,
+    /// Routes written to the kernel.
+    pub written: u64,
+    /// Routes written without an object because the kernel refused one.
+    pub plain: u64,
+    /// Requests that the kernel refused.
+    pub refused: u64,
+}
