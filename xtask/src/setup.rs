@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cmd::{self, cargo, output, root, say};
+use crate::{
+    cmd::{self, cargo, output, root, say},
+    packages,
+};
 
 /// The nightly the programs are known to build and verify with.
 const NIGHTLY: &str = "nightly-2026-05-20";
@@ -26,8 +29,11 @@ const LLVM: [u32; 3] = [21, 22, 23];
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {
     /// Do everything again, also when it looks done
-    #[arg(long)]
+    #[arg(long, conflicts_with = "packages")]
     force: bool,
+    /// Install the Debian packages that the tests need, and leave the toolchain alone
+    #[arg(long)]
+    packages: bool,
 }
 
 /// Sets the toolchain up unless that has been done.
@@ -45,6 +51,9 @@ pub(crate) fn run_if_needed() -> Result<()> {
 ///
 /// As for [`run_if_needed`].
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.packages {
+        return packages::install();
+    }
     let home = root().join("target/toolchain");
     let ready = home.join("ready");
     if options.force && home.exists() {
