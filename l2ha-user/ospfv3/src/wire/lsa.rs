@@ -1,8 +1,8 @@
 //! LSAs as they travel: header, body, checksum, and the raw bytes that are flooded unchanged.
 
 use super::{
-    DecodeError, Decoded, Family, INITIAL_SEQUENCE, LSA_HEADER_LEN, LsaBody, LsaHeader, LsaKey,
-    MAX_AGE, Reader, Write, fletcher, fletcher_ok,
+    DecodeError, Decoded, Family, LSA_HEADER_LEN, LsaBody, LsaHeader, LsaKey, MAX_AGE, Reader,
+    Write, fletcher, fletcher_ok,
 };
 
 /// An LSA that could be told from its neighbours in the packet, and nothing more.
@@ -68,14 +68,7 @@ impl Lsa {
         if !fletcher_ok(raw) {
             return Err(DecodeError::LsaChecksum);
         }
-        // RFC 5340 4.5.1 (2)
-        if header.key.ty.scope().is_none() {
-            return Err(DecodeError::LsaScope);
-        }
-        // RFC 2328 12.1.6
-        if header.sequence < INITIAL_SEQUENCE {
-            return Err(DecodeError::LsaSequence);
-        }
+        header.check()?;
         let mut r = Reader::new(raw.get(LSA_HEADER_LEN..).unwrap_or_default());
         let body = LsaBody::decode(family, header.key.ty, &mut r)
             .and_then(|body| r.finish().map(|()| body))

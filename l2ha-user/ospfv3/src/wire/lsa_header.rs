@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::{Decoded, LsaType, Reader, Write};
+use super::{DecodeError, Decoded, LsaType, Reader, Write};
 
 /// Bytes of an LSA header.
 pub const LSA_HEADER_LEN: usize = 20;
@@ -88,6 +88,22 @@ impl LsaHeader {
             checksum: r.u16()?,
             length: r.u16()?,
         })
+    }
+
+    /// Whether an LSA can have it: one that cannot is refused however often it is asked for.
+    pub(crate) fn check(&self) -> Decoded<()> {
+        if usize::from(self.length) < LSA_HEADER_LEN {
+            return Err(DecodeError::LsaLength(self.length));
+        }
+        // RFC 5340 4.5.1 (2)
+        if self.key.ty.scope().is_none() {
+            return Err(DecodeError::LsaScope);
+        }
+        // RFC 2328 12.1.6
+        if self.sequence < INITIAL_SEQUENCE {
+            return Err(DecodeError::LsaSequence);
+        }
+        Ok(())
     }
 
     /// Whether its age is MaxAge.

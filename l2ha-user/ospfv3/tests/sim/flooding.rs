@@ -7,7 +7,7 @@ use ospfv3::wire::{
     DatabaseDescription, DdFlags, INITIAL_SEQUENCE, Lsa, LsaBody, LsaHeader, LsaKey, LsaType,
     MAX_AGE, MAX_SEQUENCE, Options, PacketBody,
 };
-use ospfv3::{Limits, NeighborState, Refusal};
+use ospfv3::{Event, Limits, NeighborState, Refusal};
 
 use crate::net::{Frame, Net, link_local, own_prefix, router_id};
 
@@ -356,12 +356,18 @@ fn a_full_database_does_not_stop_an_adjacency() {
     assert!((0..3).all(|node| net.node(node).is_acknowledged()));
 }
 
-/// Node 1 begins the exchange anew, says that it has an LSA, and hears nothing any more.
+/// Node 1 begins the exchange anew, says that it has an LSA, which node 0 asks for, and hears nothing
+/// any more.
 fn describe(net: &mut Net, header: LsaHeader) {
+    describe_all(net, vec![header]);
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Loading);
+}
+
+fn describe_all(net: &mut Net, headers: Vec<LsaHeader>) {
     // What nobody has.
     let key = LsaKey {
         id: 7,
-        ..header.key
+        ..router_lsa(STRANGER, INITIAL_SEQUENCE).key()
     };
     forge(net, PacketBody::LinkStateRequest(vec![key]));
     let dd = |flags, sequence, headers| {
@@ -382,8 +388,63 @@ fn describe(net: &mut Net, header: LsaHeader) {
     };
     net.links[0].cut = true;
     forge(net, dd(flags(true, true), 5000, Vec::new()));
-    forge(net, dd(flags(false, false), 5001, vec![header]));
+    forge(net, dd(flags(false, false), 5001, headers));
+}
+
+/// Fault 14: a neighbour describes an LSA with sequence number 0x80000000, and others that nobody could
+/// ever accept. None is waited for, each is counted and shown with who has it.
+#[test]
+fn fault_14_what_can_never_be_accepted_is_not_asked_for() {
+    let mut net = net();
+    let good = *router_lsa(STRANGER, INITIAL_SEQUENCE).header();
+    let reserved = LsaHeader {
+        sequence: i32::MIN,
+        ..good
+    };
+    let scopeless = LsaHeader {
+        key: LsaKey {
+            ty: LsaType(0x6001),
+            ..good.key
+        },
+        ..good
+    };
+    let short = LsaHeader { length: 19, ..good };
+    describe_all(&mut net, vec![reserved, scopeless, short]);
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Full);
+    for reason in [Refusal::LsaSequence, Refusal::LsaScope, Refusal::LsaLength] {
+        assert_eq!(refused(&net, reason), 1, "{reason}");
+        let source = link_local(net.links[0].ends[1]);
+        assert!(net.events.iter().any(|(_, node, event)| matches!(event,
+            Event::Refused { reason: got, source: from, .. }
+                if *node == 0 && *got == reason && *from == source)));
+    }
+}
+
+/// Fault 14: what was described as good and comes as nonsense. A wrong checksum may have been the way's
+/// fault once.
+#[test]
+fn fault_14_what_comes_as_nonsense_is_let_go() {
+    let mut net = net();
+    let good = router_lsa(STRANGER, INITIAL_SEQUENCE);
+    describe(&mut net, *good.header());
+    let reserved = router_lsa(STRANGER, i32::MIN);
+    forge_raw_update(&mut net, &aged(&reserved, 1));
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Full);
+    assert_eq!(refused(&net, Refusal::LsaSequence), 1);
+
+    let mut net = crate::forge::net();
+    describe(&mut net, *good.header());
+    let mut broken = aged(&good, 1);
+    *broken.last_mut().unwrap() ^= 1;
+    forge_raw_update(&mut net, &broken);
     assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Loading);
+    for _ in 0..6 {
+        net.run(Duration::from_secs(1));
+        forge(&mut net, hello());
+    }
+    forge_raw_update(&mut net, &broken);
+    assert_eq!(net.node(0).neighbors()[0].state, NeighborState::Full);
+    assert_eq!(refused(&net, Refusal::LsaChecksum), 2);
 }
 
 /// A neighbour that describes an LSA and never delivers it is not waited for without end.

@@ -1,5 +1,6 @@
 //! The database exchange as it is received: RFC 2328 10.6 and 10.8.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::Core;
@@ -230,6 +231,13 @@ impl Core {
     fn request_if_newer(&mut self, peer: Peer, header: &LsaHeader) {
         let now = self.now;
         let key: LsaKey = header.key;
+        if let Err(error) = header.check() {
+            // It would be refused when it comes, and Loading would never end.
+            let source = self.neighbor(peer).map(|neighbor| neighbor.address);
+            let source = source.unwrap_or(Ipv6Addr::UNSPECIFIED);
+            self.refuse(peer.interface, source, error.into(), None);
+            return;
+        }
         let Some(db) = self.db_for(peer.interface, key.ty) else {
             self.count(Refusal::LsaScope);
             return;

@@ -61,11 +61,12 @@ impl Core {
         outcome
     }
 
-    /// An LSA whose body is nonsense under a right checksum will be no better the next time, and
-    /// must not keep the adjacency from ever becoming Full: it is not requested again.
+    /// An LSA that is nonsense under a right checksum will be no better the next time, and must not
+    /// keep the adjacency from ever becoming Full: it is not requested again. One whose checksum is
+    /// wrong is requested once more.
     fn receive_bad_lsa(&mut self, peer: Peer, bad: BadLsa) -> Result<(), Refusal> {
-        if bad.error == DecodeError::LsaBody
-            && let Some(neighbor) = self.neighbor_mut(peer)
+        if let Some(neighbor) = self.neighbor_mut(peer)
+            && (bad.error != DecodeError::LsaChecksum || neighbor.futile_requests > 0)
         {
             neighbor.satisfied(&bad.header.key);
         }
