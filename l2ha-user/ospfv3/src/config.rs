@@ -21,6 +21,10 @@ pub const MIN_LS_ARRIVAL: Duration = Duration::from_secs(1);
 /// LSRefreshTime, RFC 2328 B: an LSA is originated anew at this age.
 pub const LS_REFRESH_TIME: Duration = Duration::from_secs(1800);
 
+/// Neighbours on one interface where nothing else is said: as many as a Hello names that fits into the
+/// smallest MTU of IPv6 (1280 bytes) with the longest authentication trailer (RFC 5340 A.3.2, RFC 7166 2).
+pub const MAX_NEIGHBORS: usize = 256;
+
 /// Configuration of a [`Speaker`](crate::Speaker).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -107,7 +111,7 @@ impl Default for Limits {
         Self {
             lsas: 16_384,
             lsa_bytes: 16 << 20,
-            neighbors: 16,
+            neighbors: MAX_NEIGHBORS,
             events: 4096,
             packets: 16_384,
         }

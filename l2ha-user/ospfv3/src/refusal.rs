@@ -98,7 +98,7 @@ pub enum Refusal {
     /// (RFC 5838 2.4).
     #[error("AF bit missing")]
     AfBitMissing,
-    /// As many neighbours as the limit allows.
+    /// As many neighbours as the limit allows; shown with how many that is, and how many they would be.
     #[error("too many neighbors")]
     TooManyNeighbors,
     /// The neighbour's MTU is larger than ours (RFC 2328 10.6).

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::wire::LsaType;
-use ospfv3::{InterfaceState, NeighborState, Prefix};
+use ospfv3::{
+    Event, InterfaceState, Limits, MAX_NEIGHBORS, Mismatch, NeighborState, Prefix, Refusal,
+};
 
 use crate::net::{End, Lan, Net, Weather, hop, own_prefix, router_id};
 
@@ -101,6 +103,50 @@ fn four_on_an_ethernet() {
         net.describe()
     );
     assert!((0..4).all(|node| net.node(node).counters().lsas_retransmitted < 5));
+}
+
+/// Fault 13: the 18th router on a broadcast network was alone.
+#[test]
+fn fault_13_more_than_sixteen_neighbours_on_an_ethernet() {
+    let mut net = lan(40);
+    net.run(Duration::from_secs(20));
+    assert_eq!(offices(&net), Some((router_id(39), Some(router_id(38)))));
+    for node in 0..40 {
+        assert_eq!(net.node(node).neighbors().len(), 39);
+    }
+    assert!(reaches_all(&net));
+    const { assert!(MAX_NEIGHBORS >= 200) };
+}
+
+/// Fault 13: the limit is named, and shown with who is beyond it.
+#[test]
+fn fault_13_the_limit_is_shown_when_it_is_reached() {
+    let mut net = Net::build(11, 4, &[]);
+    net.limits = Limits {
+        neighbors: 2,
+        ..Limits::default()
+    };
+    net.lans.push(Lan {
+        ends: (0..4)
+            .map(|node| End {
+                node,
+                interface: 50 + node as u32,
+            })
+            .collect(),
+        cut: Vec::new(),
+    });
+    for node in 0..4 {
+        net.crash(node);
+        net.start(node);
+    }
+    net.run(Duration::from_secs(15));
+    assert_eq!(net.node(0).neighbors().len(), 2);
+    let refused = net.node(0).counters().refused[&Refusal::TooManyNeighbors];
+    assert!(refused > 10, "{refused}");
+    let beyond = Mismatch { ours: 2, theirs: 3 };
+    assert!(net.events.iter().any(|(_, node, event)| matches!(event,
+        Event::Refused { reason: Refusal::TooManyNeighbors, mismatch: Some(shown), .. }
+            if *node == 0 && *shown == beyond)));
 }
 
 #[test]

@@ -217,7 +217,9 @@ impl Core {
         }
         let is_new = !interface.neighbors.contains_key(&peer.router_id);
         if is_new && interface.neighbors.len() >= max_neighbors {
-            return Err(Refusal::TooManyNeighbors.into());
+            let limit = u32::try_from(max_neighbors).unwrap_or(u32::MAX);
+            let with_it = limit.saturating_add(1);
+            return Err(Refused::mismatch(Refusal::TooManyNeighbors, limit, with_it));
         }
         let dead = config.dead();
         let neighbor = interface
