@@ -3,6 +3,7 @@
 //! A file is read as a whole: every mistake in it is reported at once, each with its line and a
 //! corrected value. Whatever a [`Config`] says has been checked, so the daemon need not ask again.
 
+mod accept;
 mod address;
 mod bfd;
 mod bfd_key;
@@ -34,7 +35,7 @@ pub use self::{
     error::{ConfigError, ConfigErrors},
     schema::{Absent, Key, TABLES, Table},
     types::{
-        BfdKey, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT, DEFAULT_RUN_DIR, Node, Ospf,
-        OspfArea, OspfKey, OspfNetwork, Redistribute, Service, Tunnel, TunnelOspf, Underlay,
+        Accept, BfdKey, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT, DEFAULT_RUN_DIR, Node,
+        Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute, Service, Tunnel, TunnelOspf, Underlay,
     },
 };

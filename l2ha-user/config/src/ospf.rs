@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ospfv3::Family;
 
 use crate::{
-    address, bfd, redistribute,
+    accept, address, bfd, redistribute,
     report::{Found, Report},
     section::Section,
     types::{Ospf, OspfNetwork, Service, TunnelOspf},
@@ -121,6 +121,10 @@ pub(crate) fn ospf(section: &Section<'_>) -> ReadOspf {
             .integer("route_metric", 1..=i128::from(u32::MAX))
             .map_or(20, |found| found.value),
         redistribute: redistribute::redistribute(section),
+        accept_default: section
+            .boolean("accept_default")
+            .is_some_and(|found| found.value),
+        accept: accept::accept(section),
         graceful_restart: section
             .integer("graceful_restart", 0..=1800)
             .map_or(DEFAULT_GRACE, |found| found.value),

@@ -165,6 +165,8 @@ pub(crate) const OSPF: Table = Table {
         default("redistribute", "[]"),
         default("redistribute_metric", "20"),
         default("redistribute_type", "2"),
+        default("accept_default", "false"),
+        default("accept", "[]"),
         default("graceful_restart", "120"),
         default("graceful_helper", "true"),
         default("graceful_strict", "true"),

@@ -132,6 +132,8 @@ fn defaults() {
                 metric: 20,
                 type2: true,
             },
+            accept_default: false,
+            accept: Vec::new(),
             graceful_restart: 120,
             graceful_helper: true,
             graceful_strict: true,

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
     path::PathBuf,
 };
 
@@ -11,7 +12,7 @@ use l2ha_ebpf::{
     abi::OuterForm,
     plan::{AttachMode, Cookie, Encapsulation, Sublayer},
 };
-use ospfv3::{AreaConfig, AuthKey, Family, KeyChain};
+use ospfv3::{AreaConfig, AuthKey, Family, KeyChain, Prefix};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_FILE: &str = "/etc/l2ha/l2ha.toml";
@@ -185,6 +186,10 @@ pub struct Ospf {
     pub route_metric: u32,
     /// What of the kernel's routes is advertised.
     pub redistribute: Redistribute,
+    /// Whether a default route that neighbours advertise is installed, also outside of stub areas.
+    pub accept_default: bool,
+    /// Which other prefixes are installed; all if empty.
+    pub accept: Vec<Accept>,
     /// Seconds for which neighbours are asked to go on as if nothing happened when the daemon
     /// restarts (RFC 5187); 0 for not at all.
     pub graceful_restart: u16,
@@ -192,6 +197,15 @@ pub struct Ospf {
     pub graceful_helper: bool,
     /// Whether that help ends when the topology changes.
     pub graceful_strict: bool,
+}
+
+/// Prefixes that neighbours may bring into the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// What they lie in.
+    pub prefix: Prefix,
+    /// Their lengths in bits.
+    pub lengths: RangeInclusive<u8>,
 }
 
 /// A key that OSPF packets are signed with (RFC 7166).

@@ -14,8 +14,8 @@ pub use self::{
     client::{Reply, ask, connect, understand},
     message::{Answer, Command, Drained, Request, Returns, VERSION},
     ospf::{
-        InFamily, KernelRoutes, OspfInstance, OspfInterface, OspfNexthop, OspfRefused, OspfRoute,
-        OspfStatus,
+        InFamily, KernelRoutes, NotInstalled, OspfInstance, OspfInterface, OspfNexthop,
+        OspfRefused, OspfRoute, OspfStatus,
     },
     sessions::SessionStatus,
     status::{DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus},

@@ -62,6 +62,51 @@ pub struct OspfRoute {
     pub nexthops: Vec<OspfNexthop>,
     /// The routers that advertise the destination at this cost.
     pub routers: Vec<Ipv4Addr>,
+    /// Why the kernel does not get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_installed: Option<NotInstalled>,
+}
+
+/// Why a route that OSPF has computed is kept out of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotInstalled {
+    /// A default route, or a part of one, that nobody has asked for.
+    Default,
+    /// Addresses that are nobody's (RFC 6890).
+    Martian,
+    /// Addresses of the loopback.
+    Loopback,
+    /// Link-local addresses.
+    LinkLocal,
+    /// Groups.
+    Multicast,
+    /// An address of this host.
+    Own,
+    /// A network that this host is connected to.
+    Connected,
+    /// It would carry the tunnels' own packets.
+    Underlay,
+    /// `accept` does not have it.
+    NotAccepted,
+}
+
+impl NotInstalled {
+    /// In words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Default => "a default route, and `accept_default` is not set",
+            Self::Martian => "no address of a host",
+            Self::Loopback => "a loopback address",
+            Self::LinkLocal => "link-local",
+            Self::Multicast => "multicast",
+            Self::Own => "an address of this host",
+            Self::Connected => "this host is connected to it",
+            Self::Underlay => "the tunnels' own packets would follow it",
+            Self::NotAccepted => "not in `accept`",
+        }
+    }
 }
 
 /// Where a route leads.
@@ -84,6 +129,9 @@ pub struct OspfStatus {
     pub detours: usize,
     /// Its routes in the kernel.
     pub kernel: KernelRoutes,
+    /// Routes that neighbours have advertised and the kernel did not get, by reason; since the start.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_installed: BTreeMap<NotInstalled, u64>,
     /// Sends that the kernel refused, by interface name.
     pub send_errors: BTreeMap<String, u64>,
     /// The instance of IPv6.

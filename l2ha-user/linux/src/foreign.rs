@@ -1,8 +1,10 @@
-//! Routes of the kernel itself and of administrators, for redistribution.
+//! Routes that are not of a routing protocol: for redistribution, and to leave them alone.
 
 use std::net::IpAddr;
 
-use rtnetlink::packet_route::route::{RouteFlags, RouteMessage, RouteProtocol, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+};
 
 use crate::{
     netlink::{Error, Netlink},
@@ -31,7 +33,64 @@ pub struct ForeignRoute {
     pub interface: Option<u32>,
 }
 
+/// A unicast route that is not OSPF's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRoute {
+    /// Destination prefix.
+    pub destination: IpAddr,
+    /// Length of the destination prefix in bits.
+    pub prefix_len: u8,
+    /// Whether the destination is on the link: the prefix of an interface's address, or one that
+    /// routers or DHCP have announced as such.
+    pub connected: bool,
+    /// The neighbours it leads through.
+    pub gateways: Vec<IpAddr>,
+}
+
+/// What a host has of its own, and what OSPF's routes must not take the place of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostRoutes {
+    /// Unicast routes of other protocols than `ospf`, except those over interfaces without carrier.
+    pub routes: Vec<HostRoute>,
+    /// The host's own addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
 impl Netlink {
+    /// What the host has in the main table and in `table`, and its addresses.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn host_routes(&self, table: u32) -> Result<HostRoutes, Error> {
+        let mut host = HostRoutes::default();
+        for message in self.all_routes().await? {
+            let route = KernelRoute::from_message(&message);
+            let kind = message.header.kind;
+            let is_ours = message.header.protocol == RouteProtocol::Ospf;
+            let tables = [table, u32::from(RouteHeader::RT_TABLE_MAIN)];
+            if kind == RouteType::Local {
+                if route.prefix_len == host_length(route.destination) {
+                    host.addresses.push(route.destination);
+                }
+            } else if kind == RouteType::Unicast
+                && !is_ours
+                && tables.contains(&route.table)
+                && !leads_nowhere(&message)
+            {
+                let hops = route.nexthops.iter();
+                let gateways: Vec<IpAddr> = hops.filter_map(|hop| hop.gateway).collect();
+                host.routes.push(HostRoute {
+                    destination: route.destination,
+                    prefix_len: route.prefix_len,
+                    connected: gateways.is_empty() && is_on_link(message.header.protocol),
+                    gateways,
+                });
+            }
+        }
+        Ok(host)
+    }
+
     /// The IPv6 and IPv4 unicast routes in `table` that are the kernel's or an administrator's, except
     /// those over interfaces without carrier.
     ///
@@ -63,11 +122,30 @@ fn read(message: &RouteMessage) -> Option<(RouteSource, KernelRoute)> {
         RouteProtocol::Boot | RouteProtocol::Static => RouteSource::Static,
         _ => return None,
     };
-    let leads_nowhere = header
-        .flags
-        .intersects(RouteFlags::Dead | RouteFlags::Linkdown);
-    if header.kind != RouteType::Unicast || leads_nowhere {
+    if header.kind != RouteType::Unicast || leads_nowhere(message) {
         return None;
     }
     Some((source, KernelRoute::from_message(message)))
+}
+
+/// Whether its interface has no carrier.
+fn leads_nowhere(message: &RouteMessage) -> bool {
+    let flags = message.header.flags;
+    flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown)
+}
+
+/// Whether a protocol says what is on a link.
+fn is_on_link(protocol: RouteProtocol) -> bool {
+    matches!(
+        protocol,
+        RouteProtocol::Kernel | RouteProtocol::Ra | RouteProtocol::Dhcp
+    )
+}
+
+/// Length of the prefix that is one address.
+fn host_length(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
 }

@@ -26,7 +26,7 @@ pub use self::{
     address::Address,
     batch::{Batch, Order},
     blocking::KernelRefusal,
-    foreign::{ForeignRoute, RouteSource},
+    foreign::{ForeignRoute, HostRoute, HostRoutes, RouteSource},
     link::{Link, VethPair},
     monitor::{Change, Monitor},
     neighbour::Reachability,

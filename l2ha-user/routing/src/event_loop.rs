@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    admission::Admission,
     bfd::Notice,
     detection::Detection,
     detours::DetourTable,
@@ -26,6 +27,7 @@ use crate::{
     instances::{Instance, Instances},
     kernel::Kernel,
     log::log,
+    not_installed::NotInstalledRoutes,
     protection::Protection,
     rate_limit::RateLimit,
     redistribute,
@@ -98,6 +100,9 @@ struct EventLoop {
     /// What neighbours say that does not fit.
     refusals: Refusals,
     flaps: Flaps,
+    /// Which of the computed routes the kernel gets.
+    admission: Admission,
+    not_installed: NotInstalledRoutes,
     /// Limits on what is said of our own LSAs that others send.
     reclaimed: BTreeMap<Family, RateLimit>,
 }
@@ -133,6 +138,8 @@ pub(crate) async fn run(
         send_errors: BTreeMap::new(),
         refusals: Refusals::default(),
         flaps: Flaps::default(),
+        admission: Admission::default(),
+        not_installed: NotInstalledRoutes::default(),
         reclaimed: BTreeMap::new(),
     };
     let ending = loop {
@@ -180,6 +187,7 @@ impl EventLoop {
             request = self.requests.recv(), if !self.ending => match request {
                 Some(Request::Sync(desired)) => {
                     self.sync(desired).await;
+                    self.look_around().await;
                     self.redistribute().await;
                 }
                 Some(Request::CheckRoutes) => {
@@ -196,6 +204,7 @@ impl EventLoop {
             () = until(self.check_due), if !self.ending => {
                 self.check_due = None;
                 self.routes.check().await;
+                self.look_around().await;
                 self.redistribute().await;
             }
             () = until(self.routes.keep_until()), if !self.ending => {
@@ -272,10 +281,37 @@ impl EventLoop {
         }
     }
 
+    /// Takes note of what this host has of its own. What that forbids goes, what it forbade comes.
+    async fn look_around(&mut self) {
+        let kernel = self.routes.kernel();
+        let host = kernel.host_routes(self.config.table).await;
+        match host {
+            Ok(host) => {
+                let admission = Admission::new(&self.config, &self.desired, &host);
+                if self.admission != admission {
+                    self.admission = admission;
+                    self.set_routes().await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot tell which routes are the host's own; as it was");
+            }
+        }
+    }
+
     /// Brings the kernel to the routes of all instances.
     async fn set_routes(&mut self) {
         let routes = self.instances.iter().map(|it| it.speaker.routes());
-        let wanted = routes.flatten().map(|(prefix, route)| {
+        let mut refused = Vec::new();
+        let mut wanted = Vec::new();
+        for (prefix, route) in routes.flatten() {
+            match self.admission.judge(*prefix, route) {
+                None => wanted.push((prefix, route)),
+                Some(why) => refused.push((*prefix, why, route.routers.as_slice())),
+            }
+        }
+        self.not_installed.set(&refused);
+        let wanted = wanted.into_iter().map(|(prefix, route)| {
             let mut nexthops: Vec<Nexthop> = route
                 .nexthops
                 .iter()
@@ -537,7 +573,7 @@ impl EventLoop {
             View::Routes(answer) => {
                 send(
                     answer,
-                    views::list(all, |it| views::routes(&it.speaker, name)),
+                    views::list(all, |it| views::routes(&it.speaker, &self.admission, name)),
                 );
             }
             View::Summary(answer) => send(answer, self.summary()),
@@ -561,6 +597,7 @@ impl EventLoop {
             interfaces: self.interfaces.len(),
             detours: self.protection.count(),
             kernel: self.routes.counts(),
+            not_installed: self.not_installed.counts().clone(),
             send_errors: self.send_errors.clone(),
             ipv6: self.instances.ipv6().map(views::instance)?,
             ipv4: self.instances.ipv4().map(views::instance),

@@ -398,6 +398,8 @@ mod tests {
                 metric: 20,
                 type2: true,
             },
+            accept_default: false,
+            accept: Vec::new(),
             graceful_restart: 0,
             graceful_helper: true,
             graceful_strict: true,

@@ -2,7 +2,7 @@
 
 use std::{fs, io, pin::Pin};
 
-use linux::{Batch, Error, ForeignRoute, Found, KernelRoute, Netlink, Order};
+use linux::{Batch, Error, ForeignRoute, Found, HostRoutes, KernelRoute, Netlink, Order};
 use ospfv3::Family;
 
 /// An answer of the kernel's that is waited for.
@@ -15,6 +15,9 @@ pub(crate) trait Kernel {
 
     /// The unicast routes in a table that are the kernel's or people's.
     fn foreign_routes(&self, table: u32) -> Answer<'_, Vec<ForeignRoute>>;
+
+    /// What the host has of its own in the main table and in this one.
+    fn host_routes(&self, table: u32) -> Answer<'_, HostRoutes>;
 
     /// All nexthop objects; an error where the kernel has none.
     fn nexthops(&mut self) -> io::Result<Vec<Found>>;
@@ -53,6 +56,10 @@ impl Kernel for Rtnetlink {
 
     fn foreign_routes(&self, table: u32) -> Answer<'_, Vec<ForeignRoute>> {
         Box::pin(self.netlink.foreign_routes(table))
+    }
+
+    fn host_routes(&self, table: u32) -> Answer<'_, HostRoutes> {
+        Box::pin(self.netlink.host_routes(table))
     }
 
     fn nexthops(&mut self) -> io::Result<Vec<Found>> {

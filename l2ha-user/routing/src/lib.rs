@@ -1,6 +1,7 @@
 //! The I/O around the OSPFv3 crate: a thread of its own with sockets, timers and kernel routes; and
 //! the I/O around the BFD crate, in another one.
 
+mod admission;
 mod bfd;
 mod detection;
 mod detours;
@@ -12,6 +13,7 @@ mod handle;
 mod instances;
 mod kernel;
 mod log;
+mod not_installed;
 mod protection;
 mod rate_limit;
 mod redistribute;

@@ -3,6 +3,7 @@
 
 mod failures;
 mod fakes;
+mod foreign_prefixes;
 mod net;
 mod reload;
 mod start_and_end;

@@ -6,6 +6,7 @@ use control::{InFamily, OspfInstance, OspfInterface, OspfNexthop, OspfRoute};
 use ospfv3::{AreaConfig, NeighborState, Speaker};
 
 use crate::{
+    admission::Admission,
     flaps::Flaps,
     instances::{Instance, Instances},
     refusals::Refusals,
@@ -43,6 +44,7 @@ pub(crate) fn interfaces(
 /// The routes as OSPF computed them, with the names of the interfaces.
 pub(crate) fn routes<'a>(
     speaker: &Speaker,
+    admission: &Admission,
     name: impl Fn(u32) -> Option<&'a str>,
 ) -> Vec<OspfRoute> {
     let routes = speaker.routes().iter();
@@ -60,6 +62,7 @@ pub(crate) fn routes<'a>(
                 })
                 .collect(),
             routers: route.routers.clone(),
+            not_installed: admission.judge(*prefix, route),
         })
         .collect()
 }

@@ -101,6 +101,8 @@ fn mistakes() -> Vec<Mistake<'static>> {
         ("\"10.0.0.1\"", "\"10.0.0.1\"\nredistribute_metric = 16777215", 16, "ospf.redistribute_metric", "is not in 0 to 16777214", "write `redistribute_metric = 16777214`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\ngraceful_restart = 1801", 16, "ospf.graceful_restart", "1801 is not in 0 to 1800", "write `graceful_restart = 1800`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\ngraceful_helper = \"no\"", 16, "ospf.graceful_helper", "must be `true` or `false`, not a string", "write `graceful_helper = false`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\naccept = [\"10.0.0.0/8 eq 9\"]", 16, "ospf.accept[0]", "`eq` where `ge` or `le` belongs", "write `accept = [\"10.0.0.0/8 le 32\"]`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\naccept_default = \"yes\"", 16, "ospf.accept_default", "must be `true` or `false`", "write `accept_default = true`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\nredistribute_type = 3", 16, "ospf.redistribute_type", "3 is not in 1 to 2", "write `redistribute_type = 2`"),
         // [[ospf_areas]] and what tunnels say of areas
         (peer, "peer_session_id = 2001\narea = \"1\"", 13, "tunnels[0].area", "not four numbers", "write `area = \"0.0.0.1\"`"),

@@ -13,7 +13,8 @@ use std::{
 
 use control::BfdStatus;
 use linux::{
-    Destination, Error, ForeignRoute, Found, KernelRoute, Leads, Nexthop, NexthopObject, Order,
+    Destination, Error, ForeignRoute, Found, HostRoutes, KernelRoute, Leads, Nexthop,
+    NexthopObject, Order,
 };
 use ospfv3::{Family, Transmit};
 use tokio::{
@@ -161,6 +162,7 @@ impl Drop for FakePort {
 pub(super) struct Tables {
     objects: BTreeMap<u32, Leads>,
     routes: BTreeMap<Destination, KernelRoute>,
+    pub(super) host: HostRoutes,
     /// Whether packets of others are dropped, and not forwarded.
     is_host: bool,
 }
@@ -278,6 +280,11 @@ impl Kernel for FakeKernel {
 
     fn foreign_routes(&self, _: u32) -> Answer<'_, Vec<ForeignRoute>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn host_routes(&self, _: u32) -> Answer<'_, HostRoutes> {
+        let host = self.tables.borrow().host.clone();
+        Box::pin(std::future::ready(Ok(host)))
     }
 
     fn nexthops(&mut self) -> io::Result<Vec<Found>> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use config::{Ospf, OspfNetwork, Redistribute};
+use linux::HostRoutes;
 use tokio::{
     runtime::Builder,
     sync::mpsc,
@@ -109,6 +110,8 @@ fn config(node: u32) -> Ospf {
             metric: 20,
             type2: true,
         },
+        accept_default: false,
+        accept: Vec::new(),
         graceful_restart: 30,
         graceful_helper: true,
         graceful_strict: true,
@@ -302,6 +305,11 @@ impl Node {
         self.tables
             .borrow_mut()
             .lose(&(address.parse().unwrap(), 128));
+    }
+
+    /// What the host has of its own; seen at the next sync.
+    pub(super) fn set_host_routes(&self, host: HostRoutes) {
+        self.tables.borrow_mut().host = host;
     }
 
     /// Whether the kernel forwards; seen at the next sync.

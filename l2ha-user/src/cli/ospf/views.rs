@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use control::{InFamily, OspfInterface, OspfNexthop, OspfRefused, OspfRoute};
+use control::{InFamily, NotInstalled, OspfInterface, OspfNexthop, OspfRefused, OspfRoute};
 use ospfv3::{DbId, GracefulView, LsaView, NeighborView, Refusal};
 
 use crate::cli::table::{self, cell};
@@ -74,6 +74,12 @@ pub(super) fn routes(rows: &[InFamily<OspfRoute>]) -> String {
         ("via", |it| list(&it.entry.nexthops, nexthop, "directly")),
         ("advertised by", |it| {
             list(&it.entry.routers, Ipv4Addr::to_string, "-")
+        }),
+        ("not installed", |it| {
+            it.entry
+                .not_installed
+                .map_or("", NotInstalled::text)
+                .to_owned()
         }),
     ];
     text(columns, rows, "no routes")
@@ -278,8 +284,18 @@ mod tests {
                 "family": "ipv4", "prefix": "192.0.2.80/32", "metric": 5, "kind": "intra_area",
                 "nexthops": [{"interface": "l2-a", "address": "fe80::1"}], "routers": ["10.0.0.1"],
             },
+            {
+                "family": "ipv6", "prefix": "::1/128", "metric": 5, "kind": "external",
+                "nexthops": [{"interface": "l2-a", "address": "fe80::1"}], "routers": ["10.0.0.1"],
+                "not_installed": "loopback",
+            },
         ]);
         let lines = lines(routes, answer);
+        assert_eq!(lines.len(), 5);
+        assert_eq!(
+            lines[4],
+            "::1/128 5 external fe80::1 l2-a 10.0.0.1 a loopback address"
+        );
         assert_eq!(
             lines[1],
             "2001:db8::80/128 10 intra_area fe80::1 l2-a, l2-b 10.0.0.1, 10.0.0.2"

@@ -23,6 +23,7 @@ pub(crate) fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>)
         interfaces,
         detours: 0,
         kernel: KernelRoutes::default(),
+        not_installed: BTreeMap::new(),
         send_errors: BTreeMap::new(),
         ipv6: instance(six),
         ipv4: four.map(instance),
