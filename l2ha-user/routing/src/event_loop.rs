@@ -504,6 +504,8 @@ impl EventLoop {
         if (desired.home, &desired.services) != (self.desired.home, &self.desired.services) {
             self.instances.set_services(now, &desired);
         }
+        let indexes = desired.interfaces.iter().map(|it| it.index);
+        self.routes.know_interfaces(indexes.collect());
         self.follow();
         self.desired = desired;
     }

@@ -78,7 +78,7 @@ impl Objects {
     }
 
     /// Whether a number is one of ours.
-    fn is_ours(&self, id: u32) -> bool {
+    pub(crate) fn is_ours(&self, id: u32) -> bool {
         (self.base..self.base + RANGE).contains(&id)
     }
 

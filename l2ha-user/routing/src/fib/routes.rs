@@ -23,14 +23,15 @@ const SPREAD: Spread = Spread::Resilient(120);
 /// Routes that are worth a line each in the log.
 const FEW: usize = 20;
 
-/// Removes every `ospf` route with this table and priority, and what they lead to.
+/// Removes our routes with this table and priority, and what they lead to.
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
 pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
+    let objects = Objects::new(table, priority, Spread::Hash);
     for route in netlink.ospf_routes(table).await? {
-        if route.priority == priority {
+        if route.priority == priority && may_be_ours(&route, Some(&objects)) {
             netlink.delete_route(&route).await?;
         }
     }
@@ -53,6 +54,10 @@ pub(crate) struct Routes {
     /// Where traffic for a destination may go when the neighbour on an interface is gone.
     backups: BTreeMap<(Destination, u32), Nexthop>,
     installed: BTreeMap<Destination, KernelRoute>,
+    /// Destinations of `ospf` routes with our priority that somebody else has written.
+    taken: BTreeSet<Destination>,
+    /// Interfaces that our routes may lead out of.
+    interfaces: BTreeSet<u32>,
     /// Nothing if the kernel has no nexthop objects.
     objects: Option<Objects>,
     classes: BTreeMap<Destination, Class>,
@@ -91,6 +96,8 @@ impl Routes {
             wanted: BTreeMap::new(),
             backups: BTreeMap::new(),
             installed: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            interfaces: BTreeSet::new(),
             objects,
             classes: BTreeMap::new(),
             refused: BTreeSet::new(),
@@ -131,8 +138,21 @@ impl Routes {
     /// Sets the wanted routes and begins to apply the difference.
     pub(crate) async fn set(&mut self, wanted: impl Iterator<Item = (Destination, Vec<Nexthop>)>) {
         self.wanted = wanted.collect();
+        self.know_interfaces(
+            self.wanted
+                .values()
+                .flatten()
+                .map(|hop| hop.interface)
+                .collect(),
+        );
         self.refused.clear();
         self.apply().await;
+    }
+
+    /// Says which interfaces are OSPF's: a route without a nexthop object that an earlier daemon left leads out
+    /// of these, and one that leads elsewhere is somebody else's.
+    pub(crate) fn know_interfaces(&mut self, interfaces: Vec<u32>) {
+        self.interfaces.extend(interfaces);
     }
 
     /// Sets where traffic may go when a neighbour is gone.
@@ -207,11 +227,20 @@ impl Routes {
             objects.read(&found.context("cannot list the nexthop objects")?);
         }
         let found = self.kernel.ospf_routes(self.table).await?;
-        self.installed = found
-            .into_iter()
-            .filter(|route| route.priority == self.priority)
-            .map(|route| (route.key(), route))
-            .collect();
+        let found = found.into_iter().map(|route| (route.key(), route));
+        let (ours, others): (BTreeMap<_, _>, BTreeMap<_, _>) = found
+            .filter(|(_, route)| route.priority == self.priority)
+            .partition(|(_, route)| may_be_ours(route, self.objects.as_ref()));
+        self.installed = ours;
+        let taken: BTreeSet<Destination> = others.into_keys().collect();
+        if let Some((address, length)) = taken.difference(&self.taken).next() {
+            tracing::warn!(
+                destination = %format_args!("{address}/{length}"), routes = taken.len(), metric = self.priority,
+                "another routing daemon on this host has `ospf` routes with our metric: they are left alone, and \
+                 we install none to the same destinations. Give one of the two another metric (`route_metric`)"
+            );
+        }
+        self.taken = taken;
         Ok(())
     }
 
@@ -232,7 +261,7 @@ impl Routes {
         self.queue = self
             .wanted
             .keys()
-            .filter(|key| !self.is_in_place(key))
+            .filter(|key| !self.is_in_place(key) && !self.taken.contains(*key))
             .copied()
             .collect();
         self.proceed().await;
@@ -406,6 +435,12 @@ impl Routes {
         }
     }
 
+    /// Whether a route leads out of interfaces of OSPF's only.
+    fn leads_out_of_ours(&self, route: &KernelRoute) -> bool {
+        let mut hops = route.nexthops.iter();
+        hops.all(|hop| self.interfaces.contains(&hop.interface))
+    }
+
     /// Removes what is not wanted.
     fn finish(&mut self) {
         let stale: Vec<KernelRoute> = self
@@ -413,6 +448,7 @@ impl Routes {
             .iter()
             .filter(|(key, _)| !self.wanted.contains_key(*key))
             .map(|(_, route)| route.clone())
+            .filter(|route| route.object.is_some() || self.leads_out_of_ours(route))
             .collect();
         let orders = stale.iter().cloned().map(Order::DropRoute).collect();
         let Some(refused) = self.give(orders) else {
@@ -430,6 +466,16 @@ impl Routes {
         let wanted = self.classes.values().collect();
         let orders = self.objects.as_mut().map(|it| it.sweep(&wanted, &used));
         self.carry_out(&orders.unwrap_or_default());
+    }
+}
+
+/// Whether we have written an `ospf` route, as far as can be told from the nexthop object it uses: ours have
+/// numbers that others do not take. A route without one may be of a kernel that refused the object.
+fn may_be_ours(route: &KernelRoute, objects: Option<&Objects>) -> bool {
+    match (route.object, objects) {
+        (Some(id), Some(objects)) => objects.is_ours(id),
+        (Some(_), None) => false,
+        (None, _) => true,
     }
 }
 

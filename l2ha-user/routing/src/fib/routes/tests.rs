@@ -278,6 +278,40 @@ fn without_objects_the_routes_are_as_good() {
     });
 }
 
+/// Fault 21: another routing daemon on this host has `ospf` routes with our metric, with objects of its own
+/// and without.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn fault_21_routes_of_another_daemon_are_left_alone() {
+    apart(|| async {
+        ip("nexthop add id 7 via fe80::9 dev d4 proto zebra");
+        for (number, leads_to) in [(1, "nhid 7"), (2, "via fe80::9 dev d4"), (3, "nhid 7")] {
+            let address = key(number).0;
+            ip(&format!(
+                "-6 route add {address} {leads_to} proto ospf metric {PRIORITY}"
+            ));
+        }
+        let mut routes = routes().await;
+        routes.know_interfaces(vec![index(1), index(2)]);
+        set(&mut routes, &[(1, &[1]), (5, &[2])]).await;
+        routes.stop_keeping().await;
+        assert_eq!([1, 2, 3].map(|it| leads(it).0), [[4], [4], [4]]);
+        assert_eq!(leads(5).0, [2], "our own work goes on");
+        routes.check().await;
+        routes.remove_all().await;
+        assert_eq!([1, 2, 3].map(|it| leads(it).0), [[4], [4], [4]]);
+        assert!(leads(5).0.is_empty());
+        let netlink = Netlink::open().unwrap();
+        remove_routes(&netlink, TABLE, PRIORITY).await.unwrap();
+        assert_eq!([1, 3].map(|it| leads(it).0), [[4], [4]]);
+        // When it is gone, ours come.
+        ip(&format!("-6 route del {}", key(1).0));
+        set(&mut routes, &[(1, &[1])]).await;
+        routes.check().await;
+        assert_eq!(leads(1).0, [1]);
+    });
+}
+
 /// What a failure costs, with objects and without.
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
