@@ -15,7 +15,7 @@ pub use self::{
     message::{Answer, Command, Drained, Request, Returns, VERSION},
     ospf::{
         InFamily, KernelRoutes, NotInstalled, OspfInstance, OspfInterface, OspfNexthop,
-        OspfRefused, OspfRoute, OspfStatus,
+        OspfRefused, OspfRoute, OspfStatus, Twin,
     },
     sessions::SessionStatus,
     status::{DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus},

@@ -127,6 +127,9 @@ pub struct OspfStatus {
     pub interfaces: usize,
     /// How many detours the data plane has.
     pub detours: usize,
+    /// Other routers with this Router ID, as long as there is a sign of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twins: Vec<Twin>,
     /// Its routes in the kernel.
     pub kernel: KernelRoutes,
     /// Routes that neighbours have advertised and the kernel did not get, by reason; since the start.
@@ -139,6 +142,15 @@ pub struct OspfStatus {
     pub ipv6: OspfInstance,
     /// That of IPv4, if IPv4 is routed.
     pub ipv4: Option<OspfInstance>,
+}
+
+/// Another router with our Router ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    /// Name of the interface that it is heard on; none if it is behind a neighbour.
+    pub interface: Option<String>,
+    /// Its address there.
+    pub address: Option<Ipv6Addr>,
 }
 
 /// An instance of OSPF.

@@ -33,6 +33,7 @@ use crate::{
     redistribute,
     refusals::Refusals,
     restart_state::{self, Ending},
+    twins::Twins,
     types::{Desired, Interface, Request, STOP_GRACE, View},
     views,
     wire::{Packet, Port, Wire},
@@ -103,6 +104,7 @@ struct EventLoop {
     /// Which of the computed routes the kernel gets.
     admission: Admission,
     not_installed: NotInstalledRoutes,
+    twins: Twins,
     /// Limits on what is said of our own LSAs that others send.
     reclaimed: BTreeMap<Family, RateLimit>,
 }
@@ -140,6 +142,7 @@ pub(crate) async fn run(
         flaps: Flaps::default(),
         admission: Admission::default(),
         not_installed: NotInstalledRoutes::default(),
+        twins: Twins::default(),
         reclaimed: BTreeMap::new(),
     };
     let ending = loop {
@@ -548,10 +551,27 @@ impl EventLoop {
             }
             _ => {}
         }
+        if self.twins.note(family, event, Instant::now()) {
+            let others = self.twins.hold(Instant::now(), |index| self.name(index));
+            for other in &others {
+                let interface = other.interface.as_deref().unwrap_or("behind a neighbour");
+                tracing::error!(
+                    router_id = %self.config.router_id, interface, address = ?other.address, %family,
+                    "another router has our Router ID: neither can be relied upon until one of them has \
+                     another `router_id`"
+                );
+            }
+        }
         log(family, event);
         if let Event::NeighborChanged { peer, .. } = event {
             self.flaps.note(family, event, name(&peer.interface));
         }
+    }
+
+    /// The name of an open interface.
+    fn name(&self, index: u32) -> Option<&str> {
+        let open = self.interfaces.get(&index);
+        open.map(|open| open.interface.name.as_str())
     }
 
     fn show(&mut self, view: View) {
@@ -598,6 +618,7 @@ impl EventLoop {
             router_id: self.config.router_id,
             interfaces: self.interfaces.len(),
             detours: self.protection.count(),
+            twins: self.twins.hold(Instant::now(), |index| self.name(index)),
             kernel: self.routes.counts(),
             not_installed: self.not_installed.counts().clone(),
             send_errors: self.send_errors.clone(),

@@ -22,6 +22,7 @@ mod restart_state;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod types;
 mod views;
 mod wire;

@@ -7,4 +7,5 @@ mod foreign_prefixes;
 mod net;
 mod reload;
 mod start_and_end;
+mod twins;
 mod views;

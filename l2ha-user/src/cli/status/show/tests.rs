@@ -22,6 +22,7 @@ pub(crate) fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>)
         router_id: Ipv4Addr::new(10, 0, 0, 1),
         interfaces,
         detours: 0,
+        twins: Vec::new(),
         kernel: KernelRoutes::default(),
         not_installed: BTreeMap::new(),
         send_errors: BTreeMap::new(),
