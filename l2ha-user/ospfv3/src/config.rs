@@ -98,6 +98,11 @@ pub struct Limits {
     pub lsas: usize,
     /// Bytes of LSAs in one database, likewise.
     pub lsa_bytes: usize,
+    /// Of these LSAs, how many one neighbour may bring, and of the bytes the same share: what others bring
+    /// has room whatever it does.
+    pub neighbor_lsas: usize,
+    /// How many one router may originate, likewise.
+    pub origin_lsas: usize,
     /// Neighbours on one interface.
     pub neighbors: usize,
     /// Events waiting for [`Speaker::poll_event`](crate::Speaker::poll_event).
@@ -109,8 +114,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            lsas: 16_384,
-            lsa_bytes: 16 << 20,
+            lsas: 32_768,
+            lsa_bytes: 32 << 20,
+            neighbor_lsas: 16_384,
+            origin_lsas: 12_288,
             neighbors: MAX_NEIGHBORS,
             events: 4096,
             packets: 16_384,

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{LS_REFRESH_TIME, Limits, Time};
+use crate::peer::Peer;
+use crate::refusal::Refusal;
 use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE};
 
 /// Which database.
@@ -43,6 +45,8 @@ pub(crate) struct Entry {
     /// Set to MaxAge prematurely (RFC 2328 14.1).
     flushed: bool,
     pub(crate) origin: Origin,
+    /// The neighbour that was the first to bring an instance of it.
+    brought_by: Option<Peer>,
     /// When it was last sent in an update.
     pub(crate) last_sent: Option<Time>,
     /// When the instance before it was last on its way: within MinLSArrival of that, neighbours
@@ -127,6 +131,33 @@ pub(crate) enum News {
     Of(BTreeSet<LsaKey>),
 }
 
+/// How much there is of LSAs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    lsas: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn add(&mut self, lsa: &Lsa) {
+        self.lsas += 1;
+        self.bytes += lsa.len();
+    }
+
+    /// Whether nothing is left.
+    fn remove(&mut self, lsa: &Lsa) -> bool {
+        self.lsas -= 1;
+        self.bytes -= lsa.len();
+        self.lsas == 0
+    }
+
+    /// Whether so much more still is within so many LSAs, and their share of the bytes.
+    fn has_room(self, more: Self, lsas: usize, limits: &Limits) -> bool {
+        let bytes = limits.lsa_bytes.saturating_mul(lsas) / limits.lsas.max(1);
+        self.lsas + more.lsas <= lsas && self.bytes + more.bytes <= bytes
+    }
+}
+
 /// One database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lsdb {
@@ -138,7 +169,11 @@ pub(crate) struct Lsdb {
     /// Sequence number and checksum of those removed lately, and when.
     removed: BTreeMap<LsaKey, (i32, u16, Time)>,
     removals: VecDeque<(Time, LsaKey)>,
-    bytes: usize,
+    whole: Held,
+    /// The same for each router that originates LSAs.
+    by_origin: BTreeMap<Ipv4Addr, Held>,
+    /// The same for each neighbour that has brought LSAs.
+    by_neighbor: BTreeMap<Peer, Held>,
     /// What has changed since the last [`Self::take_news`], once that has been called.
     news: Option<BTreeSet<LsaKey>>,
 }
@@ -180,17 +215,39 @@ impl Lsdb {
         self.entries.range(first..=last).map(|(_, entry)| entry)
     }
 
-    /// Whether an LSA of another router still fits.
-    pub(crate) fn has_room(&self, lsa: &Lsa, limits: &Limits) -> bool {
-        match self.entries.get(&lsa.key()) {
-            Some(old) => self.bytes - old.lsa.len() + lsa.len() <= limits.lsa_bytes,
-            None => self.entries.len() < limits.lsas && self.bytes + lsa.len() <= limits.lsa_bytes,
+    /// Whether an LSA of another router that a neighbour has brought still fits; if not, whose limit is
+    /// reached.
+    pub(crate) fn room(&self, lsa: &Lsa, from: Peer, limits: &Limits) -> Result<(), Refusal> {
+        let old = self.entries.get(&lsa.key());
+        let more = Held {
+            lsas: usize::from(old.is_none()),
+            bytes: lsa.len().saturating_sub(old.map_or(0, |old| old.lsa.len())),
+        };
+        let from = old.and_then(|old| old.brought_by).unwrap_or(from);
+        let origin = self.by_origin.get(&lsa.key().adv).copied();
+        let neighbor = self.by_neighbor.get(&from).copied();
+        let held = [
+            (origin, limits.origin_lsas, Refusal::OriginFull),
+            (neighbor, limits.neighbor_lsas, Refusal::NeighborFull),
+            (Some(self.whole), limits.lsas, Refusal::DatabaseFull),
+        ];
+        for (held, lsas, refusal) in held {
+            if !held.unwrap_or_default().has_room(more, lsas, limits) {
+                return Err(refusal);
+            }
         }
+        Ok(())
     }
 
     /// Puts an LSA in, with the age its header has, in place of the old instance. Whether it says
     /// something else than that one, so that routes have to be calculated anew (RFC 2328 13.2).
-    pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) -> bool {
+    pub(crate) fn install(
+        &mut self,
+        lsa: Arc<Lsa>,
+        now: Time,
+        origin: Origin,
+        from: Option<Peer>,
+    ) -> bool {
         let key = lsa.key();
         let old = self.take(&key);
         let changed = old.as_ref().is_none_or(|old| {
@@ -201,8 +258,13 @@ impl Lsdb {
         if changed {
             self.note(key);
         }
+        let brought_by = old.as_ref().and_then(|old| old.brought_by).or(from);
         let previous_at = old.map(|old| old.last_moved());
-        self.bytes += lsa.len();
+        self.whole.add(&lsa);
+        self.by_origin.entry(key.adv).or_default().add(&lsa);
+        if let Some(peer) = brought_by {
+            self.by_neighbor.entry(peer).or_default().add(&lsa);
+        }
         let age = Duration::from_secs(u64::from(lsa.header().age));
         let lifetime = if origin == Origin::Own {
             LS_REFRESH_TIME
@@ -217,6 +279,7 @@ impl Lsdb {
             installed: now,
             flushed: false,
             origin,
+            brought_by,
             last_sent: None,
             previous_at,
             changed,
@@ -257,7 +320,18 @@ impl Lsdb {
 
     fn take(&mut self, key: &LsaKey) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
-        self.bytes -= entry.lsa.len();
+        self.whole.remove(&entry.lsa);
+        if let Some(held) = self.by_origin.get_mut(&key.adv)
+            && held.remove(&entry.lsa)
+        {
+            self.by_origin.remove(&key.adv);
+        }
+        if let Some(peer) = entry.brought_by
+            && let Some(held) = self.by_neighbor.get_mut(&peer)
+            && held.remove(&entry.lsa)
+        {
+            self.by_neighbor.remove(&peer);
+        }
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, *key));
         }

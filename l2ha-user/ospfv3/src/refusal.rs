@@ -146,6 +146,12 @@ pub enum Refusal {
     /// The database is as large as the limit allows.
     #[error("database full")]
     DatabaseFull,
+    /// A neighbour has brought as many LSAs as one may.
+    #[error("too many LSAs from one neighbor")]
+    NeighborFull,
+    /// A router has originated as many LSAs as one may; shown with the limit and its Router ID.
+    #[error("too many LSAs of one router")]
+    OriginFull,
     /// An acknowledgment of something else than we sent.
     #[error("questionable acknowledgment")]
     AckMismatch,
@@ -189,6 +195,12 @@ impl Refusal {
                     | Self::UnknownNeighbor
                     | Self::UnknownInterface
             )
+    }
+
+    /// Whether the two sides of its [`Mismatch`] are a limit and the Router ID of who has reached it.
+    #[must_use]
+    pub const fn is_of_router(self) -> bool {
+        matches!(self, Self::NeighborFull | Self::OriginFull)
     }
 
     /// Whether it belongs to normal operation and is worth a count but no event.

@@ -131,6 +131,8 @@ impl End {
         config.limits = Limits {
             lsas: 200,
             lsa_bytes: 40_000,
+            neighbor_lsas: 150,
+            origin_lsas: 100,
             neighbors: 4,
             events: 256,
             packets: 1_000,

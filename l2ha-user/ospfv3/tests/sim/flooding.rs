@@ -7,7 +7,7 @@ use ospfv3::wire::{
     DatabaseDescription, DdFlags, INITIAL_SEQUENCE, Lsa, LsaBody, LsaHeader, LsaKey, LsaType,
     MAX_AGE, MAX_SEQUENCE, Options, PacketBody,
 };
-use ospfv3::{Event, Limits, NeighborState, Refusal};
+use ospfv3::{Event, Limits, Mismatch, NeighborState, Refusal};
 
 use crate::net::{Frame, Net, link_local, own_prefix, router_id};
 
@@ -325,6 +325,77 @@ fn databases_are_bounded() {
         speaker.handle_packet(now, 99, Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, &[]);
     }
     assert!(speaker.counters().events_dropped >= 80);
+}
+
+/// Fault 23: what one neighbour brings, of one router or of many that it invents, leaves room for what the others
+/// bring; and it is shown who that is.
+#[test]
+fn fault_23_one_neighbour_does_not_fill_the_database() {
+    let mut net = Net::build(4, 3, &[(0, 1, 10), (0, 2, 10)]);
+    net.limits = Limits {
+        lsas: 100,
+        neighbor_lsas: 60,
+        origin_lsas: 40,
+        ..Limits::default()
+    };
+    net.crash(0);
+    net.start(0);
+    net.run(Duration::from_secs(20));
+    let before = net.node(0).database().lsas;
+    let of_area = |lsa: &&ospfv3::LsaView| matches!(lsa.scope, ospfv3::DbId::Area(_));
+    let by_node_1 = |lsa: &&ospfv3::LsaView| lsa.advertising_router == router_id(1);
+    let honest = before.iter().filter(of_area).filter(by_node_1).count();
+    let first = router_lsa(STRANGER, INITIAL_SEQUENCE);
+    for id in 0..70 {
+        let key = LsaKey { id, ..first.key() };
+        let lsa = Lsa::build(key, INITIAL_SEQUENCE, first.body()).unwrap();
+        update(&mut net, &lsa);
+    }
+    let of = |net: &Net, which: &dyn Fn(Ipv4Addr) -> bool| {
+        let lsas = net.node(0).database().lsas;
+        lsas.iter()
+            .filter(|lsa| which(lsa.advertising_router))
+            .count()
+    };
+    assert_eq!(of(&net, &|adv| adv == STRANGER), 40);
+    assert_eq!(refused(&net, Refusal::OriginFull), 30);
+    let whose = Mismatch {
+        ours: 40,
+        theirs: STRANGER.to_bits(),
+    };
+    net.run_ms(1);
+    let source = link_local(net.links[0].ends[1]);
+    assert!(net.events.iter().any(|(_, node, event)| matches!(event,
+        Event::Refused { reason: Refusal::OriginFull, source: from, mismatch: Some(shown), .. }
+            if *node == 0 && *from == source && *shown == whose)));
+    for number in 0..70 {
+        let adv = Ipv4Addr::from_bits(0x1400_0000 + number);
+        update(&mut net, &router_lsa(adv, INITIAL_SEQUENCE));
+    }
+    let invented = of(&net, &|adv| adv.octets()[0] == 20);
+    assert_eq!(invented + 40 + honest, 60);
+    assert!(refused(&net, Refusal::NeighborFull) > 50);
+    // The other neighbour has all the room it needs.
+    let prefixes = (300..330).map(own_prefix);
+    net.set_prefixes(2, prefixes.clone().map(crate::net::local).collect());
+    net.run(Duration::from_secs(10));
+    for prefix in prefixes {
+        assert!(net.node(0).routes().contains_key(&prefix), "{prefix}");
+    }
+    assert_eq!(refused(&net, Refusal::DatabaseFull), 0);
+    // What it takes back makes room for it again.
+    let flushed = router_lsa(STRANGER, INITIAL_SEQUENCE);
+    forge_raw_update(&mut net, &aged(&flushed, MAX_AGE));
+    net.run(Duration::from_secs(20));
+    let other = LsaKey {
+        id: 99,
+        ..first.key()
+    };
+    update(
+        &mut net,
+        &Lsa::build(other, INITIAL_SEQUENCE, first.body()).unwrap(),
+    );
+    assert_eq!(of(&net, &|adv| adv == STRANGER), 40);
 }
 
 /// A database that is full must not keep an adjacency from becoming Full: what is dead in it only

@@ -10,6 +10,8 @@ use crate::net::{End, Frame, Lan, Net, Rng, Weather, anycast, local, own_prefix}
 const LIMITS: Limits = Limits {
     lsas: 300,
     lsa_bytes: 100_000,
+    neighbor_lsas: 250,
+    origin_lsas: 200,
     neighbors: 6,
     events: 64,
     packets: 2000,

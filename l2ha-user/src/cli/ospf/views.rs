@@ -142,6 +142,9 @@ fn refused(all: &[OspfRefused]) -> String {
         _ => side.to_string(),
     };
     let sides = match (last.ours, last.theirs) {
+        (Some(limit), Some(router)) if last.reason.is_of_router() => {
+            format!(" ({}, more than {limit})", Ipv4Addr::from(router))
+        }
         (Some(ours), Some(theirs)) => format!(" (ours {}, theirs {})", side(ours), side(theirs)),
         _ => String::new(),
     };

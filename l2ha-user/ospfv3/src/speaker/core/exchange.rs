@@ -250,7 +250,8 @@ impl Core {
         if ours.is_some_and(|ours| header.compare(&ours).is_le()) {
             return;
         }
-        let limit = self.config.limits.lsas;
+        let limits = self.config.limits;
+        let limit = limits.lsas.min(limits.neighbor_lsas);
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };

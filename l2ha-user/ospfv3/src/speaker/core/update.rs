@@ -11,7 +11,7 @@ use crate::interface::InterfaceState;
 use crate::lsdb::{DbId, Origin};
 use crate::neighbor::NeighborEvent;
 use crate::peer::Peer;
-use crate::refusal::{Refusal, Refused};
+use crate::refusal::{Mismatch, Refusal, Refused};
 use crate::wire::{BadLsa, DecodeError, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
 
 /// What is left to do once every LSA of an update has been looked at.
@@ -35,6 +35,7 @@ impl Core {
         let mut answers = Answers::default();
         let mut outcome = Ok(());
         for lsa in lsas {
+            let origin = lsa.as_ref().ok().map(|lsa| lsa.key().adv);
             let result = match lsa {
                 Ok(lsa) => self.receive_lsa(restart, peer, lsa, &mut answers),
                 Err(bad) => self.receive_bad_lsa(peer, bad),
@@ -48,7 +49,19 @@ impl Core {
                     outcome = Err(Refusal::BadRequest.into());
                     break;
                 }
-                Err(reason) => self.refuse(peer.interface, source, reason, None),
+                Err(reason) => {
+                    let limits = self.config.limits;
+                    let whose = match (reason, origin) {
+                        (Refusal::OriginFull, Some(origin)) => Some((limits.origin_lsas, origin)),
+                        (Refusal::NeighborFull, _) => Some((limits.neighbor_lsas, peer.router_id)),
+                        _ => None,
+                    };
+                    let whose = whose.map(|(limit, router_id)| Mismatch {
+                        ours: u32::try_from(limit).unwrap_or(u32::MAX),
+                        theirs: router_id.to_bits(),
+                    });
+                    self.refuse(peer.interface, source, reason, whose);
+                }
             }
         }
         self.send_acks(peer.interface, Some(peer), answers.acks);
@@ -98,7 +111,7 @@ impl Core {
         };
         let database = self.databases.entry(db_id).or_default();
         let Some(old) = database.get(&key) else {
-            let room = database.has_room(&lsa, &self.config.limits);
+            let room = database.room(&lsa, peer, &self.config.limits).is_ok();
             if header.is_max_age() && (!exchanging || !room) {
                 // RFC 2328 13 (4): nobody needs it, or there is no way to keep it.
                 database.remember_removed(&header, now);
@@ -177,16 +190,16 @@ impl Core {
         let header = *lsa.header();
         let ours = self.is_ours(key.adv);
         let database = self.databases.entry(db_id).or_default();
-        if !ours && !database.has_room(&lsa, &self.config.limits) {
+        if !ours && let Err(full) = database.room(&lsa, peer, &self.config.limits) {
             // Not acknowledged, so it is offered again, and there may be room then. But an adjacency
             // that waits for it would never become Full, and an LSA at MaxAge never be removed while it waits.
             if let Some(neighbor) = self.neighbor_mut(peer) {
                 neighbor.satisfied(&key);
             }
-            return Err(Refusal::DatabaseFull);
+            return Err(full);
         }
         let lsa = Arc::new(lsa);
-        let changed = database.install(Arc::clone(&lsa), now, origin);
+        let changed = database.install(Arc::clone(&lsa), now, origin, Some(peer));
         if !self.flood(db_id, key, Some(peer)) {
             self.acknowledge_later(peer, header);
         }

@@ -136,7 +136,7 @@ mod tests {
         });
         let lsa = Lsa::build(LsaKey { ty, id: 1, adv }, INITIAL_SEQUENCE, &body).unwrap();
         let database = core.database_mut(db);
-        database.install(Arc::new(lsa), now, Origin::Requested);
+        database.install(Arc::new(lsa), now, Origin::Requested, None);
         let wanted = [prefix(1), prefix(2)].into();
         let ids = originator.assign_ids(&core, db, ty, &wanted).clone();
         assert_eq!(ids, [(prefix(1), 2), (prefix(2), 1)].into());

@@ -92,7 +92,7 @@ impl Originator {
         let Some(lsa) = Lsa::build(key, sequence, body) else {
             return;
         };
-        let changed = database.install(Arc::new(lsa), now, Origin::Own);
+        let changed = database.install(Arc::new(lsa), now, Origin::Own, None);
         let outpaced_at = self.own.get(&(id, key)).and_then(|own| own.outpaced_at);
         let outpaced_at = if foreign { Some(now) } else { outpaced_at };
         self.own.insert(

@@ -88,7 +88,7 @@ impl World {
             AREA
         };
         let db = self.databases.get_mut(&db).unwrap();
-        db.install(lsa, NOW, Origin::Flooded);
+        db.install(lsa, NOW, Origin::Flooded, None);
     }
 
     pub(super) fn router(&mut self, adv: u32, links: &[RouterLink]) {
