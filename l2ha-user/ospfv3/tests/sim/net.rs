@@ -47,10 +47,11 @@ impl Default for Digest {
 
 impl Digest {
     pub(crate) fn add(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0 ^ u64::from_be_bytes(word)).wrapping_mul(0x0100_0000_01b3);
+        let (words, rest) = bytes.as_chunks();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        for word in words.iter().chain((!rest.is_empty()).then_some(&last)) {
+            self.0 = (self.0 ^ u64::from_be_bytes(*word)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 }
