@@ -29,17 +29,16 @@ const FEW: usize = 20;
 ///
 /// When the kernel refuses.
 pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
-    for route in netlink.ospf_routes(table).await? {
-        if route.priority == priority {
-            netlink.delete_route(&route).await?;
-        }
-    }
+    let mut found = netlink.ospf_routes(table).await?;
+    found.retain(|route| route.priority == priority);
+    let orders: Vec<Order> = found.into_iter().map(Order::DropRoute).collect();
     let mut batch = Batch::open().context("cannot open rtnetlink")?;
+    let mut refused = batch.carry_out(&orders)?;
     if let Ok(found) = batch.nexthops() {
-        let refused = batch.carry_out(&leftovers(table, priority, &found))?;
-        if let Some((_, error)) = refused.into_iter().next() {
-            return Err(error.into());
-        }
+        refused.extend(batch.carry_out(&leftovers(table, priority, &found))?);
+    }
+    if let Some((_, error)) = refused.into_iter().next() {
+        return Err(error.into());
     }
     Ok(())
 }
