@@ -62,13 +62,8 @@ impl Serialize for Options {
             (Self::L, "L"),
             (Self::AT, "AT"),
         ];
-        serialize_names(
-            names
-                .iter()
-                .filter(|(bit, _)| self.contains(*bit))
-                .map(|(_, name)| *name),
-            serializer,
-        )
+        let set = names.iter().filter(|(bit, _)| self.contains(*bit));
+        serializer.collect_seq(set.map(|(_, name)| name))
     }
 }
 
@@ -113,19 +108,7 @@ impl Serialize for PrefixOptions {
             (Self::P, "P"),
             (Self::DN, "DN"),
         ];
-        serialize_names(
-            names
-                .iter()
-                .filter(|(bit, _)| self.contains(*bit))
-                .map(|(_, name)| *name),
-            serializer,
-        )
+        let set = names.iter().filter(|(bit, _)| self.contains(*bit));
+        serializer.collect_seq(set.map(|(_, name)| name))
     }
-}
-
-fn serialize_names<'a, S: Serializer>(
-    names: impl Iterator<Item = &'a str>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(names)
 }

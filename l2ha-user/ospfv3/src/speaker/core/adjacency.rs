@@ -77,24 +77,20 @@ impl Core {
         event: NeighborEvent,
         reason: Reason,
     ) {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
         let now = self.now;
         self.end_help_because(peer, event);
-        let Some(interface) = self.interfaces.get_mut(&id) else {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
         let dead = interface.config.dead();
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
         let helped = neighbor.help.is_some();
         let router_lsa = LsaKey {
             ty: LsaType::ROUTER,
             id: 0,
-            adv: router_id,
+            adv: peer.router_id,
         };
         let area = self.databases.get(&DbId::Area(interface.config.area));
         let router_lsa = area.and_then(|database| database.get(&router_lsa));
@@ -130,13 +126,13 @@ impl Core {
             _ => neighbor.forming_until,
         };
         if actions.forget {
-            interface.neighbors.remove(&router_id);
+            interface.neighbors.remove(&peer.router_id);
         }
         if from != to {
             if helped {
                 self.helped_neighbor_changed(peer, to);
             } else {
-                self.neighbor_changed(id, from, to);
+                self.neighbor_changed(peer.interface, from, to);
             }
             self.event(Event::NeighborChanged {
                 peer,
