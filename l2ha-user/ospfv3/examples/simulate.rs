@@ -6,7 +6,7 @@
 //! ```
 
 #[expect(dead_code, reason = "the tests use all of it")]
-#[path = "../tests/sim/net.rs"]
+#[path = "../tests/sim/net/mod.rs"]
 mod net;
 #[path = "../tests/sim/random/mod.rs"]
 mod random;
