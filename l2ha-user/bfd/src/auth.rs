@@ -21,7 +21,7 @@ const PASSWORD_AT: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
-    /// The secret itself: whoever reads a packet knows it.
+    /// The secret itself: any reader of a packet knows it.
     Simple,
     /// MD5 over packet and secret, with a sequence number that counts the changes of what is sent.
     KeyedMd5,

@@ -283,7 +283,7 @@ impl Session {
 
     /// Tells that we were not running until now, so that silence says nothing about the peer: it is
     /// given a whole detection time, once until it is heard again: on a busy machine, where every
-    /// wake-up is late, a dead peer would live for ever.
+    /// wake-up is late, a session to a peer that is gone would stay up for ever.
     pub fn paused(&mut self, now: Time) {
         if self.detect_at.is_some() && !self.pardoned {
             self.pardoned = true;

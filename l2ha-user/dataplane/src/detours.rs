@@ -1,4 +1,4 @@
-//! The ways around dead sessions, as the routing thread writes them. It has maps of its own, opened
+//! The ways around sessions that are down, as the routing thread writes them. It has maps of its own, opened
 //! from their pins, so that it never waits for the rest of the daemon.
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};

@@ -82,7 +82,7 @@ impl DataPlane {
     ///
     /// # Errors
     ///
-    /// When the kernel refuses, or somebody else's XDP program is there and tc is not allowed.
+    /// When the kernel refuses, or another XDP program is there and tc is not allowed.
     pub fn attach_underlay(
         &mut self,
         ifindex: u32,

@@ -162,7 +162,7 @@ pub fn try_clsact(interface: &str) -> Result<()> {
 }
 
 /// Offers an interface's driver a program that passes everything on, for native XDP, and takes it
-/// away at once. Some drivers set their queues up anew for it and lose packets in the meantime.
+/// away at once. Some drivers set their queues up again for it and lose packets in the meantime.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
-//! Watching packets: samples of refused ones and captures, from the programs to whoever asked.
+//! Watching packets: samples of refused ones and captures, from the programs to the clients.
 //!
 //! One task reads each ring buffer and hands records on to the queues of those who want them. The
-//! programs write records only while somebody does.
+//! programs write records only while there is one.
 
 mod outer;
 mod state;
@@ -45,7 +45,7 @@ impl Watch {
     pub(crate) fn open(pin_dir: &Path) -> Result<Self> {
         let ring = |name| -> Result<RingBuf<MapData>> {
             let mut ring = RingBuf::try_from(Map::RingBuf(map(pin_dir, name)?)).context(name)?;
-            // What nobody has read of an earlier daemon's.
+            // Records that an earlier daemon has not read.
             while ring.next().is_some() {}
             Ok(ring)
         };
@@ -127,7 +127,7 @@ impl Watch {
     }
 }
 
-/// Somebody who watches.
+/// A client's subscription.
 pub struct Subscription {
     watch: Watch,
     number: u64,
@@ -184,7 +184,7 @@ impl Drop for Subscription {
         if let Err(error) = state.apply() {
             tracing::warn!(
                 error = format!("{error:#}"),
-                "the programs go on showing packets that nobody watches any more"
+                "the programs go on showing packets that are not watched any more"
             );
         }
     }

@@ -39,7 +39,7 @@ impl Netlink {
         Ok(messages.iter().filter_map(Address::from_message).collect())
     }
 
-    /// Puts an address on an interface, without duplicate address detection: nobody else can hold
+    /// Puts an address on an interface, without duplicate address detection: no other host can hold
     /// an anycast address on a loopback or the other end's address of a pseudowire by accident,
     /// and detection would keep the address unusable for a second.
     ///

@@ -133,7 +133,7 @@ impl Batch {
         Ok(found)
     }
 
-    /// Whether the kernel has resilient groups (Linux 5.13): it came to know their buckets with them.
+    /// Whether the kernel has resilient groups (Linux 5.13): their buckets came with them.
     ///
     /// # Errors
     ///

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_an_error_or_nobody_can_say() {
+    fn an_interface_that_is_not_there_is_an_error_or_unknown() {
         assert!(!matches!(has_native_xdp(u32::MAX >> 1), Ok(Some(_))));
     }
 }

@@ -72,7 +72,7 @@ pub fn has_clsact(ifindex: u32) -> Result<bool, Error> {
     }))
 }
 
-/// Removes an interface's clsact, unless somebody's filters hang on it.
+/// Removes an interface's clsact, unless it has filters of others.
 ///
 /// # Errors
 ///

@@ -95,7 +95,7 @@ pub fn programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>, Error> {
 }
 
 /// Offers a program to an interface's driver, for native XDP, and takes it away again at once;
-/// says why the driver refuses, if it does. Some drivers set their queues up anew for it.
+/// says why the driver refuses, if it does. Some drivers set their queues up again for it.
 ///
 /// # Errors
 ///

@@ -168,7 +168,7 @@ impl EventLoop {
         tokio::select! {
             biased;
             () = until(deadline) => return Next::Deadline,
-            notice = self.detection.next() => self.heed(notice).await,
+            notice = self.detection.next() => self.bfd_notice(notice).await,
             Some(packet) = self.arrived.recv() => self.packet(&packet),
             () = until(timer) => self.instances.handle_timeout(self.start.elapsed()),
             request = self.requests.recv(), if !self.ending => match request {
@@ -217,7 +217,7 @@ impl EventLoop {
     }
 
     /// Does what follows from BFD's notice.
-    async fn heed(&mut self, notice: Notice) {
+    async fn bfd_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Failed {
                 interface,
@@ -381,8 +381,8 @@ impl EventLoop {
                 if let Some(times) = limit.again(RECLAIMED_AGAIN) {
                     tracing::info!(
                         ?lsa, sequence, times, %family,
-                        "others have an LSA of ours that is newer than we know: from an earlier life, \
-                         or somebody uses our Router ID. Outpaced"
+                        "others have an LSA of ours that is newer than we know: from before a restart, \
+                         or another router has our Router ID. Originated again"
                     );
                 }
             }

@@ -28,7 +28,7 @@ fn announced(config: &Ospf, reason: GraceReason) -> Option<GracefulRestart> {
     (period > 0).then_some(GracefulRestart { period, reason })
 }
 
-/// How long the routes of an earlier daemon are good, although nobody has computed them yet.
+/// How long the routes of an earlier daemon are good, although they have not been computed yet.
 pub(crate) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Duration {
     let dead = config.dead_interval;
     let seconds = restart.map_or(dead, |restart| restart.period.max(dead));

@@ -80,15 +80,15 @@ impl Instances {
     /// Starts or ends IPv4: its Instance ID, or nothing. What an instance that ends has still to
     /// send is returned; whether anything has changed, too.
     pub(crate) fn set_ipv4(&mut self, now: Time, wanted: Option<u8>) -> (bool, Vec<Transmit>) {
-        let mut farewell = Vec::new();
+        let mut last_packets = Vec::new();
         if self.ipv4().map(|instance| instance.id) == wanted {
-            return (false, farewell);
+            return (false, last_packets);
         }
         for gone in self.list.extract_if(1.., |_| true) {
             let mut speaker = gone.speaker;
             tracing::info!(instance = gone.id, "IPv4 is no longer routed");
             speaker.shutdown(now);
-            farewell.extend(std::iter::from_fn(|| speaker.poll_transmit()));
+            last_packets.extend(std::iter::from_fn(|| speaker.poll_transmit()));
         }
         if let Some(id) = wanted {
             tracing::info!(instance = id, "IPv4 is routed now");
@@ -97,7 +97,7 @@ impl Instances {
             instance.speaker.drain(now, self.drained);
             self.list.push(instance);
         }
-        (true, farewell)
+        (true, last_packets)
     }
 
     /// An interface that is new, or has other keys or prefixes than before.
@@ -382,9 +382,9 @@ mod tests {
         assert_eq!(full(&nodes[0]), [Family::Ipv6, Family::Ipv4]);
         assert_eq!(nodes[0].set_ipv4(now, Some(64)), (false, Vec::new()));
 
-        let (changed, farewell) = nodes[0].set_ipv4(now, None);
+        let (changed, last_packets) = nodes[0].set_ipv4(now, None);
         assert!(changed && nodes[0].ipv4().is_none());
-        for sent in farewell {
+        for sent in last_packets {
             assert_eq!(sent.destination, ALL_SPF_ROUTERS);
             let addresses = (sent.source, sent.destination);
             nodes[1].handle_packet(now, INTERFACE, addresses, &sent.bytes);
@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(
             full(&nodes[1]),
             [Family::Ipv6],
-            "at once, not when it is dead"
+            "at once, not after the dead interval"
         );
         let lost = nodes[0].ipv6().unwrap().speaker.counters().adjacencies_lost;
         assert_eq!(lost, 0);

@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) watch: Array<MapData, Shared<abi::Watch>>,
     pub(super) chosen: Array<MapData, u32>,
     pub(super) missing: PerCpuArray<MapData, u64>,
-    /// Until somebody watches and the reading begins.
+    /// Until there is a client and the reading begins.
     pub(super) refused: Option<RingBuf<MapData>>,
     pub(super) frames: Option<RingBuf<MapData>>,
     /// What is in `chosen`; unknown at first.

@@ -29,7 +29,7 @@ pub enum Wanted {
     },
 }
 
-/// A packet that somebody watches.
+/// A packet that a client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// A refused one.

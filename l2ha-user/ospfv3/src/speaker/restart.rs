@@ -191,9 +191,9 @@ impl Running {
 }
 
 fn longest_silence(core: &Core) -> Duration {
-    let dead = core.interfaces().values().filter(|i| i.is_up());
-    let dead = dead.map(|interface| interface.config.dead()).max();
-    dead.unwrap_or(Duration::from_secs(40))
+    let up = core.interfaces().values().filter(|i| i.is_up());
+    let longest = up.map(|interface| interface.config.dead()).max();
+    longest.unwrap_or(Duration::from_secs(40))
 }
 
 /// The links of our Router-LSA as it was before the restart.

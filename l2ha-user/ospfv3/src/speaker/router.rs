@@ -187,7 +187,7 @@ impl Speaker {
     }
 
     /// We were not running for a while (a suspended machine, stolen time), so silence says nothing
-    /// about the neighbours: each is given at least `grace` from now before it counts as dead.
+    /// about the neighbours: each is given at least `grace` from now before its inactivity timer fires.
     pub fn paused(&mut self, now: Time, grace: Duration) {
         self.core.set_now(now);
         self.core.give_time(grace);
@@ -239,7 +239,7 @@ impl Speaker {
     }
 
     /// Whether this router forwards packets of others. If not, it clears the R bit (RFC 5340 4.8.1),
-    /// and nobody computes a way through it; what it advertises itself stays as near as it is.
+    /// and no router computes a way through it; what it advertises itself stays as near as it is.
     pub fn set_transit(&mut self, now: Time, on: bool) {
         self.core.set_now(now);
         if self.originator.set_transit(on) {
@@ -270,7 +270,7 @@ impl Speaker {
     }
 
     /// Whether we are an area border router: in several areas, the backbone among them. Without it
-    /// nobody would hear our summaries, and to call ourselves one would only keep us from using
+    /// no router would receive our summaries, and to call ourselves one would only keep us from using
     /// those of others (RFC 3509 2.1).
     pub fn is_area_border(&self) -> bool {
         self.core.is_area_border()
@@ -381,7 +381,7 @@ impl Speaker {
 
     fn run_timers(&mut self) {
         for id in self.core.interface_ids() {
-            // Hellos first: nothing else may make a neighbour believe that we are dead.
+            // Hellos first: nothing else may make a neighbour believe that we are down.
             self.send_grace_if_due(id);
             self.core.hello_if_due(id);
         }
@@ -429,7 +429,7 @@ impl Speaker {
         }
     }
 
-    /// What is left to do at the end of a call: own LSAs, dead LSAs, requests, floods.
+    /// What is left to do at the end of a call: own LSAs, LSAs at MaxAge, requests, floods.
     fn finish(&mut self) {
         // Each round is caused by the one before; three are the most that any chain needs.
         for _ in 0..4 {

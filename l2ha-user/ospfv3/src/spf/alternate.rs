@@ -113,7 +113,7 @@ impl View {
             database,
             now,
         };
-        // Nobody asks where its packets go, only how far.
+        // Only distances matter, not next hops.
         let tree = Tree::compute(&input, &|_, _| Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
         let mut prefixes: BTreeMap<Prefix, u32> = BTreeMap::new();
         for entry in database.of_type(LsaType::INTRA_AREA_PREFIX) {

@@ -188,7 +188,7 @@ fn claims(body: &LsaBody, adv: Ipv4Addr, mut say: impl FnMut(Prefix, u32, Prefix
                 },
                 _ => return,
             };
-            // RFC 5340 4.4.3.9: whoever describes a router or a network describes its own.
+            // RFC 5340 4.4.3.9: the one that describes a router or a network describes its own.
             if body.referenced_router != adv {
                 return;
             }

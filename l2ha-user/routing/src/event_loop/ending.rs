@@ -10,7 +10,7 @@ use crate::{graceful, types::STOP_GRACE};
 const RESTART_PATIENCE: Duration = Duration::from_secs(2);
 
 impl EventLoop {
-    /// The end before a restart: the neighbours hear of it, and everything stays in its place. BFD
+    /// The end before a restart: the neighbours are told, and everything stays in its place. BFD
     /// says nothing: the kernel goes on answering for the path.
     pub(super) async fn end_for_restart(&mut self) {
         let Some(restart) = graceful::planned(&self.config) else {
@@ -43,7 +43,7 @@ impl EventLoop {
     /// The clean stop: withdraw, wait for acknowledgements and the neighbours' routes, end.
     pub(super) async fn stop(&mut self) {
         let now = self.now();
-        // The neighbours hear of the stop from OSPF; BFD shall not call it a failure.
+        // OSPF tells the neighbours of the stop; to BFD it is administrative.
         self.detection.stop();
         self.protection.end();
         self.instances.each(|speaker| speaker.shutdown(now));

@@ -19,7 +19,7 @@ impl EventLoop {
         let kernel = self.routes.kernel();
         self.instances
             .set_transit(now, |family| kernel.forwards(family));
-        // Somebody may have set the clock.
+        // The clock may have been set.
         self.instances
             .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
         self.set_areas(&desired.areas);
@@ -98,11 +98,11 @@ impl EventLoop {
     /// Starts or ends IPv4. The interfaces that are open already get it too.
     async fn set_ipv4(&mut self, wanted: Option<u8>) {
         let now = self.now();
-        let (changed, farewell) = self.instances.set_ipv4(now, wanted);
+        let (changed, last_packets) = self.instances.set_ipv4(now, wanted);
         if !changed {
             return;
         }
-        for transmit in &farewell {
+        for transmit in &last_packets {
             self.send(transmit);
         }
         self.instances

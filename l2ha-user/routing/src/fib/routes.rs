@@ -81,7 +81,7 @@ pub(crate) struct Routes {
     /// Routes that may have to be written, and whether all that are not wanted shall go then.
     queue: VecDeque<Destination>,
     counts: Counts,
-    /// Until then, routes an earlier daemon left are kept although nobody has computed them yet:
+    /// Until then, routes an earlier daemon left are kept although they have not been computed yet:
     /// the adjacencies are still coming up, and traffic goes on meanwhile.
     keep_until: Option<Instant>,
 }
@@ -163,7 +163,7 @@ impl Routes {
         }
     }
 
-    /// A neighbour is dead: what leads to it leads elsewhere at once, where the way is known. The
+    /// A neighbour is lost: what leads to it leads elsewhere at once, where the way is known. The
     /// calculation that follows has the last word.
     pub(crate) fn route_around(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
         let Some(objects) = &mut self.objects else {
@@ -182,7 +182,7 @@ impl Routes {
         self.carry_out(&orders);
     }
 
-    /// Compares the kernel with what is wanted and puts right what somebody else has changed.
+    /// Compares the kernel with what is wanted and puts right what others have changed.
     pub(crate) async fn check(&mut self) {
         if let Err(error) = self.read().await {
             tracing::error!(

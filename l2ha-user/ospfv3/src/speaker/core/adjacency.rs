@@ -113,7 +113,7 @@ impl Core {
         neighbor.forming_until = match (from, to) {
             _ if helped => None,
             (_, NeighborState::Full) => None,
-            // It has flushed its Router-LSA: nobody has a path to it whatever is in ours.
+            // It has flushed its Router-LSA: no router has a path to it whatever is in ours.
             (NeighborState::Full, NeighborState::Init) if withdrawn => {
                 Some(now + self.config.min_ls_interval)
             }
@@ -174,7 +174,7 @@ impl Core {
         }
     }
 
-    /// A neighbour is declared dead from outside.
+    /// A neighbour is declared down from outside.
     pub(crate) fn neighbor_lost(&mut self, peer: Peer) {
         let event = NeighborEvent::InactivityTimer;
         self.neighbor_event_because(peer, event, Reason::DeclaredDead);
@@ -183,7 +183,7 @@ impl Core {
         self.compute_at_once();
     }
 
-    /// Gives each neighbour at least so much time from now before it counts as dead.
+    /// Gives each neighbour at least so much time from now before its inactivity timer fires.
     pub(crate) fn give_time(&mut self, grace: Duration) {
         for interface in self.interfaces.values_mut() {
             for neighbor in interface.neighbors.values_mut() {

@@ -60,8 +60,8 @@ impl Core {
                     continue;
                 }
                 if entry.is_max_age(now) {
-                    // RFC 2328 10.3: dead ones are flooded to it rather than described. At once: a
-                    // router that has just restarted must learn what it has to outpace.
+                    // RFC 2328 10.3: those at MaxAge are flooded to it rather than described. At once: a
+                    // router that has just restarted must learn what it has to supersede.
                     neighbor.expect_ack(*key, now);
                 } else {
                     neighbor.exchange.summary.push_back(*key);
@@ -118,7 +118,7 @@ impl Core {
             let entry = databases
                 .iter()
                 .find_map(|id| self.databases.get(id).and_then(|db| db.get(&key)));
-            // One that has died since is flooded instead.
+            // One that has reached MaxAge since is flooded instead.
             if let Some(entry) = entry.filter(|entry| !entry.is_max_age(now)) {
                 headers.push(entry.header(now));
             }

@@ -48,7 +48,7 @@ impl Core {
             if !interface.is_up() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
             }
-            // What is still to be acknowledged of an older instance is moot. If this one is dead and the older
+            // What is still to be acknowledged of an older instance needs no acknowledgement. If this one is at MaxAge and the older
             // one comes again from a neighbour that has removed both, it would stand for that, too.
             interface.delayed_acks.remove(&key);
             let later = now + interface.config.retransmit();
