@@ -68,10 +68,6 @@ impl Detours {
     }
 
     /// Says how long the session of each interface may be silent; of all others nothing is known.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub fn watch(&mut self, interfaces: &BTreeMap<u32, Duration>) -> Result<()> {
         let mut wanted = BTreeMap::new();
         for (interface, silence) in interfaces {

@@ -153,10 +153,6 @@ pub fn is_bpffs(path: &Path) -> Result<bool> {
 
 /// Adds to an interface the queueing discipline that tc programs hang on, to see whether the kernel
 /// has it.
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub fn try_clsact(interface: &str) -> Result<()> {
     filter::add_clsact(interface)
 }

@@ -150,10 +150,6 @@ impl Subscription {
     }
 
     /// What it did not get.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel does not say.
     pub fn lost(&self) -> Result<Lost> {
         let state = self.watch.lock();
         let now = state.missing()?;

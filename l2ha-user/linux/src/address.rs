@@ -23,10 +23,6 @@ pub struct Address {
 
 impl Netlink {
     /// All addresses of the namespace.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
         let messages: Vec<AddressMessage> = self
             .handle

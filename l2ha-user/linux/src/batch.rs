@@ -92,10 +92,6 @@ pub struct Batch(Connection);
 
 impl Batch {
     /// Opens the socket.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub fn open() -> io::Result<Self> {
         Connection::open(NETLINK_ROUTE).map(Self)
     }

@@ -16,10 +16,6 @@ use crate::{
 
 impl Netlink {
     /// The gateways of all default routes out of an interface, in every table.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn default_gateways(&self, interface: u32) -> Result<Vec<IpAddr>, Error> {
         let routes = self.all_routes().await?;
         let defaults = routes

@@ -48,10 +48,6 @@ pub struct KernelRoute {
 
 impl Netlink {
     /// The IPv6 and IPv4 routes of protocol `ospf` in `table`.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn ospf_routes(&self, table: u32) -> Result<Vec<KernelRoute>, Error> {
         Ok(self
             .all_routes()

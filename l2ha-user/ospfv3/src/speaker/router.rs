@@ -1,6 +1,5 @@
 //! The public face of a router, and the order in which its parts do what one call asks for.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::lsdb::DbId;
 use crate::peer::Peer;
 use crate::spf::Alternates;
 use crate::transmit::Transmit;
-use crate::wire::{ALL_SPF_ROUTERS, LsaType, Prefix};
+use crate::wire::{ALL_SPF_ROUTERS, LsaType};
 
 /// How certain it is that the path to a neighbour has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +58,6 @@ impl Speaker {
             table: RouteTable::default(),
             restart: Restart::default(),
         }
-    }
-
-    /// Our Router ID.
-    pub fn router_id(&self) -> Ipv4Addr {
-        self.core.config().router_id
     }
 
     /// Adds an interface and brings it up, or changes one: its adjacencies stay if the change lets
@@ -196,11 +190,6 @@ impl Speaker {
     /// The routing table. Never holds a prefix that we advertise ourselves.
     pub fn routes(&self) -> &Routes {
         self.table.routes()
-    }
-
-    /// The prefixes whose route has come, gone or changed since this was last asked.
-    pub fn take_changes(&mut self) -> BTreeSet<Prefix> {
-        self.table.take_changes()
     }
 
     /// All counters.

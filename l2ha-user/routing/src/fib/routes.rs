@@ -24,10 +24,6 @@ const SPREAD: Spread = Spread::Resilient(120);
 const FEW: usize = 20;
 
 /// Removes every `ospf` route with this table and priority, and what they lead to.
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
     let mut found = netlink.ospf_routes(table).await?;
     found.retain(|route| route.priority == priority);
