@@ -140,7 +140,6 @@ impl<'a> Section<'a> {
             .error(place, what, format!("write `{name} = {good}`"));
     }
 
-    /// A string.
     pub(crate) fn string(&self, name: &str) -> Option<Found<&'a str>> {
         let found = self.wanted(name)?;
         let value = found.value.get_ref();

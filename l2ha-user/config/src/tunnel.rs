@@ -54,7 +54,6 @@ struct Taken {
     addresses: Unique<IpAddr>,
 }
 
-/// Reads `[[tunnels]]`.
 pub(crate) fn tunnels(context: &Context<'_>, sections: &[Section<'_>]) -> Vec<ReadTunnel> {
     let mut taken = Taken::default();
     if let Some(underlay) = context.underlay {

@@ -93,7 +93,6 @@ fn lookup(address: IpAddr) -> RouteMessage {
     }
 }
 
-/// The gateways of a route out of an interface.
 fn gateways(route: &RouteMessage, interface: u32) -> impl Iterator<Item = IpAddr> + use<> {
     KernelRoute::from_message(route)
         .nexthops

@@ -45,7 +45,6 @@ impl Attachment {
         })
     }
 
-    /// What is attached.
     pub(crate) fn attached(&self) -> Option<&Attached> {
         self.attached.as_ref()
     }

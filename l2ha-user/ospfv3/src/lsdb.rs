@@ -73,7 +73,6 @@ impl Entry {
         self.flushed || self.lsa.header().is_max_age()
     }
 
-    /// The header as of now.
     pub(crate) fn header(&self, now: Time) -> LsaHeader {
         LsaHeader {
             age: self.age(now),

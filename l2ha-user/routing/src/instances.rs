@@ -52,7 +52,6 @@ impl Instances {
         self.list.first()
     }
 
-    /// That of IPv4.
     pub(crate) fn ipv4(&self) -> Option<&Instance> {
         self.list
             .iter()

@@ -32,7 +32,6 @@ pub(super) enum What {
     },
 }
 
-/// All claims.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     by_prefix: BTreeMap<Prefix, Vec<Claim>>,

@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 pub(crate) struct Peer {
     /// Index of the interface.
     pub(crate) interface: u32,
-    /// Its name.
     pub(crate) name: String,
     /// Our link-local address there.
     pub(crate) local: Ipv6Addr,
