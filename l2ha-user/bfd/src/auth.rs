@@ -305,7 +305,7 @@ impl Authenticator {
     }
 }
 
-/// Whether both are the same, in a time that says nothing of where they differ.
+/// Whether both are the same, in constant time.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     let differs = a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b));
     a.len() == b.len() && std::hint::black_box(differs) == 0

@@ -47,7 +47,7 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// It is for a session of another number: the peer's last life, or ours.
+    /// It is for a session of another number: from before a restart of the peer, or of ours.
     WrongDiscriminator,
     /// The session is administratively down.
     AdminDown,
@@ -131,7 +131,7 @@ pub struct Session {
     sent_at: Time,
     /// When the peer will have been silent for too long; none before it was heard.
     detect_at: Option<Time>,
-    /// When silence has lasted long enough to look for other signs of life.
+    /// When silence has lasted long enough to probe the peer otherwise.
     doubt_at: Option<Time>,
     /// The peer was given more time since it was last heard.
     pardoned: bool,
@@ -320,7 +320,7 @@ impl Session {
         self.doubt_at = (self.state == State::Up).then_some(now + detection / 2);
     }
 
-    /// Takes the session down by will; the peer is told not to take it for a failure.
+    /// Takes the session to AdminDown; the peer is told not to take it for a failure.
     pub fn admin_down(&mut self, now: Time) {
         self.detect_at = None;
         self.doubt_at = None;

@@ -31,7 +31,7 @@ use crate::{detours::map, object::Shared};
 const MOST_CLIENTS: usize = 16;
 /// How many records wait for a client; it loses what does not fit.
 const QUEUE: usize = 4096;
-/// How many records are read at a stretch, before the rest of the daemon has its turn.
+/// How many records are read at a stretch, before other tasks run.
 const BATCH: usize = 256;
 /// How long packets of a session's former form may still be on their way to the reader.
 const SETTLE: Duration = Duration::from_millis(500);

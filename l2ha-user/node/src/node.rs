@@ -79,7 +79,7 @@ impl Node {
         Ok(node)
     }
 
-    /// One pass: whatever is not as the configuration says is put right, the rest is not touched.
+    /// One pass: whatever is not as the configuration says is changed, the rest is not touched.
     /// What fails is logged and tried again in the next pass.
     pub(crate) async fn reconcile(&mut self) {
         if let Err(error) = self.remove_leftovers().await {

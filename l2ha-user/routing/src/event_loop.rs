@@ -148,7 +148,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Sleeps until a moment, or for ever.
+/// Sleeps until a moment; without one, without end.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

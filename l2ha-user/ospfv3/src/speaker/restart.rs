@@ -207,7 +207,7 @@ fn links_of_before(core: &Core, area: Ipv4Addr) -> Option<Vec<RouterLink>> {
     Some(links.copied().collect())
 }
 
-/// The Router-LSAs of a router, alive.
+/// The Router-LSAs of a router below MaxAge.
 fn router_lsas(core: &Core, area: Ipv4Addr, router_id: Ipv4Addr) -> impl Iterator<Item = &Router> {
     let now = core.now();
     let database = core.databases().get(&DbId::Area(area));

@@ -180,7 +180,7 @@ impl Speaker {
         PathOutcome::Lost
     }
 
-    /// We were not running for a while (a suspended machine, stolen time), so silence says nothing
+    /// We were not running for a while (a suspended machine, steal time), so silence says nothing
     /// about the neighbours: each is given at least `grace` from now before its inactivity timer fires.
     pub fn paused(&mut self, now: Time, grace: Duration) {
         self.core.set_now(now);
@@ -370,7 +370,7 @@ impl Speaker {
 
     fn run_timers(&mut self) {
         for id in self.core.interface_ids() {
-            // Hellos first: nothing else may make a neighbour believe that we are down.
+            // Hellos first: nothing else may delay them until a neighbour's inactivity timer fires.
             self.send_grace_if_due(id);
             self.core.hello_if_due(id);
         }

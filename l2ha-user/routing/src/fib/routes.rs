@@ -160,7 +160,7 @@ impl Routes {
     }
 
     /// A neighbour is lost: what leads to it leads elsewhere at once, where the way is known. The
-    /// calculation that follows has the last word.
+    /// calculation that follows decides.
     pub(crate) fn route_around(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
         let Some(objects) = &mut self.objects else {
             return;
@@ -178,7 +178,7 @@ impl Routes {
         self.carry_out(&orders);
     }
 
-    /// Compares the kernel with what is wanted and puts right what others have changed.
+    /// Compares the kernel with what is wanted and restores what others have changed.
     pub(crate) async fn check(&mut self) {
         if let Err(error) = self.read().await {
             tracing::error!(
@@ -234,7 +234,7 @@ impl Routes {
     /// Plans what has to be done and begins with it.
     async fn apply(&mut self) {
         if !self.plan() {
-            // What was believed to be in the kernel may not be there: once more, with what is.
+            // What the kernel has may have changed: once more, with what it has now.
             if let Err(error) = self.read().await {
                 tracing::error!(
                     error = format!("{error:#}"),

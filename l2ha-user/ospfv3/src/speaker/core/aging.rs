@@ -19,7 +19,7 @@ impl Core {
         self.expire(id, key);
     }
 
-    /// Sets an LSA's age to MaxAge and floods it. Whether it was alive.
+    /// Sets an LSA's age to MaxAge and floods it. Whether it was below MaxAge.
     pub(crate) fn expire(&mut self, id: DbId, key: LsaKey) -> bool {
         let now = self.now;
         let Some(database) = self.databases.get_mut(&id) else {
@@ -88,7 +88,7 @@ impl Core {
         exhausted
     }
 
-    /// Whether a Grace-LSA of ours that is to vanish must stay: a neighbour with which we have not
+    /// Whether a Grace-LSA of ours that is to be removed must stay: a neighbour with which we have not
     /// begun the exchange may have it, and would not describe it to us if it came during the
     /// exchange of its own.
     fn keeps_grace(&self, key: LsaKey) -> bool {

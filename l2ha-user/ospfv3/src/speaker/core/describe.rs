@@ -56,7 +56,7 @@ impl Core {
                 let grace_of_another = key.ty == LsaType::GRACE && key.adv != peer.router_id;
                 if grace_of_another && !entry.is_max_age(now) {
                     // It is for those that are adjacent already (RFC 3623 3.1), and a router that does not
-                    // help may drop it: FRR would ask for it in Loading for ever.
+                    // help may drop it: FRR would ask for it in Loading without end.
                     continue;
                 }
                 if entry.is_max_age(now) {

@@ -12,7 +12,7 @@ use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
 use crate::wire::{ALL_SPF_ROUTERS, Family, Hello, Options, PacketBody};
 
-/// Least time between Hellos out of turn, so that two ends cannot drive each other.
+/// Least time between Hellos out of turn, so that two ends do not answer each other without end.
 const EXTRA_HELLO_GAP: Duration = Duration::from_millis(100);
 /// How often a Grace-LSA is sent before the first Hello: no neighbour can acknowledge it yet, and the
 /// Hello would end the adjacency without it (RFC 3623 2.1).

@@ -54,7 +54,7 @@ impl Originator {
         let interval = core.config().min_ls_interval;
         let own = self.own.get(&(id, key));
         // RFC 2328 12.4: distinct instances MinLSInterval apart. A foreign instance is superseded at
-        // once (13.4), but no oftener than that, or two routers with one Router ID would storm.
+        // once (13.4), but no oftener than that, or two routers with one Router ID would flood without pause.
         let due = own.and_then(|own| {
             if foreign {
                 own.superseded_at
