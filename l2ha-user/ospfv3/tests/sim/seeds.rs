@@ -12,7 +12,12 @@ fn play_all(seeds: impl IntoIterator<Item = u64>) {
 
 #[test]
 fn seeds_that_failed_once() {
-    play_all(FOUND);
+    play_all(FOUND.into_iter().step_by(2));
+}
+
+#[test]
+fn more_seeds_that_failed_once() {
+    play_all(FOUND.into_iter().skip(1).step_by(2));
 }
 
 #[test]
