@@ -19,7 +19,6 @@ use tokio::time::sleep;
 
 use crate::{journal::AddressEntry, repair::Kind, snapshot::Snapshot, tools::Tools};
 
-/// The loopback.
 const LOOPBACK: &str = "lo";
 /// How long a pass waits for the local routes of addresses that it has added.
 const LOCAL_ROUTE_WAIT: Duration = Duration::from_millis(200);

@@ -24,23 +24,18 @@ const SPREAD: Spread = Spread::Resilient(120);
 const FEW: usize = 20;
 
 /// Removes our routes with this table and priority, and what they lead to.
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
     let objects = Objects::new(table, priority, Spread::Hash);
-    for route in netlink.ospf_routes(table).await? {
-        if route.priority == priority && may_be_ours(&route, Some(&objects)) {
-            netlink.delete_route(&route).await?;
-        }
-    }
+    let mut found = netlink.ospf_routes(table).await?;
+    found.retain(|route| route.priority == priority && may_be_ours(route, Some(&objects)));
+    let orders: Vec<Order> = found.into_iter().map(Order::DropRoute).collect();
     let mut batch = Batch::open().context("cannot open rtnetlink")?;
+    let mut refused = batch.carry_out(&orders)?;
     if let Ok(found) = batch.nexthops() {
-        let refused = batch.carry_out(&leftovers(table, priority, &found))?;
-        if let Some((_, error)) = refused.into_iter().next() {
-            return Err(error.into());
-        }
+        refused.extend(batch.carry_out(&leftovers(table, priority, &found))?);
+    }
+    if let Some((_, error)) = refused.into_iter().next() {
+        return Err(error.into());
     }
     Ok(())
 }
@@ -66,7 +61,7 @@ pub(crate) struct Routes {
     /// Routes that may have to be written, and whether all that are not wanted shall go then.
     queue: VecDeque<Destination>,
     counts: KernelRoutes,
-    /// Until then, routes an earlier daemon left are kept although nobody has computed them yet:
+    /// Until then, routes an earlier daemon left are kept although they have not been computed yet:
     /// the adjacencies are still coming up, and traffic goes on meanwhile.
     keep_until: Option<Instant>,
 }
@@ -163,8 +158,8 @@ impl Routes {
         }
     }
 
-    /// A neighbour is dead: what leads to it leads elsewhere at once, where the way is known. The
-    /// calculation that follows has the last word.
+    /// A neighbour is lost: what leads to it leads elsewhere at once, where the way is known. The
+    /// calculation that follows decides.
     pub(crate) fn route_around(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
         let Some(objects) = &mut self.objects else {
             return;
@@ -182,7 +177,7 @@ impl Routes {
         self.carry_out(&orders);
     }
 
-    /// Compares the kernel with what is wanted and puts right what somebody else has changed.
+    /// Compares the kernel with what is wanted and restores what others have changed.
     pub(crate) async fn check(&mut self) {
         if let Err(error) = self.read().await {
             tracing::error!(
@@ -247,7 +242,7 @@ impl Routes {
     /// Plans what has to be done and begins with it.
     async fn apply(&mut self) {
         if !self.plan() {
-            // What was believed to be in the kernel may not be there: once more, with what is.
+            // What the kernel has may have changed: once more, with what it has now.
             if let Err(error) = self.read().await {
                 tracing::error!(
                     error = format!("{error:#}"),
