@@ -14,8 +14,8 @@ pub use self::{
     client::{Reply, ask, connect, understand},
     message::{Answer, Command, Drained, Request, Returns, VERSION},
     ospf::{
-        InFamily, KernelRoutes, NotInstalled, OspfInstance, OspfInterface, OspfNexthop,
-        OspfRefused, OspfRoute, OspfStatus, Twin,
+        DoubledRouterId, InFamily, KernelRoutes, NotInstalled, OspfInstance, OspfInterface,
+        OspfNexthop, OspfRefused, OspfRoute, OspfStatus, Twin,
     },
     sessions::SessionStatus,
     status::{DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus},

@@ -130,6 +130,9 @@ pub struct OspfStatus {
     /// Other routers with this Router ID, as long as there is a sign of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub twins: Vec<Twin>,
+    /// Router IDs that two neighbours have, as long as there is a sign of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubled_router_ids: Vec<DoubledRouterId>,
     /// Its routes in the kernel.
     pub kernel: KernelRoutes,
     /// Routes that neighbours have advertised and the kernel did not get, by reason; since the start.
@@ -149,8 +152,20 @@ pub struct OspfStatus {
 pub struct Twin {
     /// Name of the interface that it is heard on; none if it is behind a neighbour.
     pub interface: Option<String>,
-    /// Its address there.
-    pub address: Option<Ipv6Addr>,
+    /// Its address there; addresses that it advertises if it is behind a neighbour.
+    pub addresses: Vec<IpAddr>,
+    /// Router IDs of the routers that it is adjacent to, if it is behind a neighbour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbors: Vec<Ipv4Addr>,
+}
+
+/// A Router ID that two neighbours have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoubledRouterId {
+    /// The Router ID.
+    pub router_id: Ipv4Addr,
+    /// Where they are heard: names of interfaces, and the addresses there.
+    pub neighbors: Vec<(String, Ipv6Addr)>,
 }
 
 /// An instance of OSPF.

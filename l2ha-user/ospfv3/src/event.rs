@@ -1,6 +1,6 @@
 //! News for the caller, mostly for the log.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::interface::InterfaceState;
 use crate::neighbor::{NeighborState, Reason};
 use crate::peer::Peer;
 use crate::refusal::{Mismatch, Refusal};
-use crate::wire::{GraceReason, LsaKey};
+use crate::wire::{GraceReason, LsaKey, Prefix};
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -95,5 +95,31 @@ pub enum Event {
         lsa: LsaKey,
         /// The sequence number it came with.
         sequence: i32,
+        /// Prefixes in it that were not in ours: those of another router, if there is one.
+        prefixes: Vec<Prefix>,
+        /// In a Router-LSA, the routers that its originator is adjacent to.
+        routers: Vec<Ipv4Addr>,
     },
+    /// A sign that two routers next to us have one Router ID. It may be one that has restarted or is changing, as
+    /// long as signs that differ do not follow each other again and again.
+    RouterIdDoubled {
+        /// The Router ID.
+        router_id: Ipv4Addr,
+        /// Where it is heard: our interface, and the address there.
+        links: Vec<(u32, Ipv6Addr)>,
+        /// What is a sign of it.
+        sign: DoubledSign,
+    },
+}
+
+/// What is a sign of two neighbours with one Router ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoubledSign {
+    /// It has said the same Interface ID as on another link, on this interface of ours.
+    InterfaceId(u32),
+    /// On one link, packets come from this address after they came from another one.
+    Address(Ipv6Addr),
+    /// Its Router-LSAs do not list all links that it is Full on; our interface on the first that they list.
+    Links(u32),
 }

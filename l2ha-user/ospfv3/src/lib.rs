@@ -44,7 +44,7 @@ pub use config::{
     Limits, MAX_NEIGHBORS, MIN_LS_ARRIVAL, MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
 };
 pub use counters::{Counters, GracefulCounters, PacketCounters};
-pub use event::Event;
+pub use event::{DoubledSign, Event};
 pub use graceful::{GracefulRestart, HelpEnd, HelpRefusal, RestartEnd};
 pub use interface::InterfaceState;
 pub use lsdb::DbId;

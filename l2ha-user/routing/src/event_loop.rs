@@ -405,7 +405,7 @@ impl EventLoop {
         };
         match event {
             Event::Refused { interface, .. } => self.refusals.note(family, event, name(interface)),
-            Event::SelfOriginatedReceived { lsa, sequence } => {
+            Event::SelfOriginatedReceived { lsa, sequence, .. } => {
                 let limit = self.reclaimed.entry(family).or_default();
                 if let Some(times) = limit.again(RECLAIMED_AGAIN) {
                     tracing::info!(
@@ -418,19 +418,32 @@ impl EventLoop {
             _ => {}
         }
         if self.twins.note(family, event, Instant::now()) {
-            let others = self.twins.hold(Instant::now(), |index| self.name(index));
-            for other in &others {
-                let interface = other.interface.as_deref().unwrap_or("behind a neighbour");
-                tracing::error!(
-                    router_id = %self.config.router_id, interface, address = ?other.address, %family,
-                    "another router has our Router ID: neither can be relied upon until one of them has \
-                     another `router_id`"
-                );
-            }
+            self.tell_of_twins();
         }
         log(family, event);
         if let Event::NeighborChanged { peer, .. } = event {
             self.flaps.note(family, event, name(&peer.interface));
+        }
+    }
+
+    /// Logs which routers have one Router ID.
+    fn tell_of_twins(&self) {
+        let now = Instant::now();
+        for other in self.twins.hold(now, |index| self.name(index)) {
+            let interface = other.interface.as_deref().unwrap_or("behind a neighbour");
+            tracing::error!(
+                router_id = %self.config.router_id, interface, addresses = ?other.addresses,
+                neighbors = ?other.neighbors,
+                "another router has our Router ID: neither can be relied upon until one of them has \
+                 another `router_id`"
+            );
+        }
+        for two in self.twins.doubled(now, |index| self.name(index)) {
+            tracing::error!(
+                router_id = %two.router_id, neighbors = ?two.neighbors,
+                "two neighbours have one Router ID: neither can be relied upon until one of them has \
+                 another `router_id`"
+            );
         }
     }
 
@@ -485,6 +498,7 @@ impl EventLoop {
             interfaces: self.interfaces.len(),
             detours: self.protection.count(),
             twins: self.twins.hold(Instant::now(), |index| self.name(index)),
+            doubled_router_ids: self.twins.doubled(Instant::now(), |index| self.name(index)),
             kernel: self.routes.counts(),
             not_installed: self.not_installed.counts().clone(),
             send_errors: self.send_errors.clone(),

@@ -45,8 +45,14 @@ pub(crate) fn log(family: Family, event: &Event) {
         | Event::HelpRefused { .. }
         | Event::HelpEnded { .. }
         | Event::RestartEnded { .. } => graceful::log(family, event),
-        Event::SelfOriginatedReceived { lsa, sequence } => {
+        Event::SelfOriginatedReceived { lsa, sequence, .. } => {
             tracing::debug!(?lsa, sequence, %family, "our own LSA received");
         }
+        // Said once it is sure.
+        Event::RouterIdDoubled {
+            router_id,
+            links,
+            sign,
+        } => tracing::debug!(%router_id, ?links, ?sign, %family, "perhaps two routers"),
     }
 }

@@ -1,39 +1,67 @@
-//! Another router with our Router ID: next to us, or somewhere behind our neighbours.
+//! Two routers with one Router ID: another one with ours, next to us or somewhere behind our neighbours, or two
+//! neighbours of ours.
 //!
 //! Nothing can be relied upon then: each of the two withdraws and outpaces what the other says.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    net::Ipv6Addr,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
-use control::Twin;
-use ospfv3::{Event, Family, Refusal, wire::LsaKey};
+use control::{DoubledRouterId, Twin};
+use ospfv3::{DoubledSign, Event, Family, Refusal, wire::LsaKey};
 use tokio::time::Instant;
 
-/// For so long after the last sign of it there is one.
-const HOLDS: Duration = Duration::from_secs(60);
-/// So often within that time one LSA of ours comes back newer than we know it: after a restart each comes once,
-/// and a second time if a neighbour was late.
+/// For so long after it was heard last a router on a link of ours is one.
+const HEARD: Duration = Duration::from_secs(60);
+/// For so long after the last sign two routers further away are: they supersede each other's LSAs once a
+/// minute in the end.
+const HOLDS: Duration = Duration::from_secs(150);
+/// So often within [`WINDOW`] one LSA of ours comes back newer than we know it: after a restart each comes once,
+/// and a second time if a neighbour was late. And so often neighbours of one Router ID take turns: one that has
+/// moved does so once.
 const SIGNS: usize = 3;
-/// LSAs that are remembered; a neighbour could invent any number of ours.
+/// The time in which that happens at first.
+const WINDOW: Duration = Duration::from_secs(60);
+/// LSAs and Router IDs that are remembered; a neighbour could invent any number.
 const MOST: usize = 64;
 
 /// What has been seen of such routers.
 #[derive(Debug, Default)]
 pub(crate) struct Twins {
-    /// Those on a link of ours, by where, and when they were heard last.
+    /// Those with our Router ID on a link of ours, by where, and when they were heard last.
     next_to_us: BTreeMap<(u32, Ipv6Addr), Instant>,
-    /// When an LSA of ours came back newer than we knew it.
-    reclaimed: BTreeMap<(Family, LsaKey), VecDeque<Instant>>,
+    /// When an LSA of ours came back newer than we knew it, and whose news it had.
+    reclaimed: BTreeMap<(Family, LsaKey), Reclaimed>,
     /// When it was last so that somebody behind our neighbours has our Router ID.
     further: Option<Instant>,
+    /// Router IDs of neighbours.
+    doubled: BTreeMap<Ipv4Addr, Turns>,
+}
+
+/// An LSA of ours that has come back.
+#[derive(Debug, Default)]
+struct Reclaimed {
+    times: VecDeque<Instant>,
+    addresses: BTreeSet<IpAddr>,
+    routers: BTreeSet<Ipv4Addr>,
+}
+
+/// Signs that neighbours with one Router ID take turns.
+#[derive(Debug)]
+struct Turns {
+    /// When the sign was another one than before.
+    times: VecDeque<Instant>,
+    last: (DoubledSign, Instant),
+    /// When it was last so that there are two.
+    since: Option<Instant>,
+    links: Vec<(u32, Ipv6Addr)>,
 }
 
 impl Twins {
-    /// Takes note of what a speaker reports. Whether a router with our Router ID has been found that was not
-    /// known.
+    /// Takes note of what a speaker reports. Whether there are two routers with one Router ID now of which that
+    /// was not known.
     pub(crate) fn note(&mut self, family: Family, event: &Event, now: Instant) -> bool {
         match event {
             Event::Refused {
@@ -42,35 +70,86 @@ impl Twins {
                 reason: Refusal::DuplicateRouterId,
                 ..
             } => {
-                self.next_to_us.retain(|_, last| now < *last + HOLDS);
+                self.next_to_us.retain(|_, last| now < *last + HEARD);
                 if self.next_to_us.len() >= MOST {
                     return false;
                 }
                 self.next_to_us.insert((*interface, *source), now).is_none()
             }
-            Event::SelfOriginatedReceived { lsa, .. } => {
-                self.reclaimed
-                    .retain(|_, times| times.back().is_some_and(|last| now < *last + HOLDS));
+            Event::SelfOriginatedReceived {
+                lsa,
+                prefixes,
+                routers,
+                ..
+            } => {
+                self.reclaimed.retain(|_, it| {
+                    let last = it.times.back();
+                    last.is_some_and(|last| now < *last + HOLDS)
+                });
                 if self.reclaimed.len() >= MOST {
                     return false;
                 }
-                let times = self.reclaimed.entry((family, *lsa)).or_default();
-                times.push_back(now);
-                if times.len() > SIGNS {
-                    times.pop_front();
-                }
-                if times.len() < SIGNS || now >= times[0] + HOLDS {
+                let reclaimed = self.reclaimed.entry((family, *lsa)).or_default();
+                let hosts = prefixes.iter().filter(|prefix| prefix.is_host());
+                let addresses = hosts.map(|prefix| prefix.addr());
+                let room = MOST.saturating_sub(reclaimed.addresses.len());
+                reclaimed.addresses.extend(addresses.take(room));
+                let room = MOST.saturating_sub(reclaimed.routers.len());
+                reclaimed.routers.extend(routers.iter().take(room));
+                let known = self.further.is_some_and(|last| now < last + HOLDS);
+                if !again(&mut reclaimed.times, now, known) {
                     return false;
                 }
-                let known = self.further.is_some_and(|last| now < last + HOLDS);
                 self.further = Some(now);
                 !known
             }
+            Event::RouterIdDoubled {
+                router_id,
+                links,
+                sign,
+            } => self.took_turns(*router_id, links, *sign, now),
             _ => false,
         }
     }
 
-    /// This problem holds now: the routers with our Router ID that there are.
+    fn took_turns(
+        &mut self,
+        router_id: Ipv4Addr,
+        links: &[(u32, Ipv6Addr)],
+        sign: DoubledSign,
+        now: Instant,
+    ) -> bool {
+        self.doubled.retain(|_, turns| now < turns.last.1 + HOLDS);
+        let room = self.doubled.len() < MOST;
+        let turns = match self.doubled.get_mut(&router_id) {
+            Some(turns) => turns,
+            None if room => {
+                let turns = Turns {
+                    times: VecDeque::from([now]),
+                    last: (sign, now),
+                    since: None,
+                    links: links.to_vec(),
+                };
+                self.doubled.insert(router_id, turns);
+                return false;
+            }
+            None => return false,
+        };
+        if turns.last.0 == sign {
+            turns.last.1 = now;
+            return false;
+        }
+        turns.last = (sign, now);
+        turns.links = links.to_vec();
+        let known = turns.since.is_some_and(|last| now < last + HOLDS);
+        if !again(&mut turns.times, now, known) {
+            return false;
+        }
+        turns.since = Some(now);
+        !known
+    }
+
+    /// The routers with our Router ID that there are now.
     pub(crate) fn hold<'a>(
         &self,
         now: Instant,
@@ -78,27 +157,65 @@ impl Twins {
     ) -> Vec<Twin> {
         let next_to_us = self.next_to_us.iter();
         let mut twins: Vec<Twin> = next_to_us
-            .filter(|(_, last)| now < **last + HOLDS)
+            .filter(|(_, last)| now < **last + HEARD)
             .map(|((interface, address), _)| Twin {
                 interface: name(*interface).map(str::to_owned),
-                address: Some(*address),
+                addresses: vec![(*address).into()],
+                neighbors: Vec::new(),
             })
             .collect();
         if twins.is_empty() && self.further.is_some_and(|last| now < last + HOLDS) {
+            let reclaimed = self.reclaimed.values();
+            let addresses = reclaimed.clone().flat_map(|it| &it.addresses);
+            let addresses: BTreeSet<IpAddr> = addresses.copied().collect();
+            let routers = reclaimed.flat_map(|it| &it.routers);
+            let routers: BTreeSet<Ipv4Addr> = routers.copied().collect();
             twins.push(Twin {
                 interface: None,
-                address: None,
+                addresses: addresses.into_iter().collect(),
+                neighbors: routers.into_iter().collect(),
             });
         }
         twins
     }
+
+    /// The Router IDs that two neighbours have.
+    pub(crate) fn doubled<'a>(
+        &self,
+        now: Instant,
+        name: impl Fn(u32) -> Option<&'a str>,
+    ) -> Vec<DoubledRouterId> {
+        let doubled = self.doubled.iter().filter(|(_, turns)| {
+            let since = turns.since;
+            since.is_some_and(|last| now < last + HOLDS)
+        });
+        doubled
+            .map(|(router_id, turns)| DoubledRouterId {
+                router_id: *router_id,
+                neighbors: turns
+                    .links
+                    .iter()
+                    .filter_map(|(interface, address)| {
+                        Some((name(*interface)?.to_owned(), *address))
+                    })
+                    .collect(),
+            })
+            .collect()
+    }
+}
+
+/// It has happened again: whether that has been too often, or is known to go on.
+fn again(times: &mut VecDeque<Instant>, now: Instant, known: bool) -> bool {
+    times.push_back(now);
+    if times.len() > SIGNS {
+        times.pop_front();
+    }
+    known || times.len() == SIGNS && now < times[0] + WINDOW
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use ospfv3::wire::LsaType;
+    use ospfv3::{Prefix, wire::LsaType};
 
     use super::*;
 
@@ -110,43 +227,60 @@ mod tests {
                 adv: Ipv4Addr::new(10, 0, 0, 1),
             },
             sequence: 7,
+            prefixes: vec![
+                Prefix::host(Ipv6Addr::LOCALHOST),
+                Prefix::default_of(Family::Ipv6),
+            ],
+            routers: vec![Ipv4Addr::new(10, 0, 0, 3)],
+        }
+    }
+
+    fn sign(sign: DoubledSign) -> Event {
+        let address = |last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
+        Event::RouterIdDoubled {
+            router_id: Ipv4Addr::new(10, 0, 0, 2),
+            links: vec![(3, address(3)), (4, address(4))],
+            sign,
         }
     }
 
     #[test]
-    fn fault_5_a_restart_is_not_taken_for_a_twin() {
+    fn a_restart_is_not_taken_for_a_doubled_router_id() {
         let start = Instant::now();
         let mut twins = Twins::default();
         for id in 0..200 {
             assert!(!twins.note(Family::Ipv6, &reclaimed(id), start));
         }
         assert!(twins.reclaimed.len() <= MOST);
-        let later = start + Duration::from_secs(61);
+        let later = start + HOLDS;
         assert!(!twins.note(Family::Ipv6, &reclaimed(0), later));
         assert!(!twins.note(Family::Ipv6, &reclaimed(0), later));
         assert_eq!(twins.hold(later, |_| None), []);
     }
 
     #[test]
-    fn fault_5_one_lsa_again_and_again_is_a_twin_until_it_ends() {
+    fn one_lsa_again_and_again_is_a_doubled_router_id_until_it_ends() {
         let start = Instant::now();
         let mut twins = Twins::default();
         let mut at = |seconds| {
             let now = start + Duration::from_secs(seconds);
             twins.note(Family::Ipv6, &reclaimed(0), now)
         };
-        assert_eq!([0, 5, 10, 15].map(&mut at), [false, false, true, false]);
+        // As two l2ha do that supersede each other.
+        let told = [0, 5, 15, 35, 75, 135].map(&mut at);
+        assert_eq!(told, [false, false, true, false, false, false]);
         let hold = |seconds| twins.hold(start + Duration::from_secs(seconds), |_| None);
         let somewhere = Twin {
             interface: None,
-            address: None,
+            addresses: vec![Ipv6Addr::LOCALHOST.into()],
+            neighbors: vec![Ipv4Addr::new(10, 0, 0, 3)],
         };
-        assert_eq!(hold(70), [somewhere]);
-        assert_eq!(hold(76), []);
+        assert_eq!(hold(280), [somewhere]);
+        assert_eq!(hold(286), []);
     }
 
     #[test]
-    fn fault_5_a_neighbour_with_our_router_id_is_named() {
+    fn a_neighbour_with_our_router_id_is_named() {
         let start = Instant::now();
         let mut twins = Twins::default();
         let source = "fe80::2".parse().unwrap();
@@ -160,9 +294,49 @@ mod tests {
         assert!(!twins.note(Family::Ipv4, &event, start));
         let named = Twin {
             interface: Some("l2-b".to_owned()),
-            address: Some(source),
+            addresses: vec![source.into()],
+            neighbors: Vec::new(),
         };
         assert_eq!(twins.hold(start, |_| Some("l2-b")), [named]);
-        assert_eq!(twins.hold(start + HOLDS, |_| Some("l2-b")), []);
+        assert_eq!(twins.hold(start + HEARD, |_| Some("l2-b")), []);
+    }
+
+    #[test]
+    fn one_neighbour_that_changes_is_not_taken_for_two_with_one_router_id() {
+        let start = Instant::now();
+        let mut twins = Twins::default();
+        let links = [3, 3, 3, 4, 4, 4].map(|interface| sign(DoubledSign::Links(interface)));
+        for event in links {
+            assert!(!twins.note(Family::Ipv6, &event, start));
+        }
+        assert_eq!(twins.doubled(start, |_| Some("l2-b")), []);
+        // In turn, but with hours between.
+        for (at, interface) in [(1, 3), (2, 4), (3, 3), (4, 4)] {
+            let at = start + HOLDS * at;
+            let event = sign(DoubledSign::InterfaceId(interface));
+            assert!(!twins.note(Family::Ipv6, &event, at));
+        }
+    }
+
+    #[test]
+    fn two_neighbours_with_one_router_id_are_both_named() {
+        let start = Instant::now();
+        let mut twins = Twins::default();
+        let mut told = Vec::new();
+        for interface in [3, 4, 3, 4] {
+            let event = sign(DoubledSign::Links(interface));
+            told.push(twins.note(Family::Ipv6, &event, start));
+        }
+        assert_eq!(told, [false, false, true, false]);
+        let name = |interface| [None, Some("l2-b"), Some("l2-c")][interface as usize - 2];
+        let named = DoubledRouterId {
+            router_id: Ipv4Addr::new(10, 0, 0, 2),
+            neighbors: vec![
+                ("l2-b".to_owned(), "fe80::3".parse().unwrap()),
+                ("l2-c".to_owned(), "fe80::4".parse().unwrap()),
+            ],
+        };
+        assert_eq!(twins.doubled(start, name), [named]);
+        assert_eq!(twins.doubled(start + HOLDS, name), []);
     }
 }

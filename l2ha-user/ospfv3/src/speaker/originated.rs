@@ -1,6 +1,7 @@
 //! Our own LSAs: those we should originate, and what we remember of those we have originated.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::config::{Config, Time};
 use crate::lsdb::DbId;
@@ -18,9 +19,12 @@ pub(crate) struct Originated {
     pub(crate) at: Time,
     /// When it was withdrawn.
     pub(crate) flushed_at: Option<Time>,
-    /// When we last superseded an instance that was not ours.
-    pub(crate) superseded_at: Option<Time>,
+    /// When we last superseded an instance that was not ours, and how long to wait until the next time.
+    pub(crate) superseded: Option<(Time, Duration)>,
 }
+
+/// The longest pause between two times that an instance of another router's is superseded.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Originated {
     /// Whether a new instance would have to wait: for MinLSInterval here, or for MinLSArrival at
@@ -30,5 +34,14 @@ impl Originated {
             || self
                 .flushed_at
                 .is_some_and(|at| now < at + config.min_ls_arrival * 2)
+    }
+
+    /// How long to wait before another instance that is not ours is superseded, if one is now. Each time it is
+    /// twice as long: what comes back again and again is another router's with our Router ID, which does the same.
+    pub(crate) fn pause(&self, now: Time, config: &Config) -> Duration {
+        match self.superseded {
+            Some((at, pause)) if now < at + 2 * LONGEST_PAUSE => (2 * pause).min(LONGEST_PAUSE),
+            _ => config.min_ls_interval,
+        }
     }
 }

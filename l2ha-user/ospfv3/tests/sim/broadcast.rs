@@ -107,7 +107,7 @@ fn four_on_an_ethernet() {
 
 /// Fault 13: the 18th router on a broadcast network was alone.
 #[test]
-fn fault_13_more_than_sixteen_neighbours_on_an_ethernet() {
+fn more_than_sixteen_neighbours_on_an_ethernet() {
     let mut net = lan(40);
     net.run(Duration::from_secs(20));
     assert_eq!(offices(&net), Some((router_id(39), Some(router_id(38)))));
@@ -120,7 +120,7 @@ fn fault_13_more_than_sixteen_neighbours_on_an_ethernet() {
 
 /// Fault 13: the limit is named, and shown with who is beyond it.
 #[test]
-fn fault_13_the_limit_is_shown_when_it_is_reached() {
+fn the_limit_is_shown_when_it_is_reached() {
     let mut net = Net::build(11, 4, &[]);
     net.limits = Limits {
         neighbors: 2,

@@ -330,7 +330,7 @@ fn databases_are_bounded() {
 /// Fault 23: what one neighbour brings, of one router or of many that it invents, leaves room for what the others
 /// bring; and it is shown who that is.
 #[test]
-fn fault_23_one_neighbour_does_not_fill_the_database() {
+fn one_neighbour_does_not_fill_the_database() {
     let mut net = Net::build(4, 3, &[(0, 1, 10), (0, 2, 10)]);
     net.limits = Limits {
         lsas: 100,
@@ -465,7 +465,7 @@ fn describe_all(net: &mut Net, headers: Vec<LsaHeader>) {
 /// Fault 14: a neighbour describes an LSA with sequence number 0x80000000, and others that nobody could
 /// ever accept. None is waited for, each is counted and shown with who has it.
 #[test]
-fn fault_14_what_can_never_be_accepted_is_not_asked_for() {
+fn what_can_never_be_accepted_is_not_asked_for() {
     let mut net = net();
     let good = *router_lsa(STRANGER, INITIAL_SEQUENCE).header();
     let reserved = LsaHeader {
@@ -494,7 +494,7 @@ fn fault_14_what_can_never_be_accepted_is_not_asked_for() {
 /// Fault 14: what was described as good and comes as nonsense. A wrong checksum may have been the way's
 /// fault once.
 #[test]
-fn fault_14_what_comes_as_nonsense_is_let_go() {
+fn what_comes_as_nonsense_is_let_go() {
     let mut net = net();
     let good = router_lsa(STRANGER, INITIAL_SEQUENCE);
     describe(&mut net, *good.header());

@@ -22,8 +22,13 @@ pub(crate) fn net() -> Net {
 }
 
 pub(crate) fn forge(net: &mut Net, body: PacketBody) {
-    let [to, from] = net.links[0].ends;
-    let source = link_local(from);
+    let source = link_local(net.links[0].ends[1]);
+    forge_from(net, source, body);
+}
+
+/// As [`forge`], from another address.
+pub(crate) fn forge_from(net: &mut Net, source: Ipv6Addr, body: PacketBody) {
+    let [to, _] = net.links[0].ends;
     let header = Header {
         router_id: router_id(1),
         area: Ipv4Addr::UNSPECIFIED,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use ospfv3::{Event, InterfaceConfig, Mismatch, NeighborState, Refusal};
+use ospfv3::{DoubledSign, Event, InterfaceConfig, Mismatch, NeighborState, Refusal};
 
+use crate::forge;
 use crate::net::{Net, link_local, own_prefix, router_id};
 
 /// Reconfigures node 1's end of the only link before anything was said.
@@ -131,6 +132,62 @@ fn twins_are_noticed_and_do_not_storm() {
     let originated =
         after.lsas_originated + after.lsas_flushed - before.lsas_originated - before.lsas_flushed;
     assert!(originated < 400, "{originated} in 100 s");
+    // The router between them sees that they take turns.
+    let mut signs = signs(&net, 1);
+    signs.dedup();
+    assert!(signs.len() > 2, "{signs:?}");
+    // And each sees what is not its own.
+    let prefixes: Vec<_> = net
+        .events
+        .iter()
+        .filter_map(|(_, node, event)| match event {
+            Event::SelfOriginatedReceived { prefixes, .. } if *node == 0 => Some(prefixes),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert!(prefixes.contains(&&own_prefix(2)), "{prefixes:?}");
+    assert!(!prefixes.contains(&&own_prefix(0)), "{prefixes:?}");
+}
+
+/// What a node takes for signs of two neighbours with one Router ID.
+fn signs(net: &Net, node: usize) -> Vec<DoubledSign> {
+    let events = net.events.iter().filter(|(_, at, _)| *at == node);
+    events
+        .filter_map(|(_, _, event)| match event {
+            Event::RouterIdDoubled { sign, .. } => Some(*sign),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Two tunnels between the same routers, one of which comes and goes.
+#[test]
+fn two_links_to_one_router_are_not_taken_for_two_routers() {
+    let mut net = Net::build(9, 3, &[(0, 1, 10), (0, 1, 10), (1, 2, 10)]);
+    net.run(Duration::from_secs(30));
+    for cut in [true, false, true, false] {
+        net.links[0].cut = cut;
+        net.run(Duration::from_secs(30));
+    }
+    for node in 0..3 {
+        let mut signs = signs(&net, node);
+        signs.dedup();
+        assert!(signs.len() < 2, "{signs:?}");
+    }
+}
+
+/// On a network, the two hear each other, and a third hears both.
+#[test]
+fn two_routers_with_one_router_id_on_a_network_take_turns() {
+    let mut net = forge::net();
+    let own = link_local(net.links[0].ends[1]);
+    let other = "fe80::abcd".parse().unwrap();
+    for source in [other, own, other, own] {
+        forge::forge_from(&mut net, source, forge::hello());
+    }
+    let taken = [other, own, other, own].map(DoubledSign::Address);
+    assert_eq!(signs(&net, 0), taken);
 }
 
 #[test]

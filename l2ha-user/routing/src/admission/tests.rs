@@ -108,7 +108,7 @@ fn judged(admission: &Admission, text: &str) -> Option<NotInstalled> {
 }
 
 #[test]
-fn fault_3_what_must_never_be_installed_and_what_may() {
+fn what_must_never_be_installed_and_what_may() {
     use NotInstalled::{
         Connected, Default, LinkLocal, Loopback, Martian, Multicast, Own, Underlay,
     };
@@ -172,7 +172,7 @@ fn fault_3_what_must_never_be_installed_and_what_may() {
 }
 
 #[test]
-fn fault_3_a_default_route_where_it_is_asked_for() {
+fn a_default_route_where_it_is_asked_for() {
     let asked = Ospf {
         accept_default: true,
         ..config()
@@ -200,7 +200,7 @@ fn fault_3_a_default_route_where_it_is_asked_for() {
 }
 
 #[test]
-fn fault_3_only_what_is_accepted() {
+fn only_what_is_accepted() {
     let accept = |text: &str, lengths| Accept {
         prefix: prefix(text),
         lengths,

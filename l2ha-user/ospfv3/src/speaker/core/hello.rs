@@ -226,10 +226,10 @@ impl Core {
             .neighbors
             .entry(peer.router_id)
             .or_insert_with(|| Neighbor::new(source, hello.interface_id, now, dead));
-        let moved = neighbor.address != source;
+        let before = std::mem::replace(&mut neighbor.address, source);
+        let moved = before != source;
         let renumbered = neighbor.interface_id != hello.interface_id;
         let was_adjacent = neighbor.state >= NeighborState::ExStart;
-        neighbor.address = source;
         neighbor.interface_id = hello.interface_id;
         let said = Said {
             priority: neighbor.priority,
@@ -254,7 +254,9 @@ impl Core {
         }
         if moved {
             self.content_changed();
+            self.neighbor_moved(peer, before, source);
         }
+        self.compare_with_namesakes(peer, hello.interface_id);
         if renumbered && (was_adjacent || helped) {
             // It is not the one we shared our database with: begin again.
             self.end_help(peer, HelpEnd::InterfaceIdChanged);

@@ -11,6 +11,7 @@ mod authenticate;
 mod confirm;
 mod describe;
 mod designated;
+mod doubled;
 mod exchange;
 mod flood;
 mod hello;

@@ -189,6 +189,11 @@ impl Core {
         let key = lsa.key();
         let header = *lsa.header();
         let ours = self.is_ours(key.adv);
+        let (prefixes, routers) = if ours {
+            self.news_of_another(db_id, &lsa)
+        } else {
+            Default::default()
+        };
         let database = self.databases.entry(db_id).or_default();
         if !ours && let Err(full) = database.room(&lsa, peer, &self.config.limits) {
             // Not acknowledged, so it is offered again, and there may be room then. But an adjacency
@@ -219,10 +224,15 @@ impl Core {
             self.event(Event::SelfOriginatedReceived {
                 lsa: key,
                 sequence: header.sequence,
+                prefixes,
+                routers,
             });
             self.reconcile_soon();
         } else {
             self.counters.lsas_installed += 1;
+            if key.ty == LsaType::ROUTER {
+                self.compare_links(db_id, key.adv);
+            }
         }
         if changed {
             self.lsa_changed();

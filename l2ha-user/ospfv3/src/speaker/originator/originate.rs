@@ -54,15 +54,15 @@ impl Originator {
         let interval = core.config().min_ls_interval;
         let own = self.own.get(&(id, key));
         // RFC 2328 12.4: distinct instances MinLSInterval apart. A foreign instance is superseded at
-        // once (13.4), but no oftener than that, or two routers with one Router ID would flood without pause.
+        // once (13.4), but ever more seldom, or two routers with one Router ID would flood without end.
         let due = own.and_then(|own| {
             if foreign {
-                own.superseded_at
+                own.superseded.map(|(at, pause)| at + pause)
             } else {
-                Some(own.at)
+                Some(own.at + interval)
             }
         });
-        match due.map(|at| at + interval) {
+        match due {
             Some(due) if due > now => core.reconcile_by(due),
             _ => self.originate(core, id, key, &body),
         }
@@ -93,15 +93,19 @@ impl Originator {
             return;
         };
         let changed = database.install(Arc::new(lsa), now, Origin::Own, None);
-        let superseded_at = self.own.get(&(id, key)).and_then(|own| own.superseded_at);
-        let superseded_at = if foreign { Some(now) } else { superseded_at };
+        let own = self.own.get(&(id, key));
+        let superseded = match own {
+            _ if !foreign => own.and_then(|own| own.superseded),
+            Some(own) => Some((now, own.pause(now, core.config()))),
+            None => Some((now, core.config().min_ls_interval)),
+        };
         self.own.insert(
             (id, key),
             Originated {
                 sequence,
                 at: now,
                 flushed_at: None,
-                superseded_at,
+                superseded,
             },
         );
         core.counters_mut().lsas_originated += 1;

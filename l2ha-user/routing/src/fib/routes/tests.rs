@@ -279,7 +279,7 @@ fn without_objects_the_routes_are_as_good() {
 /// and without.
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn fault_21_routes_of_another_daemon_are_left_alone() {
+fn routes_of_another_daemon_are_left_alone() {
     apart(|| async {
         ip("nexthop add id 7 via fe80::9 dev d4 proto zebra");
         for (number, leads_to) in [(1, "nhid 7"), (2, "via fe80::9 dev d4"), (3, "nhid 7")] {

@@ -23,6 +23,7 @@ pub(crate) fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>)
         interfaces,
         detours: 0,
         twins: Vec::new(),
+        doubled_router_ids: Vec::new(),
         kernel: KernelRoutes::default(),
         not_installed: BTreeMap::new(),
         send_errors: BTreeMap::new(),
