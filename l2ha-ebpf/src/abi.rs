@@ -8,6 +8,7 @@ mod detour;
 mod form;
 mod key;
 pub mod layout;
+mod next_hop;
 mod session;
 mod watch;
 
@@ -18,6 +19,7 @@ pub use self::{
     detour::{Detour, DetourKey, MAX_DETOURS},
     form::{Dscp, OuterForm},
     key::{Address, Carrier, EndpointKey, SessionId},
+    next_hop::NextHop,
     session::{MAX_ROWS, Receive, SessionPlan, SessionValue, Transmit},
     watch::{
         CAPTURE_RX, CAPTURE_TX, FRAMES_BYTES, MAX_SNAPLEN, Missing, REFUSED_BYTES, REFUSED_SNAPLEN,

@@ -58,11 +58,13 @@ pub enum Reason {
     CongestionLost = 24,
     /// UDP over IPv6 without a checksum, which was not agreed (RFC 6935 5).
     MissingChecksum = 25,
+    /// The underlay's routes do not lead to the peer.
+    NoRoute = 26,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::PassedControl,
         Self::PassedFragment,
         Self::ShortHeader,
@@ -89,6 +91,7 @@ impl Reason {
         Self::SequenceRestarted,
         Self::CongestionLost,
         Self::MissingChecksum,
+        Self::NoRoute,
     ];
 
     /// How many there are.
@@ -117,7 +120,8 @@ impl Reason {
             | Self::EncapFailed
             | Self::GsoUnsupported
             | Self::TooBig
-            | Self::StrayFrame => true,
+            | Self::StrayFrame
+            | Self::NoRoute => true,
             Self::PassedControl
             | Self::PassedFragment
             | Self::ShortHeader
@@ -173,6 +177,7 @@ impl Reason {
             Self::SequenceRestarted => "sequence_restarted",
             Self::CongestionLost => "congestion_lost",
             Self::MissingChecksum => "missing_checksum",
+            Self::NoRoute => "no_route",
         }
     }
 
@@ -220,6 +225,7 @@ impl Reason {
             Self::MissingChecksum => {
                 "UDP over IPv6 without a checksum: switch it on at the peer, or set `udp_checksum = false`"
             }
+            Self::NoRoute => "no route to the peer leads out of the underlay's interface",
         }
     }
 }
@@ -266,6 +272,7 @@ mod tests {
             "sequence_restarted",
             "congestion_lost",
             "missing_checksum",
+            "no_route",
         ];
         assert_eq!(
             Reason::ALL.map(Reason::name),

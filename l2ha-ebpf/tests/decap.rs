@@ -62,6 +62,7 @@ fn plan(v6: bool, udp: bool, sublayer: bool, cookie: &[u8], first: bool) -> Sess
         visible_ifindex: 3,
         hidden_ifindex: 4,
         underlay_ifindex: 2,
+        next_hop: None,
         slot: 5,
     }
 }

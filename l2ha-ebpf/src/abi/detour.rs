@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Address, layout::layout};
+use super::{Address, NextHop, layout::layout};
 
 /// How many destinations can have a detour, over all sessions.
 pub const MAX_DETOURS: u32 = 65536;
@@ -51,7 +51,7 @@ impl DetourKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Detour {
-    gateway: Address,
+    gateway: NextHop,
     visible_ifindex: u32,
     slot: u32,
 }
@@ -74,10 +74,10 @@ impl Detour {
         }
     }
 
-    /// The neighbour's address.
+    /// The neighbour.
     #[inline(always)]
     #[must_use]
-    pub const fn gateway(&self) -> &Address {
+    pub const fn gateway(&self) -> &NextHop {
         &self.gateway
     }
 

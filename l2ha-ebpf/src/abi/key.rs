@@ -34,22 +34,6 @@ impl Address {
         prefix_length as u32 + if v6 { 0 } else { 96 }
     }
 
-    /// In the machine's words, as they lie in memory; and whether only the last one counts, which is an IPv4
-    /// address then.
-    #[inline(always)]
-    #[must_use]
-    pub const fn words(&self) -> ([u32; 4], bool) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        let words = [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-            u32::from_ne_bytes([i, j, k, l]),
-            u32::from_ne_bytes([m, n, o, p]),
-        ];
-        let mapped = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
-        (words, words[0] == 0 && words[1] == 0 && words[2] == mapped)
-    }
-
     /// Whether both are the same; two comparisons instead of a call of `memcmp`.
     #[inline(always)]
     #[must_use]
@@ -253,12 +237,6 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_is_the_last_word() {
-        let v4 = Address::from(IpAddr::from([10, 0, 0, 1]));
-        let (words, is_v4) = v4.words();
-        assert!(is_v4);
-        assert_eq!(words[3], u32::from_ne_bytes([10, 0, 0, 1]));
-        let (_, is_v4) = Address::from("fe80::ffff:a00:1".parse::<IpAddr>().unwrap()).words();
-        assert!(!is_v4);
         assert_eq!(Address::bits(false, 24), 120);
         assert_eq!(Address::bits(true, 64), 64);
     }

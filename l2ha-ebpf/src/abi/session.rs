@@ -4,7 +4,9 @@ use core::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Address, Carrier, EndpointKey, OuterForm, SessionId, form::Flags, layout::layout};
+use super::{
+    Address, Carrier, EndpointKey, NextHop, OuterForm, SessionId, form::Flags, layout::layout,
+};
 use crate::outer::{Outer, OuterLength};
 
 /// How many rows there are, a power of two: twice as many as sessions, so that few ids meet in one.
@@ -40,6 +42,8 @@ pub struct SessionPlan<'a> {
     pub hidden_ifindex: u32,
     /// Index of the interface that carries the outer packets.
     pub underlay_ifindex: u32,
+    /// The neighbour on the underlay that outer packets go to, if there is a way to the peer.
+    pub next_hop: Option<IpAddr>,
     /// Index into the traffic counters.
     pub slot: u32,
 }
@@ -311,6 +315,7 @@ pub struct Transmit {
     reserved: [u8; 3],
     underlay_ifindex: u32,
     slot: u32,
+    next_hop: NextHop,
 }
 
 layout!(Transmit {
@@ -321,6 +326,7 @@ layout!(Transmit {
     reserved,
     underlay_ifindex,
     slot,
+    next_hop,
 });
 
 impl Transmit {
@@ -337,6 +343,7 @@ impl Transmit {
             reserved: [0; 3],
             underlay_ifindex: plan.underlay_ifindex,
             slot: plan.slot,
+            next_hop: plan.next_hop.map_or(NextHop::NONE, NextHop::from),
         })
     }
 
@@ -405,6 +412,13 @@ impl Transmit {
         self.underlay_ifindex
     }
 
+    /// The neighbour there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn next_hop(&self) -> &NextHop {
+        &self.next_hop
+    }
+
     /// Index into the traffic counters.
     #[inline(always)]
     #[must_use]
@@ -444,6 +458,7 @@ mod tests {
             visible_ifindex: 1,
             hidden_ifindex: 2,
             underlay_ifindex: 3,
+            next_hop: None,
             slot: 0,
         };
         assert!(SessionValue::new(&plan).is_none());

@@ -5,8 +5,7 @@
 //! otherwise. Every frame that is delivered shows that its session is alive.
 
 use aya_ebpf::{
-    bindings::{bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
-    helpers::{bpf_ktime_get_coarse_ns, bpf_redirect_neigh},
+    helpers::bpf_ktime_get_coarse_ns,
     macros::map,
     maps::{Array, LpmTrie, lpm_trie::Key},
     programs::TcContext,
@@ -17,7 +16,10 @@ use l2ha_ebpf::{
     wire::{ETHERNET, ETHERTYPE_IPV6},
 };
 
-use super::{maps::count_of, skb::Skb as _};
+use super::{
+    maps::count_of,
+    skb::{Skb as _, redirect_to_neighbor},
+};
 
 /// When each session's peer was last heard, by slot, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
 #[map]
@@ -31,9 +33,6 @@ static PATIENCE: Array<u64> = Array::with_max_entries(MAX_SESSIONS, 0);
 #[map]
 static DETOURS: LpmTrie<DetourKey, Detour> = LpmTrie::with_max_entries(MAX_DETOURS, 0);
 
-/// `AF_INET` and `AF_INET6` of sys/socket.h.
-const AF_INET: u32 = 2;
-const AF_INET6: u32 = 10;
 /// Where the destination lies in a frame of IPv4, and in one of IPv6.
 const DESTINATION_V4: u32 = ETHERNET as u32 + 16;
 const DESTINATION_V6: u32 = ETHERNET as u32 + 24;
@@ -76,26 +75,10 @@ pub(crate) fn around(ctx: &TcContext, session: &Transmit) -> Option<i32> {
         return None;
     }
     count_of(session.slot(), Reason::Detoured);
-    let (words, is_v4) = detour.gateway().words();
-    let (nh_family, ipv6_nh) = match is_v4 {
-        true => (AF_INET, [words[3], 0, 0, 0]),
-        false => (AF_INET6, words),
-    };
-    // The IPv4 address lies in the first word of the same memory.
-    let mut nexthop = bpf_redir_neigh {
-        nh_family,
-        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh },
-    };
-    // SAFETY: the parameters are as long as is said; the helper reads them during the call.
-    let action = unsafe {
-        bpf_redirect_neigh(
-            detour.visible_ifindex(),
-            &raw mut nexthop,
-            size_of::<bpf_redir_neigh>() as i32,
-            0,
-        )
-    };
-    Some(action as i32)
+    Some(redirect_to_neighbor(
+        detour.visible_ifindex(),
+        detour.gateway(),
+    ))
 }
 
 /// Whether a session has been silent for too long; nothing if nobody watches it.

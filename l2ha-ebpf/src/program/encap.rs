@@ -18,7 +18,7 @@ use super::{
     checksum, detour,
     maps::{count_sent, transmit},
     sequence,
-    skb::Skb as _,
+    skb::{Skb as _, redirect_to_neighbor},
     verdict::Sent,
     watch,
 };
@@ -198,6 +198,10 @@ fn write_outer(ctx: &TcContext, session: &Transmit, inner: Inner) -> Result<(), 
 #[inline(always)]
 pub(crate) fn send(ctx: &TcContext, session: &Transmit, packets: u64) -> Result<Sent, Reason> {
     let underlay = session.underlay_ifindex();
+    let next_hop = session.next_hop();
+    if next_hop.is_none() {
+        return Err(Reason::NoRoute);
+    }
     if !ctx.fits(underlay) {
         return Err(Reason::TooBig);
     }
@@ -210,5 +214,5 @@ pub(crate) fn send(ctx: &TcContext, session: &Transmit, packets: u64) -> Result<
     watch::sent(ctx, session.slot(), session.outer_length());
     let bytes = ctx.len() - session.outer_length();
     count_sent(session.slot(), packets, u64::from(bytes));
-    Ok(Sent::Redirected(ctx.redirect_to_neighbor(underlay)))
+    Ok(Sent::Redirected(redirect_to_neighbor(underlay, next_hop)))
 }

@@ -1,14 +1,14 @@
 //! What aya does not wrap of the kernel's view of an skb.
 
 use aya_ebpf::{
-    bindings::__sk_buff,
+    bindings::{__sk_buff, bpf_redir_neigh},
     helpers::{
         bpf_check_mtu, bpf_get_hash_recalc, bpf_redirect_neigh, bpf_skb_change_head,
         bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_skb_vlan_pop,
     },
     programs::TcContext,
 };
-use l2ha_ebpf::outer::Outer;
+use l2ha_ebpf::{abi::NextHop, outer::Outer};
 
 /// Fields and helpers of an skb, with the length of what is read or written checked by type.
 pub(crate) trait Skb {
@@ -156,13 +156,6 @@ pub(crate) trait Skb {
         // Below 0: no such interface, which the redirect finds out as well.
         answer <= 0
     }
-
-    /// Sends the packet to an interface, with the Ethernet addresses from its neighbour table.
-    #[inline(always)]
-    fn redirect_to_neighbor(&self, ifindex: u32) -> i32 {
-        // SAFETY: no parameters are passed: the kernel routes by the packet's destination.
-        unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 }
-    }
 }
 
 impl Skb for TcContext {
@@ -175,4 +168,22 @@ impl Skb for TcContext {
 #[inline(always)]
 fn done(answer: impl Into<i64>) -> Result<(), ()> {
     if answer.into() == 0 { Ok(()) } else { Err(()) }
+}
+
+/// Sends the packet to a neighbour on an interface, with the Ethernet addresses from the kernel's neighbour table and
+/// without a route look-up. `next_hop` lies in a map. Says what the helper said.
+#[inline(always)]
+pub(crate) fn redirect_to_neighbor(ifindex: u32, next_hop: &NextHop) -> i32 {
+    const { assert!(size_of::<NextHop>() == size_of::<bpf_redir_neigh>()) };
+    // SAFETY: the parameters have the kernel's form and are as long as is said; the helper reads them during the
+    // call.
+    let action = unsafe {
+        bpf_redirect_neigh(
+            ifindex,
+            core::ptr::from_ref(next_hop).cast_mut().cast(),
+            size_of::<bpf_redir_neigh>() as i32,
+            0,
+        )
+    };
+    action as i32
 }

@@ -342,6 +342,7 @@ fn plan(session: &Session, slot: u32) -> SessionPlan<'_> {
         visible_ifindex: session.visible_ifindex,
         hidden_ifindex: session.hidden_ifindex,
         underlay_ifindex: session.underlay_ifindex,
+        next_hop: session.next_hop,
         slot,
     }
 }

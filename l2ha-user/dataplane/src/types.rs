@@ -67,6 +67,9 @@ pub struct Session {
     pub hidden_ifindex: u32,
     /// Index of the interface that carries the outer packets.
     pub underlay_ifindex: u32,
+    /// The neighbour on that interface that the outer packets go to: a gateway, or the peer itself. Without one
+    /// they are dropped and counted.
+    pub next_hop: Option<IpAddr>,
 }
 
 /// A local address, and what on it is the data plane's.

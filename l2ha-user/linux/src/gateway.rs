@@ -82,7 +82,7 @@ impl Netlink {
 }
 
 /// Asks for the route to one address.
-fn lookup(address: IpAddr) -> RouteMessage {
+pub(crate) fn lookup(address: IpAddr) -> RouteMessage {
     match address {
         IpAddr::V4(address) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(address, 32)

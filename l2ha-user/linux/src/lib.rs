@@ -22,6 +22,7 @@ mod route;
 pub mod sockets;
 pub mod sysctl;
 pub mod tc;
+mod way;
 pub mod xdp;
 
 pub use self::{
@@ -36,4 +37,5 @@ pub use self::{
     nexthop::{Found, Leads, NexthopObject, Spread},
     privilege::drop_capabilities,
     route::{Destination, KernelRoute, Nexthop},
+    way::Way,
 };

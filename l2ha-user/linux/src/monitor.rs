@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use rtnetlink::{
     MulticastGroup,
     packet_core::{NetlinkMessage, NetlinkPayload},
-    packet_route::RouteNetlinkMessage,
+    packet_route::{RouteNetlinkMessage, route::RouteProtocol},
     sys::SocketAddr,
 };
 
@@ -20,7 +20,9 @@ pub enum Change {
     Address,
     /// A queueing discipline or a filter came or went.
     TrafficControl,
-    /// A route came or went.
+    /// A route of protocol `ospf` came or went.
+    OspfRoute,
+    /// A route of another protocol, or a rule, came or went: packets may take another way.
     Route,
     /// Notifications were lost because the socket's buffer was full: anything may have changed.
     Overrun,
@@ -32,7 +34,7 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Subscribes to links, addresses, traffic control and routes.
+    /// Subscribes to links, addresses, traffic control, routes and rules.
     pub fn open() -> io::Result<Self> {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&[
             MulticastGroup::Link,
@@ -41,6 +43,8 @@ impl Monitor {
             MulticastGroup::Tc,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
         ])?;
         tokio::spawn(connection);
         Ok(Self { messages })
@@ -73,7 +77,13 @@ fn classify(message: &RouteNetlinkMessage) -> Option<Change> {
         | RouteNetlinkMessage::DelQueueDiscipline(_)
         | RouteNetlinkMessage::NewTrafficFilter(_)
         | RouteNetlinkMessage::DelTrafficFilter(_) => Some(Change::TrafficControl),
-        RouteNetlinkMessage::NewRoute(_) | RouteNetlinkMessage::DelRoute(_) => Some(Change::Route),
+        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+            Some(match route.header.protocol {
+                RouteProtocol::Ospf => Change::OspfRoute,
+                _ => Change::Route,
+            })
+        }
+        RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_) => Some(Change::Route),
         _ => None,
     }
 }

@@ -60,16 +60,16 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let mut full = interval(FULL_CHECK);
     full.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
+    let mut routes_due: Option<Instant> = None;
     loop {
-        let next_pass = async {
-            match due.into_iter().chain(node.due()).min() {
-                Some(due) => sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let next_pass = until(due.into_iter().chain(node.due()).min());
         tokio::select! {
             change = monitor.next() => match change {
-                Some(Change::Route) => node.check_routes(),
+                Some(Change::OspfRoute) => node.check_routes(),
+                Some(Change::Route) => {
+                    node.check_routes();
+                    routes_due.get_or_insert_with(|| Instant::now() + COLLECT);
+                }
                 Some(change) => {
                     // The kernel removes IPv4 routes with an interface or with its last address, and
                     // does not notify of that.
@@ -83,6 +83,10 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
             () = next_pass => {
                 due = None;
                 node.reconcile().await;
+            }
+            () = until(routes_due) => {
+                routes_due = None;
+                node.follow_routes().await;
             }
             _ = quick.tick() => {
                 if !node.still_attached() {
@@ -109,6 +113,14 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Sleeps until a moment; without one, without end.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// One daemon per node name.

@@ -26,5 +26,6 @@ mod tunnel;
 mod tunnel_status;
 mod tunnels;
 mod underlay;
+mod ways;
 
 pub use self::event_loop::run;

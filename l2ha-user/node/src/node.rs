@@ -170,6 +170,14 @@ impl Node {
         self.router.check_routes();
     }
 
+    /// The underlay's routes may lead elsewhere: the sessions' packets follow them.
+    pub(crate) async fn follow_routes(&mut self) {
+        if let Some(link) = self.underlay.link() {
+            let Self { config, tools, .. } = self;
+            self.tunnels.follow_routes(config, link, tools).await;
+        }
+    }
+
     /// Takes a new configuration. Nothing has been changed when this fails.
     pub(crate) async fn reload(&mut self, config: Config) -> Result<()> {
         ensure!(

@@ -1,5 +1,7 @@
 //! A tunnel in the data plane's terms.
 
+use std::net::IpAddr;
+
 use config::{Config, Encapsulation, Tunnel};
 use dataplane::{Endpoint, EndpointKind, Session};
 use linux::Link;
@@ -12,6 +14,7 @@ pub(crate) fn session(
     underlay: UnderlayLink,
     visible: &Link,
     hidden: &Link,
+    next_hop: Option<IpAddr>,
 ) -> Session {
     Session {
         session_id: tunnel.session_id,
@@ -27,6 +30,7 @@ pub(crate) fn session(
         visible_ifindex: visible.index,
         hidden_ifindex: hidden.index,
         underlay_ifindex: underlay.index,
+        next_hop,
     }
 }
 

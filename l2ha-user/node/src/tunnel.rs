@@ -42,6 +42,8 @@ pub(crate) struct TunnelPass<'a> {
     pub(crate) config: &'a Config,
     pub(crate) tunnel: &'a Tunnel,
     pub(crate) underlay: UnderlayLink,
+    /// The neighbour there that leads to the peer.
+    pub(crate) next_hop: Option<IpAddr>,
     /// The session as it was last written to the data plane, if it was.
     pub(crate) before: Option<&'a Session>,
     pub(crate) tools: &'a mut Tools,
@@ -189,7 +191,7 @@ impl TunnelPass<'_> {
 
     /// The session in the data plane.
     fn ensure_session(&mut self, visible: &Link, hidden: &Link) -> Result<Session> {
-        let session = session(self.tunnel, self.underlay, visible, hidden);
+        let session = session(self.tunnel, self.underlay, visible, hidden, self.next_hop);
         if self.before != Some(&session) {
             let plane = &mut self.tools.plane;
             if let Some(before) = self.before

@@ -2,7 +2,7 @@
 
 use config::{Encapsulation, Sublayer, Tunnel};
 use control::{SessionStatus, TunnelStatus};
-use dataplane::{Counters, Reason, Reassembled};
+use dataplane::{Counters, Reason, Reassembled, Session};
 
 use crate::tunnel::Up;
 
@@ -95,6 +95,22 @@ pub(crate) fn session(
             .map(|(reason, count)| ((*reason).to_owned(), *count))
             .collect(),
     }
+}
+
+/// What is to be said where no route of the underlay leads to the peer.
+pub(crate) fn no_way(up: &Up, underlay: &str) -> Option<String> {
+    let Session {
+        local,
+        remote,
+        next_hop,
+        ..
+    } = up.session;
+    next_hop.is_none().then(|| {
+        format!(
+            "no route to {remote} leads out of {underlay}, and nothing is sent: add one \
+             (ip route get {remote} from {local} oif {underlay})"
+        )
+    })
 }
 
 /// What is to be said of a peer whose packets do not fit the underlay. Where no program has seen

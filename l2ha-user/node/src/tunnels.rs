@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use config::{Config, Tunnel};
 use control::{SessionStatus, TunnelStatus};
-use dataplane::Counters;
+use dataplane::{Counters, Session};
 
 use crate::{
     snapshot::Snapshot,
@@ -12,6 +12,7 @@ use crate::{
     tunnel::{TunnelPass, Up, add_to_journal},
     tunnel_status,
     underlay::UnderlayLink,
+    ways::Ways,
 };
 
 /// The tunnels by name; one that was not tried yet is missing.
@@ -19,6 +20,7 @@ use crate::{
 pub(crate) struct Tunnels {
     /// In place, or what is wrong; that is tried again at every change and every check.
     states: BTreeMap<String, Result<Up, String>>,
+    ways: Ways,
     /// The session ids to which the maps were last reduced.
     kept: Option<HashSet<u32>>,
 }
@@ -40,6 +42,7 @@ impl Tunnels {
             );
             return;
         }
+        self.ways.look_up(config, underlay, &tools.netlink).await;
         for tunnel in &config.tunnels {
             let name = &tunnel.name;
             let before = self.states.get(name);
@@ -47,6 +50,7 @@ impl Tunnels {
                 config,
                 tunnel,
                 underlay,
+                next_hop: self.ways.next_hop(tunnel),
                 before: before.and_then(|state| Some(&state.as_ref().ok()?.session)),
                 tools,
                 kernel,
@@ -63,6 +67,37 @@ impl Tunnels {
                 (Ok(_), _) => {}
             }
             self.states.insert(name.clone(), now);
+        }
+    }
+
+    /// Has the sessions' packets follow the underlay's routes.
+    pub(crate) async fn follow_routes(
+        &mut self,
+        config: &Config,
+        underlay: UnderlayLink,
+        tools: &mut Tools,
+    ) {
+        self.ways.look_up(config, underlay, &tools.netlink).await;
+        for tunnel in &config.tunnels {
+            let Some(Ok(up)) = self.states.get_mut(&tunnel.name) else {
+                continue;
+            };
+            let next_hop = self.ways.next_hop(tunnel);
+            if up.session.next_hop == next_hop {
+                continue;
+            }
+            let session = Session {
+                next_hop,
+                ..up.session.clone()
+            };
+            match tools.plane.set_session(&session) {
+                Ok(()) => up.session = session,
+                Err(error) => tracing::error!(
+                    tunnel = tunnel.name,
+                    error = format!("{error:#}"),
+                    "cannot have its packets follow the underlay's routes; trying again"
+                ),
+            }
         }
     }
 
@@ -162,7 +197,9 @@ impl Tunnels {
         let (mtu, problem) = match self.states.get(&tunnel.name) {
             Some(Ok(up)) => {
                 let reassembled = tools.plane.reassembled();
-                let problem = tunnel_status::wrong_mtu(up, reassembled, counters);
+                let no_way = tunnel_status::no_way(up, &config.underlay.interface);
+                let problem =
+                    no_way.or_else(|| tunnel_status::wrong_mtu(up, reassembled, counters));
                 (Some(up.mtu), problem)
             }
             Some(Err(problem)) => (None, Some(problem.clone())),

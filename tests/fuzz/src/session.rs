@@ -86,6 +86,7 @@ fn plan(choice: &Choice, first: bool) -> SessionPlan<'_> {
         visible_ifindex: 3,
         hidden_ifindex: 4,
         underlay_ifindex: 2,
+        next_hop: None,
         slot: 5,
     }
 }

@@ -90,6 +90,7 @@ impl Bench {
                             visible_ifindex: visible,
                             hidden_ifindex: hidden,
                             underlay_ifindex: underlay,
+                            next_hop: Some(address(v6, 2)),
                         };
                         forms.push(Form { session, cookies });
                     }

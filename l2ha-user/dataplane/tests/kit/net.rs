@@ -232,6 +232,7 @@ pub(crate) fn session(wire: &Wire, number: u8, [visible, hidden, underlay]: [u32
         visible_ifindex: visible,
         hidden_ifindex: hidden,
         underlay_ifindex: underlay,
+        next_hop: Some(address(3 - number)),
     }
 }
 
