@@ -48,10 +48,20 @@ impl Pair {
     /// When it does not.
     #[track_caller]
     pub fn start(lab: &Lab, mode: &str) -> Result<Self> {
+        Self::start_over(lab, mode, Link::default())
+    }
+
+    /// The same with such a tunnel.
+    ///
+    /// # Errors
+    ///
+    /// When it carries none.
+    #[track_caller]
+    pub fn start_over(lab: &Lab, mode: &str, link: Link) -> Result<Self> {
         let (cloud, hosts) = lab.cloud(CloudOptions::default(), &["sender", "receiver"])?;
         let mut a = NodeConfig::new(lab, &hosts[0])?;
         let mut b = NodeConfig::new(lab, &hosts[1])?;
-        join(&mut a, &mut b, Link::default())?;
+        join(&mut a, &mut b, link)?;
         for (number, config) in [&mut a, &mut b].into_iter().enumerate() {
             config.mode = mode.into();
             config.tunnels[0].addresses = vec![

@@ -85,7 +85,7 @@ pub enum NotInstalled {
     Own,
     /// A network that this host is connected to.
     Connected,
-    /// It would carry the tunnels' own packets.
+    /// It would lead the host's packets to a tunnel's remote into the tunnel.
     Underlay,
     /// `accept` does not have it.
     NotAccepted,
@@ -103,7 +103,7 @@ impl NotInstalled {
             Self::Multicast => "multicast",
             Self::Own => "an address of this host",
             Self::Connected => "this host is connected to it",
-            Self::Underlay => "the tunnels' own packets would follow it",
+            Self::Underlay => "this host's packets to a tunnel's remote would follow it",
             Self::NotAccepted => "not in `accept`",
         }
     }

@@ -1,5 +1,5 @@
 //! Which of the routes that OSPF has computed may go into the kernel: what neighbours advertise must
-//! neither take what is this host's own nor cut off what carries the tunnels.
+//! neither take what is this host's own nor lead its packets to the tunnels' other ends into the tunnels.
 
 use std::{
     collections::BTreeSet,
@@ -57,7 +57,7 @@ pub(crate) struct Admission {
     /// Addresses of this host, without those of services, which others have too.
     own: BTreeSet<Prefix>,
     connected: BTreeSet<Prefix>,
-    /// Addresses that outer packets are sent to, and the length of the route that leads there.
+    /// Addresses at the other ends of the underlay, and the length of the route that leads there.
     underlay: BTreeSet<(IpAddr, u8)>,
 }
 
@@ -107,7 +107,7 @@ impl Admission {
         }
         let within = self.underlay.range((prefix.addr(), 0)..);
         let mut within = within.take_while(|(address, _)| prefix.contains(*address));
-        if within.any(|(_, length)| prefix.len() >= *length) {
+        if !is_default && within.any(|(_, length)| prefix.len() >= *length) {
             return Some(NotInstalled::Underlay);
         }
         let accepted = |accept: &Accept| {

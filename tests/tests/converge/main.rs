@@ -24,4 +24,5 @@ mod refuse;
 mod restart;
 mod topologies;
 mod tshark;
+mod underlay_routes;
 mod wire;
