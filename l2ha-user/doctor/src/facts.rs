@@ -24,6 +24,34 @@ pub struct Facts {
     pub tunnels: Vec<Tunnel>,
     /// Where OSPF routes IPv4, what there is to say about it.
     pub ipv4: Option<Ipv4>,
+    /// Where OSPF runs, what others route here.
+    pub routing: Option<Routing>,
+}
+
+/// What other daemons route on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// The kernel table that OSPF's routes go into.
+    pub table: u32,
+    /// Their metric there.
+    pub metric: u32,
+    /// The names of the virtual interfaces that they lead out of.
+    pub interfaces: Vec<String>,
+    /// Names of the processes that are routing daemons.
+    pub running: Vec<String>,
+    /// Their routes in that table.
+    pub routes: Vec<DaemonRoutes>,
+}
+
+/// Routes of another daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonRoutes {
+    /// Their protocol, as ip-route shows it.
+    pub protocol: &'static str,
+    /// Their metric.
+    pub metric: u32,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// IPv4 routed by OSPF.

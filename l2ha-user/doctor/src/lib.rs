@@ -4,6 +4,7 @@
 //! [`Facts`] are collected once, by [`Facts::collect`]; every check is a function of them alone.
 
 mod collect;
+mod daemons;
 mod facts;
 mod finding;
 mod interface;
@@ -18,7 +19,7 @@ mod tunnels;
 mod xdp;
 
 pub use self::{
-    facts::{Facts, Interface, Ipv4, Peer, System, Tunnel},
+    facts::{DaemonRoutes, Facts, Interface, Ipv4, Peer, Routing, System, Tunnel},
     finding::{Finding, Severity},
     subject::Subject,
 };
@@ -33,10 +34,20 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         programs::check,
         tunnels::check,
         ipv4::check,
+        daemons::check,
     ];
     let mut findings: Vec<Finding> = groups.iter().flat_map(|check| check(facts)).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
+}
+
+/// What other routing daemons on this host have to do with a configuration.
+pub fn daemons(config: &config::Config) -> Vec<Finding> {
+    let (routing, _) = collect::daemons(&Subject::of(config));
+    daemons::check(&Facts {
+        routing,
+        ..Facts::default()
+    })
 }
 
 /// Says the findings in the log.

@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use config::{AttachMode, Config};
 
-use crate::facts::{Ipv4, Tunnel};
+use crate::facts::{Ipv4, Routing, Tunnel};
 
 /// What is to be looked at.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Subject {
     pub tunnels: Vec<Tunnel>,
     /// What the configuration says of IPv4, if OSPF routes it.
     pub ipv4: Option<Ipv4>,
+    /// What the configuration says of OSPF's routes, if it runs.
+    pub routing: Option<Routing>,
     /// Where the bpffs shall be.
     pub bpffs: PathBuf,
     /// The node's folder of pins, if it is known.
@@ -38,6 +40,7 @@ impl Subject {
             addresses: Vec::new(),
             tunnels: Vec::new(),
             ipv4: None,
+            routing: None,
             bpffs: config::DEFAULT_BPFFS.into(),
             pins: None,
             try_kernel: false,
@@ -57,6 +60,16 @@ impl Subject {
             addresses: config.underlay.addresses.clone(),
             tunnels: tunnels.collect(),
             ipv4: ipv4(config),
+            routing: config.ospf.as_ref().map(|ospf| Routing {
+                table: ospf.table,
+                metric: ospf.route_metric,
+                interfaces: config
+                    .tunnels
+                    .iter()
+                    .map(|it| it.interface.clone())
+                    .collect(),
+                ..Routing::default()
+            }),
             bpffs: config.node.bpffs.clone(),
             pins: Some(config.node.pins()),
             ..Self::interface(&config.underlay.interface)

@@ -1,5 +1,6 @@
 //! Each check over facts made up for it: found where it should be, and nowhere else.
 
+mod daemons;
 mod drivers;
 mod ipv4;
 mod programs;

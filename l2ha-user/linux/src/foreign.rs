@@ -91,6 +91,35 @@ impl Netlink {
         Ok(host)
     }
 
+    /// The routes in `table` that routing daemons have written, except those of protocol `ospf` that lead out of
+    /// `own` interfaces alone: of each, the name of its protocol, as ip-route shows it, and its metric.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn routes_of_daemons(
+        &self,
+        table: u32,
+        own: &[u32],
+    ) -> Result<Vec<(&'static str, u32)>, Error> {
+        let mut found = Vec::new();
+        for message in self.all_routes().await? {
+            let Some(protocol) = daemon(message.header.protocol) else {
+                continue;
+            };
+            let route = KernelRoute::from_message(&message);
+            let ours = message.header.protocol == RouteProtocol::Ospf
+                && route
+                    .nexthops
+                    .iter()
+                    .all(|hop| own.contains(&hop.interface));
+            if route.table == table && !ours {
+                found.push((protocol, route.priority));
+            }
+        }
+        Ok(found)
+    }
+
     /// The IPv6 and IPv4 unicast routes in `table` that are the kernel's or an administrator's, except
     /// those over interfaces without carrier.
     pub async fn foreign_routes(&self, table: u32) -> Result<Vec<ForeignRoute>, Error> {
@@ -122,6 +151,22 @@ fn read(message: &RouteMessage) -> Option<(RouteSource, KernelRoute)> {
         return None;
     }
     Some((source, KernelRoute::from_message(message)))
+}
+
+/// The name of a routing daemon's protocol, as in /etc/iproute2/rt_protos.
+fn daemon(protocol: RouteProtocol) -> Option<&'static str> {
+    Some(match protocol {
+        RouteProtocol::Zebra => "zebra",
+        RouteProtocol::Bird => "bird",
+        RouteProtocol::Xorp => "xorp",
+        RouteProtocol::Babel => "babel",
+        RouteProtocol::Bgp => "bgp",
+        RouteProtocol::Isis => "isis",
+        RouteProtocol::Ospf => "ospf",
+        RouteProtocol::Rip => "rip",
+        RouteProtocol::Eigrp => "eigrp",
+        _ => return None,
+    })
 }
 
 /// Whether its interface has no carrier.

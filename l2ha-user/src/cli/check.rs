@@ -26,6 +26,7 @@ impl Check {
     pub(super) fn main(self) -> Result<u8> {
         let path = self.config.path;
         let result = Config::load(&path);
+        let notes = result.as_ref().map(notes).unwrap_or_default();
         let code = if result.is_ok() { FINE } else { USAGE };
         match result {
             _ if self.json => {
@@ -38,7 +39,7 @@ impl Check {
                     "file": path,
                     "ok": result.is_ok(),
                     "errors": errors,
-                    "notes": result.as_ref().map(Config::notes).unwrap_or_default(),
+                    "notes": notes,
                 }))?;
             }
             Ok(config) => {
@@ -53,7 +54,7 @@ impl Check {
                     count(config.tunnels.len(), "tunnel"),
                     count(config.services.len(), "service"),
                 ))?;
-                for note in config.notes() {
+                for note in notes {
                     output::line(&format!("note: {note}"))?;
                 }
             }
@@ -64,6 +65,21 @@ impl Check {
         }
         Ok(code)
     }
+}
+
+/// What is worth knowing of a configuration without mistakes; of this host only what it shares with other
+/// routing daemons.
+fn notes(config: &Config) -> Vec<String> {
+    let mut notes = config.notes();
+    for finding in doctor::daemons(config) {
+        let remedy = finding.remedy.map(|remedy| format!(": {remedy}"));
+        notes.push(format!(
+            "this host: {}{}",
+            finding.text,
+            remedy.unwrap_or_default()
+        ));
+    }
+    notes
 }
 
 fn count(number: usize, noun: &str) -> String {

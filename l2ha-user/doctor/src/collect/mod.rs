@@ -1,5 +1,6 @@
 //! Collecting the facts. Nothing is changed, but for a trial that was asked for.
 
+mod daemons;
 mod interface;
 mod proc;
 mod system;
@@ -8,7 +9,7 @@ mod trial;
 
 use self::proc::number;
 use crate::{
-    facts::{Facts, Ipv4},
+    facts::{Facts, Ipv4, Routing},
     subject::Subject,
 };
 
@@ -37,9 +38,24 @@ impl Facts {
                 )),
             }
         }
+        let (routing, error) = daemons(subject);
+        facts.routing = routing;
+        unknown.extend(error);
         if let Err(error) = interface::collect(subject, &mut facts, &mut unknown) {
             unknown.push(format!("what {} is like: {error:#}", subject.interface));
         }
         (facts, unknown)
     }
+}
+
+/// What others route here, where OSPF runs; and what of it could not be learned, as a sentence.
+pub(crate) fn daemons(subject: &Subject) -> (Option<Routing>, Option<String>) {
+    let Some(mut routing) = subject.routing.clone() else {
+        return (None, None);
+    };
+    let collected = daemons::collect(&mut routing);
+    let unknown = collected
+        .err()
+        .map(|error| format!("which routes are of other daemons: {error:#}"));
+    (Some(routing), unknown)
 }
