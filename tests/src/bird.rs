@@ -216,12 +216,14 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         hello,
         dead,
         key,
+        key_algorithm,
         bfd,
         bfd_algorithm,
     } = config;
     let key = key.as_ref().map_or_else(String::new, |(id, secret)| {
+        let algorithm = key_algorithm.replace("hmac-sha-", "hmac sha");
         format!(
-            " authentication cryptographic; password \"{secret}\" {{ id {id}; algorithm hmac sha256; }};"
+            " authentication cryptographic; password \"{secret}\" {{ id {id}; algorithm {algorithm}; }};"
         )
     });
     let (watched, bfd) = match bfd {

@@ -151,10 +151,10 @@ pub struct NodeFile {
     pub more: String,
     /// `[[services]]`: name and address.
     pub services: Vec<(String, Ipv6Addr)>,
-    /// Id and secret of the key that OSPF packets are signed with, by HMAC-SHA-256.
+    /// Id and secret of the key that OSPF packets are signed with.
     pub key: Option<(u16, String)>,
-    /// Whether digests are made with that key as FRR makes them.
-    pub key_as_frr: bool,
+    /// How they are signed with it, as in the file.
+    pub key_algorithm: &'static str,
     /// Algorithm of the key [`BFD_KEY`] that BFD's packets are signed with, as in the file.
     pub bfd_algorithm: Option<&'static str>,
     /// Folder of the files with cookies and keys.
@@ -251,7 +251,7 @@ impl NodeFile {
             more: String::new(),
             services: Vec::new(),
             key: None,
-            key_as_frr: false,
+            key_algorithm: "hmac-sha-256",
             bfd_algorithm: None,
             cookies: PathBuf::new(),
         }
@@ -360,9 +360,7 @@ impl NodeFile {
             writeln!(to, "\n[[ospf_keys]]")?;
             writeln!(to, "id = {id}")?;
             writeln!(to, "secret_file = {:?}", self.key_file())?;
-            if self.key_as_frr {
-                writeln!(to, "protocol_id = \"little-endian\"")?;
-            }
+            writeln!(to, "algorithm = {:?}", self.key_algorithm)?;
         }
         if let (Some(algorithm), Some(_)) = (self.bfd_algorithm, &self.ospf) {
             let (id, _) = BFD_KEY;

@@ -286,6 +286,7 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         hello,
         dead,
         key,
+        key_algorithm,
         bfd,
         // bfdd (8.4) has no authentication.
         bfd_algorithm: _,
@@ -293,7 +294,7 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
     let mut text = "debug ospf6 neighbor state\ndebug ospf6 graceful-restart\n".to_owned();
     if let Some((id, secret)) = key {
         text.push_str(&format!(
-            "key chain lab\n key {id}\n  key-string {secret}\n  cryptographic-algorithm hmac-sha-256\n"
+            "key chain lab\n key {id}\n  key-string {secret}\n  cryptographic-algorithm {key_algorithm}\n"
         ));
     }
     if let Some(external) = external {

@@ -60,8 +60,10 @@ pub struct RouterConfig {
     pub hello: u16,
     /// Seconds until a silent neighbour is dead.
     pub dead: u16,
-    /// Id and secret of a key that packets are signed with, by HMAC-SHA-256.
+    /// Id and secret of a key that packets are signed with.
     pub key: Option<(u16, String)>,
+    /// How they are signed with it, as in our file.
+    pub key_algorithm: &'static str,
     /// Intervals of BFD: milliseconds and a multiplier.
     pub bfd: Option<(f64, u8)>,
     /// Algorithm of the key that BFD's packets are signed with, as in our file.
@@ -82,6 +84,7 @@ impl RouterConfig {
             hello: 1,
             dead: 3,
             key: None,
+            key_algorithm: "hmac-sha-256",
             bfd: None,
             bfd_algorithm: None,
         }

@@ -100,10 +100,10 @@ impl Trio {
         if options.ipv4 == Some(Ipv4Links::Numbered) {
             number(&mut configs);
         }
-        if options.signed {
+        if let Some(algorithm) = options.signed {
             for node in &mut configs {
                 node.key = Some((KEY_ID, KEY.into()));
-                node.key_as_frr = [options.servers, options.client].contains(&Speaker::Frr);
+                node.key_algorithm = algorithm;
             }
         }
         for node in &mut configs {

@@ -15,14 +15,16 @@ use crate::{
 
 /// The names of the algorithms.
 const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("hmac-sha-1", Algorithm::HmacSha1),
     ("hmac-sha-256", Algorithm::HmacSha256),
     ("hmac-sha-384", Algorithm::HmacSha384),
     ("hmac-sha-512", Algorithm::HmacSha512),
 ];
 /// The names of the orders of the protocol id.
-const PROTOCOL_IDS: &[(&str, ProtocolId)] = &[
-    ("network-order", ProtocolId::NetworkOrder),
-    ("little-endian", ProtocolId::LittleEndian),
+const PROTOCOL_IDS: &[(&str, Option<ProtocolId>)] = &[
+    ("auto", None),
+    ("network-order", Some(ProtocolId::NetworkOrder)),
+    ("little-endian", Some(ProtocolId::LittleEndian)),
 ];
 /// Characters of a secret: FRR and BIRD take no more.
 const LONGEST_SECRET: usize = 128;

@@ -186,7 +186,7 @@ pub(crate) const OSPF_KEYS: Table = Table {
         required("id", "1"),
         default("algorithm", "\"hmac-sha-256\""),
         required("secret_file", "\"/etc/l2ha/ospf.key\""),
-        default("protocol_id", "\"network-order\""),
+        default("protocol_id", "\"auto\""),
         default("tunnels", "[]"),
         optional("send_from", "\"2027-01-31T12:00:00Z\"", "always"),
         optional("send_until", "\"2028-01-31T12:00:00Z\"", "for ever"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::wire::{TRAILER_FIXED_LEN, Trailer};
@@ -20,6 +21,8 @@ pub type WallTime = Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
+    /// HMAC-SHA-1, 20 bytes.
+    HmacSha1,
     /// HMAC-SHA-256, 32 bytes.
     HmacSha256,
     /// HMAC-SHA-384, 48 bytes.
@@ -35,7 +38,7 @@ pub enum ProtocolId {
     /// 1 in network byte order, RFC 7166 4.5.
     #[default]
     NetworkOrder,
-    /// 1 with the low byte first, as FRR has it on x86 and Arm (seen in 8.4).
+    /// 1 with the low byte first, as FRR before 9.1 has it on x86 and Arm (ospf6_auth_update_digest()).
     LittleEndian,
 }
 
@@ -52,6 +55,7 @@ impl Algorithm {
     /// Bytes of the digest.
     pub const fn size(self) -> usize {
         match self {
+            Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
             Self::HmacSha512 => 64,
@@ -66,6 +70,7 @@ impl Algorithm {
             return key;
         }
         match self {
+            Self::HmacSha1 => Sha1::digest(key).to_vec(),
             Self::HmacSha256 => Sha256::digest(key).to_vec(),
             Self::HmacSha384 => Sha384::digest(key).to_vec(),
             Self::HmacSha512 => Sha512::digest(key).to_vec(),
@@ -103,8 +108,8 @@ pub struct AuthKey {
     pub algorithm: Algorithm,
     /// The secret. Never shown.
     pub secret: Vec<u8>,
-    /// What is appended to it.
-    pub protocol_id: ProtocolId,
+    /// What is appended to it; if that is not said, what the neighbours of the link append to it.
+    pub protocol_id: Option<ProtocolId>,
     /// When it signs.
     pub send: Lifetime,
     /// When it is accepted.
@@ -130,7 +135,7 @@ impl AuthKey {
             sa_id,
             algorithm,
             secret: secret.into(),
-            protocol_id: ProtocolId::default(),
+            protocol_id: None,
             send: Lifetime::default(),
             accept: Lifetime::default(),
         }
@@ -141,39 +146,55 @@ impl AuthKey {
         TRAILER_FIXED_LEN + self.algorithm.size()
     }
 
-    /// Appends a trailer to a packet (and its block of link-local signalling) from `source`.
-    pub fn sign(&self, sequence: u64, source: Ipv6Addr, packet: &mut Vec<u8>) {
+    /// Appends a trailer to a packet (and its block of link-local signalling) from `source`; `heard` is what the
+    /// neighbours append to the secret.
+    pub fn sign(&self, heard: ProtocolId, sequence: u64, source: Ipv6Addr, packet: &mut Vec<u8>) {
         let trailer = Trailer {
             sa_id: self.sa_id,
             sequence,
             data: self.apad(source),
         };
         trailer.encode(packet);
-        let digest = self.digest(packet);
+        let digest = self.digest(self.protocol_id.unwrap_or(heard), packet);
         let start = packet.len() - digest.len();
         if let Some(data) = packet.get_mut(start..) {
             data.copy_from_slice(&digest);
         }
     }
 
-    /// Whether `datagram`, which ends with `trailer`, was signed with this key. The time it takes
-    /// does not depend on the digest.
-    pub fn verify(&self, source: Ipv6Addr, datagram: &[u8], trailer: &Trailer) -> bool {
+    /// Whether `datagram`, which ends with `trailer`, was signed with this key, and what was appended to its secret
+    /// then. The time it takes depends on nothing else of the digest.
+    pub fn verify(
+        &self,
+        source: Ipv6Addr,
+        datagram: &[u8],
+        trailer: &Trailer,
+    ) -> Option<ProtocolId> {
         let size = self.algorithm.size();
         if trailer.data.len() != size || datagram.len() < size {
-            return false;
+            return None;
         }
         let mut signed = datagram.to_vec();
         signed.truncate(datagram.len() - size);
         signed.extend(self.apad(source));
-        let key = self.algorithm.key(&self.secret, self.protocol_id);
+        let either = [ProtocolId::NetworkOrder, ProtocolId::LittleEndian];
+        let mut possible = either
+            .into_iter()
+            .filter(|id| self.protocol_id.is_none_or(|only| only == *id));
+        possible.find(|id| self.is_digest(*id, &signed, &trailer.data))
+    }
+
+    fn is_digest(&self, id: ProtocolId, signed: &[u8], digest: &[u8]) -> bool {
+        let key = self.algorithm.key(&self.secret, id);
         match self.algorithm {
+            Algorithm::HmacSha1 => Hmac::<Sha1>::new_from_slice(&key)
+                .is_ok_and(|mac| mac.chain_update(signed).verify_slice(digest).is_ok()),
             Algorithm::HmacSha256 => Hmac::<Sha256>::new_from_slice(&key)
-                .is_ok_and(|mac| mac.chain_update(signed).verify_slice(&trailer.data).is_ok()),
+                .is_ok_and(|mac| mac.chain_update(signed).verify_slice(digest).is_ok()),
             Algorithm::HmacSha384 => Hmac::<Sha384>::new_from_slice(&key)
-                .is_ok_and(|mac| mac.chain_update(signed).verify_slice(&trailer.data).is_ok()),
+                .is_ok_and(|mac| mac.chain_update(signed).verify_slice(digest).is_ok()),
             Algorithm::HmacSha512 => Hmac::<Sha512>::new_from_slice(&key)
-                .is_ok_and(|mac| mac.chain_update(signed).verify_slice(&trailer.data).is_ok()),
+                .is_ok_and(|mac| mac.chain_update(signed).verify_slice(digest).is_ok()),
         }
     }
 
@@ -186,10 +207,12 @@ impl AuthKey {
         apad
     }
 
-    fn digest(&self, bytes: &[u8]) -> Vec<u8> {
-        let key = self.algorithm.key(&self.secret, self.protocol_id);
+    fn digest(&self, id: ProtocolId, bytes: &[u8]) -> Vec<u8> {
+        let key = self.algorithm.key(&self.secret, id);
         // HMAC takes keys of any length.
         let digest = match self.algorithm {
+            Algorithm::HmacSha1 => Hmac::<Sha1>::new_from_slice(&key)
+                .map(|mac| mac.chain_update(bytes).finalize().into_bytes().to_vec()),
             Algorithm::HmacSha256 => Hmac::<Sha256>::new_from_slice(&key)
                 .map(|mac| mac.chain_update(bytes).finalize().into_bytes().to_vec()),
             Algorithm::HmacSha384 => Hmac::<Sha384>::new_from_slice(&key)

@@ -54,6 +54,7 @@ impl Member {
         let own = if is_server { ANYCAST } else { CLIENT };
         router.stubs.push(own);
         router.key.clone_from(&config.key);
+        router.key_algorithm = config.key_algorithm;
         router.bfd = options.bfd;
         router.bfd_algorithm = options.bfd_algorithm;
         let own4 = if is_server { ANYCAST4 } else { CLIENT4 };

@@ -39,8 +39,8 @@ pub struct TrioOptions {
     pub link: Link,
     /// Whether the servers are joined by a tunnel, too.
     pub mesh: bool,
-    /// Whether OSPF packets are signed.
-    pub signed: bool,
+    /// How OSPF packets are signed, as in our file, if they are.
+    pub signed: Option<&'static str>,
     /// Intervals of BFD: milliseconds and a multiplier.
     pub bfd: Option<(f64, u8)>,
     /// How BFD's packets are signed, if they are.
@@ -67,7 +67,7 @@ impl Default for TrioOptions {
             client: Speaker::L2ha,
             link: Link::default(),
             mesh: true,
-            signed: false,
+            signed: None,
             bfd: None,
             bfd_algorithm: None,
             ipv4: None,

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use l2ha_lab::{BFD_KEY, packets};
 use ospfv3::{
-    Algorithm, AuthKey, ProtocolId,
+    Algorithm, AuthKey,
     wire::{Lsa, MAX_AGE, Packet, PacketBody, Sections, Trailer},
 };
 
@@ -95,17 +95,21 @@ fn ospf_again(packet: &Heard, seen: &mut Seen) -> Result<()> {
         let trailer = Trailer::decode(sections.rest)?;
         let size = trailer.data.len();
         let algorithms = [
+            Algorithm::HmacSha1,
             Algorithm::HmacSha256,
             Algorithm::HmacSha384,
             Algorithm::HmacSha512,
         ];
         let algorithm = algorithms.into_iter().find(|it| it.size() == size);
-        let mut key = AuthKey::new(trailer.sa_id, algorithm.context("the digest")?, SECRET);
-        if !key.verify(*source, payload, &trailer) {
-            key.protocol_id = ProtocolId::LittleEndian;
-        }
-        ensure!(key.verify(*source, payload, &trailer), "the digest");
-        key.sign(trailer.sequence, *source, &mut again);
+        let key = AuthKey::new(
+            trailer.sa_id,
+            algorithm.context("the digest's size")?,
+            SECRET,
+        );
+        let appended = key
+            .verify(*source, payload, &trailer)
+            .context("the digest")?;
+        key.sign(appended, trailer.sequence, *source, &mut again);
         see(seen, format!("signed, {size} bytes"));
     }
     ensure!(again == *payload, "{payload:02x?} became {again:02x?}");

@@ -172,7 +172,7 @@ fn switch_all(trio: &Trio, on: bool) -> Result<()> {
 fn ipv4_is_switched_on_and_off_while_ipv6_goes_on() -> Result<()> {
     Lab::run("ipv4-reload", |lab| {
         let options = TrioOptions {
-            signed: true,
+            signed: Some("hmac-sha-256"),
             bfd: Some((50.0, 3)),
             sysctls: HOSTS,
             ..TrioOptions::default()

@@ -6,7 +6,7 @@ mod fsm;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::auth::KeyChain;
+use crate::auth::{KeyChain, ProtocolId};
 use crate::config::{InterfaceConfig, InterfaceKind, Time};
 use crate::lsdb::DbId;
 use crate::neighbor::{Neighbor, NeighborState, Neighbors};
@@ -48,6 +48,16 @@ pub(crate) struct Interface {
 }
 
 impl Interface {
+    /// What the neighbours append to their secrets. FRR before 9.1 takes no other order than its own; where there
+    /// is a router of another kind too, or none yet, it is as RFC 7166 has it.
+    pub(crate) fn heard_protocol_id(&self) -> ProtocolId {
+        let mut heard = self.neighbors.values().filter_map(|it| it.protocol_id);
+        match heard.next() {
+            Some(first) if heard.all(|other| other == first) => first,
+            _ => ProtocolId::default(),
+        }
+    }
+
     pub(crate) fn new(config: InterfaceConfig) -> Self {
         Self {
             config,

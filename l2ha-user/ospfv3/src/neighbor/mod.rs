@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::auth::ProtocolId;
 use crate::config::Time;
 use crate::wire::{
     DatabaseDescription, DdFlags, GraceReason, LsaHeader, LsaKey, Options, PacketType,
@@ -55,6 +56,8 @@ pub(crate) struct Neighbor {
     pub(crate) help: Option<Help>,
     /// Last sequence number of authenticated packets of each type (RFC 7166 4.6).
     pub(crate) sequences: BTreeMap<PacketType, u64>,
+    /// What it appended to the secret that its last packet was signed with.
+    pub(crate) protocol_id: Option<ProtocolId>,
 }
 
 /// A graceful restart of a neighbour that we help with: RFC 3623 3.
@@ -134,6 +137,7 @@ impl Neighbor {
             confirmation: Confirmation::Awaited,
             help: None,
             sequences: BTreeMap::new(),
+            protocol_id: None,
         }
     }
 

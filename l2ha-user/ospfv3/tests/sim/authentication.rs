@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ospfv3::wire::{Options, Packet, PacketBody, Sections};
-use ospfv3::{Algorithm, AuthKey, Event, KeyChain, Lifetime, NeighborState, Refusal};
+use ospfv3::{Algorithm, AuthKey, Event, KeyChain, Lifetime, NeighborState, ProtocolId, Refusal};
 
 use crate::net::{Frame, Net, router_id};
 
@@ -73,6 +73,7 @@ fn captured(net: &Net) -> Vec<Frame> {
 #[test]
 fn every_algorithm_forms_an_adjacency() {
     for algorithm in [
+        Algorithm::HmacSha1,
         Algorithm::HmacSha256,
         Algorithm::HmacSha384,
         Algorithm::HmacSha512,
@@ -89,6 +90,45 @@ fn every_algorithm_forms_an_adjacency() {
             }
         }
     }
+}
+
+/// FRR before 9.1 takes and makes no other digests than those with the protocol id's low byte first.
+#[test]
+fn a_neighbour_that_appends_the_protocol_id_in_its_own_order_is_understood() {
+    for order in [ProtocolId::LittleEndian, ProtocolId::NetworkOrder] {
+        let as_it_does = AuthKey {
+            protocol_id: Some(order),
+            ..key(1, "secret")
+        };
+        let theirs = chain([as_it_does]);
+        for (ours, theirs) in [
+            (chain([key(1, "secret")]), theirs.clone()),
+            (theirs.clone(), chain([key(1, "secret")])),
+        ] {
+            let mut net = pair(ours.clone(), theirs.clone());
+            assert!(adjacent(&net), "{order:?}\n{}", net.describe());
+            // It is updated, and makes them as RFC 7166 has it.
+            let new = AuthKey {
+                protocol_id: Some(ProtocolId::NetworkOrder),
+                ..key(1, "secret")
+            };
+            let fixed = usize::from(ours == chain([key(1, "secret")]));
+            set_keys(&mut net, fixed, chain([new]));
+            net.run(Duration::from_secs(60));
+            assert!(adjacent(&net), "{order:?}\n{}", net.describe());
+        }
+    }
+    // One that is told otherwise does not.
+    let little = AuthKey {
+        protocol_id: Some(ProtocolId::LittleEndian),
+        ..key(1, "secret")
+    };
+    let net_order = AuthKey {
+        protocol_id: Some(ProtocolId::NetworkOrder),
+        ..key(1, "secret")
+    };
+    let net = pair(chain([little]), chain([net_order]));
+    assert!(refused(&net, Refusal::AuthDigest) >= 9);
 }
 
 #[test]
@@ -284,7 +324,12 @@ fn a_trailer_is_found_behind_link_local_signalling() {
     frame
         .bytes
         .extend([0xff, 0xf6, 0, 3, 0, 1, 0, 4, 0, 0, 0, 1]);
-    key.sign(1 << 40, frame.source, &mut frame.bytes);
+    key.sign(
+        ProtocolId::default(),
+        1 << 40,
+        frame.source,
+        &mut frame.bytes,
+    );
     let before = net.node(0).counters().received.hello;
     net.deliver(&frame);
     assert_eq!(net.node(0).counters().received.hello, before + 1);

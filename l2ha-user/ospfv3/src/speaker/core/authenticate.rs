@@ -3,12 +3,19 @@
 use std::net::Ipv6Addr;
 
 use super::Core;
-use crate::auth::WallTime;
+use crate::auth::{ProtocolId, WallTime};
 use crate::config::Time;
 use crate::event::Event;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
 use crate::wire::{Options, Packet, PacketBody, PacketType, Sections, Trailer};
+
+/// How a packet was signed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signed {
+    sequence: u64,
+    protocol_id: ProtocolId,
+}
 
 impl Core {
     pub(crate) fn set_wall_clock(&mut self, now: Time, wall: WallTime) {
@@ -43,6 +50,7 @@ impl Core {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return false;
         };
+        let heard = interface.heard_protocol_id();
         let Some(chain) = &interface.config.authentication else {
             return true;
         };
@@ -55,7 +63,7 @@ impl Core {
         if let Some(checksum) = bytes.get_mut(12..14) {
             checksum.fill(0);
         }
-        signer.key.sign(self.sequence, source, bytes);
+        signer.key.sign(heard, self.sequence, source, bytes);
         let (expired, sa_id) = (signer.expired, signer.key.sa_id);
         if interface.key_expired != expired {
             interface.key_expired = expired;
@@ -74,7 +82,7 @@ impl Core {
         source: Ipv6Addr,
         destination: Ipv6Addr,
         bytes: &[u8],
-    ) -> Result<(Packet, Option<u64>), Refused> {
+    ) -> Result<(Packet, Option<Signed>), Refused> {
         let interface = self.interfaces.get(&id).ok_or(Refusal::UnknownInterface)?;
         let Some(chain) = &interface.config.authentication else {
             let announced = Sections::find(bytes).is_ok_and(|s| s.announced == Some(true));
@@ -93,9 +101,8 @@ impl Core {
         if !chain.accepts(key, self.wall()) {
             return Err(Refusal::AuthKeyExpired.into());
         }
-        if !key.verify(source, bytes, &trailer) {
-            return Err(Refusal::AuthDigest.into());
-        }
+        let verified = key.verify(source, bytes, &trailer);
+        let protocol_id = verified.ok_or(Refusal::AuthDigest)?;
         let packet = Packet::decode_authenticated(sections.packet).map_err(Refusal::from)?;
         let neighbor = interface.neighbors.get(&packet.header.router_id);
         let kind = packet.body.packet_type();
@@ -103,14 +110,20 @@ impl Core {
         if last.is_some_and(|last| trailer.sequence <= *last) {
             return Err(Refusal::AuthReplay.into());
         }
-        Ok((packet, Some(trailer.sequence)))
+        let sequence = trailer.sequence;
+        let signed = Signed {
+            sequence,
+            protocol_id,
+        };
+        Ok((packet, Some(signed)))
     }
 
-    /// Remembers the sequence number of a packet that passed, for its type alone: packets of one
+    /// Remembers how a packet that passed was signed. Its sequence number, for its type alone: packets of one
     /// type come in order, a Hello may overtake an update (RFC 7166 4.6).
-    pub(crate) fn remember_sequence(&mut self, peer: Peer, kind: PacketType, sequence: u64) {
+    pub(crate) fn remember_signed(&mut self, peer: Peer, kind: PacketType, signed: Signed) {
         if let Some(neighbor) = self.neighbor_mut(peer) {
-            neighbor.sequences.insert(kind, sequence);
+            neighbor.sequences.insert(kind, signed.sequence);
+            neighbor.protocol_id = Some(signed.protocol_id);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::Core;
+use super::authenticate::Signed;
 use crate::graceful::Phase;
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
@@ -21,12 +22,12 @@ impl Core {
     ) {
         let outcome =
             self.check_packet(id, source, destination, bytes)
-                .and_then(|(packet, sequence)| {
+                .and_then(|(packet, signed)| {
                     let peer = Peer::new(id, packet.header.router_id);
                     let kind = packet.body.packet_type();
                     let outcome = self.dispatch(restart, peer, source, packet);
-                    if let Some(sequence) = sequence {
-                        self.remember_sequence(peer, kind, sequence);
+                    if let Some(signed) = signed {
+                        self.remember_signed(peer, kind, signed);
                     }
                     outcome
                 });
@@ -41,7 +42,7 @@ impl Core {
         source: Ipv6Addr,
         destination: Ipv6Addr,
         bytes: &[u8],
-    ) -> Result<(Packet, Option<u64>), Refused> {
+    ) -> Result<(Packet, Option<Signed>), Refused> {
         let interface = self.interfaces.get(&id).ok_or(Refusal::UnknownInterface)?;
         if !interface.is_up() {
             return Err(Refusal::InterfaceDown.into());
@@ -62,7 +63,7 @@ impl Core {
         if !for_us.contains(&destination) {
             return Err(Refusal::DestinationAddress.into());
         }
-        let (packet, sequence) = self.authenticate(id, source, destination, bytes)?;
+        let (packet, signed) = self.authenticate(id, source, destination, bytes)?;
         let header = packet.header;
         if header.area != config.area {
             let (ours, theirs) = (config.area.to_bits(), header.area.to_bits());
@@ -78,7 +79,7 @@ impl Core {
         if self.is_ours(header.router_id) {
             return Err(Refusal::DuplicateRouterId.into());
         }
-        Ok((packet, sequence))
+        Ok((packet, signed))
     }
 
     fn dispatch(
