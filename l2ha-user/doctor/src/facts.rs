@@ -65,6 +65,8 @@ pub struct Ipv4 {
     pub rp_filter: Option<u32>,
     /// `net.ipv4.ip_forward`.
     pub forwards: Option<bool>,
+    /// `net.ipv4.conf.all.accept_redirects`.
+    pub takes_redirects: Option<bool>,
 }
 
 /// The host.

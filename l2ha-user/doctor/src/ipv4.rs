@@ -43,5 +43,17 @@ pub(crate) fn check(facts: &Facts) -> Vec<Finding> {
             .command("sysctl -w net.ipv4.ip_forward=1"),
         );
     }
+    // The interface's own value, which the daemon sets to 0, counts then only where the kernel forwards.
+    if ipv4.takes_redirects == Some(true) && ipv4.forwards == Some(false) {
+        findings.push(
+            Finding::new(
+                Severity::Note,
+                "ipv4-redirects",
+                "net.ipv4.conf.all.accept_redirects is 1: this host takes ICMP redirects, also those that \
+                 come out of a tunnel, from a neighbour that it sends IPv4 packets to",
+            )
+            .command("sysctl -w net.ipv4.conf.all.accept_redirects=0"),
+        );
+    }
     findings
 }

@@ -27,6 +27,45 @@ pub fn set_retransmit_time(link: &Link) -> io::Result<()> {
     Ok(())
 }
 
+/// What an interface must not do by itself: take a default route, addresses, an MTU or a hop limit from Router
+/// Advertisements (RFC 4861, RFC 4862), routes from ICMP redirects, neighbours from unasked ARP replies, and a route
+/// from a packet's own list (net/ipv6/addrconf.c, Documentation/networking/ip-sysctl.rst).
+///
+/// The kernel of a host that does not forward IPv4 takes redirects also where the `accept_redirects` of `all` is on.
+const NOTHING: [(&str, &str); 7] = [
+    ("ipv6", "accept_ra"),
+    ("ipv6", "autoconf"),
+    ("ipv6", "accept_redirects"),
+    ("ipv4", "accept_redirects"),
+    ("ipv4", "accept_source_route"),
+    ("ipv4", "arp_accept"),
+    ("ipv4", "proxy_arp"),
+];
+
+/// Has a virtual interface take nothing by itself from what comes out of it. Returns what had to be changed.
+///
+/// # Errors
+///
+/// When a setting that is on cannot be switched off. One that this kernel does not have is no error.
+pub fn take_nothing(link: &Link) -> io::Result<Vec<&'static str>> {
+    let mut changed = Vec::new();
+    for (family, name) in NOTHING {
+        let path: PathBuf = ["/proc/sys/net", family, "conf", &link.name, name]
+            .iter()
+            .collect();
+        let present = match read(&path) {
+            Ok(present) => present,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if present != "0" {
+            fs::write(&path, "0")?;
+            changed.push(name);
+        }
+    }
+    Ok(changed)
+}
+
 /// Path of an IPv4 setting of one interface, or of `all`.
 fn ipv4_setting(interface: &str, name: &str) -> PathBuf {
     ["/proc/sys/net/ipv4/conf", interface, name]

@@ -3,12 +3,20 @@
 //! A virtual interface that was deleted and made again keeps its MAC and link-local address, so
 //! the peer's neighbour entries stay right and need not expire first.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-/// The MAC address of a tunnel's virtual interface: locally administered, from the names of node
-/// and tunnel.
-pub(crate) fn mac(node: &str, tunnel: &str) -> [u8; 6] {
-    let hash = fnv1a(&[node.as_bytes(), b"\0", tunnel.as_bytes()]).to_be_bytes();
+use config::{Config, Tunnel};
+
+/// The MAC address of a tunnel's virtual interface: locally administered, from the names of node and tunnel, and from
+/// what both ends cannot have alike, even as copies of one machine: the outer address.
+pub(crate) fn mac(config: &Config, tunnel: &Tunnel) -> [u8; 6] {
+    of(&config.node.name, &tunnel.name, tunnel.local)
+}
+
+fn of(node: &str, tunnel: &str, local: IpAddr) -> [u8; 6] {
+    let local = local.to_string();
+    let parts = [node, "\0", tunnel, "\0", &local];
+    let hash = fnv1a(&parts.map(str::as_bytes)).to_be_bytes();
     // Bit 1 of the first byte set, bit 0 clear: locally administered, unicast (IEEE 802).
     [
         (hash[0] & 0xfc) | 0x02,
@@ -52,10 +60,19 @@ mod tests {
 
     #[test]
     fn addresses_are_stable_and_differ_by_tunnel() {
+        let local = IpAddr::from([10, 0, 0, 1]);
+        let mac = |node, tunnel| of(node, tunnel, local);
         assert_eq!(mac("server-1", "client"), mac("server-1", "client"));
         assert_ne!(mac("server-1", "client"), mac("server-2", "client"));
         assert_ne!(mac("server-1", "client"), mac("server-1", "server-2"));
         assert_eq!(mac("a", "b")[0] & 0x03, 0x02);
+    }
+
+    #[test]
+    fn two_machines_of_one_template_have_other_addresses() {
+        let end = |local: &str| link_local(of("node", "peer", local.parse().unwrap()));
+        assert_ne!(end("10.0.0.1"), end("10.0.0.2"));
+        assert_ne!(end("fd00::1"), end("fd00::2"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use config::Tunnel;
-use linux::{Link, VethPair};
+use linux::{Link, VethPair, sysctl};
 
 use crate::{journal::VethEntry, repair::Kind, snapshot::Snapshot, tools::Tools};
 
@@ -69,6 +69,8 @@ pub(crate) async fn ensure(
         .with_context(|| format!("{} vanished as soon as it was made", pair.visible))?;
     tools.netlink.no_automatic_link_local(&visible).await?;
     tools.netlink.no_automatic_link_local(&hidden).await?;
+    // What this end sees is not for the kernel. The visible one is looked after in each pass, where a failure is told.
+    let _ = sysctl::take_nothing(&hidden);
     Ok((visible, hidden))
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Up {
     pub(crate) prefixes: Vec<(IpAddr, u8)>,
     /// The session as it was last written to the data plane.
     pub(crate) session: Session,
+    /// What of it could not be set, though it works.
+    pub(crate) lacking: Option<String>,
 }
 
 /// One tunnel in one pass.
@@ -48,13 +50,15 @@ pub(crate) struct TunnelPass<'a> {
     pub(crate) before: Option<&'a Session>,
     pub(crate) tools: &'a mut Tools,
     pub(crate) kernel: &'a mut Snapshot,
+    /// What could not be set, though the tunnel works.
+    pub(crate) lacking: Option<String>,
 }
 
 impl TunnelPass<'_> {
     /// Brings the tunnel to what the configuration says.
     pub(crate) async fn ensure(mut self) -> Result<Up> {
         let tunnel = self.tunnel;
-        let mac = identity::mac(&self.config.node.name, &tunnel.name);
+        let mac = identity::mac(self.config, tunnel);
         let (visible, hidden) = pair::ensure(tunnel, mac, self.tools, self.kernel).await?;
         let underlay_mtu = u16::try_from(self.underlay.mtu).unwrap_or(u16::MAX);
         let mtu = u32::from(tunnel.mtu_for(underlay_mtu));
@@ -74,6 +78,7 @@ impl TunnelPass<'_> {
             link_local,
             prefixes: self.kernel.global(visible.index),
             session,
+            lacking: self.lacking,
         })
     }
 
@@ -101,6 +106,7 @@ impl TunnelPass<'_> {
         self.ensure_offloads(name)?;
         sysctl::set_retransmit_time(visible)
             .with_context(|| format!("cannot set how often neighbours are asked on {name}"))?;
+        self.take_nothing(visible);
         let ospf = self.config.ospf.as_ref();
         let routes_ipv4 = ospf.is_some_and(|ospf| ospf.ipv4.is_some());
         if routes_ipv4 && self.tunnel.ospf.is_some() {
@@ -113,6 +119,26 @@ impl TunnelPass<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Has the kernel take no routes, addresses or settings from what comes out of the tunnel. The tunnel works
+    /// without that, where /proc is read-only for instance.
+    fn take_nothing(&mut self, visible: &Link) {
+        match sysctl::take_nothing(visible) {
+            Ok(changed) => {
+                // Before it is up for the first time, this is the setting up.
+                for name in changed.into_iter().filter(|_| visible.up) {
+                    self.setting(&visible.name, name);
+                }
+            }
+            Err(error) => {
+                self.lacking = Some(format!(
+                    "cannot keep {} from taking routes and addresses from Router Advertisements and redirects \
+                 that come out of it: {error}",
+                    visible.name
+                ))
+            }
+        }
     }
 
     /// Behind protocol 115 the kernel cannot segment, and behind UDP over IPv6 it would not write
@@ -233,7 +259,7 @@ pub(crate) fn add_to_journal(config: &Config, kernel: &Snapshot, tools: &mut Too
             },
             (Some(_), None) | (None, Some(_)) => continue,
         };
-        let mac = identity::mac(&config.node.name, &tunnel.name);
+        let mac = identity::mac(config, tunnel);
         for (address, prefix_len) in addresses(tunnel, identity::link_local(mac)) {
             let there = index.is_some_and(|interface| {
                 kernel.has(&Address {

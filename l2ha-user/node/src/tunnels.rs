@@ -54,8 +54,18 @@ impl Tunnels {
                 before: before.and_then(|state| Some(&state.as_ref().ok()?.session)),
                 tools,
                 kernel,
+                lacking: None,
             };
             let now = pass.ensure().await.map_err(|error| format!("{error:#}"));
+            let lacked = before.and_then(|state| state.as_ref().ok()?.lacking.as_ref());
+            if let Ok(Up {
+                lacking: Some(lacking),
+                ..
+            }) = &now
+                && lacked != Some(lacking)
+            {
+                tracing::warn!(tunnel = name, "{lacking}");
+            }
             match (&now, before) {
                 (Err(now), Some(Err(before))) if now == before => {}
                 (Err(error), _) => {
@@ -198,8 +208,9 @@ impl Tunnels {
             Some(Ok(up)) => {
                 let reassembled = tools.plane.reassembled();
                 let no_way = tunnel_status::no_way(up, &config.underlay.interface);
-                let problem =
-                    no_way.or_else(|| tunnel_status::wrong_mtu(up, reassembled, counters));
+                let problem = no_way
+                    .or_else(|| tunnel_status::wrong_mtu(up, reassembled, counters))
+                    .or_else(|| up.lacking.clone());
                 (Some(up.mtu), problem)
             }
             Some(Err(problem)) => (None, Some(problem.clone())),

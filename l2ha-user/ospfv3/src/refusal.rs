@@ -16,8 +16,10 @@ pub enum Refusal {
     /// On an interface that is down or a loopback.
     #[error("interface down")]
     InterfaceDown,
-    /// Our own packet came back.
-    #[error("our own packet")]
+    /// From our own address: another router has it too, or our packet came back.
+    #[error(
+        "from our own address: the router at the other end has it too, or the packet came back"
+    )]
     OwnPacket,
     /// The source is no link-local address (RFC 5340 4.2.2).
     #[error("source address")]
@@ -212,7 +214,6 @@ impl Refusal {
                 | Self::LsaOlder
                 | Self::MinLsArrival
                 | Self::AckMismatch
-                | Self::OwnPacket
                 | Self::InterfaceDown
                 | Self::ShutDown
                 | Self::NeighborState

@@ -22,6 +22,7 @@ mod misfit;
 mod peers;
 mod refuse;
 mod restart;
+mod takes_nothing;
 mod topologies;
 mod tshark;
 mod underlay_routes;

@@ -26,6 +26,8 @@ impl Facts {
             ipv4: subject.ipv4.clone().map(|ipv4| Ipv4 {
                 rp_filter: number("/proc/sys/net/ipv4/conf/all/rp_filter"),
                 forwards: number("/proc/sys/net/ipv4/ip_forward").map(|on| on != 0),
+                takes_redirects: number("/proc/sys/net/ipv4/conf/all/accept_redirects")
+                    .map(|on| on != 0),
                 ..ipv4
             }),
             ..Self::default()

@@ -10,6 +10,7 @@ fn routed(rp_filter: u32, bare: &[&str], forwards: bool) -> Facts {
         bare: bare.iter().map(|name| (*name).to_owned()).collect(),
         rp_filter: Some(rp_filter),
         forwards: Some(forwards),
+        takes_redirects: Some(false),
     });
     facts
 }
@@ -45,4 +46,24 @@ fn nobody_goes_through_who_does_not_forward() {
     assert_eq!(command(&facts), "sysctl -w net.ipv4.ip_forward=1");
     facts.ipv4.as_mut().unwrap().tunnels = 1;
     assert_eq!(examine(&facts), []);
+}
+
+#[test]
+fn redirects_that_come_out_of_a_tunnel_are_taken() {
+    for (forwards, takes, found) in [
+        (false, true, true),
+        (false, false, false),
+        (true, true, false),
+    ] {
+        let mut facts = routed(0, &[], forwards);
+        let ipv4 = facts.ipv4.as_mut().unwrap();
+        (ipv4.tunnels, ipv4.takes_redirects) = (1, Some(takes));
+        let ids: Vec<_> = examine(&facts).iter().map(|it| it.id).collect();
+        let expected = if found {
+            vec!["ipv4-redirects"]
+        } else {
+            vec![]
+        };
+        assert_eq!(ids, expected);
+    }
 }

@@ -278,6 +278,13 @@ fn wrong_addresses() {
     frame.source = link_local(to);
     net.deliver(&frame);
     assert_eq!(refused(&net, Refusal::OwnPacket), 1);
+    // A neighbour that has our address is named.
+    let named = net.events.iter().any(|(_, node, event)| {
+        let own = link_local(to);
+        *node == 0
+            && matches!(event, Event::Refused { source, reason: Refusal::OwnPacket, .. } if *source == own)
+    });
+    assert!(named);
     frame.to.interface = 12345;
     net.deliver(&frame);
     assert_eq!(refused(&net, Refusal::UnknownInterface), 1);
