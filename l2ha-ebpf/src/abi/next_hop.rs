@@ -4,8 +4,6 @@ use core::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::layout::layout;
-
 /// `AF_INET` and `AF_INET6` (linux/socket.h).
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -19,8 +17,6 @@ pub struct NextHop {
     family: u32,
     address: [u8; 16],
 }
-
-layout!(NextHop { family, address });
 
 impl NextHop {
     /// No neighbour.

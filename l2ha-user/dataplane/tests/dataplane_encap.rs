@@ -325,6 +325,22 @@ fn what_cannot_be_sent_is_refused_and_counted() -> Result {
                 bench.refuses(Program::Encap, &large, "too_big")?;
             }
         }
+        // To a peer that no route leads to.
+        let lost = Session {
+            next_hop: None,
+            ..form.session.clone()
+        };
+        bench.plane.set_session(&lost)?;
+        for ethertype in [0x0800, 0x88cc] {
+            let frame = frame(ethertype, 100);
+            let first = bench.run(Program::Encap, &frame)?;
+            if first.verdict == Verdict::Pass {
+                bench.refuses(Program::Hidden, &first.packet, "no_route")?;
+            } else {
+                bench.refuses(Program::Encap, &frame, "no_route")?;
+            }
+        }
+        bench.plane.set_session(&form.session)?;
         // What is at the hidden end without having been encapsulated.
         bench.refuses(Program::Hidden, &frame(0x0806, 42), "stray_frame")?;
         if !form.wants_cut_packets() {

@@ -3,10 +3,10 @@
 mod kit;
 
 use anyhow::{Context as _, ensure};
-use dataplane::{AttachMode, Hook, Sublayer};
+use dataplane::{AttachMode, Hook, Session, Sublayer};
 use kit::{
     Result,
-    net::{Pair, VISIBLE, Wire},
+    net::{Pair, UNDERLAY, VISIBLE, Wire},
     outer::Random,
     raw::Raw,
     vlan::tag_everything,
@@ -85,6 +85,31 @@ fn pings_over_every_wire() -> Result {
             "{}",
             pair.state()?
         );
+    }
+    Ok(())
+}
+
+/// Packets go to the neighbour that is told, whatever routes there are; over IPv4 it may be one of IPv6.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn outer_packets_need_no_route() -> Result {
+    for (v6, next_hop) in [(false, "10.9.0.2"), (false, "fd09::2"), (true, "fd09::2")] {
+        let mut pair = Pair::new(Wire {
+            v6,
+            mode: AttachMode::Tc,
+            ..Wire::default()
+        })?;
+        let family = if v6 { "-6" } else { "-4" };
+        pair.a
+            .ns
+            .run(["ip", family, "route", "flush", "dev", UNDERLAY])?;
+        let session = Session {
+            next_hop: Some(next_hop.parse()?),
+            ..pair.a.session.clone()
+        };
+        pair.a.plane.set_session(&session)?;
+        ping(&pair, &["192.0.2.2"]).with_context(|| next_hop.to_owned())?;
+        pair.nothing_refused()?;
     }
     Ok(())
 }

@@ -178,7 +178,7 @@ impl Tunnels {
     ) -> Vec<TunnelStatus> {
         let tunnels = config.tunnels.iter();
         tunnels
-            .map(|tunnel| self.tunnel_status(tunnel, tools, counters))
+            .map(|tunnel| self.tunnel_status(config, tunnel, tools, counters))
             .collect()
     }
 
@@ -197,13 +197,19 @@ impl Tunnels {
                     Some(Err(_)) => "down",
                     None => "waiting",
                 };
-                let status = self.tunnel_status(tunnel, tools, counters);
+                let status = self.tunnel_status(config, tunnel, tools, counters);
                 tunnel_status::session(tunnel, state, status, counters)
             })
             .collect()
     }
 
-    fn tunnel_status(&self, tunnel: &Tunnel, tools: &Tools, counters: &Counters) -> TunnelStatus {
+    fn tunnel_status(
+        &self,
+        config: &Config,
+        tunnel: &Tunnel,
+        tools: &Tools,
+        counters: &Counters,
+    ) -> TunnelStatus {
         let (mtu, problem) = match self.states.get(&tunnel.name) {
             Some(Ok(up)) => {
                 let reassembled = tools.plane.reassembled();
