@@ -29,27 +29,6 @@ impl Netlink {
         Ok(gateways)
     }
 
-    /// The neighbour to which packets for an address go out of an interface: a gateway, or the
-    /// address itself.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such route.
-    pub async fn next_hop(&self, interface: u32, address: IpAddr) -> Result<IpAddr, Error> {
-        let mut request = lookup(address);
-        request.attributes.push(RouteAttribute::Oif(interface));
-        let route = self
-            .handle
-            .route()
-            .get(request)
-            .execute()
-            .try_next()
-            .await
-            .asked(|| format!("cannot find the way to {address}"))?;
-        let gateway = route.and_then(|route| gateways(&route, interface).next());
-        Ok(gateway.unwrap_or(address))
-    }
-
     /// Whether packets to an address are delivered on this host: a route look-up says `local`. An
     /// IPv6 address may be on an interface some milliseconds before that is so.
     ///

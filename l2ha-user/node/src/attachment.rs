@@ -1,7 +1,7 @@
 //! The program on the underlay: how it is attached, and taken off again when it cuts the node off
 //! from its gateways.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail};
 use config::{AttachMode, Config};
@@ -244,8 +244,7 @@ impl Attachment {
 
 /// Begins to probe the gateways of an interface, if the kernel lets us.
 async fn start_probe(netlink: &Netlink, interface: u32, config: &Config) -> Option<GatewayProbe> {
-    let remotes: BTreeSet<IpAddr> = config.tunnels.iter().map(|tunnel| tunnel.remote).collect();
-    GatewayProbe::start(netlink, interface, &remotes)
+    GatewayProbe::start(netlink, interface, config)
         .await
         .inspect_err(cannot_watch)
         .ok()

@@ -1,13 +1,15 @@
 //! Whether attaching a program has cut this node off: its gateways are probed before and after.
 
 use std::{
-    collections::BTreeSet,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
+use config::Config;
 use linux::{Error, Netlink, Reachability};
 use tokio::time::sleep;
+
+use crate::ways;
 
 /// How long a gateway may take to answer before the program is attached. It is probed when the start
 /// begins, which takes about as long by itself. Gateways answer within milliseconds.
@@ -38,18 +40,20 @@ pub(crate) struct ReachableGateways {
 
 impl GatewayProbe {
     /// Begins to probe the gateways of the interface's default routes or, where there are none, the
-    /// neighbours on the way to these addresses. Does not wait for answers.
+    /// neighbours on the way to the peers. Does not wait for answers.
     pub(crate) async fn start(
         netlink: &Netlink,
         interface: u32,
-        remotes: &BTreeSet<IpAddr>,
+        config: &Config,
     ) -> Result<Self, Error> {
         let mut neighbours = netlink.default_gateways(interface).await?;
         if neighbours.is_empty() {
-            for remote in remotes.iter().take(MOST) {
-                // Without a route there is no neighbour.
-                neighbours.extend(netlink.next_hop(interface, *remote).await.ok());
-            }
+            let mut ways = ways::all(config);
+            ways.truncate(MOST);
+            let name = config.underlay.interface.as_str();
+            let next_hops = netlink.next_hops((interface, name), &ways).await?;
+            // Without a route there is no neighbour.
+            neighbours.extend(next_hops.into_iter().flatten());
             neighbours.sort_unstable();
             neighbours.dedup();
         }

@@ -26,9 +26,7 @@ impl Ways {
         underlay: UnderlayLink,
         netlink: &Netlink,
     ) {
-        let mut ways: Vec<Way> = config.tunnels.iter().map(way).collect();
-        ways.sort_unstable();
-        ways.dedup();
+        let ways = all(config);
         let name = &config.underlay.interface;
         let found = netlink.next_hops((underlay.index, name), &ways).await;
         let found = match found {
@@ -73,6 +71,14 @@ impl Ways {
     pub(crate) fn next_hop(&self, tunnel: &Tunnel) -> Option<IpAddr> {
         self.next_hops.get(&way(tunnel)).copied().flatten()
     }
+}
+
+/// The ways to all peers, each once.
+pub(crate) fn all(config: &Config) -> Vec<Way> {
+    let mut ways: Vec<Way> = config.tunnels.iter().map(way).collect();
+    ways.sort_unstable();
+    ways.dedup();
+    ways
 }
 
 fn way(tunnel: &Tunnel) -> Way {
