@@ -95,37 +95,67 @@ impl Netlink {
 fn asked(interface: u32, ways: &[Way]) -> io::Result<Vec<Option<IpAddr>>> {
     let mut next_hops = Vec::with_capacity(ways.len());
     for ways in ways.chunks(MAX_REQUESTS) {
-        let requests = ways.iter().map(|way| {
-            let mut request = lookup(way.remote);
-            let (source, length) = match way.local {
-                IpAddr::V4(address) => (RouteAddress::Inet(address), 32),
-                IpAddr::V6(address) => (RouteAddress::Inet6(address), 128),
-            };
-            request.header.source_prefix_length = length;
-            request.attributes.push(RouteAttribute::Source(source));
-            request.attributes.push(RouteAttribute::Oif(interface));
-            Request::new(&RouteNetlinkMessage::GetRoute(request), 0)
-        });
-        let requests: Vec<Request> = requests.collect();
-        let mut answers = vec![None; ways.len()];
-        // On a connection of its own the first request has number 1. A refusal is an answer too: there is no way.
-        Connection::open(NETLINK_ROUTE)?.carry_out(&requests, |header, body| {
-            let place = header.sequence_number.wrapping_sub(1) as usize;
-            let message = RouteNetlinkMessage::deserialize(header, body);
-            if let (Ok(RouteNetlinkMessage::NewRoute(route)), Some(answer)) =
-                (message, answers.get_mut(place))
-                && let Some(way) = ways.get(place)
-                && route.header.kind == RouteType::Unicast
-            {
-                let hops = KernelRoute::from_message(&route).nexthops;
-                let hop = hops.iter().find(|hop| hop.interface == interface);
-                *answer = hop.map(|hop| hop.gateway.unwrap_or(way.remote));
-            }
-            Ok(())
-        })?;
-        next_hops.append(&mut answers);
+        let answers = look_up(interface, ways, RouteFlags::empty())?;
+        // Over IPv4, what no route leads to is taken for a neighbour on the interface that is asked for
+        // (ip_route_output_key_hash_rcu() in net/ipv4/route.c). Asked for the route itself, the kernel says that
+        // there is none.
+        let is_neighbour = |(way, hop): &(&Way, &Option<IpAddr>)| {
+            way.remote.is_ipv4() && **hop == Some(way.remote)
+        };
+        let neighbours = ways.iter().zip(&answers).filter(is_neighbour);
+        let neighbours: Vec<Way> = neighbours.map(|(way, _)| *way).collect();
+        let routed = look_up(interface, &neighbours, RouteFlags::FibMatch)?;
+        let unrouted = neighbours.iter().zip(routed);
+        let unrouted: Vec<&Way> = unrouted
+            .filter(|(_, answer)| answer.is_none())
+            .map(|(way, _)| way)
+            .collect();
+        next_hops.extend(
+            ways.iter()
+                .zip(answers)
+                .map(|(way, answer)| answer.filter(|_| !unrouted.contains(&way))),
+        );
     }
     Ok(next_hops)
+}
+
+/// Sends these look-ups and reads the answers.
+fn look_up(interface: u32, ways: &[Way], flags: RouteFlags) -> io::Result<Vec<Option<IpAddr>>> {
+    let requests = ways.iter().map(|way| {
+        let mut request = lookup(way.remote);
+        let (source, length) = match way.local {
+            IpAddr::V4(address) => (RouteAddress::Inet(address), 32),
+            IpAddr::V6(address) => (RouteAddress::Inet6(address), 128),
+        };
+        request.header.flags |= flags;
+        request.header.source_prefix_length = length;
+        request.attributes.push(RouteAttribute::Source(source));
+        request.attributes.push(RouteAttribute::Oif(interface));
+        Request::new(&RouteNetlinkMessage::GetRoute(request), 0)
+    });
+    let requests: Vec<Request> = requests.collect();
+    let mut answers = vec![None; ways.len()];
+    // On a connection of its own the first request has number 1. A refusal is an answer too: there is no way.
+    Connection::open(NETLINK_ROUTE)?.carry_out(&requests, |header, body| {
+        let place = header.sequence_number.wrapping_sub(1) as usize;
+        let message = RouteNetlinkMessage::deserialize(header, body);
+        if let (Ok(RouteNetlinkMessage::NewRoute(route)), Some(answer)) =
+            (message, answers.get_mut(place))
+            && let Some(way) = ways.get(place)
+            && route.header.kind == RouteType::Unicast
+        {
+            let hops = KernelRoute::from_message(&route).nexthops;
+            let hop = hops.iter().find(|hop| hop.interface == interface);
+            // A route by a nexthop object may be told without its next hops (`nexthop_compat_mode`).
+            let untold = hops.is_empty() && flags.contains(RouteFlags::FibMatch);
+            *answer = match hop {
+                Some(hop) => Some(hop.gateway.unwrap_or(way.remote)),
+                None => untold.then_some(way.remote),
+            };
+        }
+        Ok(())
+    })?;
+    Ok(answers)
 }
 
 /// Rules and routes of one family, as far as they concern packets out of one interface.
