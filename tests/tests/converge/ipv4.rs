@@ -100,6 +100,7 @@ fn removed(lab: &Lab, trio: &Trio) -> Result<()> {
     client.host.ns.run(["ip", "-4", "route", "del", &target])?;
     wait_routes(trio, SERVER_1)?;
     client.daemon.kill()?;
+    let device = format!("l2-{SERVER_1}");
     client.host.ns.run([
         "ip",
         "-4",
@@ -107,7 +108,7 @@ fn removed(lab: &Lab, trio: &Trio) -> Result<()> {
         "add",
         "192.0.2.99/32",
         "dev",
-        "lo",
+        &device,
         "proto",
         "ospf",
         "metric",
@@ -123,7 +124,6 @@ fn removed(lab: &Lab, trio: &Trio) -> Result<()> {
     wait_routes(trio, SERVER_1)?;
     lab.say("what was removed came back, what was stale went");
     // With the interface, or with its last address, the kernel drops IPv4 routes without a notification.
-    let device = format!("l2-{SERVER_1}");
     client
         .host
         .ns
