@@ -5,8 +5,8 @@ use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use l2ha_lab::{
-    Cloud, CloudOptions, Daemon, Foreign, Host, Kind, Lab, LinkHook, NodeConfig, NodeFile,
-    TunnelConfig, UNDERLAY, attached,
+    Cloud, CloudOptions, Daemon, Foreign, Frr, Host, Kind, Lab, LinkHook, NodeConfig, NodeFile,
+    RouterConfig, TunnelConfig, UNDERLAY, attached,
 };
 use serde_json::Value;
 
@@ -326,6 +326,48 @@ fn unmet_needs_of_the_configuration_are_found() -> Result<()> {
 
         let missing = patient.find(&["--interface", "eth9"], "interface-missing")?;
         ensure!(missing.is_some_and(|it| it["severity"] == "error"));
+        Ok(())
+    })
+}
+
+/// By its routes and, where FRR runs in the same network namespace, by its processes.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn another_routing_daemon_on_the_host_is_named() -> Result<()> {
+    Lab::run("doctor-daemons", |lab| {
+        let patient = Patient::new(lab, 1500)?;
+        let host = &patient.host;
+        let node = NodeConfig::new(lab, host)?;
+        let file = lab.dir().join("node.toml");
+        fs::write(&file, node.toml())?;
+        let file = file.to_string_lossy().into_owned();
+        let arguments = ["--config", file.as_str()];
+        let id = "routing-daemon";
+        let found = patient.find(&arguments, id)?;
+        ensure!(found.is_none(), "{found:?}");
+
+        let route = "192.0.2.0/24 dev lo proto bird metric 20";
+        host.ns.ip_batch(&format!("route add {route}\n"))?;
+        let found = patient.find(&arguments, id)?.context("not found")?;
+        let text = found["text"].as_str().context("a text")?;
+        ensure!(text.contains("1 of `proto bird` metric 20"), "{text}");
+        ensure!(found["severity"] == "warning", "{found}");
+        host.ns.ip_batch(&format!("route del {route}\n"))?;
+
+        let _frr = Frr::start(
+            lab,
+            host,
+            &RouterConfig::new([10, 9, 9, 9].into(), Vec::new()),
+        )?;
+        let found = patient.find(&arguments, id)?.context("not found")?;
+        let text = found["text"].as_str().context("a text")?;
+        ensure!(text.contains("ospf6d") && text.contains("zebra"), "{text}");
+        let binary = patient.binary.to_string_lossy();
+        let said = host.ns.run([&*binary, "check", "--config", &file])?;
+        ensure!(
+            said.contains("note: this host: ") && said.contains("zebra"),
+            "{said}"
+        );
         Ok(())
     })
 }
