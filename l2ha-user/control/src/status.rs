@@ -75,6 +75,9 @@ pub struct TunnelStatus {
     pub local: IpAddr,
     /// Outer address of the peer.
     pub remote: IpAddr,
+    /// The neighbour on the underlay that packets to the peer go to, if a route leads there.
+    #[serde(default)]
+    pub next_hop: Option<IpAddr>,
     /// `udp` with its ports, or `ip`.
     pub encapsulation: String,
     /// Session id in packets to this node.

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::{
     RouteMessageBuilder,
-    packet_route::route::{RouteAttribute, RouteMessage, RouteType},
+    packet_route::route::{RouteMessage, RouteType},
 };
 
 use crate::{

@@ -6,10 +6,10 @@ use dataplane::{Counters, Reason, Reassembled, Session};
 
 use crate::tunnel::Up;
 
-/// A tunnel, with the data plane's figures. It has an MTU if it is in place.
+/// A tunnel, with the data plane's figures, and with its own if it is in place.
 pub(crate) fn tunnel(
     tunnel: &Tunnel,
-    mtu: Option<u32>,
+    up: Option<&Up>,
     problem: Option<String>,
     counters: &Counters,
 ) -> TunnelStatus {
@@ -21,10 +21,11 @@ pub(crate) fn tunnel(
     TunnelStatus {
         name: tunnel.name.clone(),
         interface: tunnel.interface.clone(),
-        up: mtu.is_some(),
+        up: up.is_some(),
         problem,
         local: tunnel.local,
         remote: tunnel.remote,
+        next_hop: up.and_then(|up| up.session.next_hop),
         encapsulation: match tunnel.encapsulation {
             Encapsulation::Udp {
                 local_port,
@@ -42,7 +43,7 @@ pub(crate) fn tunnel(
             Sublayer::None => "none".to_owned(),
             Sublayer::Default => "default".to_owned(),
         },
-        mtu,
+        mtu: up.map(|up| up.mtu),
         rx_packets: sum.rx_packets,
         rx_bytes: sum.rx_bytes,
         tx_packets: sum.tx_packets,

@@ -210,18 +210,19 @@ impl Tunnels {
         tools: &Tools,
         counters: &Counters,
     ) -> TunnelStatus {
-        let (mtu, problem) = match self.states.get(&tunnel.name) {
+        let state = self.states.get(&tunnel.name);
+        let problem = match state {
             Some(Ok(up)) => {
                 let reassembled = tools.plane.reassembled();
                 let no_way = tunnel_status::no_way(up, &config.underlay.interface);
-                let problem = no_way
+                no_way
                     .or_else(|| tunnel_status::wrong_mtu(up, reassembled, counters))
-                    .or_else(|| up.lacking.clone());
-                (Some(up.mtu), problem)
+                    .or_else(|| up.lacking.clone())
             }
-            Some(Err(problem)) => (None, Some(problem.clone())),
-            None => (None, Some("waits for the underlay".to_owned())),
+            Some(Err(problem)) => Some(problem.clone()),
+            None => Some("waits for the underlay".to_owned()),
         };
-        tunnel_status::tunnel(tunnel, mtu, problem, counters)
+        let up = state.and_then(|state| state.as_ref().ok());
+        tunnel_status::tunnel(tunnel, up, problem, counters)
     }
 }

@@ -46,24 +46,29 @@ impl Ways {
         self.failed = None;
         let now = ways.into_iter().zip(found).collect();
         let before = std::mem::replace(&mut self.next_hops, now);
-        for (way, next_hop) in &self.next_hops {
-            let Way { local, remote } = way;
-            match (next_hop, before.get(way)) {
-                (now, Some(before)) if now == before => {}
-                (Some(next_hop), None) => {
-                    tracing::debug!(%remote, %next_hop, interface = name, "the way to the peer");
-                }
-                (Some(next_hop), Some(_)) => {
-                    tracing::info!(
-                        %remote, %next_hop, interface = name,
-                        "the way to the peer leads to another neighbour now"
-                    );
-                }
-                (None, _) => tracing::warn!(
-                    %remote, %local, interface = name,
-                    "no route to the peer leads out of the underlay's interface: nothing is sent to it"
-                ),
+        let changed = self.next_hops.iter().filter_map(|(way, now)| {
+            let before = before.get(way);
+            (before != Some(now)).then_some((way, now, before.is_some()))
+        });
+        let (mut moved, mut lost) = (Vec::new(), Vec::new());
+        for (way, now, is_known) in changed {
+            match now {
+                Some(next_hop) if is_known => moved.push((way.remote, *next_hop)),
+                Some(_) => {}
+                None => lost.push(way.remote),
             }
+        }
+        if let Some((remote, next_hop)) = moved.first() {
+            tracing::info!(
+                interface = name, peers = moved.len(), %remote, %next_hop,
+                "the way to peers leads to another neighbour now"
+            );
+        }
+        if let Some(remote) = lost.first() {
+            tracing::warn!(
+                interface = name, peers = lost.len(), %remote,
+                "no route to peers leads out of the underlay's interface: nothing is sent to them"
+            );
         }
     }
 
