@@ -116,8 +116,6 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DoubledSign {
-    /// It has said the same Interface ID as on another link, on this interface of ours.
-    InterfaceId(u32),
     /// On one link, packets come from this address after they came from another one.
     Address(Ipv6Addr),
     /// Its Router-LSAs do not list all links that it is Full on; our interface on the first that they list.

@@ -26,6 +26,8 @@ const SIGNS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 /// LSAs and Router IDs that are remembered; a neighbour could invent any number.
 const MOST: usize = 64;
+/// Addresses and neighbours of another router that are named.
+const FEW: usize = 8;
 
 /// What has been seen of such routers.
 #[derive(Debug, Default)]
@@ -172,8 +174,8 @@ impl Twins {
             let routers: BTreeSet<Ipv4Addr> = routers.copied().collect();
             twins.push(Twin {
                 interface: None,
-                addresses: addresses.into_iter().collect(),
-                neighbors: routers.into_iter().collect(),
+                addresses: addresses.into_iter().take(FEW).collect(),
+                neighbors: routers.into_iter().take(FEW).collect(),
             });
         }
         twins
@@ -313,7 +315,7 @@ mod tests {
         // In turn, but with hours between.
         for (at, interface) in [(1, 3), (2, 4), (3, 3), (4, 4)] {
             let at = start + HOLDS * at;
-            let event = sign(DoubledSign::InterfaceId(interface));
+            let event = sign(DoubledSign::Links(interface));
             assert!(!twins.note(Family::Ipv6, &event, at));
         }
     }

@@ -6,31 +6,14 @@ use super::Core;
 use crate::event::{DoubledSign, Event};
 use crate::interface::Interface;
 use crate::lsdb::DbId;
-use crate::neighbor::NeighborState;
+use crate::neighbor::{Neighbor, NeighborState};
 use crate::peer::Peer;
-use crate::wire::{Lsa, LsaBody, Prefix};
+use crate::wire::{LinkKind, Lsa, LsaBody, LsaType, Prefix, RouterLink};
 
 /// Prefixes and routers of another with our Router ID that are named; there may be any number.
 const MOST: usize = 8;
 
 impl Core {
-    /// A Hello came: another neighbour with this Router ID calls its interface by the same Interface ID, which
-    /// is unique within a router (RFC 5340 4.1.2).
-    pub(crate) fn compare_with_namesakes(&mut self, peer: Peer, interface_id: u32) {
-        let mut links = self.full_neighbors(peer.router_id, |_| true);
-        links.retain(|(_, _, id)| *id == interface_id);
-        if links.len() > 1 {
-            let links = links
-                .into_iter()
-                .map(|(interface, address, _)| (interface, address));
-            self.event(Event::RouterIdDoubled {
-                router_id: peer.router_id,
-                links: links.collect(),
-                sign: DoubledSign::InterfaceId(peer.interface),
-            });
-        }
-    }
-
     /// A neighbour sends from another address than before. It may have a new one; two routers with one Router ID
     /// on a network take turns.
     pub(crate) fn neighbor_moved(&mut self, peer: Peer, before: Ipv6Addr, now: Ipv6Addr) {
@@ -45,51 +28,43 @@ impl Core {
     /// them, but for a moment. Those of two routers with one Router ID list one router's links in turn.
     pub(crate) fn compare_links(&mut self, db: DbId, router_id: Ipv4Addr) {
         let in_area = |interface: &Interface| DbId::Area(interface.config.area) == db;
-        let links = self.full_neighbors(router_id, in_area);
-        if links.len() < 2 {
-            return;
-        }
-        let Some(database) = self.databases.get(&db) else {
+        let interfaces = self.interfaces.iter();
+        let full = interfaces.filter_map(|(id, interface)| {
+            let neighbor = interface.neighbors.get(&router_id)?;
+            let full = neighbor.state == NeighborState::Full && in_area(interface);
+            full.then_some((*id, neighbor))
+        });
+        let full: Vec<(u32, &Neighbor)> = full.collect();
+        let Some(database) = self.databases.get(&db).filter(|_| full.len() > 1) else {
             return;
         };
         let lsas = database
-            .iter()
-            .filter_map(|(key, entry)| match entry.lsa.body() {
-                LsaBody::Router(router) if key.adv == router_id => Some(router),
+            .of_type(LsaType::ROUTER)
+            .filter(|entry| entry.lsa.key().adv == router_id && !entry.is_max_age(self.now));
+        let listed: Vec<RouterLink> = lsas
+            .filter_map(|entry| match entry.lsa.body() {
+                LsaBody::Router(router) => Some(&router.links),
                 _ => None,
-            });
-        let listed: Vec<u32> = lsas
-            .flat_map(|router| router.links.iter().map(|link| link.interface_id))
+            })
+            .flatten()
+            .copied()
             .collect();
-        let (listed, unlisted): (Vec<_>, Vec<_>) =
-            links.iter().partition(|(_, _, id)| listed.contains(id));
-        if let (Some((listed, _, _)), false) = (listed.first(), unlisted.is_empty()) {
-            let sign = DoubledSign::Links(*listed);
-            let links = links
-                .iter()
-                .map(|(interface, address, _)| (*interface, *address));
+        let is_listed = |(id, neighbor): &&(u32, &Neighbor)| {
+            listed.iter().any(|link| {
+                link.interface_id == neighbor.interface_id
+                    && (link.kind != LinkKind::PointToPoint || link.neighbor_interface_id == *id)
+            })
+        };
+        let first = full.iter().find(is_listed).map(|(id, _)| *id);
+        if let (Some(first), false) = (first, full.iter().all(|it| is_listed(&it))) {
+            let links = full.iter().map(|(id, neighbor)| (*id, neighbor.address));
+            let links = links.collect();
             self.event(Event::RouterIdDoubled {
                 router_id,
-                links: links.collect(),
-                sign,
+                links,
+                sign: DoubledSign::Links(first),
             });
         }
-    }
-
-    /// Where routers with this Router ID are Full with us: our interface, their address and Interface ID.
-    fn full_neighbors(
-        &self,
-        router_id: Ipv4Addr,
-        wanted: impl Fn(&Interface) -> bool,
-    ) -> Vec<(u32, Ipv6Addr, u32)> {
-        let interfaces = self.interfaces.iter();
-        let interfaces = interfaces.filter(|(_, interface)| wanted(interface));
-        let found = interfaces.filter_map(|(id, interface)| {
-            let neighbor = interface.neighbors.get(&router_id)?;
-            let full = neighbor.state == NeighborState::Full;
-            full.then_some((*id, neighbor.address, neighbor.interface_id))
-        });
-        found.collect()
     }
 
     /// What an instance of an LSA of ours says that the one before did not, and so another router has said: the

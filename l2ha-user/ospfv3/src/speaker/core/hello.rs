@@ -256,7 +256,6 @@ impl Core {
             self.content_changed();
             self.neighbor_moved(peer, before, source);
         }
-        self.compare_with_namesakes(peer, hello.interface_id);
         if renumbered && (was_adjacent || helped) {
             // It is not the one we shared our database with: begin again.
             self.end_help(peer, HelpEnd::InterfaceIdChanged);
