@@ -373,6 +373,9 @@ mod tests {
 
     const MAIN: u32 = 254;
 
+    /// A change to a rule.
+    type Change = fn(&mut Rule);
+
     fn route(table: u32, prefix: &str, kind: RouteType, gateways: &[&str]) -> Route {
         let (address, length) = prefix.split_once('/').unwrap();
         Route {
@@ -469,7 +472,7 @@ mod tests {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let remote = "10.9.0.1";
         is(&with(vec![first()]), remote, Some("10.0.0.100"));
-        let changes: [(fn(&mut Rule), bool); 8] = [
+        let changes: [(Change, bool); 8] = [
             (|it| it.is_special = true, false),
             (|it| it.output = Some("eth1".to_owned()), false),
             (|it| it.output = Some("eth0".to_owned()), true),
@@ -514,5 +517,31 @@ mod tests {
         };
         is(&policy, "10.9.0.0", Some("10.0.0.253"));
         is(&policy, "10.9.0.1", Some("10.0.0.252"));
+    }
+
+    /// Asks the kernel of whatever machine this runs on.
+    #[test]
+    fn what_no_route_leads_to_out_of_an_interface_is_no_neighbour_there() {
+        let way = |local: &str, remote: &str| Way {
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        };
+        let ways = [
+            way("127.0.0.1", "192.0.2.1"),
+            way("::1", "2001:db8::1"),
+            way("127.0.0.1", "127.0.0.2"),
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let found = runtime.block_on(async {
+            let netlink = Netlink::open().unwrap();
+            netlink.next_hops((1, LOOPBACK), &ways).await.unwrap()
+        });
+        // The last one is the host's own.
+        assert_eq!(found, [None, None, None]);
+        let taken = look_up(1, &ways[..1], RouteFlags::empty()).unwrap();
+        assert_eq!(taken, [Some(ways[0].remote)], "as the kernel has it");
     }
 }
