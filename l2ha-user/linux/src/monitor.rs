@@ -11,6 +11,8 @@ use rtnetlink::{
     sys::SocketAddr,
 };
 
+use crate::route::KernelRoute;
+
 /// The kind of thing that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -20,8 +22,8 @@ pub enum Change {
     Address,
     /// A queueing discipline or a filter came or went.
     TrafficControl,
-    /// A route of protocol `ospf` came or went.
-    OspfRoute,
+    /// A route of protocol `ospf` came or went; the index of the first interface it leads out of, if it is told.
+    OspfRoute(Option<u32>),
     /// A route of another protocol, or a rule, came or went: packets may take another way.
     Route,
     /// Notifications were lost because the socket's buffer was full: anything may have changed.
@@ -79,7 +81,10 @@ fn classify(message: &RouteNetlinkMessage) -> Option<Change> {
         | RouteNetlinkMessage::DelTrafficFilter(_) => Some(Change::TrafficControl),
         RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
             Some(match route.header.protocol {
-                RouteProtocol::Ospf => Change::OspfRoute,
+                RouteProtocol::Ospf => {
+                    let hops = KernelRoute::from_message(route).nexthops;
+                    Change::OspfRoute(hops.first().map(|hop| hop.interface))
+                }
                 _ => Change::Route,
             })
         }

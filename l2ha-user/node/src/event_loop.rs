@@ -65,8 +65,11 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
         let next_pass = until(due.into_iter().chain(node.due()).min());
         tokio::select! {
             change = monitor.next() => match change {
-                Some(Change::OspfRoute) => node.check_routes(),
-                Some(Change::Route) => {
+                // Most routes of OSPF are our own, over tunnels.
+                Some(Change::OspfRoute(interface)) if !node.is_underlay(interface) => {
+                    node.check_routes();
+                }
+                Some(Change::OspfRoute(_) | Change::Route) => {
                     node.check_routes();
                     routes_due.get_or_insert_with(|| Instant::now() + COLLECT);
                 }

@@ -170,6 +170,12 @@ impl Node {
         self.router.check_routes();
     }
 
+    /// Whether this is the index of the underlay's interface.
+    pub(crate) fn is_underlay(&self, interface: Option<u32>) -> bool {
+        let underlay = self.underlay.link();
+        underlay.is_some_and(|link| interface == Some(link.index))
+    }
+
     /// The underlay's routes may lead elsewhere: the sessions' packets follow them.
     pub(crate) async fn follow_routes(&mut self) {
         if let Some(link) = self.underlay.link() {
