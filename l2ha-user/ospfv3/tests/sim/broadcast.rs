@@ -105,7 +105,7 @@ fn four_on_an_ethernet() {
     assert!((0..4).all(|node| net.node(node).counters().lsas_retransmitted < 5));
 }
 
-/// Fault 13: the 18th router on a broadcast network was alone.
+/// The 18th router on a broadcast network was alone.
 #[test]
 fn more_than_sixteen_neighbours_on_an_ethernet() {
     let mut net = lan(40);
@@ -118,7 +118,7 @@ fn more_than_sixteen_neighbours_on_an_ethernet() {
     const { assert!(MAX_NEIGHBORS >= 200) };
 }
 
-/// Fault 13: the limit is named, and shown with who is beyond it.
+/// The limit is named, and shown with who is beyond it.
 #[test]
 fn the_limit_is_shown_when_it_is_reached() {
     let mut net = Net::build(11, 4, &[]);

@@ -334,7 +334,7 @@ fn databases_are_bounded() {
     assert!(speaker.counters().events_dropped >= 80);
 }
 
-/// Fault 23: what one neighbour brings, of one router or of many that it invents, leaves room for what the others
+/// What one neighbour brings, of one router or of many that it invents, leaves room for what the others
 /// bring; and it is shown who that is.
 #[test]
 fn one_neighbour_does_not_fill_the_database() {
@@ -469,7 +469,7 @@ fn describe_all(net: &mut Net, headers: Vec<LsaHeader>) {
     forge(net, dd(flags(false, false), 5001, headers));
 }
 
-/// Fault 14: a neighbour describes an LSA with sequence number 0x80000000, and others that nobody could
+/// A neighbour describes an LSA with sequence number 0x80000000, and others that nobody could
 /// ever accept. None is waited for, each is counted and shown with who has it.
 #[test]
 fn what_can_never_be_accepted_is_not_asked_for() {
@@ -498,7 +498,7 @@ fn what_can_never_be_accepted_is_not_asked_for() {
     }
 }
 
-/// Fault 14: what was described as good and comes as nonsense. A wrong checksum may have been the way's
+/// What was described as good and comes as nonsense. A wrong checksum may have been the way's
 /// fault once.
 #[test]
 fn what_comes_as_nonsense_is_let_go() {

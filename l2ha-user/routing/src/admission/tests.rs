@@ -108,13 +108,13 @@ fn judged(admission: &Admission, text: &str) -> Option<NotInstalled> {
 }
 
 #[test]
-fn what_must_never_be_installed_and_what_may() {
+fn what_neighbours_advertise_of_what_is_not_theirs_is_never_installed() {
     use NotInstalled::{
         Connected, Default, LinkLocal, Loopback, Martian, Multicast, Own, Underlay,
     };
     let admission = Admission::new(&config(), &desired(), &host());
     for (text, expected) in [
-        // As in the fault's own list.
+        // The smallest that have done harm.
         ("127.0.0.53/32", Some(Loopback)),
         ("224.0.0.5/32", Some(Multicast)),
         ("255.255.255.255/32", Some(Martian)),

@@ -27,10 +27,10 @@ fn host() -> HostRoutes {
     }
 }
 
-/// Faults 2 and 3, at a whole node: what is not for the kernel does not get there, is counted, and shown with
+/// At a whole node: what is not for the kernel does not get there, is counted, and shown with
 /// who advertises it; and it follows what the host has.
 #[test]
-fn faults_2_and_3_what_is_the_hosts_own_is_not_displaced() {
+fn what_the_host_has_and_is_connected_to_is_not_displaced() {
     play(async {
         let mut net = Net::new(&[(1, 2)]);
         net.node(1).set_host_routes(host());

@@ -275,11 +275,11 @@ fn without_objects_the_routes_are_as_good() {
     });
 }
 
-/// Fault 21: another routing daemon on this host has `ospf` routes with our metric, with objects of its own
+/// Another routing daemon on this host has `ospf` routes with our metric, with objects of its own
 /// and without.
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn routes_of_another_daemon_are_left_alone() {
+fn ospf_routes_of_another_routing_daemon_are_left_alone() {
     apart(|| async {
         ip("nexthop add id 7 via fe80::9 dev d4 proto zebra");
         for (number, leads_to) in [(1, "nhid 7"), (2, "via fe80::9 dev d4"), (3, "nhid 7")] {
