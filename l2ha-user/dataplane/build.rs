@@ -24,16 +24,17 @@ fn main() {
     if !toolchain.join("ready").exists() {
         fail("the BPF toolchain is not set up: run `cargo xtask setup` once");
     }
-    let object = build(root, &toolchain, &out);
+    let object = build(root, &toolchain);
     fs::copy(&object, out.join("l2ha.bpf.o"))
         .unwrap_or_else(|error| fail(&format!("cannot copy {}: {error}", object.display())));
 }
 
 /// Compiles the programs and returns the path of the object.
-fn build(root: &Path, toolchain: &Path, out: &Path) -> PathBuf {
+fn build(root: &Path, toolchain: &Path) -> PathBuf {
     let bin = toolchain.join("sysroot/bin");
     let linker = toolchain.join("bin/bpf-linker");
-    let target_dir = out.join("bpf");
+    // One for all: clippy and each profile have an OUT_DIR of their own, and the programs are the same.
+    let target_dir = root.join("target/bpf");
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("set by cargo");
     let flags = [
         format!("-Clinker={}", linker.display()),

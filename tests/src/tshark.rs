@@ -53,6 +53,31 @@ impl Dissection {
     pub fn count(&self, protocol: &str) -> usize {
         self.protocols.get(protocol).copied().unwrap_or(0)
     }
+
+    /// Counts a frame by its stack of protocols, and returns whether it is an OSPF packet.
+    fn count_frame(&mut self, stack: &str) -> Result<bool> {
+        self.frames += 1;
+        *self.stacks.entry(stack.to_owned()).or_default() += 1;
+        let mut seen: Vec<_> = stack.split(':').collect();
+        let is_ospf = seen.contains(&"ospf") && !seen.iter().any(|name| name.starts_with("icmp"));
+        if is_ospf {
+            self.ospf += 1;
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        for protocol in seen {
+            *self.protocols.entry(protocol.to_owned()).or_default() += 1;
+        }
+        if let Some((_, inner)) = stack.split_once(":l2tp") {
+            // What an echo request carries is of no protocol.
+            let inner = inner.strip_suffix(":icmpv6:data").unwrap_or(inner);
+            ensure!(
+                inner.starts_with(":ethertype:") && !inner.split(':').any(|name| name == "data"),
+                "an L2TPv3 message is not understood: {stack}"
+            );
+        }
+        Ok(is_ospf)
+    }
 }
 
 /// Dissects a capture and insists that there is nothing wrong in it: nothing malformed, no bad
@@ -72,51 +97,25 @@ pub fn check(file: &Path, framing: Framing, filter: &str) -> Result<Dissection> 
         first_lines(&suspects)
     );
 
-    let mut found = Dissection::default();
-    let mut fields = vec!["-T", "fields", "-e", "frame.protocols"];
-    if !filter.is_empty() {
-        fields.extend(["-Y", filter]);
-    }
-    for stack in run(file, framing, &fields)?.lines() {
-        found.frames += 1;
-        *found.stacks.entry(stack.to_owned()).or_default() += 1;
-        let mut seen: Vec<_> = stack.split(':').collect();
-        if seen.contains(&"ospf") && !seen.iter().any(|name| name.starts_with("icmp")) {
-            found.ospf += 1;
-        }
-        seen.sort_unstable();
-        seen.dedup();
-        for protocol in seen {
-            *found.protocols.entry(protocol.to_owned()).or_default() += 1;
-        }
-        if let Some((_, inner)) = stack.split_once(":l2tp") {
-            // What an echo request carries is of no protocol.
-            let inner = inner.strip_suffix(":icmpv6:data").unwrap_or(inner);
-            ensure!(
-                inner.starts_with(":ethertype:") && !inner.split(':').any(|name| name == "data"),
-                "{}: an L2TPv3 message is not understood: {stack}",
-                file.display()
-            );
-        }
-    }
-
     // Of OSPF, this Wireshark checks the checksum but gives the verdict only in its text.
-    let text = run(
-        file,
-        framing,
-        &[
-            "-Y",
-            &both(filter, "ospf && !icmp && !icmpv6"),
-            "-O",
-            "ospf",
-        ],
-    )?;
+    let mut words = vec!["-O", "frame,ospf"];
+    if !filter.is_empty() {
+        words.extend(["-Y", filter]);
+    }
+    let mut found = Dissection::default();
+    let mut is_ospf = false;
     let mut bad = Vec::new();
-    for line in text.lines().filter(|line| line.contains("Checksum: 0x")) {
-        if line.ends_with("[correct]") {
-            found.ospf_checked += 1;
-        } else if line.contains("incorrect") {
-            bad.push(line.trim());
+    for line in run(file, framing, &words)?.lines().map(str::trim) {
+        if let Some(stack) = between(line, "[Protocols in frame: ", "]") {
+            is_ospf = found
+                .count_frame(stack)
+                .with_context(|| file.display().to_string())?;
+        } else if is_ospf && line.starts_with("Checksum: 0x") {
+            if line.ends_with("[correct]") {
+                found.ospf_checked += 1;
+            } else if line.contains("incorrect") {
+                bad.push(line.to_owned());
+            }
         }
     }
     ensure!(
@@ -133,6 +132,10 @@ pub fn check(file: &Path, framing: Framing, filter: &str) -> Result<Dissection> 
         found.ospf
     );
     Ok(found)
+}
+
+fn between<'a>(line: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    line.strip_prefix(start)?.strip_suffix(end)
 }
 
 fn both(filter: &str, and: &str) -> String {

@@ -16,9 +16,10 @@ pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// by then, or never.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The least time between two questions. One that takes longer is asked as much less often: a question is a process
-/// or more, and labs share the processors.
+/// The least time between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Rest after a question, in times of what it took: a question is a process or more, and labs share the processors.
+const REST: u32 = 3;
 
 /// Asks `question` every few milliseconds until it has an answer. A question that has none yet says by an error what
 /// it has seen.
@@ -60,7 +61,7 @@ pub fn wait_for<T>(
                 None => anyhow!("{text}; nothing was seen"),
             });
         }
-        thread::sleep(asked.elapsed().max(PAUSE));
+        thread::sleep((asked.elapsed() * REST).max(PAUSE));
     }
 }
 

@@ -22,7 +22,7 @@ impl Object {
         interface: &str,
         hook: TcHook,
     ) -> Result<bool> {
-        let id = self.program_id(program)?;
+        let id = self.classifier(program)?.info()?.id();
         let context = || format!("cannot attach {program} to {interface}");
         let old: Vec<Filter> = ours(interface, hook)?
             .into_iter()
@@ -59,7 +59,9 @@ impl Object {
         interface: &str,
         hook: TcHook,
     ) -> Result<bool> {
-        let id = self.program_id(program)?;
+        let Some(id) = self.program_id(program)? else {
+            return Ok(false);
+        };
         Ok(ours(interface, hook)?
             .iter()
             .any(|filter| filter.program == Some(id)))

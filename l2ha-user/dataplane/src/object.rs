@@ -51,8 +51,9 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// Loads all programs and maps.
-    /// The maps are taken over from `maps` or pinned there.
+    /// Loads the maps, taken over from `maps` or pinned there. A program is loaded when it is first asked for: which
+    /// of them decapsulates is known only when it is attached, and the verifier's look at one of them takes half of a
+    /// start.
     pub(crate) fn load(options: LoadOptions, maps: &Path) -> Result<Self> {
         let log_refused = u8::from(options.log_refused);
         let mut loader = EbpfLoader::new();
@@ -66,14 +67,6 @@ impl Object {
                 "cannot load the BPF object: l2ha needs Linux 6.1 or newer, and CAP_BPF, \
                  CAP_NET_ADMIN and CAP_PERFMON (or root)",
             )?;
-        xdp(&mut bpf)?
-            .load()
-            .with_context(|| format!("the kernel refuses the program {XDP}"))?;
-        for name in [DECAP, MERGED, ENCAP, HIDDEN] {
-            classifier(&mut bpf, name)?
-                .load()
-                .with_context(|| format!("the kernel refuses the program {name}"))?;
-        }
         let forwarder = match options.log_refused {
             true => Some(Forwarder::start(&mut bpf)?),
             false => None,
@@ -84,22 +77,43 @@ impl Object {
         })
     }
 
-    /// The XDP program.
+    /// The XDP program, loaded.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses it.
     pub(crate) fn xdp(&mut self) -> Result<&mut Xdp> {
-        xdp(&mut self.bpf)
+        let program = self.bpf.program_mut(XDP).with_context(|| missing(XDP))?;
+        let program: &mut Xdp = program.try_into().context("not an XDP program")?;
+        if program.fd().is_err() {
+            program.load().with_context(|| refused(XDP))?;
+        }
+        Ok(program)
     }
 
-    /// A tc program.
+    /// A tc program, loaded.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses it.
     pub(crate) fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier> {
-        classifier(&mut self.bpf, name)
+        let program = self.bpf.program_mut(name).with_context(|| missing(name))?;
+        let program: &mut SchedClassifier = program.try_into().context("not a tc program")?;
+        if program.fd().is_err() {
+            program.load().with_context(|| refused(name))?;
+        }
+        Ok(program)
     }
 
-    /// How many instructions the verifier went through for each program.
-    pub(crate) fn verified_instructions(&self) -> Result<BTreeMap<&'static str, u32>> {
+    /// How many instructions the verifier goes through for each program.
+    pub(crate) fn verified_instructions(&mut self) -> Result<BTreeMap<&'static str, u32>> {
         let mut counts = BTreeMap::new();
         for name in [XDP, DECAP, MERGED, ENCAP, HIDDEN] {
-            let program = self.bpf.program(name).with_context(|| missing(name))?;
-            let count = program.info()?.verified_instruction_count();
+            let info = match name {
+                XDP => self.xdp()?.info()?,
+                _ => self.classifier(name)?.info()?,
+            };
+            let count = info.verified_instruction_count();
             counts.insert(
                 name,
                 count.with_context(|| format!("the kernel counted none for {name}"))?,
@@ -108,13 +122,16 @@ impl Object {
         Ok(counts)
     }
 
-    /// The kernel's id of a program.
-    pub(crate) fn program_id(&self, name: &str) -> Result<u32> {
+    /// The kernel's id of a program, if it is loaded.
+    pub(crate) fn program_id(&self, name: &str) -> Result<Option<u32>> {
         let program = self.bpf.program(name).with_context(|| missing(name))?;
+        if program.fd().is_err() {
+            return Ok(None);
+        }
         let info: ProgramInfo = program
             .info()
             .with_context(|| format!("the kernel does not know the program {name} any more"))?;
-        Ok(info.id())
+        Ok(Some(info.id()))
     }
 
     /// A hash map to write to.
@@ -170,14 +187,8 @@ impl Object {
     }
 }
 
-fn xdp(bpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program = bpf.program_mut(XDP).with_context(|| missing(XDP))?;
-    program.try_into().context("not an XDP program")
-}
-
-fn classifier<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
-    let program = bpf.program_mut(name).with_context(|| missing(name))?;
-    program.try_into().context("not a tc program")
+fn refused(name: &str) -> String {
+    format!("the kernel refuses the program {name}")
 }
 
 fn missing(name: &str) -> String {

@@ -36,8 +36,8 @@ pub struct DataPlane {
 }
 
 impl DataPlane {
-    /// Loads the programs, with the maps that an earlier daemon left if they have this layout, and
-    /// empty ones otherwise. Nothing is attached yet, and what is attached goes on.
+    /// Loads the maps that an earlier daemon left if they have this layout, and empty ones otherwise. A program is
+    /// loaded when it is first attached or tried. Nothing is attached yet, and what is attached goes on.
     ///
     /// `pin_dir` lies on a bpffs and is this node's own; it is made if it is missing.
     ///
@@ -121,6 +121,8 @@ impl DataPlane {
     ///
     /// When an end is missing or the kernel refuses.
     pub fn attach_session_interface(&mut self, visible: &str, hidden: &str) -> Result<()> {
+        // Loaded before either is there: between the two, what the visible end sends counts as stray.
+        self.object.classifier(object::ENCAP)?;
         // The hidden end first: what the visible one sends must find it ready.
         self.object
             .attach_filter(object::HIDDEN, hidden, TcHook::Ingress)?;
@@ -234,7 +236,7 @@ impl DataPlane {
     /// # Errors
     ///
     /// When the kernel does not tell, as before Linux 5.16.
-    pub fn verified_instructions(&self) -> Result<BTreeMap<&'static str, u32>> {
+    pub fn verified_instructions(&mut self) -> Result<BTreeMap<&'static str, u32>> {
         self.object.verified_instructions()
     }
 

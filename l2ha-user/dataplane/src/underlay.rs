@@ -123,10 +123,11 @@ impl Underlay {
         };
         match underlay.hook {
             Hook::Xdp => {
-                let id = object.program_id(XDP)?;
+                let ours = object.program_id(XDP)?;
                 let there = xdp::program(underlay.ifindex)?;
-                Ok(there.is_some_and(|there| there.native && there.id == id)
-                    && object.is_filter_attached(MERGED, &underlay.interface, TcHook::Ingress)?)
+                let is_there = there.is_some_and(|it| it.native && Some(it.id) == ours);
+                let (interface, hook) = (&underlay.interface, TcHook::Ingress);
+                Ok(is_there && object.is_filter_attached(MERGED, interface, hook)?)
             }
             Hook::Tc => object.is_filter_attached(DECAP, &underlay.interface, TcHook::Ingress),
         }
@@ -152,6 +153,8 @@ impl Underlay {
         ifindex: u32,
         interface: &str,
     ) -> Result<(PinnedLink, bool)> {
+        // Refused or not, before anything is changed.
+        object.xdp()?;
         let pin = &self.pin;
         let there = xdp::program(ifindex)?;
         if let Some(there) = there {

@@ -335,7 +335,7 @@ fn refused_packets_can_be_logged() -> Result {
 #[ignore = "needs root: run by cargo xtask test"]
 fn the_verifier_is_far_from_its_limit() -> Result {
     let pins = kit::Pins::new()?;
-    let plane = DataPlane::load(&pins.dir("cost"))?;
+    let mut plane = DataPlane::load(&pins.dir("cost"))?;
     for (program, count) in plane.verified_instructions()? {
         // Read by the scenario that runs this in other kernels.
         println!("verifier: {program} {count}");

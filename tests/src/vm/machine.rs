@@ -112,10 +112,11 @@ impl Vm {
         let log = lab.dir().join(format!("{name}.console"));
         let socket = lab.dir().join(format!("{name}.agent"));
         let listener = Agent::listen(&socket)?;
-        // It computes all the time, and the labs beside it mostly wait: its limits are in real time too.
+        // It computes all the time on one core and is the last to end, and the labs beside it mostly wait: its limits
+        // are in real time too.
         let mut command = Command::new("nice");
         command
-            .args(["-n", "-5", QEMU])
+            .args(["-n", "-20", QEMU])
             // The processors take turns: with a thread for each, one would run code that another is just patching
             // (static keys), and the guest died of `Oops: int3`.
             .args(["-accel", "tcg,thread=single", "-cpu", "max"])

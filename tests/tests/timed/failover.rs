@@ -64,7 +64,7 @@ fn the_address_outlives_its_server() -> Result<()> {
     let rounds: usize = match std::env::var("L2HA_REPEAT") {
         Ok(text) => text.parse()?,
         Err(_) if is_deep() => 20,
-        Err(_) => 3,
+        Err(_) => 2,
     };
     Lab::run("failover", |lab| {
         let trio = Trio::start(lab, TrioOptions::default())?;

@@ -120,6 +120,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         let mut record = Record::read(&docs)?;
         record.replace(&underlays, rows, &machine);
         record.write(&docs)?;
+        page::write(&record, &docs)?;
         say("wrote docs/benchmarks.md");
     }
     Ok(())

@@ -1,13 +1,17 @@
-//! docs/benchmarks.md.
+//! docs/benchmarks.md, and the plots in it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context as _, Result};
 
 use super::{
+    plot,
     record::Record,
     report::ratio,
     rows::{Row, Underlay},
 };
 
+const PAGE: &str = "benchmarks.md";
 /// Everything from this line on is a person's, and no run changes it.
 const BY_HAND: &str = "<!-- Kept by hand from here on: `cargo xtask bench` leaves it as it is. -->";
 const EMPTY: &str = "\n## What did not help\n\nNothing noted yet.\n";
@@ -138,13 +142,27 @@ impl Mark {
     }
 }
 
+/// Writes the plots and the page, whose part kept by hand stays as it is.
+pub(super) fn write(record: &Record, docs: &Path) -> Result<()> {
+    let write = |name: &str, text: &str| {
+        let path = docs.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    for underlay in record.machines.keys() {
+        let svg = plot::svg(&record.rows, *underlay);
+        write(&plot_name(*underlay), &svg)?;
+    }
+    let before = fs::read_to_string(docs.join(PAGE)).unwrap_or_default();
+    write(PAGE, &markdown(record, &before))
+}
+
 /// The file of an underlay's plot.
-pub(super) fn plot_name(underlay: Underlay) -> String {
+fn plot_name(underlay: Underlay) -> String {
     format!("benchmarks-{underlay}.svg")
 }
 
 /// The page, with what was kept by hand in `before`.
-pub(super) fn markdown(record: &Record, before: &str) -> String {
+fn markdown(record: &Record, before: &str) -> String {
     let mut text = String::from(
         "# Benchmarks\n\nMeasured by `cargo xtask bench`, the subjects taking turns; each figure is \
          the median of its runs,\nwith the least and the most in brackets. Figures of a small or \

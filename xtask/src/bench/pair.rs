@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use l2ha_lab::{Daemon, Host, Lab, Link, NodeConfig, Outer, join, secret_file, wait_for};
 
-use super::{subject::Subject, udp};
+use super::subject::Subject;
 
 /// The underlay's interface on both sides.
 pub(super) const UNDERLAY: &str = "eth0";
@@ -181,7 +181,9 @@ impl Pair {
             for daemon in &self.daemons {
                 daemon.pid()?;
             }
-            udp::round_trips(self, Duration::from_millis(20)).map(Some)
+            let there = self.address(1).to_string();
+            let ping = ["ping", "-c", "1", "-W", "1", &there];
+            self.hosts[0].ns.run(ping).map(Some)
         })?;
         Ok(())
     }

@@ -1,17 +1,13 @@
-//! What is kept of the runs: the figures beside the documentation, and the page made of them.
+//! What is kept of the runs: the figures beside the documentation.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    page, plot,
-    rows::{Row, Underlay},
-};
+use super::rows::{Row, Underlay};
 
 const DATA: &str = "benchmarks.json";
-const PAGE: &str = "benchmarks.md";
 
 /// The last figures of each underlay.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -44,19 +40,11 @@ impl Record {
         }
     }
 
-    /// Writes the figures, the plots and the page, whose part kept by hand stays as it is.
+    /// Writes the figures.
     pub(super) fn write(&self, docs: &Path) -> Result<()> {
-        let write = |name: &str, text: &str| {
-            let path = docs.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-        };
-        write(DATA, &(serde_json::to_string_pretty(self)? + "\n"))?;
-        for underlay in self.machines.keys() {
-            let svg = plot::svg(&self.rows, *underlay);
-            write(&page::plot_name(*underlay), &svg)?;
-        }
-        let before = fs::read_to_string(docs.join(PAGE)).unwrap_or_default();
-        write(PAGE, &page::markdown(self, &before))
+        let path = docs.join(DATA);
+        fs::write(&path, serde_json::to_string_pretty(self)? + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
