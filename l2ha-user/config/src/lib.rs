@@ -6,7 +6,9 @@
 mod address;
 mod bfd;
 mod bfd_key;
+mod check;
 mod cookie_file;
+mod duration;
 mod error;
 mod load;
 mod names;
@@ -32,9 +34,10 @@ pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
 
 pub use self::{
     error::{ConfigError, ConfigErrors},
-    schema::{Absent, Key, TABLES, Table},
+    schema::{Absent, CHECK, Key, TABLES, Table},
     types::{
-        BfdKey, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT, DEFAULT_RUN_DIR, Node, Ospf,
-        OspfArea, OspfKey, OspfNetwork, Redistribute, Service, Tunnel, TunnelOspf, Underlay,
+        BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,
+        DEFAULT_RUN_DIR, HttpCheck, Node, Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute,
+        Service, Tunnel, TunnelOspf, Underlay, WhenFailed,
     },
 };
