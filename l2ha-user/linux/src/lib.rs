@@ -32,6 +32,6 @@ pub use self::{
     neighbour::Reachability,
     netlink::{Error, Netlink},
     nexthop::{Found, Leads, NexthopObject, Spread},
-    privilege::drop_capabilities,
+    privilege::{drop_all_capabilities, drop_capabilities},
     route::{Destination, KernelRoute, Nexthop},
 };
