@@ -72,6 +72,8 @@ pub struct TrioOptions {
     pub bfd_algorithm: Option<&'static str>,
     /// Whether IPv4 is routed too, and how.
     pub ipv4: Option<Ipv4Links>,
+    /// Whether the servers have a web server; without it the scenario starts its own.
+    pub web: bool,
     /// Switches of every host's kernel, set before anything starts there.
     pub sysctls: &'static [(&'static str, &'static str)],
 }
@@ -96,6 +98,7 @@ impl Default for TrioOptions {
             bfd: None,
             bfd_algorithm: None,
             ipv4: None,
+            web: true,
             sysctls: &[],
         }
     }
@@ -484,7 +487,7 @@ impl Member {
         let bird = (speaker == Speaker::Bird)
             .then(|| Bird::start(lab, &host, &router))
             .transpose()?;
-        let web = is_server
+        let web = (is_server && options.web)
             .then(|| HttpServer::start(&host.ns, ANYCAST, &host.name))
             .transpose()?;
         let echo = is_server
