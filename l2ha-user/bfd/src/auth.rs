@@ -21,7 +21,7 @@ const PASSWORD_AT: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
-    /// The secret itself: whoever reads a packet knows it.
+    /// The secret itself: any reader of a packet knows it.
     Simple,
     /// MD5 over packet and secret, with a sequence number that counts the changes of what is sent.
     KeyedMd5,
@@ -305,7 +305,7 @@ impl Authenticator {
     }
 }
 
-/// Whether both are the same, in a time that says nothing of where they differ.
+/// Whether both are the same, in constant time.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     let differs = a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b));
     a.len() == b.len() && std::hint::black_box(differs) == 0

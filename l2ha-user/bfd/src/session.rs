@@ -47,7 +47,7 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// It is for a session of another number: the peer's last life, or ours.
+    /// It is for a session of another number: from before a restart of the peer, or of ours.
     WrongDiscriminator,
     /// The session is administratively down.
     AdminDown,
@@ -131,7 +131,7 @@ pub struct Session {
     sent_at: Time,
     /// When the peer will have been silent for too long; none before it was heard.
     detect_at: Option<Time>,
-    /// When silence has lasted long enough to look for other signs of life.
+    /// When silence has lasted long enough to probe the peer otherwise.
     doubt_at: Option<Time>,
     /// The peer was given more time since it was last heard.
     pardoned: bool,
@@ -283,7 +283,7 @@ impl Session {
 
     /// Tells that we were not running until now, so that silence says nothing about the peer: it is
     /// given a whole detection time, once until it is heard again: on a busy machine, where every
-    /// wake-up is late, a dead peer would live for ever.
+    /// wake-up is late, a session to a peer that is gone would stay up for ever.
     pub fn paused(&mut self, now: Time) {
         if self.detect_at.is_some() && !self.pardoned {
             self.pardoned = true;
@@ -320,7 +320,7 @@ impl Session {
         self.doubt_at = (self.state == State::Up).then_some(now + detection / 2);
     }
 
-    /// Takes the session down by will; the peer is told not to take it for a failure.
+    /// Takes the session to AdminDown; the peer is told not to take it for a failure.
     pub fn admin_down(&mut self, now: Time) {
         self.detect_at = None;
         self.doubt_at = None;

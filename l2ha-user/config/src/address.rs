@@ -58,7 +58,6 @@ fn written(text: &str) -> Written {
 
 /// How a value is shown in a remedy: the key it belongs to, and whether in an array.
 pub(crate) struct Shown<'a> {
-    /// The key.
     pub(crate) key: &'a str,
     /// Whether the value is an element of an array.
     pub(crate) array: bool,

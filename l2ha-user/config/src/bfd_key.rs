@@ -18,34 +18,26 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
 /// Reads `[[bfd_keys]]`; `tunnels` are the names of those that BFD runs over.
 pub(crate) fn keys(sections: &[Section<'_>], folder: &Path, tunnels: &[String]) -> Vec<BfdKey> {
     let mut ids = Unique::default();
-    let read = sections
+    sections
         .iter()
-        .filter_map(|section| key(section, folder, tunnels, &mut ids));
-    read.collect()
+        .filter_map(|section| key(section, folder, tunnels, &mut ids))
+        .collect()
 }
 
 fn key(
     section: &Section<'_>,
     folder: &Path,
     tunnels: &[String],
-    ids: &mut Unique<u8>,
+    ids: &mut Unique<u32>,
 ) -> Option<BfdKey> {
-    let id = section.integer::<u8>("id", 0..=255);
-    if let Some(id) = &id {
-        ids.take(section.report, id.clone(), |others| {
-            let free = (id.value..=u8::MAX)
-                .chain(0..id.value)
-                .find(|id| !others.has(id));
-            format!("write another, as `id = {}`", free.unwrap_or_default())
-        });
-    }
+    let id = section.unique("id", 0..=255, ids);
     let algorithm = section.choice("algorithm", ALGORITHMS);
     let algorithm = algorithm.unwrap_or(Algorithm::MeticulousKeyedSha1);
     let secret = cookie_file::secret(section, "secret_file", folder, algorithm.longest_secret());
     let tunnels = section.tunnels(tunnels, "BFD");
     Some(BfdKey {
         key: Key {
-            id: id?.value,
+            id: id?.try_into().ok()?,
             algorithm,
             secret: secret?,
         },

@@ -58,7 +58,6 @@ impl ReadOspf {
     }
 }
 
-/// Reads `[ospf]`.
 pub(crate) fn ospf(section: &Section<'_>) -> ReadOspf {
     let seconds = 1..=65535;
     let router_id = section

@@ -47,27 +47,19 @@ pub(crate) fn keys(
         );
     }
     let mut ids = Unique::default();
-    let read = sections
+    sections
         .iter()
-        .filter_map(|section| key(section, folder, tunnels, &mut ids));
-    read.collect()
+        .filter_map(|section| key(section, folder, tunnels, &mut ids))
+        .collect()
 }
 
 fn key(
     section: &Section<'_>,
     folder: &Path,
     tunnels: &[String],
-    ids: &mut Unique<u16>,
+    ids: &mut Unique<u32>,
 ) -> Option<OspfKey> {
-    let id = section.integer::<u16>("id", 1..=65535);
-    if let Some(id) = &id {
-        ids.take(section.report, id.clone(), |others| {
-            let free = (id.value..=u16::MAX)
-                .chain(1..id.value)
-                .find(|id| !others.has(id));
-            format!("write another, as `id = {}`", free.unwrap_or_default())
-        });
-    }
+    let id = section.unique("id", 1..=65535, ids);
     let algorithm = section.choice("algorithm", ALGORITHMS);
     let protocol_id = section.choice("protocol_id", PROTOCOL_IDS);
     let secret = cookie_file::secret(section, "secret_file", folder, LONGEST_SECRET);
@@ -76,7 +68,7 @@ fn key(
     let accept = lifetime(section, "accept_from", "accept_until");
     Some(OspfKey {
         key: AuthKey {
-            sa_id: id?.value,
+            sa_id: id?.try_into().ok()?,
             algorithm: algorithm.unwrap_or(Algorithm::HmacSha256),
             secret: secret?,
             protocol_id: protocol_id.unwrap_or_default(),

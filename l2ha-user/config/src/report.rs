@@ -16,9 +16,7 @@ pub(crate) struct Place {
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Found<T> {
-    /// The value.
     pub(crate) value: T,
-    /// Its place.
     pub(crate) place: Place,
 }
 

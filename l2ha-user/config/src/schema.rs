@@ -43,7 +43,6 @@ impl Table {
         }
     }
 
-    /// The key of this name.
     pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
@@ -81,7 +80,6 @@ pub const TABLES: &[Table] = &[
     NODE, UNDERLAY, TUNNELS, OSPF, OSPF_AREAS, OSPF_KEYS, BFD_KEYS, SERVICES,
 ];
 
-/// `[node]`.
 pub(crate) const NODE: Table = Table {
     name: "node",
     several: false,
@@ -92,7 +90,6 @@ pub(crate) const NODE: Table = Table {
     ],
 };
 
-/// `[underlay]`.
 pub(crate) const UNDERLAY: Table = Table {
     name: "underlay",
     several: false,
@@ -103,7 +100,6 @@ pub(crate) const UNDERLAY: Table = Table {
     ],
 };
 
-/// `[[tunnels]]`.
 pub(crate) const TUNNELS: Table = Table {
     name: "tunnels",
     several: true,
@@ -145,7 +141,6 @@ pub(crate) const TUNNELS: Table = Table {
     ],
 };
 
-/// `[ospf]`.
 pub(crate) const OSPF: Table = Table {
     name: "ospf",
     several: false,
@@ -171,7 +166,6 @@ pub(crate) const OSPF: Table = Table {
     ],
 };
 
-/// `[[ospf_areas]]`.
 pub(crate) const OSPF_AREAS: Table = Table {
     name: "ospf_areas",
     several: true,
@@ -183,7 +177,6 @@ pub(crate) const OSPF_AREAS: Table = Table {
     ],
 };
 
-/// `[[ospf_keys]]`.
 pub(crate) const OSPF_KEYS: Table = Table {
     name: "ospf_keys",
     several: true,
@@ -200,7 +193,6 @@ pub(crate) const OSPF_KEYS: Table = Table {
     ],
 };
 
-/// `[[bfd_keys]]`.
 pub(crate) const BFD_KEYS: Table = Table {
     name: "bfd_keys",
     several: true,
@@ -212,7 +204,6 @@ pub(crate) const BFD_KEYS: Table = Table {
     ],
 };
 
-/// `[[services]]`.
 pub(crate) const SERVICES: Table = Table {
     name: "services",
     several: true,

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use crate::{
-    report::{Found, Place, Report},
+    report::{Found, Place, Report, Unique},
     schema::{Absent, Table},
     words::{closest, kind, list, literal},
 };
@@ -140,7 +140,6 @@ impl<'a> Section<'a> {
             .error(place, what, format!("write `{name} = {good}`"));
     }
 
-    /// A string.
     pub(crate) fn string(&self, name: &str) -> Option<Found<&'a str>> {
         self.text_or(name, |literal| Some(literal.to_owned()))
     }
@@ -197,6 +196,23 @@ impl<'a> Section<'a> {
             format!("write `{name} = {good}`"),
         );
         None
+    }
+
+    /// A whole number of this range that no other table of its kind has.
+    pub(crate) fn unique(
+        &self,
+        name: &str,
+        range: RangeInclusive<u32>,
+        taken: &mut Unique<u32>,
+    ) -> Option<u32> {
+        let (least, most) = range.into_inner();
+        let found = self.integer::<u32>(name, least.into()..=most.into())?;
+        let id = found.value;
+        taken.take(self.report, found, |others| {
+            let free = (id..=most).chain(least..id).find(|id| !others.has(id));
+            format!("write another, as `{name} = {}`", free.unwrap_or_default())
+        });
+        Some(id)
     }
 
     /// Whether a key is there with a string.

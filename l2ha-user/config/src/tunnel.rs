@@ -54,7 +54,6 @@ struct Taken {
     addresses: Unique<IpAddr>,
 }
 
-/// Reads `[[tunnels]]`.
 pub(crate) fn tunnels(context: &Context<'_>, sections: &[Section<'_>]) -> Vec<ReadTunnel> {
     let mut taken = Taken::default();
     if let Some(underlay) = context.underlay {
@@ -104,7 +103,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
     let interface = visible(section, name.as_deref(), taken);
     let remote = remote(context, section);
     let encapsulation = encapsulation(section);
-    let session_id = session_id(section, taken);
+    let session_id = section.unique("session_id", 1..=u32::MAX, &mut taken.session_ids);
     let peer_session_id = section.integer::<u32>("peer_session_id", 1..=i128::from(u32::MAX));
     if let (Some(id), Some((_, remote)), Some(encapsulation)) =
         (&peer_session_id, remote, encapsulation)
@@ -333,19 +332,6 @@ fn encapsulation(section: &Section<'_>) -> Option<Encapsulation> {
         }),
         false => Some(Encapsulation::Ip),
     }
-}
-
-fn session_id(section: &Section<'_>, taken: &mut Taken) -> Option<u32> {
-    let found = section.integer::<u32>("session_id", 1..=i128::from(u32::MAX))?;
-    let id = found.value;
-    taken.session_ids.take(section.report, found, |others| {
-        let free = (id..=u32::MAX).chain(1..id).find(|id| !others.has(id));
-        format!(
-            "write another, as `session_id = {}`",
-            free.unwrap_or_default()
-        )
-    });
-    Some(id)
 }
 
 /// Two tunnels must not end in the same session of the same peer.

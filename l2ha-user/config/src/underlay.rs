@@ -109,7 +109,6 @@ impl ReadUnderlay {
     }
 }
 
-/// Reads `[underlay]`.
 pub(crate) fn underlay(section: &Section<'_>) -> ReadUnderlay {
     let modes = [
         ("auto", AttachMode::Auto),

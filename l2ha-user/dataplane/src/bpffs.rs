@@ -11,7 +11,7 @@ use nix::{
 /// Where every system has its bpffs, if it has one.
 const STANDARD: &str = "/sys/fs/bpf";
 
-/// Makes the folder, and mounts the standard bpffs if the folder lies there and nobody has yet.
+/// Makes the folder, and mounts the standard bpffs if the folder lies there and it is not mounted yet.
 pub(crate) fn ensure_dir(dir: &Path) -> Result<()> {
     let base = dir
         .ancestors()

@@ -1,4 +1,4 @@
-//! The ways around dead sessions, as the routing thread writes them. It has maps of its own, opened
+//! The ways around sessions that are down, as the routing thread writes them. It has maps of its own, opened
 //! from their pins, so that it never waits for the rest of the daemon.
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
@@ -68,10 +68,6 @@ impl Detours {
     }
 
     /// Says how long the session of each interface may be silent; of all others nothing is known.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub fn watch(&mut self, interfaces: &BTreeMap<u32, Duration>) -> Result<()> {
         let mut wanted = BTreeMap::new();
         for (interface, silence) in interfaces {

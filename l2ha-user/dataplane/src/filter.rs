@@ -47,7 +47,7 @@ impl Object {
         };
         // A link that is dropped takes its filter along; this one shall outlive the process.
         std::mem::forget(classifier.take_link(link)?);
-        // More than one can only be there if somebody has played with them.
+        // More than one can only be there if they were changed by hand.
         remove_ours(interface, hook, Some(id))?;
         Ok(!old.is_empty())
     }

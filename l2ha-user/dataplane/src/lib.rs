@@ -5,7 +5,7 @@
 //! outlives this process: the underlay's XDP program hangs on a link pinned below the pin folder,
 //! tc filters hang on their interfaces, and the maps are pinned in a folder named after their
 //! layout. The next start takes over the maps of its own layout with all that is in them, makes the
-//! others anew, is told the sessions, only then replaces the programs, each in one step of the
+//! others again, is told the sessions, only then replaces the programs, each in one step of the
 //! kernel's, and last removes what is left of an earlier configuration or layout.
 
 mod bpffs;

@@ -82,7 +82,7 @@ impl DataPlane {
     ///
     /// # Errors
     ///
-    /// When the kernel refuses, or somebody else's XDP program is there and tc is not allowed.
+    /// When the kernel refuses, or another XDP program is there and tc is not allowed.
     pub fn attach_underlay(
         &mut self,
         ifindex: u32,
@@ -95,19 +95,11 @@ impl DataPlane {
 
     /// Whether [`DataPlane::attach_underlay`] would find an earlier daemon's program and take its
     /// place.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel does not answer.
     pub fn would_adopt(&self, ifindex: u32, interface: &str, mode: AttachMode) -> Result<bool> {
         self.underlay.would_adopt(ifindex, interface, mode)
     }
 
     /// Whether the program of this load is still attached where it was put.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel does not answer.
     pub fn underlay_attached(&self) -> Result<bool> {
         self.underlay.is_attached(&self.object)
     }
@@ -142,10 +134,6 @@ impl DataPlane {
     }
 
     /// Whether both programs of this load are attached to both ends.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel does not answer.
     pub fn session_interface_attached(&self, visible: &str, hidden: &str) -> Result<bool> {
         Ok(self
             .object

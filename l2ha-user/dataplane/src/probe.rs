@@ -153,16 +153,12 @@ pub fn is_bpffs(path: &Path) -> Result<bool> {
 
 /// Adds to an interface the queueing discipline that tc programs hang on, to see whether the kernel
 /// has it.
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub fn try_clsact(interface: &str) -> Result<()> {
     filter::add_clsact(interface)
 }
 
 /// Offers an interface's driver a program that passes everything on, for native XDP, and takes it
-/// away at once. Some drivers set their queues up anew for it and lose packets in the meantime.
+/// away at once. Some drivers set their queues up again for it and lose packets in the meantime.
 ///
 /// # Errors
 ///

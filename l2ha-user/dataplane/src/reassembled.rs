@@ -1,4 +1,4 @@
-//! Packets that the kernel reassembled from fragments: judged as the programs judge, handed on.
+//! Packets that the kernel reassembled from fragments: checked as the programs check them, and delivered.
 //!
 //! A fragment does not show session and cookie, so the programs leave all of them to the kernel,
 //! whose reassembled packets reach the sockets that hold the ports. This way is slow and limited on
@@ -24,7 +24,7 @@ use linux::sockets;
 use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Socket, Type};
 
-/// Frames a second that are handed on, for the node as a whole.
+/// Frames a second that are delivered, for the node as a whole.
 const RATE: u32 = 1000;
 /// How many may come at once.
 const BURST: u32 = 250;

@@ -25,7 +25,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Takes the rows over from an earlier daemon: keeps what is right and lets nobody see the rest.
+    /// Takes the rows over from an earlier daemon: keeps what is right and hides the rest from the programs.
     pub(crate) fn adopt(
         &mut self,
         object: &mut Object,
@@ -106,12 +106,12 @@ impl Rows {
             return Ok(());
         }
         let mut rows = open(object)?;
-        // Whoever saw the id that was there has ended.
+        // A program that saw the id that was there has ended.
         grace()?;
         for session in &changed {
             write(&mut rows, session.id().row(), session.without_id())?;
         }
-        // Whoever sees the new id has seen what was just written, however its processor orders its loads.
+        // A program that sees the new id has seen what was just written, however its processor orders its loads.
         grace()?;
         for session in changed {
             let id = session.id();

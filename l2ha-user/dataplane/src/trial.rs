@@ -12,7 +12,6 @@ use crate::{
 const XDP: [u32; 3] = [1, 2, 4];
 /// `TC_ACT_SHOT`, `TC_ACT_UNSPEC`, `TC_ACT_REDIRECT` (linux/pkt_cls.h).
 const TC: [u32; 3] = [2, u32::MAX, 7];
-/// `TC_ACT_OK`.
 const TC_OK: u32 = 0;
 
 /// The kernel's longest context, `struct __sk_buff`, in bytes; and where in it a field lies.

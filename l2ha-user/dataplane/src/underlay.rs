@@ -168,7 +168,7 @@ impl Underlay {
             let link = PinnedLink::from_pin(pin).with_context(context)?;
             return Ok((link, true));
         }
-        // First, so that no frame is handed on to nobody.
+        // First, so that no frame is redirected to a program that is not there.
         object.attach_filter(MERGED, interface, TcHook::Ingress)?;
         let program = object.xdp()?;
         let link = program
@@ -215,7 +215,7 @@ fn remove_pin(pin: &Path) -> Result<()> {
     }
 }
 
-/// Somebody else's program is there.
+/// A program of others is there.
 fn not_ours(interface: &str, id: u32) -> anyhow::Error {
     let name = loaded_programs()
         .flatten()
@@ -248,7 +248,7 @@ fn why_not(interface: &str, ifindex: u32, error: ProgramError) -> anyhow::Error 
             "its driver wants more free queues for native XDP: `ethtool -L` with half of them"
         }
         Some(nix::errno::Errno::EBUSY | nix::errno::Errno::EEXIST) => {
-            "somebody else's XDP program has just come there"
+            "another XDP program has just been attached there"
         }
         _ => "native XDP cannot be had there",
     };

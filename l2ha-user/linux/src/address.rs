@@ -23,10 +23,6 @@ pub struct Address {
 
 impl Netlink {
     /// All addresses of the namespace.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
         let messages: Vec<AddressMessage> = self
             .handle
@@ -39,7 +35,7 @@ impl Netlink {
         Ok(messages.iter().filter_map(Address::from_message).collect())
     }
 
-    /// Puts an address on an interface, without duplicate address detection: nobody else can hold
+    /// Puts an address on an interface, without duplicate address detection: no other host can hold
     /// an anycast address on a loopback or the other end's address of a pseudowire by accident,
     /// and detection would keep the address unusable for a second.
     ///

@@ -92,10 +92,6 @@ pub struct Batch(Connection);
 
 impl Batch {
     /// Opens the socket.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub fn open() -> io::Result<Self> {
         Connection::open(NETLINK_ROUTE).map(Self)
     }
@@ -133,7 +129,7 @@ impl Batch {
         Ok(found)
     }
 
-    /// Whether the kernel has resilient groups (Linux 5.13): it came to know their buckets with them.
+    /// Whether the kernel has resilient groups (Linux 5.13): their buckets came with them.
     ///
     /// # Errors
     ///

@@ -34,10 +34,6 @@ pub struct ForeignRoute {
 impl Netlink {
     /// The IPv6 and IPv4 unicast routes in `table` that are the kernel's or an administrator's, except
     /// those over interfaces without carrier.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn foreign_routes(&self, table: u32) -> Result<Vec<ForeignRoute>, Error> {
         let messages = self.all_routes().await?;
         let routes = messages.iter().filter_map(read);

@@ -16,10 +16,6 @@ use crate::{
 
 impl Netlink {
     /// The gateways of all default routes out of an interface, in every table.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn default_gateways(&self, interface: u32) -> Result<Vec<IpAddr>, Error> {
         let routes = self.all_routes().await?;
         let defaults = routes
@@ -97,7 +93,6 @@ fn lookup(address: IpAddr) -> RouteMessage {
     }
 }
 
-/// The gateways of a route out of an interface.
 fn gateways(route: &RouteMessage, interface: u32) -> impl Iterator<Item = IpAddr> + use<> {
     KernelRoute::from_message(route)
         .nexthops

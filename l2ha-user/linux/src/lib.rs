@@ -1,5 +1,7 @@
 //! What l2ha asks of the Linux kernel beside BPF: links, addresses, routes and their changes
 //! by rtnetlink, offloads and queues by ethtool, sysctl, sockets, capabilities.
+//!
+//! What gives a `Result` fails when the kernel refuses.
 
 mod address;
 mod batch;

@@ -50,10 +50,6 @@ pub struct VethPair<'a> {
 
 impl Netlink {
     /// All interfaces of the namespace.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn links(&self) -> Result<Vec<Link>, Error> {
         let messages: Vec<LinkMessage> = self
             .handle
@@ -67,10 +63,6 @@ impl Netlink {
     }
 
     /// The interface of this name, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn link(&self, name: &str) -> Result<Option<Link>, Error> {
         let answer = self
             .handle
@@ -123,10 +115,6 @@ impl Netlink {
     }
 
     /// Sets an interface's MTU in bytes.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn set_mtu(&self, link: &Link, mtu: u32) -> Result<(), Error> {
         let change = LinkUnspec::new_with_index(link.index).mtu(mtu);
         self.change(change, || {
@@ -136,10 +124,6 @@ impl Netlink {
     }
 
     /// Gives an interface its MAC address.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn set_mac(&self, link: &Link, mac: [u8; 6]) -> Result<(), Error> {
         let change = LinkUnspec::new_with_index(link.index).address(mac.to_vec());
         self.change(change, || {
@@ -149,10 +133,6 @@ impl Netlink {
     }
 
     /// Sets an interface up.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn set_up(&self, link: &Link) -> Result<(), Error> {
         let change = LinkUnspec::new_with_index(link.index).up();
         self.change(change, || format!("cannot set {} up", link.name))

@@ -33,10 +33,6 @@ pub struct Monitor {
 
 impl Monitor {
     /// Subscribes to links, addresses, traffic control and routes.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses the socket.
     pub fn open() -> io::Result<Self> {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&[
             MulticastGroup::Link,

@@ -24,10 +24,6 @@ pub enum Reachability {
 
 impl Netlink {
     /// Whether a neighbour can be reached.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn reachability(
         &self,
         interface: u32,
@@ -44,10 +40,6 @@ impl Netlink {
 
     /// Has the kernel solicit a neighbour now, whatever it knows of it: a known one by unicast
     /// (`NUD_PROBE`), another one by multicast or broadcast (`NTF_USE`).
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn probe(&self, interface: u32, neighbour: IpAddr) -> Result<(), Error> {
         let entry = self.neighbour(interface, neighbour).await?;
         let known = entry.is_some_and(|entry| {
@@ -100,10 +92,6 @@ impl Netlink {
     /// Removes the neighbours of an interface that have not answered, so that the next packet
     /// solicits at once instead of waiting for the rest of a second, or longer, after solicitations
     /// that were sent while the interface could not carry them.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn forget_silent_neighbours(&self, interface: u32) -> Result<(), Error> {
         for neighbour in self.neighbours().await? {
             let silent = matches!(

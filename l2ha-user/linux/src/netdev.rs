@@ -22,10 +22,6 @@ const REDIRECT: u64 = 2;
 
 /// Whether the driver has native XDP, as it is set up now; `None` where the kernel is too old to
 /// say.
-///
-/// # Errors
-///
-/// When the kernel does not answer.
 pub fn has_native_xdp(ifindex: u32) -> io::Result<Option<bool>> {
     let mut connection = Connection::open(NETLINK_GENERIC)?;
     let name = (FAMILY_NAME, &b"netdev\0"[..]);
@@ -80,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_an_error_or_nobody_can_say() {
+    fn an_interface_that_is_not_there_is_an_error_or_unknown() {
         assert!(!matches!(has_native_xdp(u32::MAX >> 1), Ok(Some(_))));
     }
 }

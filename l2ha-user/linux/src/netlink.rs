@@ -15,10 +15,6 @@ pub struct Netlink {
 
 impl Netlink {
     /// Opens the connection; its driver runs as a task of the current tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses the socket.
     pub fn open() -> io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);

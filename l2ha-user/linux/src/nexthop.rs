@@ -53,7 +53,7 @@ pub enum Leads {
 /// How a group spreads flows over its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
-    /// By dividing the hash anew whenever a member comes or goes.
+    /// By dividing the hash again whenever a member comes or goes.
     Hash,
     /// By buckets that stay with their member (`type resilient` in ip-nexthop); one that has been idle
     /// for this many seconds may move to a member that has too few.

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
-use nix::errno::Errno;
 use rtnetlink::{
     RouteMessageBuilder, RouteNextHopBuilder,
     packet_route::{
@@ -15,7 +14,7 @@ use rtnetlink::{
     },
 };
 
-use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
+use crate::netlink::{Asked as _, Error, Netlink};
 
 /// Where a route leads: an address and how many bits of it count.
 pub type Destination = (IpAddr, u8);
@@ -49,10 +48,6 @@ pub struct KernelRoute {
 
 impl Netlink {
     /// The IPv6 and IPv4 routes of protocol `ospf` in `table`.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     pub async fn ospf_routes(&self, table: u32) -> Result<Vec<KernelRoute>, Error> {
         Ok(self
             .all_routes()
@@ -82,37 +77,6 @@ impl Netlink {
             messages.append(&mut found);
         }
         Ok(messages)
-    }
-
-    /// Installs a route, in place of one with the same destination, table and priority.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
-    pub async fn replace_route(&self, route: &KernelRoute) -> Result<(), Error> {
-        let request = self.handle.route().add(route.message(true)).replace();
-        request.execute().await.asked(|| {
-            format!(
-                "cannot install the route to {}/{}",
-                route.destination, route.prefix_len
-            )
-        })
-    }
-
-    /// Removes a route with all its next hops.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses; that it is gone already is no error.
-    pub async fn delete_route(&self, route: &KernelRoute) -> Result<(), Error> {
-        let request = self.handle.route().del(route.message(false));
-        let deleted = request.execute().await.asked(|| {
-            format!(
-                "cannot remove the route to {}/{}",
-                route.destination, route.prefix_len
-            )
-        });
-        deleted.unless(&[Errno::ESRCH])
     }
 }
 

@@ -19,10 +19,6 @@ pub fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
 }
 
 /// Lets a raw ICMPv6 socket receive messages of one type only (RFC 3542 3.2).
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub fn receive_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
     /// `ICMPV6_FILTER` of linux/icmpv6.h.
     const FILTER: libc::c_int = 1;
@@ -34,10 +30,6 @@ pub fn receive_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
 
 /// Sets whether a UDP socket accepts packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
 /// udp(7)).
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub fn accept_zero_checksum(socket: &Socket, accept: bool) -> io::Result<()> {
     /// linux/udp.h.
     const UDP_NO_CHECK6_RX: libc::c_int = 102;

@@ -9,10 +9,6 @@ const RETRANSMIT: &str = "100";
 
 /// Has the neighbours on a virtual interface solicited ten times a second instead of once: after a
 /// repair the first solicitation may be lost, and the path is back long before a second has passed.
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub fn set_retransmit_time(link: &Link) -> io::Result<()> {
     for family in ["ipv4", "ipv6"] {
         let path: PathBuf = [
@@ -53,10 +49,6 @@ fn read(path: &PathBuf) -> io::Result<String> {
 /// The greater of the interface's own rp_filter and that of `all` counts. Loose (2) is enough for an
 /// interface with an IPv4 address. Without one, packets with another route back are dropped even then,
 /// so only 0 helps.
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub fn relax_source_validation(link: &Link, has_ipv4: bool) -> io::Result<bool> {
     let own = ipv4_setting(&link.name, "rp_filter");
     let all = read(&ipv4_setting("all", "rp_filter"))?;

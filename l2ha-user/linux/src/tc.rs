@@ -44,20 +44,12 @@ pub struct Filter {
 }
 
 /// The BPF filters on a tc hook; none where there is no clsact or no such interface.
-///
-/// # Errors
-///
-/// When the kernel does not answer.
 pub fn filters(ifindex: u32, hook: TcHook) -> Result<Vec<Filter>, Error> {
     let messages = list(ifindex, hook)?;
     Ok(messages.iter().filter_map(filter).collect())
 }
 
 /// Whether an interface has a clsact.
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub fn has_clsact(ifindex: u32) -> Result<bool, Error> {
     let message = TcMessage::with_index(ifindex.cast_signed());
     let request = RouteNetlinkMessage::GetQueueDiscipline(message);
@@ -72,7 +64,7 @@ pub fn has_clsact(ifindex: u32) -> Result<bool, Error> {
     }))
 }
 
-/// Removes an interface's clsact, unless somebody's filters hang on it.
+/// Removes an interface's clsact, unless it has filters of others.
 ///
 /// # Errors
 ///

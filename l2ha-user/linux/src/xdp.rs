@@ -44,10 +44,6 @@ pub enum XdpMode {
 }
 
 /// The XDP program of an interface; `None` as well when there is no such interface.
-///
-/// # Errors
-///
-/// When the kernel does not answer.
 pub fn program(ifindex: u32) -> Result<Option<XdpProgram>, Error> {
     let programs = programs(ifindex)?;
     let native = programs.iter().find(|(mode, _)| *mode == XdpMode::Native);
@@ -58,10 +54,6 @@ pub fn program(ifindex: u32) -> Result<Option<XdpProgram>, Error> {
 }
 
 /// All XDP programs of an interface: at most one in each mode, native first.
-///
-/// # Errors
-///
-/// When the kernel does not answer.
 pub fn programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>, Error> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
@@ -95,7 +87,7 @@ pub fn programs(ifindex: u32) -> Result<Vec<(XdpMode, u32)>, Error> {
 }
 
 /// Offers a program to an interface's driver, for native XDP, and takes it away again at once;
-/// says why the driver refuses, if it does. Some drivers set their queues up anew for it.
+/// says why the driver refuses, if it does. Some drivers set their queues up again for it.
 ///
 /// # Errors
 ///
@@ -114,10 +106,6 @@ pub fn offer(ifindex: u32, program: BorrowedFd<'_>) -> Result<Option<KernelRefus
 /// Whether a link holds an interface's XDP program, and not netlink. `other` is a program that is
 /// attached nowhere: the kernel is asked to take it off, and refuses for one reason or the other
 /// (`dev_xdp_attach`, net/core/dev.c).
-///
-/// # Errors
-///
-/// When the kernel does not answer.
 pub fn is_held_by_link(ifindex: u32, mode: XdpMode, other: BorrowedFd<'_>) -> Result<bool, Error> {
     let flags = match mode {
         XdpMode::Native => XDP_FLAGS_DRV_MODE,

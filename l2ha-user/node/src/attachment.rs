@@ -45,7 +45,6 @@ impl Attachment {
         })
     }
 
-    /// What is attached.
     pub(crate) fn attached(&self) -> Option<&Attached> {
         self.attached.as_ref()
     }
@@ -61,7 +60,7 @@ impl Attachment {
         self.attached.is_none() || tools.plane.underlay_attached().unwrap_or(false)
     }
 
-    /// Begins anew with another configuration: what was refused may be tried again and, in another
+    /// Begins again with another configuration: what was refused may be tried again and, in another
     /// mode, everything is.
     pub(crate) fn reconfigure(&mut self, mode_changed: bool) {
         if mode_changed {

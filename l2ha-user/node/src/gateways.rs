@@ -13,7 +13,7 @@ use tokio::time::sleep;
 /// begins, which takes about as long by itself. Gateways answer within milliseconds.
 const BEFORE: Duration = Duration::from_millis(250);
 /// How long one may take afterwards: the kernel sends three solicitations, one a second, and a NIC
-/// that has set its queues up anew may lose the first of them.
+/// that has set its queues up again may lose the first of them.
 const AFTER: Duration = Duration::from_millis(3200);
 /// How long to pause between two looks at the neighbour table, at first and at last.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);

@@ -75,12 +75,10 @@ impl Journal {
         Ok(Self { path, entries })
     }
 
-    /// The veth pairs.
     pub(crate) fn pairs(&self) -> &BTreeSet<VethEntry> {
         &self.entries.pairs
     }
 
-    /// The addresses.
     pub(crate) fn addresses(&self) -> &BTreeSet<AddressEntry> {
         &self.entries.addresses
     }
@@ -143,7 +141,6 @@ impl Journal {
         })
     }
 
-    /// Drops addresses that are removed.
     pub(crate) fn drop_addresses(&mut self, removed: &[AddressEntry]) -> Result<()> {
         self.update(|entries| entries.addresses.retain(|it| !removed.contains(it)))
     }

@@ -84,7 +84,7 @@ impl Node {
         Ok(node)
     }
 
-    /// One pass: whatever is not as the configuration says is put right, the rest is not touched.
+    /// One pass: whatever is not as the configuration says is changed, the rest is not touched.
     /// What fails is logged and tried again in the next pass.
     pub(crate) async fn reconcile(&mut self) {
         if let Err(error) = self.remove_leftovers().await {
@@ -186,7 +186,7 @@ impl Node {
         self.services.due()
     }
 
-    /// Kernel routes have changed: perhaps somebody removed one of ours.
+    /// Kernel routes have changed: perhaps one of ours was removed.
     pub(crate) fn check_routes(&self) {
         self.router.check_routes();
     }
@@ -208,7 +208,7 @@ impl Node {
         let before = std::mem::replace(&mut self.config, config);
         self.gates.configure(Some(&before), &self.config);
         if ospf_changed {
-            tracing::warn!("[ospf] has changed: starting OSPF anew, adjacencies come up again");
+            tracing::warn!("[ospf] has changed: starting OSPF again, adjacencies come up again");
             self.router.stop().await;
             self.router.start(&self.config)?;
         }

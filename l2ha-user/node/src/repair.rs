@@ -1,4 +1,4 @@
-//! What was found wrong and put right, counted by kind and logged.
+//! What was found wrong and repaired, counted by kind and logged.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ impl Repairs {
         self.started = true;
     }
 
-    /// Records that something was missing or wrong and is now being put right.
+    /// Records that something was missing or wrong and is now being repaired.
     pub(crate) fn found(&mut self, kind: Kind, subject: &str, what: &str) {
         if self.started || kind == Kind::Leftover {
             *self.counts.entry(kind).or_default() += 1;

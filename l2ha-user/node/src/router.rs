@@ -74,7 +74,7 @@ impl Router {
         });
     }
 
-    /// Kernel routes have changed: perhaps somebody removed one of ours.
+    /// Kernel routes have changed: perhaps one of ours was removed.
     pub(crate) fn check_routes(&self) {
         if let Some(routing) = &self.routing {
             routing.check_routes();

@@ -25,7 +25,6 @@ use crate::{
     tools::Tools,
 };
 
-/// The loopback.
 const LOOPBACK: &str = "lo";
 /// How long a pass waits for the local routes of addresses that it has added.
 const LOCAL_ROUTE_WAIT: Duration = Duration::from_millis(200);

@@ -1,6 +1,6 @@
 //! A snapshot of the kernel's interfaces and addresses.
 //!
-//! A pass takes one and keeps it up to date with what it changes: listing them anew for each tunnel
+//! A pass takes one and keeps it up to date with what it changes: listing them again for each tunnel
 //! would take hours with thousands of tunnels.
 
 use std::{collections::HashMap, net::IpAddr};

@@ -226,7 +226,7 @@ pub(crate) fn add_to_journal(config: &Config, kernel: &Snapshot, tools: &mut Too
             (None, None) => None,
             (Some(_), Some(_)) => match pair::ends(kernel, &pair) {
                 Some((visible, _)) => Some(visible.index),
-                // Interfaces of somebody else, perhaps.
+                // Perhaps interfaces of others.
                 None => continue,
             },
             (Some(_), None) | (None, Some(_)) => continue,

@@ -78,7 +78,7 @@ impl Algorithm {
 pub struct Lifetime {
     /// First moment; none means always.
     pub from: Option<WallTime>,
-    /// First moment after; none means for ever.
+    /// First moment after; none: without end.
     pub until: Option<WallTime>,
 }
 
@@ -233,7 +233,7 @@ impl KeyChain {
         last.map(|key| Signer { key, expired: true })
     }
 
-    /// Whether packets signed with `key` are believed: in its time, and if the time of all is over
+    /// Whether packets signed with `key` are accepted: in its time, and if the time of all is over
     /// the last one goes on.
     pub(crate) fn accepts(&self, key: &AuthKey, now: WallTime) -> bool {
         if key.accept.contains(now) {

@@ -18,7 +18,7 @@ pub const BACKBONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 pub const MIN_LS_INTERVAL: Duration = Duration::from_secs(5);
 /// MinLSArrival, RFC 2328 B: least time between receptions of new instances of one LSA.
 pub const MIN_LS_ARRIVAL: Duration = Duration::from_secs(1);
-/// LSRefreshTime, RFC 2328 B: an LSA is originated anew at this age.
+/// LSRefreshTime, RFC 2328 B: an LSA is originated again at this age.
 pub const LS_REFRESH_TIME: Duration = Duration::from_secs(1800);
 
 /// Configuration of a [`Speaker`](crate::Speaker).

@@ -45,7 +45,7 @@ pub struct GracefulCounters {
     pub helps_ended: BTreeMap<HelpEnd, u64>,
     /// Grace-LSAs of neighbours that we did not help, by reason.
     pub helps_refused: BTreeMap<HelpRefusal, u64>,
-    /// How often BFD or the like declared a neighbour dead that we were helping.
+    /// How often BFD or the like declared a neighbour down that we were helping.
     pub deaths_ignored: u64,
     /// Our own restarts that ended, by reason.
     pub restarts_ended: BTreeMap<RestartEnd, u64>,
@@ -88,6 +88,6 @@ pub struct Counters {
     pub spf_trees: u64,
     /// Prefixes whose route was looked at again.
     pub spf_prefixes: u64,
-    /// Events thrown away because nobody fetched them.
+    /// Events thrown away because they were not fetched.
     pub events_dropped: u64,
 }

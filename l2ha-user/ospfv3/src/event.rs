@@ -88,7 +88,7 @@ pub enum Event {
         /// Which key.
         sa_id: u16,
     },
-    /// Our own LSA came back newer than we knew it, and was outpaced or flushed (RFC 2328 13.4).
+    /// Our own LSA came back newer than we knew it, and was superseded or flushed (RFC 2328 13.4).
     /// Once after a restart is normal; again and again means two routers with one Router ID.
     SelfOriginatedReceived {
         /// Which LSA.

@@ -73,7 +73,6 @@ impl Entry {
         self.flushed || self.lsa.header().is_max_age()
     }
 
-    /// The header as of now.
     pub(crate) fn header(&self, now: Time) -> LsaHeader {
         LsaHeader {
             age: self.age(now),
@@ -93,8 +92,8 @@ impl Entry {
     }
 }
 
-/// How much longer than another's the way of a packet may take. A copy of a dead LSA that comes so
-/// late, when the LSA is gone already, must not install it again: nobody would flush it here.
+/// How much longer than another's the way of a packet may take. A copy of an LSA at MaxAge that comes
+/// so late, when the LSA is gone already, must not install it again: no router would flush it here.
 /// A router that has restarted may originate that very instance again; then it is refused, not
 /// acknowledged, and comes again.
 const LATEST_COPY: Duration = Duration::from_millis(200);
@@ -189,7 +188,7 @@ impl Lsdb {
     }
 
     /// Puts an LSA in, with the age its header has, in place of the old instance. Whether it says
-    /// something else than that one, so that routes have to be calculated anew (RFC 2328 13.2).
+    /// something else than that one, so that routes have to be calculated again (RFC 2328 13.2).
     pub(crate) fn install(&mut self, lsa: Arc<Lsa>, now: Time, origin: Origin) -> bool {
         let key = lsa.key();
         let old = self.take(&key);

@@ -1,4 +1,4 @@
-//! BFD in OSPF's service (RFC 5882): a session for each neighbour, and a neighbour lost when its
+//! BFD for OSPF (RFC 5882): a session for each neighbour, and a neighbour lost when its
 //! session fails.
 
 use control::BfdStatus;
@@ -79,7 +79,7 @@ impl Detection {
         }
     }
 
-    /// Ends all sessions by will.
+    /// Ends all sessions (AdminDown).
     pub(crate) fn stop(&mut self) {
         self.sessions = None;
         self.watched.clear();

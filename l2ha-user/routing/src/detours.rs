@@ -22,10 +22,6 @@ pub struct Detour {
 /// Where the data plane is told what to do by itself when a peer falls silent and this daemon cannot run.
 pub trait DetourTable: Send {
     /// Says how long the session of each interface may be silent; of all others nothing is known.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
     fn watch(&mut self, silences: &BTreeMap<u32, Duration>) -> Result<()>;
 
     /// Replaces all detours.

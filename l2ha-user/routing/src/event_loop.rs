@@ -1,5 +1,8 @@
 //! The event loop of the routing thread: feeds the speakers with packets and time, does what they say.
 
+mod ending;
+mod sync;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
@@ -7,10 +10,10 @@ use std::{
 };
 
 use anyhow::Result;
-use config::{Ospf, OspfArea};
+use config::Ospf;
 use control::OspfStatus;
 use linux::Nexthop;
-use ospfv3::{AreaConfig, Event, Family, PathOutcome, Transmit};
+use ospfv3::{Event, Family, PathOutcome, Transmit};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -28,19 +31,15 @@ use crate::{
     log::log,
     protection::Protection,
     rate_limit::RateLimit,
-    redistribute,
     refusals::Refusals,
-    restart_state::{self, Ending},
-    types::{Desired, Interface, Request, STOP_GRACE, View},
+    restart_state::Ending,
+    types::{Desired, Interface, Request, View},
     views,
     wire::{Packet, Port, Wire},
 };
 
 /// How long after a graceful restart the routes of before are kept for the calculation.
 const ROUTES_FOLLOW: Duration = Duration::from_millis(500);
-/// How long neighbours have to acknowledge that this node restarts: more than one retransmission
-/// would help little, and the restart is wanted now.
-const RESTART_PATIENCE: Duration = Duration::from_secs(2);
 /// Route notifications come in bursts, most of them our own doing.
 const CHECK_DELAY: Duration = Duration::from_millis(50);
 /// Beyond the dead interval, how long the routes of an earlier daemon are kept.
@@ -154,7 +153,7 @@ fn send<T>(answer: oneshot::Sender<T>, shown: T) {
     let _ = answer.send(shown);
 }
 
-/// Sleeps until a moment, or for ever.
+/// Sleeps until a moment; without one, without end.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -174,7 +173,7 @@ impl EventLoop {
         tokio::select! {
             biased;
             () = until(deadline) => return Next::Deadline,
-            notice = self.detection.next() => self.heed(notice).await,
+            notice = self.detection.next() => self.bfd_notice(notice).await,
             Some(packet) = self.arrived.recv() => self.packet(&packet),
             () = until(timer) => self.instances.handle_timeout(self.start.elapsed()),
             request = self.requests.recv(), if !self.ending => match request {
@@ -223,7 +222,7 @@ impl EventLoop {
     }
 
     /// Does what follows from BFD's notice.
-    async fn heed(&mut self, notice: Notice) {
+    async fn bfd_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Failed {
                 interface,
@@ -307,47 +306,6 @@ impl EventLoop {
         }
     }
 
-    /// Brings the speaker's areas to what is wanted; one that is not named is like any other.
-    fn set_areas(&mut self, areas: &[OspfArea]) {
-        let now = self.now();
-        let gone = self
-            .desired
-            .areas
-            .iter()
-            .map(|area| (area.area, AreaConfig::default()));
-        let wanted = areas.iter().map(|area| (area.area, area.config));
-        let all: BTreeMap<_, _> = gone.chain(wanted).collect();
-        for (area, config) in all {
-            self.instances
-                .each(|speaker| speaker.set_area(now, area, config));
-        }
-    }
-
-    /// Advertises what of the kernel's routes is to be.
-    async fn redistribute(&mut self) {
-        let config = self.config.redistribute;
-        if !config.connected && !config.statics {
-            return;
-        }
-        match self
-            .routes
-            .kernel()
-            .foreign_routes(redistribute::TABLE)
-            .await
-        {
-            Ok(routes) => {
-                let now = self.now();
-                let desired = &self.desired;
-                self.instances.set_externals(now, |family| {
-                    redistribute::externals(family, &routes, config, desired)
-                });
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot tell which routes to redistribute; they stay as they were");
-            }
-        }
-    }
-
     fn transmit(&mut self) {
         while let Some(transmit) = self.instances.poll_transmit() {
             self.send(&transmit);
@@ -400,96 +358,6 @@ impl EventLoop {
             .handle_packet(now, packet.interface, addresses, &packet.bytes);
     }
 
-    /// Starts or ends IPv4. The interfaces that are open already get it too.
-    async fn set_ipv4(&mut self, wanted: Option<u8>) {
-        let now = self.now();
-        let (changed, farewell) = self.instances.set_ipv4(now, wanted);
-        if !changed {
-            return;
-        }
-        for transmit in &farewell {
-            self.send(transmit);
-        }
-        self.instances
-            .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
-        for area in &self.desired.areas {
-            self.instances
-                .each(|speaker| speaker.set_area(now, area.area, area.config));
-        }
-        for open in self.interfaces.values() {
-            self.instances.add_interface(now, &open.interface);
-        }
-        self.instances.set_services(now, &self.desired);
-        self.set_routes().await;
-    }
-
-    /// Brings the speakers' interfaces and prefixes to what is wanted.
-    async fn sync(&mut self, desired: Desired) {
-        self.set_ipv4(desired.ipv4).await;
-        let now = self.now();
-        let kernel = self.routes.kernel();
-        self.instances
-            .set_transit(now, |family| kernel.forwards(family));
-        // Somebody may have set the clock.
-        self.instances
-            .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
-        self.set_areas(&desired.areas);
-        let stale: Vec<u32> = self
-            .interfaces
-            .iter()
-            .filter(|(_, open)| {
-                !desired
-                    .interfaces
-                    .iter()
-                    .any(|new| new.is_like(&open.interface))
-            })
-            .map(|(index, _)| *index)
-            .collect();
-        for index in stale {
-            self.interfaces.remove(&index);
-            self.refusals.forget(index);
-            self.flaps.forget(index);
-            self.instances
-                .each(|speaker| speaker.remove_interface(now, index));
-        }
-        for interface in &desired.interfaces {
-            let Some(open) = self.interfaces.get_mut(&interface.index) else {
-                self.open(interface);
-                continue;
-            };
-            let old = std::mem::replace(&mut open.interface, interface.clone());
-            if old.keys != interface.keys {
-                tracing::info!(interface = interface.name, "OSPF has new keys here");
-            }
-            if !old.is_same_to_ospf(interface) {
-                self.instances.add_interface(now, interface);
-            }
-        }
-        if (desired.home, &desired.services) != (self.desired.home, &self.desired.services) {
-            self.instances.set_services(now, &desired);
-        }
-        self.follow();
-        self.desired = desired;
-    }
-
-    /// Opens an interface; when that fails the next sync tries again.
-    fn open(&mut self, interface: &Interface) {
-        let port = match self.wire.open(interface, self.packets.clone()) {
-            Ok(port) => port,
-            Err(error) => {
-                tracing::error!(interface = interface.name, %error, "cannot open an OSPF socket");
-                return;
-            }
-        };
-        let open = OpenInterface {
-            interface: interface.clone(),
-            port,
-        };
-        self.interfaces.insert(interface.index, open);
-        let now = self.now();
-        self.instances.add_interface(now, interface);
-    }
-
     /// Logs and counts what an instance reports.
     fn report(&mut self, family: Family, event: &Event) {
         let name = |interface: &u32| {
@@ -503,8 +371,8 @@ impl EventLoop {
                 if let Some(times) = limit.again(RECLAIMED_AGAIN) {
                     tracing::info!(
                         ?lsa, sequence, times, %family,
-                        "others have an LSA of ours that is newer than we know: from an earlier life, \
-                         or somebody uses our Router ID. Outpaced"
+                        "others have an LSA of ours that is newer than we know: from before a restart, \
+                         or another router has our Router ID. Originated again"
                     );
                 }
             }
@@ -565,46 +433,5 @@ impl EventLoop {
             ipv6: self.instances.ipv6().map(views::instance)?,
             ipv4: self.instances.ipv4().map(views::instance),
         })
-    }
-
-    /// The end before a restart: the neighbours hear of it, and everything stays in its place. BFD
-    /// says nothing: the kernel goes on answering for the path.
-    async fn end_for_restart(&mut self) {
-        let Some(restart) = graceful::planned(&self.config) else {
-            tracing::warn!(
-                "graceful_restart = 0: the neighbours are not asked to wait, and take the next \
-                 start for a new router"
-            );
-            self.detection.abandon();
-            return;
-        };
-        let now = self.now();
-        self.instances
-            .each(|speaker| speaker.begin_graceful_restart(now, restart));
-        let acknowledged = |this: &Self| this.instances.is_acknowledged();
-        let all = self.go_on(RESTART_PATIENCE, acknowledged).await;
-        self.detection.abandon();
-        if all {
-            tracing::info!(
-                seconds = restart.period,
-                "every neighbour knows that this node restarts"
-            );
-        } else {
-            tracing::warn!(
-                "not every neighbour has acknowledged that this node restarts; those others may \
-                 give up the adjacency"
-            );
-        }
-    }
-
-    /// The clean stop: withdraw, wait for acknowledgements and the neighbours' routes, end.
-    async fn stop(&mut self) {
-        let now = self.now();
-        // The neighbours hear of the stop from OSPF; BFD shall not call it a failure.
-        self.detection.stop();
-        self.protection.end();
-        self.instances.each(|speaker| speaker.shutdown(now));
-        self.go_on(STOP_GRACE, |_| false).await;
-        self.routes.remove_all().await;
     }
 }

@@ -58,7 +58,7 @@ impl Flaps {
             .map_or(0, |losses| losses.count)
     }
 
-    /// Forgets an interface that is gone, or speaks anew.
+    /// Forgets an interface that is gone, or begins again.
     pub(crate) fn forget(&mut self, interface: u32) {
         self.0.retain(|(of, _), _| *of != interface);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::Ospf;
-use ospfv3::{Event, Family, GracefulRestart, HelpEnd, Peer, RestartEnd, wire::GraceReason};
+use ospfv3::{Event, Family, GracefulRestart, HelpEnd, RestartEnd, wire::GraceReason};
 
 use crate::restart_state::Ending;
 
@@ -28,7 +28,7 @@ fn announced(config: &Ospf, reason: GraceReason) -> Option<GracefulRestart> {
     (period > 0).then_some(GracefulRestart { period, reason })
 }
 
-/// How long the routes of an earlier daemon are good, although nobody has computed them yet.
+/// How long the routes of an earlier daemon are good, although they have not been computed yet.
 pub(crate) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Duration {
     let dead = config.dead_interval;
     let seconds = restart.map_or(dead, |restart| restart.period.max(dead));
@@ -39,42 +39,24 @@ pub(crate) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Durat
 pub(crate) fn log(family: Family, event: &Event) {
     match event {
         Event::HelpBegun {
-            peer: Peer {
-                interface,
-                router_id,
-            },
+            peer,
             seconds,
             reason,
         } => tracing::info!(
-            interface, %router_id, seconds, %reason, %family,
+            interface = peer.interface, router_id = %peer.router_id, seconds, %reason, %family,
             "a neighbour restarts gracefully: it stays adjacent meanwhile"
         ),
-        Event::HelpRefused {
-            peer: Peer {
-                interface,
-                router_id,
-            },
-            why,
-        } => {
-            tracing::info!(interface, %router_id, %why, %family, "no help with a neighbour's restart")
+        Event::HelpRefused { peer, why } => {
+            tracing::info!(interface = peer.interface, router_id = %peer.router_id, %why, %family, "no help with a neighbour's restart")
         }
         Event::HelpEnded {
-            peer: Peer {
-                interface,
-                router_id,
-            },
+            peer,
             why: why @ HelpEnd::Completed,
         } => {
-            tracing::info!(interface, %router_id, %why, %family, "help with a neighbour's restart ends")
+            tracing::info!(interface = peer.interface, router_id = %peer.router_id, %why, %family, "help with a neighbour's restart ends")
         }
-        Event::HelpEnded {
-            peer: Peer {
-                interface,
-                router_id,
-            },
-            why,
-        } => {
-            tracing::warn!(interface, %router_id, %why, %family, "help with a neighbour's restart ends")
+        Event::HelpEnded { peer, why } => {
+            tracing::warn!(interface = peer.interface, router_id = %peer.router_id, %why, %family, "help with a neighbour's restart ends")
         }
         Event::RestartEnded {
             why: why @ RestartEnd::Completed,

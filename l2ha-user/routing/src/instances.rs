@@ -1,47 +1,18 @@
 //! The instances of OSPF that share interfaces and sockets: one for IPv6 and, where it is wanted, one
 //! for IPv4 (RFC 5838).
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+mod instance;
 
-use config::{Ospf, OspfNetwork};
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+
+use config::Ospf;
 use ospfv3::{
-    Event, ExternalPrefix, Family, GracefulRestart, InterfaceConfig, InterfaceKind, InterfaceState,
-    NeighborView, PathFailure, PathOutcome, Speaker, SpfDelay, StubPrefix, Time, Transmit,
-    wire::Header,
+    Event, ExternalPrefix, Family, GracefulRestart, InterfaceState, NeighborView, PathFailure,
+    PathOutcome, Speaker, Time, Transmit, wire::Header,
 };
 
-use crate::{
-    kernel::forwarding_sysctl,
-    types::{Desired, Interface, LOOPBACK},
-};
-
-/// Least time between two originations of one LSA, in place of MinLSInterval (5 s, RFC 2328 B): a
-/// second change, such as the adjacency that comes up again after a cut, shall not wait that long.
-/// It must stay above MinLSArrival (1 s), below which neighbours drop what they receive.
-const LSA_THROTTLE: Duration = Duration::from_millis(1200);
-/// Delays before routes are computed. A neighbour moves its traffic here 0.3 s after it has heard of
-/// an adjacency, so even in a storm of changes the way back must be computed before.
-const SPF_DELAY: SpfDelay = SpfDelay {
-    initial: Duration::ZERO,
-    hold: Duration::from_millis(50),
-    max: Duration::from_millis(200),
-};
-
-/// A speaker and the family it routes.
-pub(crate) struct Instance {
-    pub(crate) family: Family,
-    /// Instance ID.
-    pub(crate) id: u8,
-    pub(crate) speaker: Speaker,
-    /// Whether this node forwards packets of the family, as it was last seen.
-    transit: Option<bool>,
-    /// Whether a graceful restart of ours goes on.
-    restarting: bool,
-}
+pub(crate) use self::instance::Instance;
+use crate::types::{Desired, Interface};
 
 /// All of them, IPv6 first.
 pub(crate) struct Instances {
@@ -51,108 +22,6 @@ pub(crate) struct Instances {
     list: Vec<Instance>,
     /// Whether this node is the last resort.
     drained: bool,
-}
-
-impl Instance {
-    fn new(
-        config: &Ospf,
-        epoch: u32,
-        (family, id): (Family, u8),
-        now: Time,
-        restart: Option<GracefulRestart>,
-    ) -> Self {
-        let speaker_config = ospfv3::Config {
-            family,
-            announce_families: true,
-            min_ls_interval: LSA_THROTTLE,
-            spf_delay: SPF_DELAY,
-            authentication_epoch: epoch,
-            graceful_helper: config.graceful_helper,
-            graceful_strict: config.graceful_strict,
-            ..ospfv3::Config::new(config.router_id)
-        };
-        let mut speaker = Speaker::new(speaker_config, now);
-        if let Some(restart) = restart {
-            speaker.resume_graceful_restart(now, restart);
-        }
-        Self {
-            family,
-            id,
-            speaker,
-            transit: None,
-            restarting: restart.is_some(),
-        }
-    }
-
-    /// The anycast addresses, on an interface that has no packets.
-    fn loopback(&self, config: &Ospf, desired: &Desired) -> InterfaceConfig {
-        let mine = desired.services.iter();
-        let mine = mine.filter(|service| Family::of(service.address) == self.family);
-        let prefixes = mine.map(|service| StubPrefix {
-            metric: service.metric,
-            ..StubPrefix::host(service.address)
-        });
-        InterfaceConfig {
-            area: desired.home.unwrap_or(config.area),
-            instance_id: self.id,
-            prefixes: prefixes.collect(),
-            ..InterfaceConfig::new("lo", LOOPBACK, InterfaceKind::Loopback, Ipv6Addr::LOCALHOST)
-        }
-    }
-
-    fn interface(&self, config: &Ospf, interface: &Interface) -> InterfaceConfig {
-        let ipv4 = |(address, _): &(IpAddr, u8)| match address {
-            IpAddr::V4(address) => Some(*address),
-            IpAddr::V6(_) => None,
-        };
-        let mine = interface.prefixes.iter();
-        let mine = mine.filter(|(address, _)| Family::of(*address) == self.family);
-        InterfaceConfig {
-            area: interface.area,
-            priority: interface.priority,
-            authentication: interface.keys.clone(),
-            ipv4: interface.prefixes.iter().find_map(ipv4),
-            mtu: interface.mtu,
-            cost: interface.cost,
-            hello_interval: config.hello_interval,
-            dead_interval: config.dead_interval,
-            retransmit_interval: config.retransmit_interval,
-            instance_id: self.id,
-            prefixes: mine
-                .filter_map(|(address, length)| {
-                    Some(StubPrefix {
-                        prefix: ospfv3::Prefix::new(*address, *length)?,
-                        metric: interface.cost,
-                        local: false,
-                    })
-                })
-                .collect(),
-            ..InterfaceConfig::new(
-                &interface.name,
-                interface.index,
-                match interface.network {
-                    OspfNetwork::PointToPoint => InterfaceKind::PointToPoint,
-                    OspfNetwork::Broadcast => InterfaceKind::Broadcast,
-                },
-                interface.link_local,
-            )
-        }
-    }
-
-    /// Keeps others from routing through a node that forwards nothing.
-    fn set_transit(&mut self, now: Time, on: bool) {
-        if self.transit != Some(on) {
-            self.transit = Some(on);
-            tracing::info!(
-                forwarding = on,
-                "sysctl {}: others {} route {} through this node",
-                forwarding_sysctl(self.family),
-                if on { "may" } else { "do not" },
-                self.family,
-            );
-        }
-        self.speaker.set_transit(now, on);
-    }
 }
 
 impl Instances {
@@ -183,7 +52,6 @@ impl Instances {
         self.list.first()
     }
 
-    /// That of IPv4.
     pub(crate) fn ipv4(&self) -> Option<&Instance> {
         self.list
             .iter()
@@ -211,15 +79,15 @@ impl Instances {
     /// Starts or ends IPv4: its Instance ID, or nothing. What an instance that ends has still to
     /// send is returned; whether anything has changed, too.
     pub(crate) fn set_ipv4(&mut self, now: Time, wanted: Option<u8>) -> (bool, Vec<Transmit>) {
-        let mut farewell = Vec::new();
+        let mut last_packets = Vec::new();
         if self.ipv4().map(|instance| instance.id) == wanted {
-            return (false, farewell);
+            return (false, last_packets);
         }
         for gone in self.list.extract_if(1.., |_| true) {
             let mut speaker = gone.speaker;
             tracing::info!(instance = gone.id, "IPv4 is no longer routed");
             speaker.shutdown(now);
-            farewell.extend(std::iter::from_fn(|| speaker.poll_transmit()));
+            last_packets.extend(std::iter::from_fn(|| speaker.poll_transmit()));
         }
         if let Some(id) = wanted {
             tracing::info!(instance = id, "IPv4 is routed now");
@@ -228,7 +96,7 @@ impl Instances {
             instance.speaker.drain(now, self.drained);
             self.list.push(instance);
         }
-        (true, farewell)
+        (true, last_packets)
     }
 
     /// An interface that is new, or has other keys or prefixes than before.
@@ -371,7 +239,7 @@ impl Instances {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use config::Redistribute;
+    use config::{OspfNetwork, Redistribute};
     use ospfv3::{NeighborState, wire::ALL_SPF_ROUTERS};
 
     use super::*;
@@ -513,9 +381,9 @@ mod tests {
         assert_eq!(full(&nodes[0]), [Family::Ipv6, Family::Ipv4]);
         assert_eq!(nodes[0].set_ipv4(now, Some(64)), (false, Vec::new()));
 
-        let (changed, farewell) = nodes[0].set_ipv4(now, None);
+        let (changed, last_packets) = nodes[0].set_ipv4(now, None);
         assert!(changed && nodes[0].ipv4().is_none());
-        for sent in farewell {
+        for sent in last_packets {
             assert_eq!(sent.destination, ALL_SPF_ROUTERS);
             let addresses = (sent.source, sent.destination);
             nodes[1].handle_packet(now, INTERFACE, addresses, &sent.bytes);
@@ -523,7 +391,7 @@ mod tests {
         assert_eq!(
             full(&nodes[1]),
             [Family::Ipv6],
-            "at once, not when it is dead"
+            "at once, not after the dead interval"
         );
         let lost = nodes[0].ipv6().unwrap().speaker.counters().adjacencies_lost;
         assert_eq!(lost, 0);

@@ -1,6 +1,6 @@
 //! What the speakers report, in the log.
 
-use ospfv3::{Event, Family, Peer};
+use ospfv3::{Event, Family};
 
 use crate::graceful;
 
@@ -13,10 +13,7 @@ pub(crate) fn log(family: Family, event: &Event) {
             to,
             reason,
         } => {
-            let Peer {
-                interface,
-                router_id,
-            } = peer;
+            let (interface, router_id) = (peer.interface, peer.router_id);
             tracing::info!(interface, %router_id, ?from, ?to, ?reason, %family, "neighbour");
         }
         Event::InterfaceChanged {

@@ -40,7 +40,7 @@ pub(crate) fn externals(
     prefixes.into_values().collect()
 }
 
-/// Whether others may hear of a prefix. Not of what has no meaning elsewhere; not of a service,
+/// Whether a prefix may be advertised. Not of what has no meaning elsewhere; not of a service,
 /// which is advertised while it is offered and not at all otherwise; and not of the network that
 /// carries the tunnels, which a peer would then look for behind its own tunnel.
 fn is_for_others(route: &ForeignRoute, prefix: Prefix, desired: &Desired) -> bool {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// How often one that goes on is said again in the log.
 const AGAIN: Duration = Duration::from_secs(600);
-/// How soon, when it is of somebody else or about something else.
+/// How soon, when it is of another router or about something else.
 const CHANGED: Duration = Duration::from_secs(5);
 
 /// The last refusals of each kind. There are as many as kinds of refusals on each interface, and no more.
@@ -91,7 +91,7 @@ impl Refusals {
         shown.collect()
     }
 
-    /// Forgets what is no longer so: the interface is gone, or speaks anew.
+    /// Forgets what is no longer so: the interface is gone, or begins again.
     pub(crate) fn forget(&mut self, interface: u32) {
         self.0.retain(|(of, _, _), _| *of != interface);
     }

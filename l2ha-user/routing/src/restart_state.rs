@@ -73,7 +73,7 @@ impl RestartState {
         let last = match fs::read(path) {
             Ok(bytes) => serde_json::from_slice::<Memory>(&bytes)
                 .inspect_err(|error| {
-                    tracing::warn!(path = %path.display(), %error, "this file is damaged, beginning anew");
+                    tracing::warn!(path = %path.display(), %error, "this file is damaged, beginning again");
                 })
                 .ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

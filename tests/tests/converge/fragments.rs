@@ -2,22 +2,17 @@
 //! same, slowly, what is wrong in them is refused, and `l2ha status` says what to mend.
 
 use std::{
-    fs,
     io::Read as _,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{
-    CloudOptions, Daemon, Host, Lab, Link, NodeConfig, Outer, PATIENCE, join, wait_for,
-};
+use anyhow::{Result, ensure};
+use l2ha_lab::{Lab, Outer, PATIENCE, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
 
-const PORT: u16 = 1701;
-/// An ethertype for local experiments (IEEE 802): nothing else in the lab uses it.
-const ETHERTYPE: u16 = 0x88b5;
+use crate::bare_peer::{BarePeer, PORT, frame};
+
 /// How long what must not arrive is waited for.
 const REFUSED: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_millis(100);
@@ -62,10 +57,11 @@ fn without_a_checksum_over_ipv6() -> Result<()> {
             let more = format!("udp_checksum = {}", !agreed);
             let world = World::with(lab, Outer::Udp, true, "xdp", &[more])?;
             let raw = world
+                .ends
                 .peer
                 .ns
                 .enter(|| Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::UDP)))??;
-            raw.bind(&SocketAddr::new(world.peer.v6.into(), 0).into())?;
+            raw.bind(&SocketAddr::new(world.ends.peer.v6.into(), 0).into())?;
             raw.connect(&world.socket.peer_addr()?)?;
             let frame = World::frame(1, LARGE);
             // Where it is refused, that is to be seen for a while only.
@@ -92,16 +88,10 @@ fn both_modes(name: &str, outer: Outer, v6: bool) -> Result<()> {
     Ok(())
 }
 
-/// A server with `l2ha`, and a bare host in the place of its peer.
 struct World {
-    server: Arc<Daemon>,
-    peer: Arc<Host>,
+    ends: BarePeer,
     socket: Socket,
     outer: Outer,
-    session: u32,
-    cookie: Vec<u8>,
-    /// Hears every frame of [`ETHERTYPE`] that arrives on the server.
-    ear: Socket,
 }
 
 impl World {
@@ -111,41 +101,13 @@ impl World {
 
     /// With more lines for the server's tunnel.
     fn with(lab: &Lab, outer: Outer, v6: bool, mode: &str, more: &[String]) -> Result<Self> {
-        let options = CloudOptions {
-            carries_l2tp: true,
-            ..CloudOptions::default()
-        };
-        let (_cloud, hosts) = lab.cloud(options, &["server", "peer"])?;
-        let (server, peer) = (&hosts[0], &hosts[1]);
-        let mut config = NodeConfig::tunnels_only(lab, server)?;
-        config.mode = mode.into();
-        let mut other = NodeConfig::tunnels_only(lab, peer)?;
-        let link = Link {
-            outer,
-            v6,
-            ..Link::default()
-        };
-        join(&mut config, &mut other, link)?;
-        for tunnel in &mut config.tunnels {
-            tunnel.more.extend_from_slice(more);
-        }
-        let tunnel = config.tunnel("peer");
-        let (session, file) = (tunnel.session_id, tunnel.receive_cookie.clone());
-        let cookie = unhex(fs::read_to_string(file.context("no cookie")?)?.trim())?;
-        let target: IpAddr = if v6 {
-            server.v6.into()
-        } else {
-            server.v4.into()
-        };
+        let ends = BarePeer::new(lab, (outer, v6), mode, more)?;
+        let peer = &ends.peer;
         peer.ns
             .run(["ip", "link", "set", "eth0", "mtu", PEER_MTU])?;
-        let ear = server.ns.enter(|| {
-            let protocol = Protocol::from(i32::from(ETHERTYPE.to_be()));
-            Socket::new(Domain::PACKET, Type::RAW, Some(protocol))
-        })??;
-        ear.set_read_timeout(Some(SILENCE))?;
+        ends.ear.set_read_timeout(Some(SILENCE))?;
         let port = if outer == Outer::Udp { PORT } else { 0 };
-        let to = SocketAddr::new(target, port);
+        let to = SocketAddr::new(ends.target, port);
         let (kind, protocol) = match outer {
             Outer::Udp => (Type::DGRAM, Protocol::UDP),
             Outer::Ip => (Type::RAW, Protocol::from(115)),
@@ -154,29 +116,21 @@ impl World {
             .ns
             .enter(|| Socket::new(Domain::for_address(to), kind, Some(protocol)))??;
         // A new IPv6 address cannot be bound before duplicate address detection has ended.
-        let from = SocketAddr::new(peer.address_like(target), port).into();
+        let from = SocketAddr::new(peer.address_like(ends.target), port).into();
         wait_for("the peer's address", PATIENCE, || {
             socket.bind(&from)?;
             Ok(Some(()))
         })?;
         socket.connect(&to.into())?;
         Ok(Self {
-            server: Daemon::start(lab, config)?,
-            peer: Arc::clone(peer),
+            ends,
             socket,
             outer,
-            session,
-            cookie,
-            ear,
         })
     }
 
     fn frame(number: u32, payload: usize) -> Vec<u8> {
-        let mut frame = vec![0xff; 6];
-        frame.extend([2, 0, 0, 0, 0, 1]);
-        frame.extend(ETHERTYPE.to_be_bytes());
-        frame.extend((0..payload).map(|at| (at as u32 ^ number) as u8));
-        frame
+        frame((0..payload).map(|at| (at as u32 ^ number) as u8))
     }
 
     fn send(&self, cookie: &[u8], frame: &[u8]) -> Result<()> {
@@ -184,7 +138,7 @@ impl World {
         if self.outer == Outer::Udp {
             bytes.extend([0, 3, 0, 0]);
         }
-        bytes.extend(self.session.to_be_bytes());
+        bytes.extend(self.ends.session.to_be_bytes());
         bytes.extend(cookie);
         bytes.extend(frame);
         self.socket.send(&bytes)?;
@@ -193,26 +147,26 @@ impl World {
 
     /// A frame with all that follows an IPv6 header, without a checksum.
     fn unchecked(&self, frame: &[u8]) -> Result<Vec<u8>> {
-        let length = u16::try_from(8 + 4 + 4 + self.cookie.len() + frame.len())?;
+        let length = u16::try_from(8 + 4 + 4 + self.ends.cookie.len() + frame.len())?;
         let mut bytes = Vec::new();
         for word in [PORT, PORT, length, 0, 3, 0] {
             bytes.extend(word.to_be_bytes());
         }
-        bytes.extend(self.session.to_be_bytes());
-        bytes.extend(&self.cookie);
+        bytes.extend(self.ends.session.to_be_bytes());
+        bytes.extend(&self.ends.cookie);
         bytes.extend(frame);
         Ok(bytes)
     }
 
     fn hear(&self) -> Option<Vec<u8>> {
         let mut bytes = vec![0; 4096];
-        let length = (&self.ear).read(&mut bytes).ok()?;
+        let length = (&self.ends.ear).read(&mut bytes).ok()?;
         bytes.truncate(length);
         Some(bytes)
     }
 
     fn count(&self, name: &str) -> Result<u64> {
-        let status = self.server.status()?;
+        let status = self.ends.server.status()?;
         Ok(status["socket"][name].as_u64().unwrap_or(0))
     }
 
@@ -226,7 +180,7 @@ impl World {
     }
 
     fn problem(&self) -> Result<String> {
-        let status = self.server.status()?;
+        let status = self.ends.server.status()?;
         Ok(status["tunnels"][0]["problem"].to_string())
     }
 
@@ -234,7 +188,7 @@ impl World {
         // One that needs no fragments: also lets the cloud learn the neighbours.
         let small = Self::frame(0, 100);
         wait_for("a small frame", PATIENCE, || {
-            self.send(&self.cookie, &small)?;
+            self.send(&self.ends.cookie, &small)?;
             Ok(self.hear())
         })?;
         while self.hear().is_some() {}
@@ -243,7 +197,7 @@ impl World {
 
         for number in 1..=20 {
             let frame = Self::frame(number, LARGE);
-            self.send(&self.cookie, &frame)?;
+            self.send(&self.ends.cookie, &frame)?;
             let heard = wait_for(&format!("frame {number}"), PATIENCE, || {
                 // One of the small ones may be late.
                 Ok(self.hear().filter(|heard| *heard != small))
@@ -251,16 +205,16 @@ impl World {
             ensure!(heard == frame, "frame {number} is damaged");
         }
         self.wait_count("fragments_delivered", 20)?;
-        let status = self.server.status()?;
+        let status = self.ends.server.status()?;
         let passed = status["dataplane"]["reasons"]["passed_fragment"].as_u64();
         ensure!(passed >= Some(40), "fragments seen: {passed:?}");
         ensure!(self.problem()?.contains("wrong MTU"), "{}", self.problem()?);
 
-        let mut wrong = self.cookie.clone();
+        let mut wrong = self.ends.cookie.clone();
         wrong[0] ^= 1;
         self.send(&wrong, &Self::frame(30, LARGE))?;
         self.wait_count("fragments_refused_wrong_cookie", 1)?;
-        self.send(&self.cookie, &Self::frame(31, TOO_LARGE))?;
+        self.send(&self.ends.cookie, &Self::frame(31, TOO_LARGE))?;
         self.wait_count("fragments_too_big", 1)?;
         ensure!(self.hear().is_none(), "what is wrong was delivered");
 
@@ -269,7 +223,7 @@ impl World {
             ensure!(start.elapsed() < PATIENCE, "nothing limits the rate");
             // More at once than a second allows, however long the question after it takes.
             for number in 0..4000 {
-                self.send(&self.cookie, &Self::frame(number, LARGE))?;
+                self.send(&self.ends.cookie, &Self::frame(number, LARGE))?;
             }
         }
         let delivered = self.count("fragments_delivered")?;
@@ -280,16 +234,9 @@ impl World {
         ));
         ensure!(delivered >= 200, "only {delivered} were handed on");
         ensure!(
-            self.peer.ns.ifindex("eth0")?.is_some(),
+            self.ends.peer.ns.ifindex("eth0")?.is_some(),
             "the peer's underlay is gone"
         );
         Ok(())
     }
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| Ok(u8::from_str_radix(&text[at..at + 2], 16)?))
-        .collect()
 }

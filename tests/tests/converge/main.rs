@@ -4,6 +4,7 @@
 mod areas;
 mod auth;
 mod bad_config;
+mod bare_peer;
 mod bird;
 mod broadcast;
 mod capture;

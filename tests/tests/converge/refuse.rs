@@ -1,24 +1,14 @@
 //! What must not get in: L2TPv3 messages that are wrong in one point each, sent by real sockets
 //! over the cloud. Nothing is delivered, and the counter that names the fault moves.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read as _,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::Read as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{
-    CloudOptions, Daemon, Host, Lab, Link, NodeConfig, Outer, PATIENCE, join, wait_for,
-};
+use l2ha_lab::{Lab, Outer, PATIENCE, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
 
-const PORT: u16 = 1701;
-/// An ethertype for local experiments (IEEE 802): nothing else in the lab uses it.
-const ETHERTYPE: u16 = 0x88b5;
+use crate::bare_peer::{BarePeer, PORT, frame};
+
 /// How long a frame that must not come is waited for.
 const SILENCE: Duration = Duration::from_millis(50);
 
@@ -160,82 +150,36 @@ fn refuse(name: &str, outer: Outer, v6: bool) -> Result<()> {
     Ok(())
 }
 
-/// A server with `l2ha`, a bare host in the place of its peer, and a stranger.
 struct World {
-    server: Arc<Daemon>,
-    peer: Arc<Host>,
-    stranger: Arc<Host>,
+    ends: BarePeer,
     outer: Outer,
-    target: IpAddr,
     right: Message,
-    /// Hears every frame of [`ETHERTYPE`] that is delivered on any interface of the server.
-    ear: Socket,
 }
 
 impl World {
     fn new(lab: &Lab, outer: Outer, v6: bool, mode: &str) -> Result<Self> {
-        let options = CloudOptions {
-            carries_l2tp: true,
-            ..CloudOptions::default()
-        };
-        let (_cloud, hosts) = lab.cloud(options, &["server", "peer", "stranger"])?;
-        let [server, peer, stranger] = &hosts[..] else {
-            unreachable!()
-        };
-        let mut config = NodeConfig::tunnels_only(lab, server)?;
-        config.mode = mode.into();
-        // The peer's end is only needed for its half of the configuration.
-        let mut other = NodeConfig::tunnels_only(lab, peer)?;
-        let link = Link {
-            outer,
-            v6,
-            ..Link::default()
-        };
-        join(&mut config, &mut other, link)?;
-        let tunnel = config.tunnel("peer");
-        let file = tunnel.receive_cookie.clone().context("no cookie")?;
-        let mut frame = vec![0xff; 6];
-        frame.extend([2, 0, 0, 0, 0, 1]);
-        frame.extend(ETHERTYPE.to_be_bytes());
-        frame.extend([0x5a; 50]);
+        let ends = BarePeer::new(lab, (outer, v6), mode, &[])?;
         let right = Message {
             flags: 3,
-            session: tunnel.session_id,
-            cookie: unhex(fs::read_to_string(file)?.trim())?,
-            frame,
+            session: ends.session,
+            cookie: ends.cookie.clone(),
+            frame: frame([0x5a; 50]),
             port: PORT,
             from_stranger: false,
         };
-        let target = if v6 {
-            IpAddr::from(server.v6)
-        } else {
-            server.v4.into()
-        };
-        let ear = server.ns.enter(|| {
-            let protocol = Protocol::from(i32::from(ETHERTYPE.to_be()));
-            Socket::new(Domain::PACKET, Type::RAW, Some(protocol))
-        })??;
-        Ok(Self {
-            server: Daemon::start(lab, config)?,
-            peer: Arc::clone(peer),
-            stranger: Arc::clone(stranger),
-            outer,
-            target,
-            right,
-            ear,
-        })
+        Ok(Self { ends, outer, right })
     }
 
     /// Sends a message; over UDP returns the socket, which would hear of a closed port.
     fn send(&self, message: &Message) -> Result<Socket> {
         let host = if message.from_stranger {
-            &self.stranger
+            &self.ends.stranger
         } else {
-            &self.peer
+            &self.ends.peer
         };
-        let source = host.address_like(self.target);
+        let source = host.address_like(self.ends.target);
         let mut bytes = Vec::new();
-        let domain = Domain::for_address(SocketAddr::new(self.target, 0));
+        let domain = Domain::for_address(SocketAddr::new(self.ends.target, 0));
         let socket = match self.outer {
             Outer::Udp => {
                 bytes.extend(message.flags.to_be_bytes());
@@ -252,16 +196,16 @@ impl World {
         bytes.extend(&message.frame);
         let port = |port| if self.outer == Outer::Udp { port } else { 0 };
         socket.bind(&SocketAddr::new(source, port(message.port)).into())?;
-        socket.connect(&SocketAddr::new(self.target, port(PORT)).into())?;
+        socket.connect(&SocketAddr::new(self.ends.target, port(PORT)).into())?;
         socket.send(&bytes)?;
         Ok(socket)
     }
 
     /// How many frames were delivered within `patience` of the last one.
     fn heard(&self, patience: Duration) -> Result<usize> {
-        self.ear.set_read_timeout(Some(patience))?;
+        self.ends.ear.set_read_timeout(Some(patience))?;
         let mut count = 0;
-        while (&self.ear).read(&mut [0; 2048]).is_ok() {
+        while (&self.ends.ear).read(&mut [0; 2048]).is_ok() {
             count += 1;
         }
         Ok(count)
@@ -269,7 +213,7 @@ impl World {
 
     /// The data plane's counters by name.
     fn reasons(&self) -> Result<BTreeMap<String, u64>> {
-        let status = self.server.status()?;
+        let status = self.ends.server.status()?;
         let reasons = status["dataplane"]["reasons"]
             .as_object()
             .with_context(|| format!("no dataplane.reasons in {status}"))?;
@@ -296,7 +240,7 @@ impl World {
 
     /// Frames received on the tunnel, by the daemon's own count.
     fn received(&self) -> Result<u64> {
-        let status = self.server.status()?;
+        let status = self.ends.server.status()?;
         status["tunnels"][0]["rx_packets"]
             .as_u64()
             .with_context(|| format!("no rx_packets in {status}"))
@@ -331,11 +275,4 @@ impl World {
         lab.say(format_args!("{}: refused as {}", case.name, case.reason));
         Ok(())
     }
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| Ok(u8::from_str_radix(&text[at..at + 2], 16)?))
-        .collect()
 }

@@ -197,7 +197,7 @@ fn a_service_is_taken_away_and_given_back_and_nothing_is_lost() -> Result<()> {
         let server = &served.trio.first;
         let (on, off) = (|| serve(server, true), || serve(server, false));
         let addresses = || server.host.ns.run(["ip", "addr", "show", "dev", "lo"]);
-        for _ in 0..if is_deep() { 3 } else { 2 } {
+        for _ in 0..if is_deep() { 3 } else { 1 } {
             served.moves("taken away", SERVER_2, off, on)?;
             wait_for("the addresses to be gone", PATIENCE, || {
                 let left = addresses()?;

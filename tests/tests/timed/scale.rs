@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, is_deep, join, judged, wait_for};
 
 /// The smaller number of tunnels, in the gate and with `L2HA_DEEP=1`, and how many times as many the larger one is.
-const FEW: [u32; 2] = [125, 250];
+const FEW: [u32; 2] = [60, 250];
 const TIMES: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How much more than its share the larger start may take, on a machine that does other things too.

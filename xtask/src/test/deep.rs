@@ -3,6 +3,7 @@
 use std::{
     fs,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -43,10 +44,21 @@ pub(crate) fn deep(base: &Run) -> Result<()> {
     };
     let mut parts = vec![part("all tests, 6.1", || all.run())];
     if base.privileged {
-        for series in NEWER {
-            let machines = of_kernel(&all, series);
-            parts.push(part(&format!("machines, {series}"), || machines.run()));
-        }
+        // Side by side: an emulated machine keeps one processor busy.
+        parts.extend(thread::scope(|scope| {
+            let all = &all;
+            let played = NEWER.map(|series| {
+                scope.spawn(move || {
+                    part(&format!("machines, {series}"), || {
+                        of_kernel(all, series).run()
+                    })
+                })
+            });
+            played.map(|part| {
+                part.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        }));
     }
     parts.push(part("1,000 seeds of 20 routers", || {
         simulate(&["--seeds", "1000", "--routers", "20", "--found"])

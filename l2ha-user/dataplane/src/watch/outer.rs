@@ -30,7 +30,7 @@ pub struct Headers {
     pub session_id: Option<u32>,
     /// Where the UDP header starts.
     udp: Option<usize>,
-    /// What may be shown at most: behind it nobody knows where a cookie is.
+    /// What may be shown at most: behind it a cookie can be anywhere.
     readable: usize,
     /// Where a data message's cookie starts.
     cookie: Option<usize>,
@@ -268,7 +268,7 @@ mod tests {
         let mut packet = before.clone();
         redact_captured(&mut packet, start, 0);
         assert_eq!(packet[start - 12..start], [0; 12]);
-        // Nobody knows what this one would tell.
+        // What this one would tell is unknown.
         let mut packet = before.clone();
         packet[60] ^= 1;
         redact_captured(&mut packet, start, 4);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shown_where_nobody_knows_what_it_is() {
+    fn nothing_is_shown_of_what_is_unknown() {
         for length in 0..90 {
             let (mut packet, _) = packet();
             packet.truncate(length);

@@ -12,7 +12,7 @@
 
 mod grid;
 #[expect(dead_code, reason = "the tests use all of it")]
-#[path = "../../tests/sim/net.rs"]
+#[path = "../../tests/sim/net/mod.rs"]
 mod net;
 
 use std::net::Ipv4Addr;

@@ -87,7 +87,7 @@ fn round(own: Candidate, others: &[Candidate]) -> Elected {
 mod tests {
     use super::*;
 
-    const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+    const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
     fn id(number: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(number)
@@ -105,7 +105,7 @@ mod tests {
 
     fn winners(own: Candidate, others: &[Candidate]) -> (Ipv4Addr, Ipv4Addr) {
         let elected = elect(own, others);
-        (elected.dr.unwrap_or(NOBODY), elected.bdr.unwrap_or(NOBODY))
+        (elected.dr.unwrap_or(NONE), elected.bdr.unwrap_or(NONE))
     }
 
     #[test]
@@ -145,9 +145,9 @@ mod tests {
         assert_eq!(winners(router(1, 1, 0, 0), &others).0, id(2));
         assert_eq!(
             winners(router(1, 0, 0, 0), &[router(3, 0, 0, 0)]),
-            (NOBODY, NOBODY)
+            (NONE, NONE)
         );
-        assert_eq!(winners(router(1, 1, 0, 0), &[]), (id(1), NOBODY), "alone");
+        assert_eq!(winners(router(1, 1, 0, 0), &[]), (id(1), NONE), "alone");
     }
 
     #[test]

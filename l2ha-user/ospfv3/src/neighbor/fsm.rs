@@ -93,7 +93,7 @@ pub enum Reason {
     LlDown,
     /// It came back under another Interface ID.
     InterfaceIdChanged,
-    /// Declared dead from outside, as by BFD.
+    /// Declared down from outside, as by BFD.
     DeclaredDead,
 }
 

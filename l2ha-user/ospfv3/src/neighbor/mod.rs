@@ -162,7 +162,7 @@ impl Neighbor {
         self.state == NeighborState::Full || self.help.is_some()
     }
 
-    /// When it is dead if it stays silent: not while it is helped.
+    /// When its inactivity timer fires if it stays silent: not while it is helped.
     pub(crate) fn silent_until(&self) -> Time {
         self.help
             .map_or(self.inactive_at, |help| self.inactive_at.max(help.until))

@@ -18,8 +18,8 @@ pub(crate) struct Originated {
     pub(crate) at: Time,
     /// When it was withdrawn.
     pub(crate) flushed_at: Option<Time>,
-    /// When we last outpaced an instance that was not ours.
-    pub(crate) outpaced_at: Option<Time>,
+    /// When we last superseded an instance that was not ours.
+    pub(crate) superseded_at: Option<Time>,
 }
 
 impl Originated {

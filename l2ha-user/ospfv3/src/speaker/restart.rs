@@ -191,9 +191,9 @@ impl Running {
 }
 
 fn longest_silence(core: &Core) -> Duration {
-    let dead = core.interfaces().values().filter(|i| i.is_up());
-    let dead = dead.map(|interface| interface.config.dead()).max();
-    dead.unwrap_or(Duration::from_secs(40))
+    let up = core.interfaces().values().filter(|i| i.is_up());
+    let longest = up.map(|interface| interface.config.dead()).max();
+    longest.unwrap_or(Duration::from_secs(40))
 }
 
 /// The links of our Router-LSA as it was before the restart.
@@ -207,7 +207,7 @@ fn links_of_before(core: &Core, area: Ipv4Addr) -> Option<Vec<RouterLink>> {
     Some(links.copied().collect())
 }
 
-/// The Router-LSAs of a router, alive.
+/// The Router-LSAs of a router below MaxAge.
 fn router_lsas(core: &Core, area: Ipv4Addr, router_id: Ipv4Addr) -> impl Iterator<Item = &Router> {
     let now = core.now();
     let database = core.databases().get(&DbId::Area(area));

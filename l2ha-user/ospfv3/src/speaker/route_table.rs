@@ -1,6 +1,6 @@
 //! Runs the route calculation and takes its result over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::core::Core;
@@ -20,8 +20,6 @@ pub type Routes = BTreeMap<Prefix, Route>;
 pub(crate) struct RouteTable {
     calculation: Calculation,
     routes: Routes,
-    /// Prefixes whose route has changed since [`Self::take_changes`].
-    changes: BTreeSet<Prefix>,
     /// The ways to AS boundary routers.
     boundary: BTreeMap<Ipv4Addr, BoundaryRoute>,
     /// Number of the last calculation.
@@ -41,10 +39,6 @@ impl RouteTable {
         self.generation
     }
 
-    pub(crate) fn take_changes(&mut self) -> BTreeSet<Prefix> {
-        std::mem::take(&mut self.changes)
-    }
-
     /// Calculates. Whether there is news for other areas.
     pub(crate) fn calculate(
         &mut self,
@@ -53,9 +47,7 @@ impl RouteTable {
     ) -> bool {
         self.generation += 1;
         core.counters_mut().spf_runs += 1;
-        let changes = self.compute(core, externals);
-        let changed = !changes.is_empty();
-        self.changes.extend(changes);
+        let changed = self.compute(core, externals);
         if changed {
             core.event(Event::RoutesChanged);
         }
@@ -65,11 +57,11 @@ impl RouteTable {
         changed || moved
     }
 
-    /// Brings the routes up to date. Gives the prefixes whose route has changed.
-    fn compute(&mut self, core: &mut Core, externals: impl Iterator<Item = Prefix>) -> Vec<Prefix> {
+    /// Brings the routes up to date. Whether any has changed.
+    fn compute(&mut self, core: &mut Core, externals: impl Iterator<Item = Prefix>) -> bool {
         if core.is_stopped() {
             self.calculation = Calculation::default();
-            return std::mem::take(&mut self.routes).into_keys().collect();
+            return !std::mem::take(&mut self.routes).is_empty();
         }
         let databases = core.databases_mut();
         let news: Vec<(DbId, News)> = databases.map(|(id, db)| (id, db.take_news())).collect();
@@ -78,7 +70,7 @@ impl RouteTable {
         let (changes, looked_at) = self.calculation.update(input, &mut self.routes);
         core.counters_mut().spf_trees += u64::from(again);
         core.counters_mut().spf_prefixes += looked_at as u64;
-        changes
+        !changes.is_empty()
     }
 
     /// See [`Speaker::alternates`](crate::Speaker::alternates).

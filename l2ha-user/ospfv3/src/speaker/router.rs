@@ -1,6 +1,5 @@
 //! The public face of a router, and the order in which its parts do what one call asks for.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::lsdb::DbId;
 use crate::peer::Peer;
 use crate::spf::Alternates;
 use crate::transmit::Transmit;
-use crate::wire::{ALL_SPF_ROUTERS, LsaType, Prefix};
+use crate::wire::{ALL_SPF_ROUTERS, LsaType};
 
 /// How certain it is that the path to a neighbour has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +58,6 @@ impl Speaker {
             table: RouteTable::default(),
             restart: Restart::default(),
         }
-    }
-
-    /// Our Router ID.
-    pub fn router_id(&self) -> Ipv4Addr {
-        self.core.config().router_id
     }
 
     /// Adds an interface and brings it up, or changes one: its adjacencies stay if the change lets
@@ -186,8 +180,8 @@ impl Speaker {
         PathOutcome::Lost
     }
 
-    /// We were not running for a while (a suspended machine, stolen time), so silence says nothing
-    /// about the neighbours: each is given at least `grace` from now before it counts as dead.
+    /// We were not running for a while (a suspended machine, steal time), so silence says nothing
+    /// about the neighbours: each is given at least `grace` from now before its inactivity timer fires.
     pub fn paused(&mut self, now: Time, grace: Duration) {
         self.core.set_now(now);
         self.core.give_time(grace);
@@ -196,11 +190,6 @@ impl Speaker {
     /// The routing table. Never holds a prefix that we advertise ourselves.
     pub fn routes(&self) -> &Routes {
         self.table.routes()
-    }
-
-    /// The prefixes whose route has come, gone or changed since this was last asked.
-    pub fn take_changes(&mut self) -> BTreeSet<Prefix> {
-        self.table.take_changes()
     }
 
     /// All counters.
@@ -239,7 +228,7 @@ impl Speaker {
     }
 
     /// Whether this router forwards packets of others. If not, it clears the R bit (RFC 5340 4.8.1),
-    /// and nobody computes a way through it; what it advertises itself stays as near as it is.
+    /// and no router computes a way through it; what it advertises itself stays as near as it is.
     pub fn set_transit(&mut self, now: Time, on: bool) {
         self.core.set_now(now);
         if self.originator.set_transit(on) {
@@ -270,7 +259,7 @@ impl Speaker {
     }
 
     /// Whether we are an area border router: in several areas, the backbone among them. Without it
-    /// nobody would hear our summaries, and to call ourselves one would only keep us from using
+    /// no router would receive our summaries, and to call ourselves one would only keep us from using
     /// those of others (RFC 3509 2.1).
     pub fn is_area_border(&self) -> bool {
         self.core.is_area_border()
@@ -381,7 +370,7 @@ impl Speaker {
 
     fn run_timers(&mut self) {
         for id in self.core.interface_ids() {
-            // Hellos first: nothing else may make a neighbour believe that we are dead.
+            // Hellos first: nothing else may delay them until a neighbour's inactivity timer fires.
             self.send_grace_if_due(id);
             self.core.hello_if_due(id);
         }
@@ -429,7 +418,7 @@ impl Speaker {
         }
     }
 
-    /// What is left to do at the end of a call: own LSAs, dead LSAs, requests, floods.
+    /// What is left to do at the end of a call: own LSAs, LSAs at MaxAge, requests, floods.
     fn finish(&mut self) {
         // Each round is caused by the one before; three are the most that any chain needs.
         for _ in 0..4 {

@@ -95,7 +95,7 @@ pub struct NeighborView {
     pub state: NeighborState,
     /// Milliseconds in this state.
     pub since_ms: u64,
-    /// Milliseconds until it counts as dead if it stays silent.
+    /// Milliseconds until its inactivity timer fires if it stays silent.
     pub dead_in_ms: u64,
     /// Its Router Priority.
     pub priority: u8,

@@ -113,7 +113,7 @@ impl View {
             database,
             now,
         };
-        // Nobody asks where its packets go, only how far.
+        // Only distances matter, not next hops.
         let tree = Tree::compute(&input, &|_, _| Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
         let mut prefixes: BTreeMap<Prefix, u32> = BTreeMap::new();
         for entry in database.of_type(LsaType::INTRA_AREA_PREFIX) {
@@ -122,18 +122,11 @@ impl View {
                 continue;
             };
             let delivers = forwards || adv == neighbor;
-            if entry.is_max_age(now) || body.referenced_router != adv || !delivers {
+            if entry.is_max_age(now) || !delivers {
                 continue;
             }
-            let vertex = match (body.referenced_type, body.referenced_id) {
-                (LsaType::ROUTER, 0) => Vertex::Router(adv),
-                (LsaType::NETWORK, interface_id) => Vertex::Network {
-                    router: adv,
-                    interface_id,
-                },
-                _ => continue,
-            };
-            let Some(path) = tree.paths.get(&vertex) else {
+            let vertex = Vertex::described(body, adv);
+            let Some(path) = vertex.and_then(|vertex| tree.paths.get(&vertex)) else {
                 continue;
             };
             for entry in &body.prefixes {

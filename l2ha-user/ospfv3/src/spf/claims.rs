@@ -32,7 +32,6 @@ pub(super) enum What {
     },
 }
 
-/// All claims.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     by_prefix: BTreeMap<Prefix, Vec<Claim>>,
@@ -180,18 +179,9 @@ impl Claims {
 fn claims(body: &LsaBody, adv: Ipv4Addr, mut say: impl FnMut(Prefix, u32, PrefixOptions, What)) {
     match body {
         LsaBody::IntraAreaPrefix(body) => {
-            let vertex = match (body.referenced_type, body.referenced_id) {
-                (LsaType::ROUTER, 0) => Vertex::Router(adv),
-                (LsaType::NETWORK, interface_id) => Vertex::Network {
-                    router: adv,
-                    interface_id,
-                },
-                _ => return,
-            };
-            // RFC 5340 4.4.3.9: whoever describes a router or a network describes its own.
-            if body.referenced_router != adv {
+            let Some(vertex) = Vertex::described(body, adv) else {
                 return;
-            }
+            };
             for entry in &body.prefixes {
                 let what = What::IntraArea(vertex);
                 say(entry.prefix, entry.metric.into(), entry.options, what);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::{AreaInput, LinkLocal, Nexthop};
 use crate::peer::Peer;
 use crate::wire::{
-    Family, LinkKind, LsaBody, LsaType, Network, Options, Router, RouterBits, RouterLink,
+    Family, IntraAreaPrefix, LinkKind, LsaBody, LsaType, Network, Options, Router, RouterBits,
+    RouterLink,
 };
 
 /// A vertex. Networks sort before routers, as RFC 2328 16.1 (3) wants them taken first.
@@ -17,6 +18,22 @@ pub(super) enum Vertex {
     Network { router: Ipv4Addr, interface_id: u32 },
     /// A router.
     Router(Ipv4Addr),
+}
+
+impl Vertex {
+    /// Whose prefixes an LSA of this router lists: its own, or those of a network of which it is
+    /// Designated Router (RFC 5340 4.4.3.9).
+    pub(super) fn described(body: &IntraAreaPrefix, router: Ipv4Addr) -> Option<Self> {
+        let own = body.referenced_router == router;
+        match (body.referenced_type, body.referenced_id) {
+            (LsaType::ROUTER, 0) if own => Some(Self::Router(router)),
+            (LsaType::NETWORK, interface_id) if own => Some(Self::Network {
+                router,
+                interface_id,
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// How a vertex is reached.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::text::from_text;
 use super::{DecodeError, Decoded, Reader, Write};
 
-/// Type, length and value, padded to four bytes; what others are of is nobody's business here.
+/// Type, length and value, padded to four bytes; other types are passed over.
 const PERIOD: u16 = 1;
 const REASON: u16 = 2;
 
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn other_tlvs_are_skipped() {
-        // OSPFv2's address of the interface, and one nobody knows, of an odd length.
+        // OSPFv2's address of the interface, and an unknown one, of an odd length.
         let mut bytes = vec![
             0, 3, 0, 4, 10, 0, 0, 1, 0x80, 7, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0,
         ];

@@ -9,7 +9,7 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 pub struct BadLsa {
-    /// Its header, as far as that can be believed.
+    /// Its header, as far as it is consistent.
     pub header: LsaHeader,
     /// What is wrong.
     pub error: DecodeError,

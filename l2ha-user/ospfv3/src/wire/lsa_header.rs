@@ -8,7 +8,7 @@ use super::{Decoded, LsaType, Reader, Write};
 
 /// Bytes of an LSA header.
 pub const LSA_HEADER_LEN: usize = 20;
-/// Age in seconds at which an LSA is dead, RFC 2328 B.
+/// Age in seconds at which an LSA is flushed (MaxAge), RFC 2328 B.
 pub const MAX_AGE: u16 = 3600;
 /// Ages further apart than this many seconds tell instances apart, RFC 2328 B.
 pub const MAX_AGE_DIFF: u16 = 900;
@@ -77,7 +77,7 @@ impl LsaHeader {
 
     pub(crate) fn decode(r: &mut Reader<'_>) -> Decoded<Self> {
         Ok(Self {
-            // An age beyond MaxAge has no meaning; it is dead either way.
+            // An age beyond MaxAge has no meaning; it counts as MaxAge.
             age: r.u16()?.min(MAX_AGE),
             key: LsaKey {
                 ty: LsaType(r.u16()?),

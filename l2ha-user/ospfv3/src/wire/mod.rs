@@ -1,7 +1,7 @@
 //! What is on the wire: a strict decoder with typed errors, and an encoder.
 //!
 //! All integers are big-endian on the wire and in host order here. Decoding never panics and never
-//! believes a length field without checking it; `decode(encode(x)) == x` for everything in here.
+//! uses a length field without checking it; `decode(encode(x)) == x` for everything in here.
 
 mod body;
 mod body_codec;

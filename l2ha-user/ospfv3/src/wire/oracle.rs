@@ -1,4 +1,4 @@
-//! A decoder that nobody here wrote reads in our packets what we meant: `ospf-parser`.
+//! A foreign decoder reads in our packets what we meant: `ospf-parser`.
 //!
 //! Three things it cannot read are left out: LSAs of types that RFC 5340 does not have, those of
 //! IPv4 (RFC 5838), and prefixes whose length is no multiple of 32, whose padding it forgets.

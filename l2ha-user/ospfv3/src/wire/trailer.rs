@@ -73,7 +73,7 @@ pub struct Sections<'a> {
 }
 
 impl<'a> Sections<'a> {
-    /// Finds the parts. Only lengths and the L and AT bits are read; nothing is believed yet.
+    /// Finds the parts. Only lengths and the L and AT bits are read; nothing is authenticated yet.
     pub fn find(bytes: &'a [u8]) -> Decoded<Self> {
         let mut r = Reader::new(bytes);
         let version = r.u8()?;

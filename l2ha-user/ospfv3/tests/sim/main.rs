@@ -15,5 +15,7 @@ mod graceful;
 mod mismatch;
 mod net;
 mod origination;
+mod random;
 mod robustness;
+mod seeds;
 mod stub;

@@ -28,7 +28,7 @@ pub(super) struct Echo {
 }
 
 impl Echo {
-    /// Opens the socket; `secret` is what an answer has to carry, and nobody can guess.
+    /// Opens the socket; `secret` is what an answer has to carry, and cannot be guessed.
     pub(super) fn open(
         interface: &str,
         index: u32,

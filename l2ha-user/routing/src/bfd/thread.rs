@@ -329,7 +329,7 @@ impl Watched {
                 Ok(Some(received)) => received,
                 Ok(None) => return,
                 Err(error) => {
-                    // A vanished interface; the session ends when routing hears of it.
+                    // A vanished interface; the session ends when routing is told of it.
                     tracing::trace!(interface = self.peer.name, %error, "cannot receive");
                     self.refuse("receive_error");
                     return;

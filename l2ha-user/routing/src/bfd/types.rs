@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 pub(crate) struct Peer {
     /// Index of the interface.
     pub(crate) interface: u32,
-    /// Its name.
     pub(crate) name: String,
     /// Our link-local address there.
     pub(crate) local: Ipv6Addr,
@@ -34,7 +33,7 @@ impl Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// The path to a neighbour has failed: its session was Up, and the neighbour has not taken it down
-    /// by will, which says nothing about the path (RFC 5882 3.2).
+    /// administratively, which says nothing about the path (RFC 5882 3.2).
     Failed {
         /// Index of the interface.
         interface: u32,
@@ -55,7 +54,7 @@ pub(crate) enum Notice {
     },
 }
 
-/// BFD as routing uses it. Dropping it ends all sessions by will.
+/// BFD as routing uses it. Dropping it ends all sessions (AdminDown).
 pub(crate) trait Sessions {
     /// Says which neighbours to watch; sessions with others end.
     fn watch(&self, peers: Vec<Peer>);

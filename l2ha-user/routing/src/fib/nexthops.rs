@@ -1,5 +1,5 @@
 //! Which nexthop objects there are: one for all routes that lead the same way and have the same way
-//! around it, so that few messages move any number of routes off a dead neighbour.
+//! around it, so that few messages move any number of routes off a neighbour that is lost.
 //!
 //! An object is never replaced by another where it can be turned: its routes stay as they are, and a
 //! resilient group keeps the flows of the members that stay.
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use linux::{Destination, Found, Leads, Nexthop, NexthopObject, Order, Spread};
 
 /// Routes with several next hops that have a group of their own each: when one of them alone loses a
-/// member, the flows of the others shall not be spread anew. Further ones share groups.
+/// member, the flows of the others shall not be spread again. Further ones share groups.
 const OWN_GROUPS: usize = 64;
 /// Objects of one routing table.
 const RANGE: u32 = 1 << 16;
@@ -25,7 +25,7 @@ pub(crate) struct Class {
     pub(crate) own: Option<Destination>,
     /// The next hops, sorted.
     pub(crate) hops: Vec<Nexthop>,
-    /// Where to go when the only one is dead.
+    /// Where to go when the only one is lost.
     pub(crate) backup: Option<Nexthop>,
 }
 
@@ -313,7 +313,7 @@ impl Objects {
         Some(id)
     }
 
-    /// A neighbour is dead: has every object that leads to it lead to its other members, or where
+    /// A neighbour is lost: has every object that leads to it lead to its other members, or where
     /// the routes would go instead.
     pub(crate) fn route_around(&mut self, is_dead: impl Fn(&Nexthop) -> bool) -> Vec<Order> {
         let hit: Vec<(u32, Vec<Nexthop>)> = self

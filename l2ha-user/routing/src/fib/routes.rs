@@ -24,22 +24,17 @@ const SPREAD: Spread = Spread::Resilient(120);
 const FEW: usize = 20;
 
 /// Removes every `ospf` route with this table and priority, and what they lead to.
-///
-/// # Errors
-///
-/// When the kernel refuses.
 pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
-    for route in netlink.ospf_routes(table).await? {
-        if route.priority == priority {
-            netlink.delete_route(&route).await?;
-        }
-    }
+    let mut found = netlink.ospf_routes(table).await?;
+    found.retain(|route| route.priority == priority);
+    let orders: Vec<Order> = found.into_iter().map(Order::DropRoute).collect();
     let mut batch = Batch::open().context("cannot open rtnetlink")?;
+    let mut refused = batch.carry_out(&orders)?;
     if let Ok(found) = batch.nexthops() {
-        let refused = batch.carry_out(&leftovers(table, priority, &found))?;
-        if let Some((_, error)) = refused.into_iter().next() {
-            return Err(error.into());
-        }
+        refused.extend(batch.carry_out(&leftovers(table, priority, &found))?);
+    }
+    if let Some((_, error)) = refused.into_iter().next() {
+        return Err(error.into());
     }
     Ok(())
 }
@@ -61,7 +56,7 @@ pub(crate) struct Routes {
     /// Routes that may have to be written, and whether all that are not wanted shall go then.
     queue: VecDeque<Destination>,
     counts: KernelRoutes,
-    /// Until then, routes an earlier daemon left are kept although nobody has computed them yet:
+    /// Until then, routes an earlier daemon left are kept although they have not been computed yet:
     /// the adjacencies are still coming up, and traffic goes on meanwhile.
     keep_until: Option<Instant>,
 }
@@ -143,8 +138,8 @@ impl Routes {
         }
     }
 
-    /// A neighbour is dead: what leads to it leads elsewhere at once, where the way is known. The
-    /// calculation that follows has the last word.
+    /// A neighbour is lost: what leads to it leads elsewhere at once, where the way is known. The
+    /// calculation that follows decides.
     pub(crate) fn route_around(&mut self, is_dead: impl Fn(&Nexthop) -> bool) {
         let Some(objects) = &mut self.objects else {
             return;
@@ -162,7 +157,7 @@ impl Routes {
         self.carry_out(&orders);
     }
 
-    /// Compares the kernel with what is wanted and puts right what somebody else has changed.
+    /// Compares the kernel with what is wanted and restores what others have changed.
     pub(crate) async fn check(&mut self) {
         if let Err(error) = self.read().await {
             tracing::error!(
@@ -218,7 +213,7 @@ impl Routes {
     /// Plans what has to be done and begins with it.
     async fn apply(&mut self) {
         if !self.plan() {
-            // What was believed to be in the kernel may not be there: once more, with what is.
+            // What the kernel has may have changed: once more, with what it has now.
             if let Err(error) = self.read().await {
                 tracing::error!(
                     error = format!("{error:#}"),

@@ -77,24 +77,20 @@ impl Core {
         event: NeighborEvent,
         reason: Reason,
     ) {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
         let now = self.now;
         self.end_help_because(peer, event);
-        let Some(interface) = self.interfaces.get_mut(&id) else {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
         let dead = interface.config.dead();
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
         let helped = neighbor.help.is_some();
         let router_lsa = LsaKey {
             ty: LsaType::ROUTER,
             id: 0,
-            adv: router_id,
+            adv: peer.router_id,
         };
         let area = self.databases.get(&DbId::Area(interface.config.area));
         let router_lsa = area.and_then(|database| database.get(&router_lsa));
@@ -117,7 +113,7 @@ impl Core {
         neighbor.forming_until = match (from, to) {
             _ if helped => None,
             (_, NeighborState::Full) => None,
-            // It has flushed its Router-LSA: nobody has a path to it whatever is in ours.
+            // It has flushed its Router-LSA: no router has a path to it whatever is in ours.
             (NeighborState::Full, NeighborState::Init) if withdrawn => {
                 Some(now + self.config.min_ls_interval)
             }
@@ -130,13 +126,13 @@ impl Core {
             _ => neighbor.forming_until,
         };
         if actions.forget {
-            interface.neighbors.remove(&router_id);
+            interface.neighbors.remove(&peer.router_id);
         }
         if from != to {
             if helped {
                 self.helped_neighbor_changed(peer, to);
             } else {
-                self.neighbor_changed(id, from, to);
+                self.neighbor_changed(peer.interface, from, to);
             }
             self.event(Event::NeighborChanged {
                 peer,
@@ -178,7 +174,7 @@ impl Core {
         }
     }
 
-    /// A neighbour is declared dead from outside.
+    /// A neighbour is declared down from outside.
     pub(crate) fn neighbor_lost(&mut self, peer: Peer) {
         let event = NeighborEvent::InactivityTimer;
         self.neighbor_event_because(peer, event, Reason::DeclaredDead);
@@ -187,7 +183,7 @@ impl Core {
         self.compute_at_once();
     }
 
-    /// Gives each neighbour at least so much time from now before it counts as dead.
+    /// Gives each neighbour at least so much time from now before its inactivity timer fires.
     pub(crate) fn give_time(&mut self, grace: Duration) {
         for interface in self.interfaces.values_mut() {
             for neighbor in interface.neighbors.values_mut() {

@@ -19,7 +19,7 @@ impl Core {
         self.expire(id, key);
     }
 
-    /// Sets an LSA's age to MaxAge and floods it. Whether it was alive.
+    /// Sets an LSA's age to MaxAge and floods it. Whether it was below MaxAge.
     pub(crate) fn expire(&mut self, id: DbId, key: LsaKey) -> bool {
         let now = self.now;
         let Some(database) = self.databases.get_mut(&id) else {
@@ -35,7 +35,7 @@ impl Core {
         true
     }
 
-    /// RFC 2328 14: an LSA at MaxAge goes once no neighbour is in Exchange or Loading and nobody
+    /// RFC 2328 14: an LSA at MaxAge goes once no neighbour is in Exchange or Loading and none
     /// has to acknowledge it any more. Those of ours that had used up their sequence numbers, which may
     /// begin again.
     pub(crate) fn remove_expired(&mut self) -> Vec<(DbId, LsaKey)> {
@@ -51,12 +51,12 @@ impl Core {
         {
             return exhausted;
         }
-        let dead: Vec<(DbId, LsaKey)> = self
+        let expired: Vec<(DbId, LsaKey)> = self
             .databases
             .iter()
             .flat_map(|(id, db)| db.expired().map(|key| (*id, key)))
             .collect();
-        for (id, key) in dead {
+        for (id, key) in expired {
             let awaited = self.interfaces.iter().any(|(link, interface)| {
                 let elsewhere = !self.config.shares(id, *link, interface.config.area);
                 !elsewhere
@@ -88,7 +88,7 @@ impl Core {
         exhausted
     }
 
-    /// Whether a Grace-LSA of ours that is to vanish must stay: a neighbour with which we have not
+    /// Whether a Grace-LSA of ours that is to be removed must stay: a neighbour with which we have not
     /// begun the exchange may have it, and would not describe it to us if it came during the
     /// exchange of its own.
     fn keeps_grace(&self, key: LsaKey) -> bool {

@@ -37,7 +37,7 @@ impl Core {
     }
 
     /// Whether we are an area border router: in several areas, the backbone among them. Without it
-    /// nobody would hear our summaries, and to call ourselves one would only keep us from using
+    /// no router would receive our summaries, and to call ourselves one would only keep us from using
     /// those of others (RFC 3509 2.1).
     pub(crate) fn is_area_border(&self) -> bool {
         let areas = self.active_areas();

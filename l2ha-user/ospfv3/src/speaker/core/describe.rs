@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::exchange::INITIAL;
+use crate::config::{Config, InterfaceConfig};
 use crate::neighbor::NeighborState;
 use crate::peer::Peer;
 use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, LsaType, PacketBody};
@@ -9,18 +10,12 @@ use crate::wire::{DatabaseDescription, DdFlags, LSA_HEADER_LEN, LsaType, PacketB
 impl Core {
     /// Entering ExStart: claim to be the master (RFC 2328 10.3, 10.8).
     pub(crate) fn start_exchange(&mut self, peer: Peer) {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(&id) else {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
-        let mtu = interface.config.family_mtu(self.config.family);
-        // RFC 5838 2.7
-        let other_mtu = mtu != interface.config.mtu;
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+        let first = first_dd(&self.config, &interface.config);
+        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
         let exchange = &mut neighbor.exchange;
@@ -34,12 +29,8 @@ impl Core {
         exchange.claimed = None;
         exchange.last_received = None;
         exchange.last_sent = Some(DatabaseDescription {
-            options: self.config.options(interface.config.area),
-            mtu,
-            other_mtu,
-            flags: INITIAL,
             sequence: exchange.sequence,
-            headers: Vec::new(),
+            ..first
         });
         if !std::mem::take(&mut exchange.yields) {
             self.repeat_dd(peer);
@@ -48,16 +39,12 @@ impl Core {
 
     /// Entering Exchange: list everything the neighbour should know of (RFC 2328 10.3).
     pub(crate) fn list_database(&mut self, peer: Peer) {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(&id) else {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
-        let databases = self.config.shared(id, interface.config.area);
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+        let databases = self.config.shared(peer.interface, interface.config.area);
+        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
         neighbor.exchange.summary.clear();
@@ -66,15 +53,15 @@ impl Core {
             .filter_map(|id| self.databases.get_key_value(id))
         {
             for (key, entry) in database.iter() {
-                let grace_of_another = key.ty == LsaType::GRACE && key.adv != router_id;
+                let grace_of_another = key.ty == LsaType::GRACE && key.adv != peer.router_id;
                 if grace_of_another && !entry.is_max_age(now) {
                     // It is for those that are adjacent already (RFC 3623 3.1), and a router that does not
-                    // help may drop it: FRR would ask for it in Loading for ever.
+                    // help may drop it: FRR would ask for it in Loading without end.
                     continue;
                 }
                 if entry.is_max_age(now) {
-                    // RFC 2328 10.3: dead ones are flooded to it rather than described. At once: a
-                    // router that has just restarted must learn what it has to outpace.
+                    // RFC 2328 10.3: those at MaxAge are flooded to it rather than described. At once: a
+                    // router that has just restarted must learn what it has to supersede.
                     neighbor.expect_ack(*key, now);
                 } else {
                     neighbor.exchange.summary.push_back(*key);
@@ -85,16 +72,12 @@ impl Core {
 
     /// Sends the last Database Description again. As master, until it is answered.
     pub(crate) fn repeat_dd(&mut self, peer: Peer) {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(&id) else {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
         let again = now + interface.config.retransmit();
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
         let Some(dd) = neighbor.exchange.last_sent.clone() else {
@@ -108,7 +91,11 @@ impl Core {
         neighbor.exchange.repeat_at = repeats.then_some(again);
         let address = neighbor.address;
         let destination = interface.unicast(address);
-        self.send(id, destination, PacketBody::DatabaseDescription(dd));
+        self.send(
+            peer.interface,
+            destination,
+            PacketBody::DatabaseDescription(dd),
+        );
     }
 
     /// Describes the next part of the database.
@@ -117,12 +104,9 @@ impl Core {
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
-        let mtu = interface.config.family_mtu(self.config.family);
-        // RFC 5838 2.7
-        let other_mtu = mtu != interface.config.mtu;
+        let first = first_dd(&self.config, &interface.config);
         let room = interface.body_room() - DatabaseDescription::FIXED_LEN;
         let databases = self.config.shared(peer.interface, interface.config.area);
-        let options = self.config.options(interface.config.area);
         let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
@@ -134,7 +118,7 @@ impl Core {
             let entry = databases
                 .iter()
                 .find_map(|id| self.databases.get(id).and_then(|db| db.get(&key)));
-            // One that has died since is flooded instead.
+            // One that has reached MaxAge since is flooded instead.
             if let Some(entry) = entry.filter(|entry| !entry.is_max_age(now)) {
                 headers.push(entry.header(now));
             }
@@ -142,9 +126,6 @@ impl Core {
         let exchange = &mut neighbor.exchange;
         let more = !exchange.summary.is_empty();
         exchange.last_sent = Some(DatabaseDescription {
-            options,
-            mtu,
-            other_mtu,
             flags: DdFlags {
                 init: false,
                 more,
@@ -152,7 +133,22 @@ impl Core {
             },
             sequence: exchange.sequence,
             headers,
+            ..first
         });
         self.repeat_dd(peer);
+    }
+}
+
+/// What begins an exchange on an interface, without a sequence number.
+fn first_dd(config: &Config, interface: &InterfaceConfig) -> DatabaseDescription {
+    let mtu = interface.family_mtu(config.family);
+    DatabaseDescription {
+        options: config.options(interface.area),
+        mtu,
+        // RFC 5838 2.7
+        other_mtu: mtu != interface.mtu,
+        flags: INITIAL,
+        sequence: 0,
+        headers: Vec::new(),
     }
 }

@@ -24,12 +24,12 @@ impl Core {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
-        let nobody = Ipv4Addr::UNSPECIFIED;
+        let none = Ipv4Addr::UNSPECIFIED;
         let own = Candidate {
             router_id: own_id,
             priority: interface.config.priority,
-            dr: interface.elected.dr.unwrap_or(nobody),
-            bdr: interface.elected.bdr.unwrap_or(nobody),
+            dr: interface.elected.dr.unwrap_or(none),
+            bdr: interface.elected.bdr.unwrap_or(none),
         };
         let others: Vec<Candidate> = interface
             .neighbors

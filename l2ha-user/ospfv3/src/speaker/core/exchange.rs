@@ -64,8 +64,8 @@ impl Core {
         let claims = dd.flags == INITIAL && dd.headers.is_empty();
         if claims && higher {
             if late {
-                // Were it answered twice, with what the database has become in between, nobody could
-                // say which answer the master went on from.
+                // Were it answered twice, with what the database has become in between, it could
+                // not be said which answer the master went on from.
                 return Err(Refusal::DdDuplicate.into());
             }
             exchange.master = false;
@@ -82,7 +82,7 @@ impl Core {
                     .claimed
                     .is_some_and(|claimed| claimed != dd.sequence)
             {
-                // It has begun anew: what it says to our present number may be from before.
+                // It has begun again: what it says to our present number may be from before.
                 self.start_exchange(peer);
             }
             if let Some(exchange) = self.exchange_mut(peer).filter(|_| claims) {
@@ -264,7 +264,7 @@ impl Core {
 
 impl Exchange {
     /// Whether this is a copy of the packet that began the exchange we are in, have just ended or have
-    /// given up, as slave, or of one before that. To begin anew with it would leave us in an exchange that
+    /// given up, as slave, or of one before that. To begin again with it would leave us in an exchange that
     /// the master knows nothing of. A master that was not answered repeats itself later than a copy
     /// comes.
     fn is_late_beginning(&mut self, now: Time, dd: &DatabaseDescription) -> bool {

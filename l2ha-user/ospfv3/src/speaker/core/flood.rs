@@ -48,7 +48,7 @@ impl Core {
             if !interface.is_up() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
             }
-            // What is still to be acknowledged of an older instance is moot. If this one is dead and the older
+            // What is still to be acknowledged of an older instance needs no acknowledgement. If this one is at MaxAge and the older
             // one comes again from a neighbour that has removed both, it would stand for that, too.
             interface.delayed_acks.remove(&key);
             let later = now + interface.config.retransmit();
@@ -118,18 +118,14 @@ impl Core {
 
     /// RFC 2328 13.6: sends again what a neighbour has not acknowledged.
     pub(crate) fn retransmit(&mut self, peer: Peer) {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(&id) else {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
-        let databases = self.config.shared(id, interface.config.area);
+        let databases = self.config.shared(peer.interface, interface.config.area);
         let again = now + interface.config.retransmit();
         let give_up = interface.config.retransmit() * GRACE_RETRANSMISSIONS;
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
         let mut keys = Vec::new();
@@ -166,6 +162,6 @@ impl Core {
         let address = neighbor.address;
         let destination = interface.unicast(address);
         self.counters.lsas_retransmitted += keys.len() as u64;
-        self.send_updates(id, destination, keys);
+        self.send_updates(peer.interface, destination, keys);
     }
 }

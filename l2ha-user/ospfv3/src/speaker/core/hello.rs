@@ -12,9 +12,9 @@ use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
 use crate::wire::{ALL_SPF_ROUTERS, Family, Hello, Options, PacketBody};
 
-/// Least time between Hellos out of turn, so that two ends cannot drive each other.
+/// Least time between Hellos out of turn, so that two ends do not answer each other without end.
 const EXTRA_HELLO_GAP: Duration = Duration::from_millis(100);
-/// How often a Grace-LSA is sent before the first Hello: nobody can acknowledge it yet, and the
+/// How often a Grace-LSA is sent before the first Hello: no neighbour can acknowledge it yet, and the
 /// Hello would end the adjacency without it (RFC 3623 2.1).
 const GRACES: u8 = 3;
 /// The pause between two of them.
@@ -254,7 +254,7 @@ impl Core {
             self.content_changed();
         }
         if renumbered && (was_adjacent || helped) {
-            // It is not the one we shared our database with: begin anew.
+            // It is not the one we shared our database with: begin again.
             self.end_help(peer, HelpEnd::InterfaceIdChanged);
             let reason = Reason::InterfaceIdChanged;
             self.neighbor_event_because(peer, NeighborEvent::OneWay, reason);

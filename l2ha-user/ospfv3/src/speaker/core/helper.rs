@@ -175,7 +175,7 @@ impl Core {
         }
     }
 
-    /// An event that makes the neighbour vanish ends the help first.
+    /// An event that removes the neighbour ends the help first.
     pub(crate) fn end_help_because(&mut self, peer: Peer, event: NeighborEvent) {
         let why = match event {
             NeighborEvent::LlDown | NeighborEvent::KillNbr => HelpEnd::InterfaceDown,

@@ -13,24 +13,22 @@ use crate::wire::{Header, LsaKey, LsaType, Packet, PacketBody, PacketType, Scope
 const UPDATE_FIXED_LEN: usize = 4;
 
 impl Core {
-    pub(crate) fn packet_header(&self, id: u32) -> Option<Header> {
-        let interface = self.interfaces.get(&id)?;
-        Some(Header {
+    /// The header of packets from an interface, and their source address.
+    fn origin(&self, id: u32) -> Option<(Header, Ipv6Addr)> {
+        let config = &self.interfaces.get(&id)?.config;
+        let header = Header {
             router_id: self.config.router_id,
-            area: interface.config.area,
-            instance_id: interface.config.instance_id,
-        })
+            area: config.area,
+            instance_id: config.instance_id,
+        };
+        Some((header, config.link_local))
     }
 
     /// Queues a packet.
     pub(crate) fn send(&mut self, id: u32, destination: Ipv6Addr, mut body: PacketBody) {
-        let Some(header) = self.packet_header(id) else {
+        let Some((header, source)) = self.origin(id) else {
             return;
         };
-        let Some(interface) = self.interfaces.get(&id) else {
-            return;
-        };
-        let source = interface.config.link_local;
         let packet_type = body.packet_type();
         self.announce_trailer(id, &mut body);
         let bytes = Packet { header, body }.encode(source, destination);
@@ -102,13 +100,9 @@ impl Core {
     }
 
     fn send_update(&mut self, id: u32, destination: Ipv6Addr, count: u32, body: &[u8]) {
-        let Some(header) = self.packet_header(id) else {
+        let Some((header, source)) = self.origin(id) else {
             return;
         };
-        let Some(interface) = self.interfaces.get(&id) else {
-            return;
-        };
-        let source = interface.config.link_local;
         let mut counted = Vec::with_capacity(body.len());
         counted.put_u32(count);
         counted.put(body.get(UPDATE_FIXED_LEN..).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What a packet has to pass before anything believes it, RFC 5340 4.2.2.
+//! What a packet has to pass before anything uses it, RFC 5340 4.2.2.
 
 use std::net::Ipv6Addr;
 

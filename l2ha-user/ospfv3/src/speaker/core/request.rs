@@ -34,17 +34,13 @@ impl Core {
 
     /// Asks for as much as fits into a packet, and again until it has come (RFC 2328 10.9).
     pub(crate) fn send_request(&mut self, peer: Peer) {
-        let Peer {
-            interface: id,
-            router_id,
-        } = peer;
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(&id) else {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
             return;
         };
         let again = now + interface.config.retransmit();
         let most = interface.body_room() / LsaKey::REQUEST_LEN;
-        let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
+        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
         let keys: Vec<LsaKey> = neighbor.requests.keys().take(most).copied().collect();
@@ -55,7 +51,11 @@ impl Core {
         }
         let address = neighbor.address;
         let destination = interface.unicast(address);
-        self.send(id, destination, PacketBody::LinkStateRequest(keys));
+        self.send(
+            peer.interface,
+            destination,
+            PacketBody::LinkStateRequest(keys),
+        );
     }
 
     /// RFC 2328 10.7.

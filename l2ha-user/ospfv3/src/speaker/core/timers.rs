@@ -10,7 +10,7 @@ use crate::lsdb::Lsdb;
 use crate::neighbor::{Confirmation, NeighborEvent};
 use crate::peer::Peer;
 
-/// How often a request is repeated before the exchange begins anew.
+/// How often a request is repeated before the exchange begins again.
 const MAX_FUTILE_REQUESTS: u8 = 8;
 
 impl Core {
@@ -91,7 +91,7 @@ impl Core {
                 self.repeat_dd(peer);
             }
             if request && futile {
-                // It described what it does not deliver; whatever the reason, begin anew.
+                // It described what it does not deliver; whatever the reason, begin again.
                 self.neighbor_event(peer, NeighborEvent::BadLsReq);
             } else if request {
                 self.send_request(peer);

@@ -99,7 +99,7 @@ impl Core {
         let Some(old) = database.get(&key) else {
             let room = database.has_room(&lsa, &self.config.limits);
             if header.is_max_age() && (!exchanging || !room) {
-                // RFC 2328 13 (4): nobody needs it, or there is no way to keep it.
+                // RFC 2328 13 (4): no neighbour needs it, or there is no way to keep it.
                 database.remember_removed(&header, now);
                 answers.acks.push(header);
                 if let Some(neighbor) = self.neighbor_mut(peer) {
@@ -126,9 +126,9 @@ impl Core {
             // RFC 2328 13 (6)
             Ordering::Less if requested => Err(Refusal::BadRequest),
             Ordering::Equal => {
-                // RFC 2328 13 (6) would begin the exchange anew. But what was described as newer for being
+                // RFC 2328 13 (6) would begin the exchange again. But what was described as newer for being
                 // younger by more than MaxAgeDiff (13.1) has aged on its way, and may be no more than
-                // MaxAgeDiff younger when it is here: again and again, until somebody refreshes it.
+                // MaxAgeDiff younger when it is here: again and again, until its router refreshes it.
                 // A copy of an instance before the one that was described does not answer the request.
                 if let Some(neighbor) = self.neighbor_mut(peer)
                     && neighbor.requests.get(&key).is_some_and(|it| {

@@ -119,7 +119,7 @@ impl Originator {
     fn advertised_links(&self, core: &Core, area: Ipv4Addr) -> Vec<RouterLink> {
         let mut links = core.router_links(area);
         let confirmed = core.confirmed_links(area);
-        // Nobody comes through us, or there is no other link to come over.
+        // No transit traffic, or there is no other link to come over.
         let through = !self.no_transit && links.len() > 1;
         for link in &mut links {
             if self.drained {

@@ -38,7 +38,7 @@ impl Originator {
         areas: &BTreeSet<Ipv4Addr>,
         desired: &mut Desired,
     ) {
-        let nobody_hears = areas.iter().all(|area| core.config().is_stub(*area));
+        let only_stubs = areas.iter().all(|area| core.config().is_stub(*area));
         let internal: BTreeSet<Prefix> = areas
             .iter()
             .flat_map(|area| core.area_prefixes(*area))
@@ -47,7 +47,7 @@ impl Originator {
         let wanted: BTreeSet<Prefix> = self
             .externals
             .keys()
-            .filter(|prefix| !nobody_hears && !internal.contains(prefix))
+            .filter(|prefix| !only_stubs && !internal.contains(prefix))
             .copied()
             .collect();
         let (adv, drained) = (core.config().router_id, self.drained);

@@ -1,4 +1,4 @@
-//! Our own LSAs. What we should say is computed anew after every change and compared with what the
+//! Our own LSAs. What we should say is computed after every change and compared with what the
 //! database has; the difference is originated or flushed. RFC 5340 4.4.3, RFC 2328 12.4.
 
 use std::net::Ipv4Addr;
@@ -53,11 +53,11 @@ impl Originator {
         }
         let interval = core.config().min_ls_interval;
         let own = self.own.get(&(id, key));
-        // RFC 2328 12.4: distinct instances MinLSInterval apart. A foreign instance is outpaced at
-        // once (13.4), but no oftener than that, or two routers with one Router ID would storm.
+        // RFC 2328 12.4: distinct instances MinLSInterval apart. A foreign instance is superseded at
+        // once (13.4), but no oftener than that, or two routers with one Router ID would flood without pause.
         let due = own.and_then(|own| {
             if foreign {
-                own.outpaced_at
+                own.superseded_at
             } else {
                 Some(own.at)
             }
@@ -93,15 +93,15 @@ impl Originator {
             return;
         };
         let changed = database.install(Arc::new(lsa), now, Origin::Own);
-        let outpaced_at = self.own.get(&(id, key)).and_then(|own| own.outpaced_at);
-        let outpaced_at = if foreign { Some(now) } else { outpaced_at };
+        let superseded_at = self.own.get(&(id, key)).and_then(|own| own.superseded_at);
+        let superseded_at = if foreign { Some(now) } else { superseded_at };
         self.own.insert(
             (id, key),
             Originated {
                 sequence,
                 at: now,
                 flushed_at: None,
-                outpaced_at,
+                superseded_at,
             },
         );
         core.counters_mut().lsas_originated += 1;
@@ -116,7 +116,7 @@ impl Originator {
         let now = core.now();
         let entry = core.databases().get(&id).and_then(|db| db.get(&key));
         let Some(entry) = entry.filter(|entry| !entry.is_max_age(now)) else {
-            // A foreign instance that has aged out before we outpaced it.
+            // A foreign instance that has aged out before we superseded it.
             core.expire(id, key);
             core.reconcile_soon();
             return;

@@ -42,7 +42,6 @@ impl Destination {
 }
 
 impl Originator {
-    /// All our summaries.
     pub(crate) fn desired_summaries(
         &mut self,
         core: &Core,

@@ -1,22 +1,16 @@
-//! Networks of real speakers in virtual time, each drawn and ill-treated from a seed.
-//!
-//! A seed gives the topology (point-to-point links and Ethernets), and twice in a row a time of
-//! loss, reordering, duplication, cut links and partitions, crashes, restarts and clock jumps,
-//! followed by quiet. After each quiet the whole network is checked (see `check`). The same seed and
-//! number of routers always play the same. Every fourth seed routes IPv4.
+//! Networks of real speakers in virtual time, each drawn and ill-treated from a seed (`tests/sim/random`).
 //!
 //! ```text
 //! cargo run --release -p ospfv3 --example simulate -- --seeds 1000 --routers 20
 //! cargo run --release -p ospfv3 --example simulate -- --seed 4711 --routers 20
 //! ```
 
-mod check;
 #[expect(dead_code, reason = "the tests use all of it")]
-#[path = "../../tests/sim/net.rs"]
+#[path = "../tests/sim/net/mod.rs"]
 mod net;
-mod play;
+#[path = "../tests/sim/random/mod.rs"]
+mod random;
 
-use std::panic;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,15 +20,6 @@ use std::time::Instant;
 /// A network of 200 routers spends a third of its time in glibc's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Seeds of 20 routers that have failed once.
-const FOUND: [u64; 52] = [
-    426, 1892, 1954, 2289, 2759, 3578, 3961, 4860, 5277, 7476, 8280, 8542, 9303, 9563, 9782, 9792,
-    9830, 9857, 10_380, 10_493, 11_377, 11_393, 11_407, 11_408, 11_802, 12_092, 12_220, 13_115,
-    13_119, 14_731, 16_511, 16_814, 17_452, 18_835, 19_582, 19_684, 22_245, 38_840, 42_033, 42_777,
-    43_491, 49_312, 50_149, 50_292, 50_420, 50_842, 53_371, 1_005_420, 1_008_792, 1_010_858,
-    1_065_487, 1_094_581,
-];
 
 const USAGE: &str =
     "usage: simulate [--seeds COUNT] [--first SEED] [--found] [--seed SEED] [--routers COUNT]
@@ -95,7 +80,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let start = Instant::now();
-    let found = FOUND.iter().copied().filter(|_| options.found);
+    let found = random::FOUND.iter().copied().filter(|_| options.found);
     let seeds: Vec<u64> = (options.first..options.first + options.seeds)
         .chain(found)
         .collect();
@@ -110,19 +95,11 @@ fn main() -> ExitCode {
                     else {
                         return;
                     };
-                    let play = || play::play(seed, options.routers, options.verbose);
-                    let verdict = panic::catch_unwind(play)
-                        .unwrap_or_else(|_| Err("the speaker panicked".to_owned()));
-                    match verdict {
+                    match random::play(seed, options.routers, options.verbose) {
                         Ok(digest) if options.digest => println!("seed {seed}: {digest:016x}"),
                         Ok(_) => {}
                         Err(why) => {
-                            println!("seed {seed}: {why}");
-                            println!(
-                                "  again: cargo run --release -p ospfv3 --example simulate -- \
-                                 --seed {seed} --routers {}",
-                                options.routers
-                            );
+                            println!("{why}");
                             failed.lock().unwrap_or_else(|e| e.into_inner()).push(seed);
                         }
                     }

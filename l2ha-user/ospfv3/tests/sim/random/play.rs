@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ospfv3::{Family, StubPrefix};
 
-use crate::check;
+use super::check;
 use crate::net::{End, Lan, Net, Rng, Weather, local};
 
 /// Every so many seeds play with IPv4 (RFC 5838).
@@ -18,8 +18,8 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Longer than a refresh takes through the network, and than what has died of age is kept.
 const REFRESH: Duration = Duration::from_secs(8);
 
-/// Plays a seed. A digest of all that was sent and of the end, or what is wrong there.
-pub(crate) fn play(seed: u64, routers: usize, verbose: bool) -> Result<u64, String> {
+/// A digest of all that was sent and of the end, or what is wrong there.
+pub(super) fn play(seed: u64, routers: usize, verbose: bool) -> Result<u64, String> {
     let mut rng = Rng(seed);
     let mut net = draw(&mut rng, routers);
     if seed.is_multiple_of(IPV4_EVERY) {

@@ -16,7 +16,7 @@ struct Truth {
 }
 
 /// What is wrong, if anything.
-pub(crate) fn check(net: &Net) -> Result<(), String> {
+pub(super) fn check(net: &Net) -> Result<(), String> {
     let truth = Truth::new(net);
     let count = net.nodes.len();
     let running = |node: &usize| net.nodes[*node].is_some();
@@ -116,7 +116,7 @@ fn same_databases(net: &Net, together: &[usize]) -> Result<(), String> {
 }
 
 /// The LSAs that are dead and have not gone yet, and who has them.
-pub(crate) fn dead(net: &Net) -> BTreeSet<(usize, String)> {
+pub(super) fn dead(net: &Net) -> BTreeSet<(usize, String)> {
     let running = (0..net.nodes.len()).filter(|node| net.nodes[*node].is_some());
     let of_node = |node| {
         let lsas = net.node(node).database().lsas.into_iter();

@@ -1,8 +1,12 @@
 //! A network of speakers in virtual time: links with delay, loss, duplication and reordering, all
 //! from a seed, so that every run replays.
 
+mod links;
+mod names;
+mod random;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::{
@@ -10,108 +14,9 @@ use ospfv3::{
     Prefix, Speaker, StubPrefix, Time,
 };
 
-/// Interface ID of every node's loopback.
-pub(crate) const LOOPBACK: u32 = 1;
-
-/// SplitMix64.
-#[derive(Clone, Debug)]
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    pub(crate) fn percent(&mut self, chance: u64) -> bool {
-        self.below(100) < chance
-    }
-}
-
-/// FNV-1a, eight bytes at a time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Digest(pub(crate) u64);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Digest {
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0 ^ u64::from_be_bytes(word)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-}
-
-/// One end of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    pub(crate) node: usize,
-    pub(crate) interface: u32,
-}
-
-/// A point-to-point link.
-#[derive(Clone, Debug)]
-pub(crate) struct Link {
-    pub(crate) ends: [End; 2],
-    pub(crate) cost: u16,
-    /// Frames vanish, the carrier stays.
-    pub(crate) cut: bool,
-}
-
-/// An Ethernet.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Lan {
-    pub(crate) ends: Vec<End>,
-    /// Nodes whose cable is pulled at the far end.
-    pub(crate) cut: Vec<usize>,
-}
-
-/// How bad the links are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Weather {
-    pub(crate) delay: Duration,
-    /// Up to this much more, at random: reordering.
-    pub(crate) jitter: Duration,
-    pub(crate) loss_percent: u64,
-    pub(crate) duplicate_percent: u64,
-}
-
-impl Weather {
-    pub(crate) const FAIR: Self = Self {
-        delay: Duration::from_millis(1),
-        jitter: Duration::ZERO,
-        loss_percent: 0,
-        duplicate_percent: 0,
-    };
-    pub(crate) const STORM: Self = Self {
-        delay: Duration::from_millis(2),
-        jitter: Duration::from_millis(30),
-        loss_percent: 15,
-        duplicate_percent: 10,
-    };
-}
-
-/// A frame on its way.
-#[derive(Clone, Debug)]
-pub(crate) struct Frame {
-    pub(crate) to: End,
-    pub(crate) source: Ipv6Addr,
-    pub(crate) destination: Ipv6Addr,
-    pub(crate) bytes: Vec<u8>,
-}
+pub(crate) use self::links::{End, Frame, Lan, Link, Weather};
+pub(crate) use self::names::*;
+pub(crate) use self::random::{Digest, Rng};
 
 pub(crate) struct Net {
     pub(crate) now: Time,
@@ -147,37 +52,6 @@ pub(crate) struct Net {
     /// Whether nodes started from now on help others with graceful restarts, and how strictly.
     pub(crate) helper: bool,
     pub(crate) strict: bool,
-}
-
-pub(crate) fn router_id(node: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(0x0a00_0001 + node as u32)
-}
-
-/// The address only this node has.
-pub(crate) fn own_prefix(node: usize) -> Prefix {
-    Prefix::host(Ipv6Addr::from_bits(0x2001_0db8 << 96 | (node as u128 + 1)))
-}
-
-pub(crate) fn anycast() -> Prefix {
-    Prefix::host(Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 1))
-}
-
-pub(crate) fn local(prefix: Prefix) -> StubPrefix {
-    StubPrefix {
-        prefix,
-        metric: 0,
-        local: true,
-    }
-}
-
-/// The same as a next hop.
-pub(crate) fn hop(end: End) -> IpAddr {
-    IpAddr::V6(link_local(end))
-}
-
-pub(crate) fn link_local(end: End) -> Ipv6Addr {
-    let id = (end.node as u128 + 1) << 16 | u128::from(end.interface);
-    Ipv6Addr::from_bits(0xfe80 << 112 | id)
 }
 
 impl Net {
