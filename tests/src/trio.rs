@@ -98,11 +98,9 @@ impl Trio {
             } else if speaker == Speaker::L2ha {
                 node.services.push((name.into(), address));
             }
-            if speaker == Speaker::L2ha {
-                if options.ipv4.is_some() {
-                    let service = format!("name = \"v4\"\naddress = \"{address4}\"\n");
-                    node.more.push_str(&format!("\n[[services]]\n{service}"));
-                }
+            if speaker == Speaker::L2ha && options.ipv4.is_some() {
+                let service = format!("name = \"v4\"\naddress = \"{address4}\"\n");
+                node.more.push_str(&format!("\n[[services]]\n{service}"));
             }
         }
         if options.ipv4 == Some(Ipv4Links::Numbered) {
