@@ -76,6 +76,7 @@ fn refused(error: &io::Error, check: &HttpCheck) -> String {
             }
             why => format!("the certificate is not good: {why}"),
         },
+        Some(TlsError::InvalidMessage(_)) => "what answers does not speak TLS".to_owned(),
         Some(error) => error.to_string(),
         None => plain(error),
     }

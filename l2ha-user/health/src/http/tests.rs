@@ -189,4 +189,18 @@ fn certificates_are_checked_unless_told_otherwise() {
     let old = check(&server, "shop.example");
     assert_eq!(ask(&old, &ours).unwrap_err(), "the certificate has expired");
     assert_eq!(anybody(&old), Ok(()));
+
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let without = HttpCheck {
+        target: plain.local_addr().unwrap(),
+        ..old
+    };
+    std::thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        // Until the client closes.
+        let _ = io::copy(&mut stream, &mut io::sink());
+    });
+    let why = anybody(&without).unwrap_err();
+    assert_eq!(why, "what answers does not speak TLS");
 }
