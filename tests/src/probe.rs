@@ -2,6 +2,7 @@
 //! and from which server.
 
 use std::{
+    io::ErrorKind,
     net::{Ipv6Addr, SocketAddrV6},
     sync::{
         Arc, Mutex, PoisonError,
@@ -60,6 +61,7 @@ pub struct Answer {
 struct Seen {
     answers: Vec<Answer>,
     failures: u64,
+    cut_off: u64,
     last_failure: Option<String>,
     skipped: u64,
 }
@@ -137,6 +139,12 @@ impl Probe {
     pub fn failures(&self) -> (u64, Option<String>) {
         let seen = self.seen();
         (seen.failures, seen.last_failure.clone())
+    }
+
+    /// Of the failures, those of connections that were open when the address moved: another server, which does not
+    /// know them, has reset them.
+    pub fn cut_off(&self) -> u64 {
+        self.seen().cut_off
     }
 
     /// Waits until `server` has answered `times` times in a row after `since`; returns when the
@@ -256,6 +264,8 @@ fn work(
             }
             Err(error) => {
                 seen.failures += 1;
+                let cut_off = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+                seen.cut_off += u64::from(cut_off.contains(&error.kind()));
                 seen.last_failure = Some(error.to_string());
             }
         }

@@ -12,7 +12,9 @@ use crate::cmd::root;
 
 const PAGE: &str = "docs/architecture.md";
 /// What is built and tested on a machine without the BPF toolchain and without root.
-const ANYWHERE: [&str; 6] = ["bfd", "config", "control", "linux", "ospfv3", "routing"];
+const ANYWHERE: [&str; 7] = [
+    "bfd", "config", "control", "health", "linux", "ospfv3", "routing",
+];
 
 /// The crates of the workspace.
 fn workspace() -> Metadata {

@@ -21,10 +21,13 @@ const LICENCES: [&str; 8] = [
 ];
 
 /// Crates that are there in several versions, and why this cannot be helped now.
-const DUPLICATES: [(&str, &str); 1] = [(
-    "syn",
-    "derive macros move to syn 3 one by one; it runs in the compiler only",
-)];
+const DUPLICATES: [(&str, &str); 2] = [
+    (
+        "syn",
+        "derive macros move to syn 3 one by one; it runs in the compiler only",
+    ),
+    ("getrandom", "ring 0.17, under rustls, wants an older one"),
+];
 
 /// The platform whose dependencies are looked at; those of others are never built.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";

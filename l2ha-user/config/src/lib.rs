@@ -7,7 +7,9 @@ mod accept;
 mod address;
 mod bfd;
 mod bfd_key;
+mod check;
 mod cookie_file;
+mod duration;
 mod error;
 mod load;
 mod names;
@@ -33,9 +35,10 @@ pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
 
 pub use self::{
     error::{ConfigError, ConfigErrors},
-    schema::{Absent, Key, TABLES, Table},
+    schema::{Absent, CHECK, Key, TABLES, Table},
     types::{
-        Accept, BfdKey, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT, DEFAULT_RUN_DIR, Node,
-        Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute, Service, Tunnel, TunnelOspf, Underlay,
+        Accept, BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,
+        DEFAULT_RUN_DIR, HttpCheck, Node, Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute,
+        Service, Tunnel, TunnelOspf, Underlay, WhenFailed,
     },
 };

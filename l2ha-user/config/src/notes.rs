@@ -1,6 +1,9 @@
 //! What is no mistake, but rarely meant.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use l2ha_ebpf::plan::Encapsulation;
 use ospfv3::BACKBONE;
@@ -31,6 +34,16 @@ impl Config {
                 notes.push(format!(
                     "tunnel {name}: without a receive_cookie_file, whoever can send with the \
                      peer's address can inject frames"
+                ));
+            }
+        }
+        for service in &self.services {
+            if service.checks.is_empty() {
+                notes.push(format!(
+                    "service {}: without a check its address is advertised while nothing answers \
+                     there; add `check = {{ tcp = \"{}\" }}` or another (docs/health.md)",
+                    service.name,
+                    SocketAddr::new(service.address, 80)
                 ));
             }
         }

@@ -213,5 +213,27 @@ pub(crate) const SERVICES: Table = Table {
         required("name", "\"web\""),
         required("address", "\"2001:db8::80\""),
         default("metric", "0"),
+        optional("check", "{ tcp = \"[2001:db8::80]:80\" }", "no check"),
+        default("when_failed", "\"last-resort\""),
+        default("on_change", "[]"),
+    ],
+};
+
+/// `check` of `[[services]]`: a table within a table.
+pub const CHECK: Table = Table {
+    name: "services.check",
+    several: true,
+    keys: &[
+        optional("tcp", "\"[2001:db8::80]:80\"", "no such check"),
+        optional("http", "\"http://[2001:db8::80]/\"", "no such check"),
+        optional("status", "\"200-399\"", "`\"200-399\"`"),
+        optional("body", "\"ok\"", "any text"),
+        optional("verify", "\"certificate\"", "`\"certificate\"`"),
+        optional("exec", "[\"/usr/local/bin/check-web\"]", "no such check"),
+        optional("unit", "\"nginx.service\"", "no such check"),
+        default("interval", "\"1s\""),
+        default("timeout", "\"1s\""),
+        default("fall", "2"),
+        default("rise", "3"),
     ],
 };

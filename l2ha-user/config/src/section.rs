@@ -74,7 +74,7 @@ impl<'a> Section<'a> {
     }
 
     /// Whether an unknown key was reported that probably means this one.
-    fn is_misspelt(&self, name: &str) -> bool {
+    pub(crate) fn is_misspelt(&self, name: &str) -> bool {
         let names: Vec<&str> = self.schema.keys.iter().map(|key| key.name).collect();
         let mut unknown = self
             .table
@@ -101,7 +101,7 @@ impl<'a> Section<'a> {
     }
 
     /// A good value for a key, as TOML.
-    fn example(&self, name: &str) -> &'static str {
+    pub(crate) fn example(&self, name: &str) -> &'static str {
         self.schema.key(name).map_or("", |key| key.example)
     }
 
@@ -141,12 +141,22 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn string(&self, name: &str) -> Option<Found<&'a str>> {
+        self.text_or(name, |literal| Some(literal.to_owned()))
+    }
+
+    /// A string; `meant` corrects what is written without quotes.
+    pub(crate) fn text_or(
+        &self,
+        name: &str,
+        meant: impl Fn(&str) -> Option<String>,
+    ) -> Option<Found<&'a str>> {
         let found = self.wanted(name)?;
         let value = found.value.get_ref();
         if let DeValue::String(text) = value {
             return Some(found.with(text.as_ref()));
         }
-        let good = literal(value).map(|text| format!("\"{text}\""));
+        let good = literal(value).and_then(|text| meant(&text));
+        let good = good.map(|text| format!("\"{text}\""));
         self.wrong_kind(&found.place, name, value, "a string", good);
         None
     }
@@ -258,6 +268,36 @@ impl<'a> Section<'a> {
             empty: array.is_empty(),
             place: found.place,
         })
+    }
+
+    /// The tables of a key that has one or several of them.
+    pub(crate) fn tables(&self, name: &str, schema: &'static Table) -> Vec<Self> {
+        let Some(found) = self.get(name) else {
+            return Vec::new();
+        };
+        let section = |place: Place, value: &'a Spanned<DeValue<'a>>| match value.get_ref() {
+            DeValue::Table(table) => Some(Self::new(self.report, schema, place, table)),
+            other => {
+                self.wrong_kind(&place, name, other, "a table", None);
+                None
+            }
+        };
+        let DeValue::Array(array) = found.value.get_ref() else {
+            return section(found.place, found.value).into_iter().collect();
+        };
+        if array.is_empty() {
+            let remedy = format!("remove it, or write `{name} = {}`", self.example(name));
+            self.report.error(&found.place, "is empty", remedy);
+        }
+        let elements = array.iter().enumerate();
+        let sections = elements.filter_map(|(index, element)| {
+            let place = Place {
+                line: self.report.line(element.span().start),
+                key: format!("{}[{index}]", found.place.key),
+            };
+            section(place, element)
+        });
+        sections.collect()
     }
 
     /// The key `tunnels`: names among those of `known`, which are tunnels `with` something.

@@ -3,9 +3,20 @@
 use std::net::IpAddr;
 
 use crate::{
-    address, names, report::Unique, schema::OSPF, section::Section, tunnel::ReadTunnel,
-    types::Service, underlay::ReadUnderlay,
+    address, check, names,
+    report::Unique,
+    schema::OSPF,
+    section::Section,
+    tunnel::ReadTunnel,
+    types::{Service, WhenFailed},
+    underlay::ReadUnderlay,
 };
+
+/// The words of `when_failed`.
+const WHEN_FAILED: &[(&str, WhenFailed)] = &[
+    ("last-resort", WhenFailed::LastResort),
+    ("withdraw", WhenFailed::Withdraw),
+];
 
 /// Reads `[[services]]`.
 pub(crate) fn services(
@@ -64,10 +75,17 @@ pub(crate) fn services(
             let metric = section
                 .integer("metric", 0..=65535)
                 .map_or(0, |found| found.value);
+            let own = address.as_ref().map(|found| found.value);
+            let checks = check::checks(section, own);
+            let when_failed = section.choice("when_failed", WHEN_FAILED);
+            let on_change = check::command(section, "on_change");
             Some(Service {
                 name: name?,
-                address: address?.value,
+                address: own?,
                 metric,
+                checks,
+                when_failed: when_failed.unwrap_or_default(),
+                on_change: on_change.unwrap_or_default(),
             })
         })
         .collect()

@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    time::Duration,
 };
 
 use ospfv3::AreaConfig;
@@ -141,6 +142,91 @@ fn defaults() {
     );
     assert_eq!(config.services[0].metric, 0);
     assert_eq!(load(GOOD).unwrap(), config);
+}
+
+#[test]
+fn checks() {
+    let text = format!(
+        r#"{GOOD}when_failed = "withdraw"
+on_change = ["/bin/tell", "me"]
+[[services.check]]
+http = "https://shop.example:8443/health?x=1"
+status = "200"
+body = "fine"
+verify = "nothing"
+interval = "50ms"
+timeout = "0.2s"
+fall = 1
+rise = 1
+[[services.check]]
+http = "http://[::1]"
+[[services.check]]
+exec = ["/bin/check", "$HOME; not a shell"]
+"#
+    );
+    let config = load(&text).unwrap();
+    let service = &config.services[0];
+    assert_eq!(service.when_failed, WhenFailed::Withdraw);
+    assert_eq!(service.on_change, ["/bin/tell", "me"]);
+    let ms = Duration::from_millis;
+    let usual = |kind| Check {
+        kind,
+        interval: ms(1000),
+        timeout: ms(1000),
+        fall: 2,
+        rise: 3,
+    };
+    // A name is not looked up: the service is asked at its own address.
+    let shop = HttpCheck {
+        url: "https://shop.example:8443/health?x=1".to_owned(),
+        tls: true,
+        verify: false,
+        target: "[2001:db8::80]:8443".parse().unwrap(),
+        host: "shop.example".to_owned(),
+        authority: "shop.example:8443".to_owned(),
+        path: "/health?x=1".to_owned(),
+        status: (200, 200),
+        body: Some("fine".to_owned()),
+    };
+    let local = HttpCheck {
+        url: "http://[::1]".to_owned(),
+        tls: false,
+        verify: true,
+        target: "[::1]:80".parse().unwrap(),
+        host: "::1".to_owned(),
+        authority: "[::1]".to_owned(),
+        path: "/".to_owned(),
+        status: (200, 399),
+        body: None,
+    };
+    let words = ["/bin/check", "$HOME; not a shell"].map(str::to_owned);
+    assert_eq!(
+        service.checks,
+        [
+            Check {
+                interval: ms(50),
+                timeout: ms(200),
+                fall: 1,
+                rise: 1,
+                ..usual(CheckKind::Http(shop))
+            },
+            usual(CheckKind::Http(local)),
+            usual(CheckKind::Exec(words.to_vec())),
+        ]
+    );
+    let one = load(&format!("{GOOD}check = {{ tcp = \"192.0.2.1:53\" }}\n")).unwrap();
+    assert_eq!(
+        one.services[0].checks,
+        [usual(CheckKind::Tcp("192.0.2.1:53".parse().unwrap()))]
+    );
+    assert_eq!(one.services[0].when_failed, WhenFailed::LastResort);
+    let nine = "[[services.check]]\ntcp = \"[::1]:80\"\n".repeat(9);
+    let errors = load(&format!("{GOOD}{nine}")).unwrap_err();
+    let [error] = errors.errors() else {
+        panic!("{errors}")
+    };
+    assert!(error.what.contains("at most 8 checks"), "{error:?}");
+    assert_eq!(error.key, "services[0].check[8]");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What a configuration says.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
+    time::Duration,
 };
 
 use bfd::Timers;
@@ -235,6 +236,74 @@ pub struct Service {
     pub address: IpAddr,
     /// OSPF metric of the prefix.
     pub metric: u16,
+    /// What must all pass for it to be advertised with that metric, in the order of the file.
+    pub checks: Vec<Check>,
+    /// How it is advertised while one of them fails.
+    pub when_failed: WhenFailed,
+    /// Program and arguments that are run when its state has changed; empty for none.
+    pub on_change: Vec<String>,
+}
+
+/// How a service is advertised whose check fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFailed {
+    /// With the highest metric: used where no other server has the address.
+    #[default]
+    LastResort,
+    /// Not at all.
+    Withdraw,
+}
+
+/// A check of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// Time between the starts of two attempts.
+    pub interval: Duration,
+    /// Time within which an attempt must have passed.
+    pub timeout: Duration,
+    /// How many failures one after another make it fail; not 0.
+    pub fall: u8,
+    /// How many successes one after another make it pass; not 0.
+    pub rise: u8,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Whether a TCP connection can be made.
+    Tcp(SocketAddr),
+    /// What a web server answers.
+    Http(HttpCheck),
+    /// Whether a program, with its arguments, ends with status 0; its path is absolute.
+    Exec(Vec<String>),
+    /// Whether a unit of systemd is active; its name, as `nginx.service`.
+    Unit(String),
+}
+
+/// A question to a web server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// The URL as it was written.
+    pub url: String,
+    /// Whether it is asked over TLS.
+    pub tls: bool,
+    /// Whether the server's certificate is checked.
+    pub verify: bool,
+    /// Where to connect to: the URL's address, or the service's where the URL has a name, because
+    /// the name leads to whichever server is nearest.
+    pub target: SocketAddr,
+    /// Host of the URL without port and brackets: what the certificate is for.
+    pub host: String,
+    /// Host and port as they are written in the URL, for the header `Host`.
+    pub authority: String,
+    /// Path and query; begins with `/`.
+    pub path: String,
+    /// The first and the last status that is good.
+    pub status: (u16, u16),
+    /// Text that must be in the answer.
+    pub body: Option<String>,
 }
 
 impl Service {

@@ -18,6 +18,9 @@ pub use self::{
         OspfNexthop, OspfRefused, OspfRoute, OspfStatus, Twin,
     },
     sessions::SessionStatus,
-    status::{DataplaneStatus, ServiceStatus, Status, TunnelStatus, UnderlayStatus},
+    status::{
+        DataplaneStatus, HealthState, ServiceHealth, ServiceStatus, Status, TunnelStatus,
+        UnderlayStatus,
+    },
     watch::{CapturedFrame, Direction, Line, Missed, RefusedPacket, Side, from_hex, to_hex},
 };

@@ -48,10 +48,13 @@ pub enum Command {
     OspfRoutes(#[serde(skip)] Returns<Vec<InFamily<OspfRoute>>>),
     /// BFD and its sessions; none without it.
     Bfd(#[serde(skip)] Returns<Option<BfdStatus>>),
-    /// Makes the node the last resort, or ends that.
+    /// Makes the node, or one of its services, the last resort, or ends that.
     Drain {
         /// Whether it shall be.
         on: bool,
+        /// Name of the service; all of the node when there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
         /// What it answers.
         #[serde(skip)]
         returns: Returns<Drained>,
@@ -79,6 +82,9 @@ pub enum Command {
 pub struct Drained {
     /// Name of the node.
     pub node: String,
+    /// Name of the service, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// Whether it is the last resort now.
     pub drained: bool,
     /// Whether that is a change.
@@ -168,12 +174,22 @@ mod tests {
         assert_eq!(
             request(Command::Drain {
                 on: true,
+                service: None,
                 returns: PhantomData
             }),
             r#"{"command":{"drain":{"on":true}}}"#
         );
+        assert_eq!(
+            request(Command::Drain {
+                on: false,
+                service: Some("web".to_owned()),
+                returns: PhantomData
+            }),
+            r#"{"command":{"drain":{"on":false,"service":"web"}}}"#
+        );
         let answer = Drained {
             node: "server-1".to_owned(),
+            service: None,
             drained: true,
             changed: false,
         };

@@ -111,6 +111,74 @@ pub struct ServiceStatus {
     pub address: IpAddr,
     /// Whether it is on the loopback and advertised.
     pub advertised: bool,
+    /// Whether it is advertised with the highest metric only, for one of the reasons below.
+    #[serde(default)]
+    pub last_resort: bool,
+    /// Whether it is the last resort by `l2ha drain --service`.
+    #[serde(default)]
+    pub drained: bool,
+    /// What its checks say, where it has some.
+    #[serde(default)]
+    pub health: Option<ServiceHealth>,
+}
+
+/// What the checks of a service say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceHealth {
+    /// All together.
+    pub state: HealthState,
+    /// For how many milliseconds that has been so.
+    pub since_ms: u64,
+    /// Why, where a check does not pass.
+    pub reason: Option<String>,
+    /// Number of that check, from 1.
+    pub check: Option<usize>,
+    /// How many checks there are.
+    pub checks: usize,
+}
+
+/// The state of a service's checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthState {
+    /// They have not yet all passed since the start.
+    Waiting,
+    /// All pass.
+    Passing,
+    /// One fails.
+    Failed,
+}
+
+impl ServiceStatus {
+    /// Its state in a few words, with the reason.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let word = match (self.advertised, self.last_resort) {
+            (true, false) => "advertised",
+            (true, true) => "last resort",
+            (false, _) => "NOT ADVERTISED",
+        };
+        let drained = if self.drained { ", drained" } else { "" };
+        let why = self.health.as_ref().and_then(ServiceHealth::why);
+        let why = why.map_or_else(String::new, |why| format!(", {why}"));
+        format!("{word}{drained}{why}")
+    }
+}
+
+impl ServiceHealth {
+    /// Why a check does not pass, since when, and which.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        let reason = match (self.state, &self.reason) {
+            (HealthState::Passing, _) => return None,
+            (_, Some(reason)) => reason.as_str(),
+            (_, None) => "its check has not passed yet",
+        };
+        let check = self.check.map_or_else(String::new, |check| {
+            format!(", by check {check} of {}", self.checks)
+        });
+        Some(format!("{reason}, since {} s{check}", self.since_ms / 1000))
+    }
 }
 
 /// What the kernel programs count for the node as a whole.

@@ -35,7 +35,7 @@ pub use self::{
     neighbour::Reachability,
     netlink::{Error, Netlink},
     nexthop::{Found, Leads, NexthopObject, Spread},
-    privilege::drop_capabilities,
+    privilege::{drop_all_capabilities, drop_capabilities},
     route::{Destination, KernelRoute, Nexthop},
     way::Way,
 };

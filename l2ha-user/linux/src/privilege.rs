@@ -14,7 +14,16 @@ const NEEDED: [Capability; 4] = [
 ///
 /// If that fails, a warning is logged and all are kept: the daemon works either way.
 pub fn drop_capabilities() {
-    let keep: CapsHashSet = NEEDED.into_iter().collect();
+    keep_only(&NEEDED);
+}
+
+/// Drops every capability for the calling thread, and for the programs that it starts.
+pub fn drop_all_capabilities() {
+    keep_only(&[]);
+}
+
+fn keep_only(needed: &[Capability]) {
+    let keep: CapsHashSet = needed.iter().copied().collect();
     let result = caps::read(None, CapSet::Permitted).and_then(|held| {
         let keep: CapsHashSet = keep.intersection(&held).copied().collect();
         for capability in caps::read(None, CapSet::Bounding)?.difference(&keep) {
@@ -28,7 +37,7 @@ pub fn drop_capabilities() {
         Ok(()) => {
             let thread = std::thread::current();
             let thread = thread.name().unwrap_or_default();
-            tracing::info!(thread, kept = ?NEEDED, "capabilities given up");
+            tracing::info!(thread, kept = ?needed, "capabilities given up");
         }
         Err(error) => tracing::warn!(%error, "cannot give up capabilities, keeping all of them"),
     }

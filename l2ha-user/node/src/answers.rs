@@ -15,9 +15,14 @@ pub(crate) async fn answer(node: &mut Node, command: Command) -> Answer {
         Command::OspfDatabase(returns) => Answer::to(returns, node.show(View::Database).await),
         Command::OspfRoutes(returns) => Answer::to(returns, node.show(View::Routes).await),
         Command::Bfd(returns) => Answer::to(returns, node.show(View::Bfd).await),
-        Command::Drain { on, returns } => {
-            let drained = node.drain(on).map(|changed| Drained {
+        Command::Drain {
+            on,
+            service,
+            returns,
+        } => {
+            let drained = node.drain(service.as_deref(), on).map(|changed| Drained {
                 node: node.name().to_owned(),
+                service,
                 drained: on,
                 changed,
             });

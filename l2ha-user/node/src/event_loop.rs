@@ -52,6 +52,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
     let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
     let mut node = Node::start(config_path.clone(), config).await?;
+    let mut health = node.health_news();
     linux::drop_capabilities();
     tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
 
@@ -96,6 +97,8 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
                     node.reconcile().await;
                 }
             }
+            // The checks end with the node.
+            Ok(()) = health.changed() => node.heed_health(),
             _ = full.tick() => node.reconcile().await,
             request = server.next() => request.answer(&mut node).await,
             _ = hangup.recv() => reload(&mut node, &config_path).await,

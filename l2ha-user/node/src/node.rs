@@ -6,12 +6,14 @@ use anyhow::{Context as _, Result, ensure};
 use config::{Config, Ospf};
 use control::{Answer, Command, DataplaneStatus, SessionStatus, Status};
 use dataplane::{DataPlane, Hook};
+use health::States;
 use linux::Netlink;
 use routing::View;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     attachment::Attachment,
+    gates::Gates,
     journal::Journal,
     merging,
     packet_stream::{self, PacketStream},
@@ -37,6 +39,7 @@ pub(crate) struct Node {
     attachment: Attachment,
     tunnels: Tunnels,
     services: Services,
+    gates: Gates,
     router: Router,
 }
 
@@ -53,6 +56,7 @@ impl Node {
         // First, so that the gateways answer while the programs are loaded.
         let attachment = Attachment::begin(&netlink, &config).await?;
         let plane = DataPlane::load(&config.node.pins())?;
+        let gates = Gates::start(&config)?;
         let mut node = Self {
             startup: Startup::examine(config_path, &config),
             config,
@@ -67,6 +71,7 @@ impl Node {
             attachment,
             tunnels: Tunnels::default(),
             services: Services::default(),
+            gates,
             router: Router::default(),
         };
         node.router.start(&node.config)?;
@@ -98,12 +103,7 @@ impl Node {
             Ok(kernel) => self.apply(kernel).await,
             Err(error) => tracing::error!(%error, "cannot look at the kernel; trying again"),
         }
-        self.router.sync(
-            &self.config,
-            &self.tunnels,
-            &self.services,
-            self.underlay.link(),
-        );
+        self.sync_router();
         if let Err(error) = self.tools.plane.settle() {
             tracing::warn!(
                 error = format!("{error:#}"),
@@ -112,6 +112,27 @@ impl Node {
         }
         self.tools.repairs.start();
         self.services.postpone_overdue();
+    }
+
+    /// Gives the routing thread what there is now.
+    fn sync_router(&self) {
+        self.router.sync(
+            &self.config,
+            &self.tunnels,
+            (&self.services, &self.gates),
+            self.underlay.link(),
+        );
+    }
+
+    /// The states of the services' checks, as they come.
+    pub(crate) fn health_news(&self) -> watch::Receiver<States> {
+        self.gates.news()
+    }
+
+    /// The state of a check has changed: it decides at once what is advertised.
+    pub(crate) fn heed_health(&mut self) {
+        self.gates.update(&self.config);
+        self.sync_router();
     }
 
     /// Removes what was made for an earlier configuration; its sessions last of all, in
@@ -198,7 +219,8 @@ impl Node {
         };
         let ospf_changed = without_ipv4(&config) != without_ipv4(&self.config);
         let mode_changed = config.underlay.mode != self.config.underlay.mode;
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        self.gates.configure(Some(&before), &self.config);
         if ospf_changed {
             tracing::warn!("[ospf] has changed: starting OSPF again, adjacencies come up again");
             self.router.stop().await;
@@ -209,9 +231,14 @@ impl Node {
         Ok(())
     }
 
-    /// Makes the node the last resort, or ends that. Whether that is a change.
-    pub(crate) fn drain(&mut self, on: bool) -> Result<bool> {
-        self.router.drain(on)
+    /// Makes the node or a service of it the last resort, or ends that. Whether that is a change.
+    pub(crate) fn drain(&mut self, service: Option<&str>, on: bool) -> Result<bool> {
+        let Some(name) = service else {
+            return self.router.drain(on);
+        };
+        let changed = self.gates.drain(&self.config, name, on)?;
+        self.sync_router();
+        Ok(changed)
     }
 
     /// The end before a restart: the neighbours are told, and everything stays in its place.
@@ -222,6 +249,7 @@ impl Node {
     /// The clean stop: withdraw, let the neighbours move, then remove everything that was made.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.router.stop().await;
+        self.gates.remove_file();
         removal::remove_all(self.tools).await
     }
 
@@ -244,7 +272,7 @@ impl Node {
             config_file: self.startup.config_file(),
             underlay: self.underlay.status(&config.underlay, attached),
             tunnels: self.tunnels.status(config, tools, &counters),
-            services: self.services.status(config, ospf.is_some()),
+            services: self.services.status(config, ospf.is_some(), &self.gates),
             dataplane: DataplaneStatus {
                 reasons: counters
                     .reasons

@@ -6,7 +6,9 @@ use config::Config;
 use routing::{Desired, Routing, View};
 use tokio::sync::oneshot;
 
-use crate::{detours::DetourMaps, services::Services, tunnels::Tunnels, underlay::UnderlayLink};
+use crate::{
+    detours::DetourMaps, gates::Gates, services::Services, tunnels::Tunnels, underlay::UnderlayLink,
+};
 
 /// The routing thread, if there is one.
 #[derive(Default)]
@@ -52,7 +54,7 @@ impl Router {
         &self,
         config: &Config,
         tunnels: &Tunnels,
-        services: &Services,
+        (services, gates): (&Services, &Gates),
         underlay: Option<UnderlayLink>,
     ) {
         let Some(routing) = &self.routing else {
@@ -63,7 +65,7 @@ impl Router {
         routing.sync(Desired {
             ipv4: config.ospf.as_ref().and_then(|ospf| ospf.ipv4),
             interfaces: tunnels.ospf_interfaces(config),
-            services: services.prefixes(config),
+            services: services.prefixes(config, gates),
             home: config.home_area(),
             areas: config.ospf_areas.clone(),
             reserved: services.addresses(config),

@@ -17,7 +17,13 @@ use control::ServiceStatus;
 use linux::{Address, Error, Netlink};
 use tokio::time::sleep;
 
-use crate::{journal::AddressEntry, repair::Kind, snapshot::Snapshot, tools::Tools};
+use crate::{
+    gates::{Gate, Gates},
+    journal::AddressEntry,
+    repair::Kind,
+    snapshot::Snapshot,
+    tools::Tools,
+};
 
 const LOOPBACK: &str = "lo";
 /// How long a pass waits for the local routes of addresses that it has added.
@@ -140,14 +146,16 @@ impl Services {
         self.withdrawn.values().copied().chain(self.retry).min()
     }
 
-    /// What to advertise.
-    pub(crate) fn prefixes(&self, config: &Config) -> Vec<routing::HostPrefix> {
+    /// What to advertise: what is in place and healthy, or the last resort.
+    pub(crate) fn prefixes(&self, config: &Config, gates: &Gates) -> Vec<routing::HostPrefix> {
         let services = config.services.iter();
         services
             .filter(|service| self.in_place.contains(&service.name))
-            .map(|service| routing::HostPrefix {
-                address: service.address,
-                metric: service.metric,
+            .filter_map(|service| {
+                Some(routing::HostPrefix {
+                    address: service.address,
+                    metric: gates.metric(service)?,
+                })
             })
             .collect()
     }
@@ -162,13 +170,25 @@ impl Services {
     }
 
     /// For `l2ha status`.
-    pub(crate) fn status(&self, config: &Config, routing: bool) -> Vec<ServiceStatus> {
+    pub(crate) fn status(
+        &self,
+        config: &Config,
+        routing: bool,
+        gates: &Gates,
+    ) -> Vec<ServiceStatus> {
         let services = config.services.iter();
         services
-            .map(|service| ServiceStatus {
-                name: service.name.clone(),
-                address: service.address,
-                advertised: routing && self.in_place.contains(&service.name),
+            .map(|service| {
+                let gate = gates.gate(service);
+                let in_place = routing && self.in_place.contains(&service.name);
+                ServiceStatus {
+                    name: service.name.clone(),
+                    address: service.address,
+                    advertised: in_place && gate != Gate::Closed,
+                    last_resort: in_place && gate == Gate::LastResort,
+                    drained: gates.is_drained(service),
+                    health: gates.health(service),
+                }
             })
             .collect()
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{LS_REFRESH_TIME, Limits, Time};
+use crate::pace::{Pace, arrival_burst};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE};
@@ -47,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) origin: Origin,
     /// The neighbour that was the first to bring an instance of it.
     brought_by: Option<Peer>,
+    /// How often its instances have come by flooding.
+    pub(crate) arrivals: Pace,
     /// When it was last sent in an update.
     pub(crate) last_sent: Option<Time>,
     /// When the instance before it was last on its way: within MinLSArrival of that, neighbours
@@ -258,6 +261,7 @@ impl Lsdb {
             self.note(key);
         }
         let brought_by = old.as_ref().and_then(|old| old.brought_by).or(from);
+        let arrivals = old.as_ref().map(|old| old.arrivals).unwrap_or_default();
         let previous_at = old.map(|old| old.last_moved());
         self.whole.add(&lsa);
         self.by_origin.entry(key.adv).or_default().add(&lsa);
@@ -279,6 +283,7 @@ impl Lsdb {
             flushed: false,
             origin,
             brought_by,
+            arrivals,
             last_sent: None,
             previous_at,
             changed,
@@ -336,6 +341,14 @@ impl Lsdb {
         }
         self.expired.remove(key);
         Some(entry)
+    }
+
+    /// An instance has come by flooding.
+    pub(crate) fn arrived(&mut self, key: &LsaKey, now: Time, min_ls_arrival: Duration) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            let burst = arrival_burst(key.ty);
+            entry.arrivals.count(now, min_ls_arrival, burst);
+        }
     }
 
     pub(crate) fn sent(&mut self, key: &LsaKey, now: Time) {

@@ -47,6 +47,10 @@ pub struct TrioOptions {
     pub bfd_algorithm: Option<&'static str>,
     /// Whether IPv4 is routed too, and how.
     pub ipv4: Option<Ipv4Links>,
+    /// Whether the servers have a web server; without it the scenario starts its own.
+    pub web: bool,
+    /// Keys of the check of the servers' service, whose web servers are processes of their own then.
+    pub check: Option<&'static str>,
     /// Switches of every host's kernel, set before anything starts there.
     pub sysctls: &'static [(&'static str, &'static str)],
 }
@@ -71,6 +75,8 @@ impl Default for TrioOptions {
             bfd: None,
             bfd_algorithm: None,
             ipv4: None,
+            web: true,
+            check: None,
             sysctls: &[],
         }
     }

@@ -5,6 +5,7 @@ mod bfd;
 mod drain;
 mod failover;
 mod graceful;
+mod health;
 mod hitless;
 mod hitless_half;
 mod ipv4;

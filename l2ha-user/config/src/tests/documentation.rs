@@ -51,14 +51,32 @@ fn keys(text: &str) -> BTreeSet<String> {
         {
             keys.insert(format!("{}.{}", table.get_ref(), key.get_ref()));
         }
+        let checks = tables.iter().filter_map(|table| table.get("check"));
+        keys.extend(checks.flat_map(|check| check_keys(check.get_ref())));
     }
     keys
 }
 
+/// The keys of `check`, as `services.check.tcp`; it is a table or several.
+fn check_keys(check: &DeValue<'_>) -> Vec<String> {
+    let tables: Vec<&DeValue<'_>> = match check {
+        DeValue::Array(list) => list.iter().map(|table| table.get_ref()).collect(),
+        one => vec![one],
+    };
+    let keys = tables.into_iter().filter_map(DeValue::as_table);
+    keys.flat_map(|table| table.keys())
+        .map(|key| format!("{}.{}", CHECK.name, key.get_ref()))
+        .collect()
+}
+
+/// The tables, and the one within a table.
+fn all_tables() -> impl Iterator<Item = &'static Table> {
+    TABLES.iter().chain([&CHECK])
+}
+
 /// The keys that may be, as `tunnels.name`, of those that `which` holds for.
 fn known(which: impl Fn(&Key) -> bool) -> BTreeSet<String> {
-    TABLES
-        .iter()
+    all_tables()
         .flat_map(|table| {
             table
                 .keys
@@ -125,7 +143,7 @@ fn rows(table: &Table) -> Vec<Vec<&'static str>> {
 
 #[test]
 fn the_page_describes_every_key_with_its_default_and_no_other() {
-    for table in TABLES {
+    for table in all_tables() {
         let title = table.header();
         let rows = rows(table);
         let names: Vec<String> = rows
@@ -183,14 +201,21 @@ fn the_pages_examples_are_good() {
 
 /// What must be there of every table, with these lines more in one of them.
 fn least_with(name: &str, more: &str) -> String {
-    let given = |key: &Key| {
-        more.lines()
-            .any(|line| line.starts_with(&format!("{} =", key.name)))
+    const KINDS: [&str; 4] = ["tcp", "http", "exec", "unit"];
+    let given_in = |more: &str, name: &str| {
+        let mut lines = more.lines();
+        lines.any(|line| line.starts_with(&format!("{name} =")))
     };
+    let given = |key: &Key| given_in(more, key.name);
     let mut text = String::new();
-    for table in TABLES {
+    // The check stands behind the last table, which is the service that it is of.
+    let check = (name == CHECK.name).then_some(&CHECK);
+    for table in TABLES.iter().chain(check) {
         text.push_str(&format!("{}\n", table.header()));
         let here = table.name == name;
+        if table == &CHECK && !KINDS.iter().any(|kind| given_in(more, kind)) {
+            text.push_str("tcp = \"[::1]:80\"\n");
+        }
         for key in table.keys {
             if key.absent == Absent::Refused && !(here && given(key)) {
                 text.push_str(&format!("{} = {}\n", key.name, key.example));
@@ -271,7 +296,7 @@ impl Numbers {
 #[test]
 fn the_pages_numbers_are_those_that_are_accepted() {
     let mut count = 0;
-    for table in TABLES {
+    for table in all_tables() {
         for row in rows(table) {
             let key = row[0].trim_matches('`');
             let errors = load_with_secrets(&least_with(table.name, &format!("{key} = {{}}\n")));
@@ -341,7 +366,7 @@ fn the_ranges_in_the_pages_sentences_are_those_that_are_accepted() {
     // Ports that the programs choose, and nobody can.
     let chosen = ("tunnels", "source_port", 49_152..=65_535);
     let mut found = Vec::new();
-    for table in TABLES {
+    for table in all_tables() {
         for row in rows(table) {
             let words: Vec<&str> = row[3]
                 .split_whitespace()
@@ -379,7 +404,7 @@ fn the_ranges_in_the_pages_sentences_are_those_that_are_accepted() {
 /// The examples of the schema are what remedies tell people to write.
 #[test]
 fn examples_and_defaults_are_good_values() {
-    for table in TABLES {
+    for table in all_tables() {
         for key in table.keys {
             let line = format!("{} = {}\n", key.name, key.example);
             assert!(DeTable::parse(&line).is_ok(), "{line}");
@@ -391,9 +416,14 @@ fn examples_and_defaults_are_good_values() {
 fn notes_tell_what_is_rarely_meant() {
     let text = GOOD.replace("session_id = 1001", "local_port = 65330\nsession_id = 1001");
     let notes = load(&text).unwrap().notes();
-    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert_eq!(notes.len(), 3, "{notes:?}");
     assert!(
         notes[0].contains("Azure") && notes[1].contains("receive_cookie_file"),
+        "{notes:?}"
+    );
+    assert!(
+        notes[2].starts_with("service web: without a check")
+            && notes[2].contains("`check = { tcp = \"[2001:db8::80]:80\" }`"),
         "{notes:?}"
     );
     let text = format!("{GOOD}{SECOND}\n[[ospf_areas]]\narea = \"0.0.0.9\"\n")

@@ -1,6 +1,6 @@
 //! What is wrong with a node, in order of importance.
 
-use control::{OspfInstance, OspfStatus, Status};
+use control::{OspfInstance, OspfStatus, ServiceHealth, Status};
 
 /// One sentence for each thing that is wrong; none when the node is healthy.
 pub(super) fn problems(status: &Status) -> Vec<String> {
@@ -28,11 +28,20 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
         }
     }
     for service in &status.services {
-        if !service.advertised {
-            problems.push(format!(
+        let why = service.health.as_ref().and_then(ServiceHealth::why);
+        match (service.advertised, why) {
+            (false, None) => problems.push(format!(
                 "service {}: {} is not advertised",
                 service.name, service.address
-            ));
+            )),
+            (false, Some(why)) => problems.push(format!(
+                "service {}: {} is not advertised, {why}",
+                service.name, service.address
+            )),
+            (true, Some(why)) if service.last_resort => {
+                problems.push(format!("service {}: last resort, {why}", service.name));
+            }
+            (true, _) => {}
         }
     }
     problems.extend(status.ospf.iter().flat_map(ospf));
@@ -57,8 +66,56 @@ fn ospf(status: &OspfStatus) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use control::{HealthState, ServiceStatus};
+
     use super::*;
-    use crate::cli::status::show::tests::status_of_ospf;
+    use crate::cli::status::show::tests::{healthy, status_of_ospf};
+
+    #[test]
+    fn a_service_that_fails_is_named_with_its_check() {
+        let mut status = healthy();
+        let mut service = ServiceStatus {
+            name: "web".to_owned(),
+            address: IpAddr::from([192, 0, 2, 80]),
+            advertised: true,
+            last_resort: true,
+            drained: false,
+            health: Some(ServiceHealth {
+                state: HealthState::Failed,
+                since_ms: 12_345,
+                reason: Some("GET http://192.0.2.80/ connection refused".to_owned()),
+                check: Some(2),
+                checks: 2,
+            }),
+        };
+        let mut found = |service: &ServiceStatus| {
+            status.services = vec![service.clone()];
+            problems(&status).pop()
+        };
+        assert_eq!(
+            found(&service).as_deref(),
+            Some(
+                "service web: last resort, GET http://192.0.2.80/ connection refused, since 12 s, \
+                 by check 2 of 2"
+            )
+        );
+        assert_eq!(
+            service.state(),
+            "last resort, GET http://192.0.2.80/ connection refused, since 12 s, by check 2 of 2"
+        );
+        service.advertised = false;
+        assert!(found(&service).is_some_and(|it| {
+            it.contains("192.0.2.80 is not advertised, GET http://192.0.2.80/ connection")
+        }));
+        // Drained is what somebody wanted.
+        service.advertised = true;
+        service.drained = true;
+        service.health = None;
+        assert_eq!(found(&service), None);
+        assert_eq!(service.state(), "last resort, drained");
+    }
 
     #[test]
     fn each_family_wants_its_neighbours() {

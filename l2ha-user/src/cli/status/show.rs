@@ -147,16 +147,11 @@ fn services(status: &Status) -> String {
     }
     let mut table = table::new(&["name", "address", "state"]);
     for service in &status.services {
-        let state = match (service.advertised, status.drained) {
-            (true, false) => "advertised",
-            (true, true) => "advertised as last resort",
-            (false, _) => "NOT ADVERTISED",
+        let state = match (service.last_resort || !service.advertised, status.drained) {
+            (false, true) => "advertised as last resort".to_owned(),
+            _ => service.state(),
         };
-        table.add_row([
-            service.name.clone(),
-            service.address.to_string(),
-            state.to_owned(),
-        ]);
+        table.add_row([service.name.clone(), service.address.to_string(), state]);
     }
     table::text(&mut table)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Originator;
 use crate::config::Time;
 use crate::lsdb::{DbId, Origin};
+use crate::pace::origination_burst;
 use crate::speaker::core::Core;
 use crate::speaker::originated::Originated;
 use crate::speaker::restart::Restart;
@@ -53,13 +54,14 @@ impl Originator {
         }
         let interval = core.config().min_ls_interval;
         let own = self.own.get(&(id, key));
-        // RFC 2328 12.4: distinct instances MinLSInterval apart. A foreign instance is superseded at
-        // once (13.4), but ever more seldom, or two routers with one Router ID would flood without end.
+        // RFC 2328 12.4: distinct instances MinLSInterval apart, but for a few of a single prefix. A foreign
+        // instance is superseded at once (13.4), but ever more seldom, or two routers with one Router ID
+        // would flood without end.
         let due = own.and_then(|own| {
             if foreign {
                 own.superseded.map(|(at, pause)| at + pause)
             } else {
-                Some(own.at + interval)
+                Some(own.pace.due(interval, origination_burst(&body)))
             }
         });
         match due {
@@ -99,11 +101,14 @@ impl Originator {
             Some(own) => Some((now, own.pause(now, core.config()))),
             None => Some((now, core.config().min_ls_interval)),
         };
+        let mut pace = own.map(|own| own.pace).unwrap_or_default();
+        pace.count(now, core.config().min_ls_interval, origination_burst(body));
         self.own.insert(
             (id, key),
             Originated {
                 sequence,
                 at: now,
+                pace,
                 flushed_at: None,
                 superseded,
             },

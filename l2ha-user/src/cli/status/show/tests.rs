@@ -32,7 +32,8 @@ pub(crate) fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>)
     }
 }
 
-fn healthy() -> Status {
+/// A node on which nothing is wrong.
+pub(crate) fn healthy() -> Status {
     serde_json::from_value(json!({
         "node": "server-1",
         "pid": 4711,

@@ -1,0 +1,115 @@
+//! Durations, as `"50ms"` or `"1.5s"`.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use crate::section::Section;
+
+/// A duration of this range.
+pub(crate) fn duration(
+    section: &Section<'_>,
+    name: &str,
+    range: RangeInclusive<Duration>,
+) -> Option<Duration> {
+    let found = section.text_or(name, |digits| {
+        digits.parse::<f64>().ok().map(|_| format!("{digits}s"))
+    })?;
+    let Some(duration) = parse(found.value) else {
+        let good = near(found.value).unwrap_or_else(|| section.example(name).to_owned());
+        section.report.error(
+            &found.place,
+            format!("`{}` is not a number with `ms` or `s`", found.value),
+            format!("write `{name} = {good}`"),
+        );
+        return None;
+    };
+    if range.contains(&duration) {
+        return Some(duration);
+    }
+    let (least, most) = (*range.start(), *range.end());
+    let good = if duration < least { least } else { most };
+    section.report.error(
+        &found.place,
+        format!(
+            "`{}` is not in {} to {}",
+            found.value,
+            shown(least),
+            shown(most)
+        ),
+        format!("write `{name} = \"{}\"`", shown(good)),
+    );
+    None
+}
+
+/// A whole number of milliseconds or seconds, or seconds with up to three decimals.
+fn parse(text: &str) -> Option<Duration> {
+    let (number, thousandths) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s')?, 1000),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let decimals = if thousandths == 1 { "0" } else { fraction };
+    if !digits(whole) || !digits(fraction) || fraction.len() > 3 || decimals != fraction {
+        return None;
+    }
+    let whole = whole.parse::<u64>().ok()?.checked_mul(thousandths)?;
+    let fraction: u64 = format!("{fraction:0<3}").parse().ok()?;
+    Some(Duration::from_millis(whole.checked_add(fraction)?))
+}
+
+/// What was probably meant, as TOML: with spaces, capitals or long words.
+fn near(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase().replace(char::is_whitespace, "");
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(at.unwrap_or(text.len()));
+    let good = match unit {
+        "ms" | "msec" | "milliseconds" => format!("{number}ms"),
+        "" | "s" | "sec" | "second" | "seconds" => format!("{number}s"),
+        "m" | "min" | "minute" | "minutes" => {
+            format!("{}s", number.parse::<u64>().ok()?.checked_mul(60)?)
+        }
+        _ => return None,
+    };
+    parse(&good).map(|_| format!("\"{good}\""))
+}
+
+/// As it is written.
+fn shown(duration: Duration) -> String {
+    match duration.as_millis() {
+        ms if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_a_unit() {
+        let ms = |text| parse(text).map(|duration| duration.as_millis());
+        assert_eq!(ms("50ms"), Some(50));
+        assert_eq!(ms("1s"), Some(1000));
+        assert_eq!(ms("0.25s"), Some(250));
+        for wrong in [
+            "",
+            "s",
+            "ms",
+            "1",
+            "1.5ms",
+            "-1s",
+            "1 s",
+            "1.s",
+            ".5s",
+            "1.2345s",
+            "1m",
+            "1e3s",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(ms(wrong), None, "{wrong}");
+        }
+        assert_eq!(near("2 Seconds").as_deref(), Some("\"2s\""));
+        assert_eq!(near("2min").as_deref(), Some("\"120s\""));
+        assert_eq!(near("soon"), None);
+    }
+}
