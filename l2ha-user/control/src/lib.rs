@@ -5,6 +5,7 @@ mod bfd;
 mod client;
 mod message;
 mod ospf;
+mod problem;
 mod sessions;
 mod status;
 mod watch;
@@ -17,6 +18,7 @@ pub use self::{
         InFamily, KernelRoutes, OspfInstance, OspfInterface, OspfNexthop, OspfRefused, OspfRoute,
         OspfStatus,
     },
+    problem::{Health, Problem, ProblemId, Severity, Subject},
     sessions::SessionStatus,
     status::{
         DataplaneStatus, HealthState, ServiceHealth, ServiceStatus, Status, TunnelStatus,

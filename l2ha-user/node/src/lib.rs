@@ -14,6 +14,7 @@ mod node;
 mod packet_stream;
 mod pair;
 mod ports;
+mod problems;
 mod removal;
 mod repair;
 mod router;
@@ -28,4 +29,4 @@ mod tunnel_status;
 mod tunnels;
 mod underlay;
 
-pub use self::event_loop::run;
+pub use self::event_loop::{LostLines, run};

@@ -47,6 +47,11 @@ pub(crate) fn tunnel(
         rx_bytes: sum.rx_bytes,
         tx_packets: sum.tx_packets,
         tx_bytes: sum.tx_bytes,
+        // What is seen over time only: `problems`.
+        heard_ms: None,
+        ospf: None,
+        ospf_ipv4: None,
+        bfd: None,
     }
 }
 
