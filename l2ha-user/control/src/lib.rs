@@ -3,6 +3,7 @@
 
 mod bfd;
 mod client;
+mod explain;
 mod message;
 mod ospf;
 mod problem;
@@ -13,6 +14,7 @@ mod watch;
 pub use self::{
     bfd::{BfdSession, BfdStatus},
     client::{Reply, ask, connect, understand},
+    explain::{Explanation, Step, Verdict},
     message::{Answer, Command, Drained, Request, Returns, VERSION},
     ospf::{
         InFamily, KernelRoutes, OspfInstance, OspfInterface, OspfNexthop, OspfRefused, OspfRoute,

@@ -280,7 +280,11 @@ mod tests {
         assert_eq!(Health::of(&[]), Health::Healthy);
         Problem::sort(&mut all);
         let ids = all.map(|it| it.id);
-        use ProblemId::{CookieRefused, LogLost, RoutingEnded};
-        assert_eq!(ids, [RoutingEnded, CookieRefused, LogLost]);
+        let wanted = [
+            ProblemId::RoutingEnded,
+            ProblemId::CookieRefused,
+            ProblemId::LogLost,
+        ];
+        assert_eq!(ids, wanted);
     }
 }

@@ -5,6 +5,7 @@ mod answers;
 mod attachment;
 mod detours;
 mod event_loop;
+mod explain;
 mod gates;
 mod gateways;
 mod identity;

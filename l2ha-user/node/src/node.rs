@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use config::{Config, Ospf};
-use control::{Answer, Command, DataplaneStatus, Health, Problem, SessionStatus, Status};
+use control::{
+    Answer, Command, DataplaneStatus, Explanation, Health, Problem, SessionStatus, Status,
+};
 use dataplane::{DataPlane, Hook};
 use health::States;
 use linux::Netlink;
@@ -17,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     attachment::Attachment,
     event_loop::LostLines,
+    explain::{About, Known},
     gates::Gates,
     journal::Journal,
     merging,
@@ -353,6 +356,24 @@ impl Node {
             findings: self.startup.findings(),
             log_lines_lost: (self.lost_lines)(),
         })
+    }
+
+    /// For `l2ha explain`.
+    pub(crate) async fn explain(&mut self, what: &str) -> Result<Explanation> {
+        let about = About::find(&self.config, what)?;
+        let (views, problems) = self.judge().await?;
+        // Without OSPF there are none.
+        let routes = self.show(View::Routes).await.unwrap_or_default();
+        let known = Known {
+            config: &self.config,
+            views: &views,
+            problems: &problems,
+            routes: &routes,
+            netlink: &self.tools.netlink,
+            underlay: self.underlay.link().map(|link| link.index),
+            drained: self.router.drained(),
+        };
+        Ok(known.explain(&about).await)
     }
 
     /// For `l2ha sessions`.

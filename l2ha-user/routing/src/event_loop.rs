@@ -28,7 +28,7 @@ use crate::{
     graceful,
     instances::{Instance, Instances},
     kernel::Kernel,
-    log::log,
+    log::{interface_of, log},
     protection::Protection,
     rate_limit::RateLimit,
     refusals::Refusals,
@@ -378,7 +378,7 @@ impl EventLoop {
             }
             _ => {}
         }
-        log(family, event);
+        log(family, event, interface_of(event).as_ref().and_then(name));
         if let Event::NeighborChanged { peer, .. } = event {
             self.flaps.note(family, event, name(&peer.interface));
         }

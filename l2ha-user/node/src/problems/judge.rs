@@ -120,16 +120,13 @@ fn node(node: &NodeFacts) -> Vec<Problem> {
             "see to what reads standard error here (journald, or the other end of the pipe)",
         );
     }
-    for (subject, what) in &node.undone {
-        problems.push(problem(
+    // One problem, however much is undone: each has a line in the log.
+    if let Some((subject, what)) = node.undone.first() {
+        found(
             ProblemId::RepairUndone,
-            Severity::Degraded,
-            Subject::Node,
             format!("{subject}: somebody undoes what is put right here: {what}"),
             "find what changes it on this host (`ip monitor`): another tool, a script, cron",
-        ));
-        // One at a time: each has a line in the log.
-        break;
+        );
     }
     problems
 }

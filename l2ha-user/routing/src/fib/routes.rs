@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt::Write as _,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use control::KernelRoutes;
 use linux::{Batch, Destination, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
+use nix::net::if_::if_indextoname;
 use tokio::time::Instant;
 
 use crate::{
@@ -20,8 +22,6 @@ const PORTION: usize = 512;
 /// How flows are spread over several next hops, where the kernel can: they stay with theirs, and what has
 /// been idle for this many seconds may move to a next hop that has too few.
 const SPREAD: Spread = Spread::Resilient(120);
-/// Routes that are worth a line each in the log.
-const FEW: usize = 20;
 
 /// Removes every `ospf` route with this table and priority, and what they lead to.
 pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
@@ -443,18 +443,36 @@ fn spread(kernel: &mut dyn Kernel) -> Spread {
     }
 }
 
+/// One line for as many as were written at once.
 fn log(routes: &[KernelRoute], what: &str) {
-    if routes.len() > FEW {
-        tracing::info!(routes = routes.len(), "{what}: many");
+    let Some(first) = routes.first() else {
         return;
-    }
+    };
+    let more = match routes.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    tracing::info!("{what}: {}{more}", shown(first));
     for route in routes {
-        tracing::info!(
-            destination = %format_args!("{}/{}", route.destination, route.prefix_len),
-            nexthops = ?route.nexthops,
-            "{what}"
-        );
+        tracing::debug!("{what}: {}", shown(route));
     }
+}
+
+/// A route in the words of ip-route.
+fn shown(route: &KernelRoute) -> String {
+    let mut text = format!("{}/{}", route.destination, route.prefix_len);
+    for hop in &route.nexthops {
+        let device = match if_indextoname(hop.interface) {
+            Ok(name) => name.to_string_lossy().into_owned(),
+            Err(_) => format!("(gone, {})", hop.interface),
+        };
+        // Writing to a String does not fail.
+        let _ = match hop.gateway {
+            Some(gateway) => write!(text, " via {gateway} dev {device}"),
+            None => write!(text, " dev {device}"),
+        };
+    }
+    text
 }
 
 #[cfg(test)]
