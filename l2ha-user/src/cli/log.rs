@@ -1,14 +1,13 @@
 //! The log: lines on standard error, for a terminal or a journal.
 
+mod queue;
+
 use std::io::{self, IsTerminal as _};
 
-use anyhow::{Result, anyhow};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use anyhow::{Context as _, Result, anyhow};
 use tracing_subscriber::EnvFilter;
 
-/// Lines that wait to be written; what comes beyond them is lost, and counted. A reader that stands still
-/// must not hold up routing.
-const WAITING: usize = 4096;
+use self::queue::Queue;
 
 /// The crates whose words `l2ha=LEVEL` is about.
 const PARTS: [&str; 9] = [
@@ -24,16 +23,19 @@ const PARTS: [&str; 9] = [
 ];
 
 /// The running log; what waits is written when it is dropped.
-pub(super) struct Log {
-    lost: ErrorCounter,
-    _writer: WorkerGuard,
-}
+pub(super) struct Log(Queue);
 
 impl Log {
     /// How to learn how many lines were lost.
     pub(super) fn lost(&self) -> node::LostLines {
-        let lost = self.lost.clone();
-        Box::new(move || u64::try_from(lost.dropped_lines()).unwrap_or(u64::MAX))
+        let queue = self.0.clone();
+        Box::new(move || queue.lost())
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.finish();
     }
 }
 
@@ -47,25 +49,18 @@ pub(super) fn start(level: &str) -> Result<Log> {
     let filter = EnvFilter::try_new(targets(level))
         .map_err(|error| anyhow!("--log {level}: {error}; write, as an example, --log debug"))?;
     let terminal = io::stderr().is_terminal();
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING)
-        .lossy(true)
-        .thread_name("log")
-        .finish(io::stderr());
-    let lost = writer.error_counter();
+    let queue = Queue::start(io::stderr()).context("cannot start the log")?;
+    let log = Log(queue.clone());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
+        .with_writer(move || queue.clone())
         .with_ansi(terminal)
         // A log that nobody reads any more, as after a restart of the journal, is no reason to
         // stop: the subscriber would report it with `eprintln!`, which panics then.
         .log_internal_errors(false)
         .try_init()
         .map_err(|error| anyhow!("cannot start the log: {error}"))?;
-    Ok(Log {
-        lost,
-        _writer: guard,
-    })
+    Ok(log)
 }
 
 /// Whether `level` can be understood, for the command line's parser.

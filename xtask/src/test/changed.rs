@@ -11,6 +11,7 @@ use crate::cmd::{output, root};
 const READ_BY: [(&str, &str); 5] = [
     ("docs", "config"),
     ("docs/cli.md", "l2ha-user"),
+    ("docs/problems.md", "l2ha-user"),
     ("docs/architecture.md", "xtask"),
     ("docs/contributing.md", "xtask"),
     ("docs/glossary.md", "xtask"),

@@ -178,8 +178,8 @@ fn what_is_wrong_comes_with_its_remedy_in_the_first_lines() {
         all[..7],
         [
             "server-1: failed, 2 problems",
-            "  failed: tunnel client: packets from 10.77.0.9 have another cookie than this end",
-            "    expects",
+            "  failed: tunnel client: packets from 10.77.0.9 have another cookie than this",
+            "    end expects",
             "    -> the same bytes in receive_cookie_file of this [[tunnels]] here and",
             "    send_cookie_file at 10.77.0.9",
             "  degraded: node: the log loses lines",
@@ -259,4 +259,62 @@ fn sizes_and_times_are_short() {
     assert_eq!(sizes, ["0 B", "1023 B", "1 KiB", "5 GiB", "15 EiB"]);
     let times = [59, 61, 3661, 90061].map(duration);
     assert_eq!(times, ["59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+}
+
+/// The blocks of a page that show something.
+fn blocks(page: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(page);
+    let page = std::fs::read_to_string(path).unwrap();
+    page.split("\n```")
+        .skip(1)
+        .step_by(2)
+        .map(|block| block.trim_start_matches('\n').to_owned())
+        .collect()
+}
+
+#[test]
+fn the_samples_of_the_pages_are_what_is_printed() {
+    let cli = blocks("docs/cli.md");
+    let sample = format!("$ l2ha status\n{}", text(&healthy(), false));
+    assert!(cli.contains(&sample), "not in docs/cli.md:\n{sample}");
+
+    let mut status = healthy();
+    status.health = Health::Failed;
+    status.problems = vec![problem(
+        ProblemId::CookieRefused,
+        Severity::Failed,
+        Subject::Tunnel("client".to_owned()),
+        "packets from 10.77.0.9 have another cookie than this end expects",
+        "the same bytes in receive_cookie_file of this [[tunnels]] here and send_cookie_file at 10.77.0.9",
+    )];
+    let sample = text(&status, false);
+    let sample: Vec<&str> = sample.lines().take(5).collect();
+    let sample = sample.join("\n");
+    assert!(cli.contains(&sample), "not in docs/cli.md:\n{sample}");
+
+    let mut status = healthy();
+    status.health = Health::Failed;
+    status.problems = vec![problem(
+        ProblemId::ServiceFailed,
+        Severity::Failed,
+        Subject::Service("web".to_owned()),
+        "last resort, GET http://[2001:db8::80]/healthz connection refused, since 12 s, by check 1 of 1",
+        "start what serves 2001:db8::80 here, or correct `check` of this service",
+    )];
+    let sample = text(&status, false);
+    let sample: Vec<&str> = sample.lines().take(4).collect();
+    let sample = format!("$ l2ha status\n{}", sample.join("\n"));
+    assert!(
+        blocks("docs/health.md").contains(&sample),
+        "not in docs/health.md:\n{sample}"
+    );
+
+    let healthy = text(&healthy(), false);
+    let (sample, _) = healthy.split_once("\n\nservices").unwrap();
+    assert!(
+        blocks("README.md").contains(&sample.to_owned()),
+        "not in README.md:\n{sample}"
+    );
 }
