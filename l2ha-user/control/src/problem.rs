@@ -179,6 +179,8 @@ problem_ids! {
     RouteRefused = "route-refused",
     /// The peer's packets, or ours, are larger than the underlay carries.
     TunnelMtu = "tunnel-mtu",
+    /// The tunnel works, and something of it is not as it should be.
+    TunnelImpaired = "tunnel-impaired",
     /// A service's check has not passed yet.
     ServiceWaiting = "service-waiting",
     /// Another process has the port.

@@ -230,3 +230,26 @@ impl Router {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_25_routing_that_ends_again_and_again_is_started_ever_later() {
+        let mut router = Router::default();
+        let mut now = Instant::now();
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            router.has_ended("no memory".to_owned(), now);
+            let ended = router.ended.as_ref().unwrap();
+            pauses.push(ended.pause.as_secs());
+            // It ends as soon as it is started.
+            now = ended.again;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        // After a while in which it ran it begins anew.
+        router.has_ended("no memory".to_owned(), now + Duration::from_secs(61));
+        assert_eq!(router.ended.unwrap().pause, Duration::from_secs(1));
+    }
+}

@@ -102,13 +102,16 @@ pub(crate) fn session(
     }
 }
 
+/// How the text begins of a tunnel whose packets do not fit the underlay.
+pub(crate) const WRONG_MTU: &str = "wrong MTU: ";
+
 /// What is to be said of a peer whose packets do not fit the underlay. Where no program has seen
 /// a fragment, packets came to the socket whole, while none was attached.
 pub(crate) fn wrong_mtu(up: &Up, reassembled: &Reassembled, counters: &Counters) -> Option<String> {
     let fragments = counters.reasons.get(Reason::PassedFragment.name()).copied();
     (fragments.unwrap_or_default() > 0 && reassembled.is_fragmenting(up.interface)).then(|| {
         format!(
-            "wrong MTU: the peer's packets arrive in fragments, which is slow; set the MTU \
+            "{WRONG_MTU}the peer's packets arrive in fragments, which is slow; set the MTU \
              of the peer's virtual interface to {} or less",
             up.mtu
         )

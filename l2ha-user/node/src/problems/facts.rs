@@ -84,6 +84,8 @@ pub(crate) struct TunnelFacts {
     pub(crate) sessions: Vec<BfdSession>,
     /// Adjacencies lost over it lately.
     pub(crate) losses: usize,
+    /// How long ago the last one was, if that is not long ago.
+    pub(crate) lost: Option<Duration>,
     /// Whether the kernel has refused to send OSPF's packets lately.
     pub(crate) send_refused: bool,
 }

@@ -258,6 +258,9 @@ impl Observer {
                 .map_or_else(Vec::new, |it| it.neighbors(interface).cloned().collect()),
             sessions: routes.map_or_else(Vec::new, |it| it.sessions(interface).cloned().collect()),
             losses: losses.map_or(0, |it| it.recent.len()),
+            lost: losses
+                .and_then(|it| it.recent.back())
+                .map(|last| now.saturating_duration_since(*last)),
             send_refused: self.send_errors.within(now, lately, interface),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::DEFAULT_PORT;
-use control::{BfdSession, Problem, ProblemId, Severity, Subject};
+use control::{BfdSession, Problem, ProblemId, Severity, Subject, TunnelStatus};
 use dataplane::Reason;
 use ospfv3::{Family, NeighborState};
 
@@ -12,6 +12,7 @@ use super::{
     judge::problem,
     refusals,
 };
+use crate::tunnel_status::WRONG_MTU;
 
 /// So many losses within a minute are flapping.
 const MANY_LOSSES: usize = 3;
@@ -35,7 +36,7 @@ pub(crate) fn check(
             remedy,
         )];
     }
-    let mut problems: Vec<Problem> = mtu(tunnel).into_iter().collect();
+    let mut problems: Vec<Problem> = impaired(tunnel).into_iter().collect();
     match ospf.filter(|_| tunnel.ospf) {
         Some(ospf) if tunnel.is_adjacent(ospf) => problems.extend(bfd(tunnel)),
         Some(ospf) => problems.push(no_adjacency(tunnel, ospf, uptime)),
@@ -77,11 +78,21 @@ fn found(
     problem(id, Severity::Degraded, subject, text, remedy)
 }
 
-fn mtu(tunnel: &TunnelFacts) -> Option<Problem> {
-    let remote = tunnel.status.remote;
+/// What is wrong with a tunnel that is in place.
+fn impaired(tunnel: &TunnelFacts) -> Option<Problem> {
+    let TunnelStatus { remote, name, .. } = &tunnel.status;
     if let Some(text) = &tunnel.status.problem {
-        let remedy = format!("`mtu` of the [[tunnels]] at {remote}: as this one says, or none");
-        return Some(found(tunnel, ProblemId::TunnelMtu, text.clone(), remedy));
+        let (id, remedy) = match text.starts_with(WRONG_MTU) {
+            true => (
+                ProblemId::TunnelMtu,
+                format!("`mtu` of the [[tunnels]] at {remote}: as this one says, or none"),
+            ),
+            false => (
+                ProblemId::TunnelImpaired,
+                format!("as it says; `l2ha explain {name}` here shows what else decides"),
+            ),
+        };
+        return Some(found(tunnel, id, text.clone(), remedy));
     }
     let (mtu, room) = (tunnel.status.mtu?, tunnel.room?);
     (mtu > room).then(|| {
@@ -136,6 +147,13 @@ fn no_adjacency(tunnel: &TunnelFacts, ospf: &OspfFacts, uptime: Duration) -> Pro
             ),
         ),
         None if uptime < ospf.dead.max(START) => coming(tunnel),
+        // What came last may have come before.
+        None if tunnel.lost.is_some_and(|ago| ago <= patience) => found(
+            tunnel,
+            ProblemId::AdjacencyMissing,
+            format!("the adjacency with {remote} was lost a moment ago"),
+            format!("wait some seconds; `l2ha explain {name}` shows where it stops"),
+        ),
         None => found(
             tunnel,
             ProblemId::OspfUnheard,

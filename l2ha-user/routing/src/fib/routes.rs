@@ -2,18 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt::Write as _,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use control::KernelRoutes;
 use linux::{Batch, Destination, Error, KernelRoute, Netlink, Nexthop, Order, Spread};
-use nix::net::if_::if_indextoname;
 use tokio::time::Instant;
 
 use crate::{
-    fib::nexthops::{Class, Objects, leftovers},
+    fib::{
+        nexthops::{Class, Objects, leftovers},
+        said::Said,
+    },
     kernel::Kernel,
 };
 
@@ -59,6 +60,7 @@ pub(crate) struct Routes {
     /// Until then, routes an earlier daemon left are kept although they have not been computed yet:
     /// the adjacencies are still coming up, and traffic goes on meanwhile.
     keep_until: Option<Instant>,
+    said: Said,
 }
 
 impl Routes {
@@ -92,6 +94,7 @@ impl Routes {
             queue: VecDeque::new(),
             counts: KernelRoutes::default(),
             keep_until: None,
+            said: Said::default(),
         };
         routes.read().await?;
         if routes.installed.is_empty() {
@@ -341,13 +344,14 @@ impl Routes {
         let Some(refused) = self.give(orders) else {
             return;
         };
-        let mut plain = Vec::new();
+        let (mut plain, mut written, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for (route, refused) in routes.iter().zip(&refused) {
             let key = route.key();
             match refused {
                 None => {
                     self.counts.written += 1;
                     self.installed.insert(key, route.clone());
+                    written.push(route);
                 }
                 Some(_) if route.object.is_some() => {
                     let without = KernelRoute {
@@ -356,12 +360,11 @@ impl Routes {
                     };
                     plain.push(without);
                 }
-                Some(error) => {
-                    tracing::error!(%error, "route not installed; tried again at the next change");
-                }
+                Some(error) => failed.push(error),
             }
         }
-        log(&routes, "route installed");
+        self.said.log(&written, "route installed");
+        self.said.log_refused(&failed, "route not installed");
         if !plain.is_empty() {
             self.counts.plain += plain.len() as u64;
             tracing::warn!(
@@ -413,14 +416,17 @@ impl Routes {
         let Some(refused) = self.give(orders) else {
             return;
         };
-        for (route, refused) in stale.iter().zip(refused) {
+        let (mut removed, mut failed) = (Vec::new(), Vec::new());
+        for (route, refused) in stale.iter().zip(&refused) {
             if let Some(error) = refused {
-                tracing::error!(%error, "route not removed; tried again at the next change");
+                failed.push(error);
             } else {
                 self.installed.remove(&route.key());
+                removed.push(route);
             }
         }
-        log(&stale, "route removed");
+        self.said.log(&removed, "route removed");
+        self.said.log_refused(&failed, "route not removed");
         let used = self.installed.values().filter_map(|it| it.object).collect();
         let wanted = self.classes.values().collect();
         let orders = self.objects.as_mut().map(|it| it.sweep(&wanted, &used));
@@ -441,38 +447,6 @@ fn spread(kernel: &mut dyn Kernel) -> Spread {
             Spread::Hash
         }
     }
-}
-
-/// One line for as many as were written at once.
-fn log(routes: &[KernelRoute], what: &str) {
-    let Some(first) = routes.first() else {
-        return;
-    };
-    let more = match routes.len() - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    tracing::info!("{what}: {}{more}", shown(first));
-    for route in routes {
-        tracing::debug!("{what}: {}", shown(route));
-    }
-}
-
-/// A route in the words of ip-route.
-fn shown(route: &KernelRoute) -> String {
-    let mut text = format!("{}/{}", route.destination, route.prefix_len);
-    for hop in &route.nexthops {
-        let device = match if_indextoname(hop.interface) {
-            Ok(name) => name.to_string_lossy().into_owned(),
-            Err(_) => format!("(gone, {})", hop.interface),
-        };
-        // Writing to a String does not fail.
-        let _ = match hop.gateway {
-            Some(gateway) => write!(text, " via {gateway} dev {device}"),
-            None => write!(text, " dev {device}"),
-        };
-    }
-    text
 }
 
 #[cfg(test)]
