@@ -159,8 +159,10 @@ problem_ids! {
     OspfMtuMismatch = "ospf-mtu-mismatch",
     /// OSPF refuses what a neighbour says, for another reason.
     OspfRefused = "ospf-refused",
-    /// Frames arrive, and no OSPF packet.
+    /// OSPF's packets arrive at the interface, and not at the daemon.
     OspfUnheard = "ospf-unheard",
+    /// Frames arrive, and none of OSPF.
+    PeerWithoutOspf = "peer-without-ospf",
     /// A neighbour is there, and the adjacency does not come up.
     AdjacencyStuck = "adjacency-stuck",
     /// There is no adjacency yet.

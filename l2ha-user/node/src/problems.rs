@@ -6,6 +6,7 @@ mod judge;
 mod observer;
 mod refusals;
 mod registry;
+mod samples;
 mod tunnels;
 
 pub(crate) use self::{

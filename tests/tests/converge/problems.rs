@@ -236,7 +236,7 @@ fn a_start_has_twenty_lines_and_a_failover_five() -> Result<()> {
 
         let mark = ours.log_mark();
         theirs[0].kill()?;
-        wait_said(&ours, "ospf-unheard", &["tunnel a"])
+        wait_said(&ours, "peer-without-ospf", &["tunnel a"])
             .or_else(|_| wait_said(&ours, "tunnel-silent", &["tunnel a"]))?;
         let log = ours.log_since(mark);
         let said = lines(&log);

@@ -76,6 +76,8 @@ pub(crate) struct TunnelFacts {
     pub(crate) samples: Vec<Sample>,
     /// Whether packets of sessions that nobody has came lately, from anywhere.
     pub(crate) unknown_sessions: bool,
+    /// Whether packets of OSPF came over it lately, whether they reached OSPF or not.
+    pub(crate) ospf_arrives: bool,
     /// What OSPF says of its interface.
     pub(crate) interfaces: Vec<InFamily<OspfInterface>>,
     /// The neighbours over it.
@@ -113,6 +115,17 @@ impl TunnelFacts {
     pub(crate) fn is_adjacent(&self, ospf: &OspfFacts) -> bool {
         let full = |family| self.state(family) == Some(NeighborState::Full);
         full(Family::Ipv6) && (!ospf.ipv4 || full(Family::Ipv4))
+    }
+
+    /// Whether its neighbours have only just become what they are.
+    pub(crate) fn is_young(&self, time: Duration) -> bool {
+        let mut ages = self.neighbors.iter().map(|it| it.entry.since_ms);
+        ages.any(|ms| Duration::from_millis(ms) < time)
+    }
+
+    /// Whether its peer's frames come, and OSPF knows no neighbour.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.ospf && self.neighbors.is_empty() && self.status.heard_ms.is_some_and(|ms| ms < 10_000)
     }
 
     /// A packet refused for a reason, if one was seen.

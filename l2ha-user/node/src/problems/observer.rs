@@ -10,15 +10,13 @@ use control::{
     BfdSession, BfdStatus, InFamily, OspfInterface, OspfStatus, ServiceStatus, TunnelStatus,
     UnderlayStatus,
 };
-use dataplane::{
-    Counters, DataPlane, Reason,
-    watch::{Seen, Subscription, Wanted},
-};
+use dataplane::{Counters, DataPlane, Reason};
 use ospfv3::{Family, NeighborState, NeighborView, Refusal};
 
 use super::{
-    facts::{Facts, NodeFacts, OspfFacts, RoutingFacts, Sample, TunnelFacts},
+    facts::{Facts, NodeFacts, OspfFacts, RoutingFacts, TunnelFacts},
     growth::Growth,
+    samples::{Frames, SAMPLED, Samples},
 };
 
 /// What has grown within this time is so now, unless OSPF's intervals are longer.
@@ -27,15 +25,6 @@ const LATELY: Duration = Duration::from_secs(12);
 const FLAPPING: Duration = Duration::from_secs(60);
 /// So many losses are remembered for each tunnel.
 const MOST_LOSSES: usize = 16;
-/// So many refused packets are remembered; anybody can send more.
-const MOST_SAMPLES: usize = 256;
-/// Of these a packet tells more than a counter.
-const SAMPLED: [Reason; 3] = [
-    Reason::UnknownSession,
-    Reason::WrongSourceAddress,
-    Reason::WrongSourcePort,
-];
-
 /// What the parts of the node show.
 pub(crate) struct Views {
     pub(crate) counters: Counters,
@@ -80,6 +69,7 @@ pub(crate) struct Observer {
     log_lost: Growth<()>,
     losses: BTreeMap<String, Losses>,
     samples: Samples,
+    frames: Frames,
 }
 
 /// The losses of adjacencies over a tunnel.
@@ -87,13 +77,6 @@ pub(crate) struct Observer {
 struct Losses {
     count: u64,
     recent: VecDeque<Instant>,
-}
-
-/// Refused packets, while it matters what they say.
-#[derive(Default)]
-struct Samples {
-    subscription: Option<Subscription>,
-    seen: BTreeMap<Sample, Instant>,
 }
 
 impl Observer {
@@ -122,6 +105,9 @@ impl Observer {
             recent.any(|reason| SAMPLED.contains(reason)) && facts.someone_is_missing()
         };
         self.samples.follow(plane, wanted, now, lately);
+        let unheard = facts.tunnels.iter().filter(|it| it.is_unheard());
+        let unheard = unheard.map(|it| it.status.session_id).collect();
+        self.frames.follow(plane, unheard, now, lately);
         facts
     }
 
@@ -238,7 +224,7 @@ impl Observer {
         let id = tunnel.session_id;
         let refused = self.refused.recent(now, lately);
         let refused = refused.filter(|(session, _)| *session == id);
-        let samples = self.samples.seen.keys().filter(|sample| {
+        let samples = self.samples.seen().filter(|sample| {
             let is_ours = sample.session == Some(id) && sample.reason != Reason::UnknownSession;
             is_ours || sample.source == tunnel.remote
         });
@@ -251,6 +237,7 @@ impl Observer {
             room: None,
             refused: refused.map(|(_, reason)| *reason).collect(),
             samples: samples.copied().collect(),
+            ospf_arrives: self.frames.has_ospf(id),
             unknown_sessions: self.reasons.within(now, lately, &Reason::UnknownSession),
             interfaces: routes
                 .map_or_else(Vec::new, |it| it.interfaces(interface).cloned().collect()),
@@ -320,41 +307,6 @@ impl Routes {
         tunnel.bfd = states.min_by_key(rank);
         tunnel.ospf = best(Family::Ipv6);
         tunnel.ospf_ipv4 = best(Family::Ipv4);
-    }
-}
-
-impl Samples {
-    /// Looks at refused packets while they are wanted, and forgets old ones.
-    fn follow(&mut self, plane: &DataPlane, wanted: bool, now: Instant, lately: Duration) {
-        if let Some(subscription) = &mut self.subscription {
-            while let Some(seen) = subscription.waiting() {
-                if let Seen::Refused(packet) = seen
-                    && let Some(source) = packet.headers.source
-                    && (self.seen.len() < MOST_SAMPLES)
-                {
-                    let sample = Sample {
-                        reason: packet.reason,
-                        source,
-                        port: packet.headers.source_port,
-                        session: packet.headers.session_id,
-                    };
-                    self.seen.insert(sample, now);
-                }
-            }
-        }
-        let is_recent = |at: &Instant| now.saturating_duration_since(*at) <= lately;
-        self.seen.retain(|_, at| is_recent(at));
-        match (wanted, &self.subscription) {
-            (true, None) => {
-                let reasons = SAMPLED.into_iter().collect();
-                match plane.watch().subscribe(Wanted::Refused { reasons }) {
-                    Ok(subscription) => self.subscription = Some(subscription),
-                    Err(error) => tracing::debug!("cannot look at refused packets: {error:#}"),
-                }
-            }
-            (false, Some(_)) => self.subscription = None,
-            (true, Some(_)) | (false, None) => {}
-        }
     }
 }
 

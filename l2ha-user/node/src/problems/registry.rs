@@ -115,7 +115,8 @@ const fn patience(id: ProblemId) -> Duration {
         | ProblemId::BfdDown
         | ProblemId::BfdOneSided
         | ProblemId::PeerDeaf
-        | ProblemId::OspfUnheard => Duration::from_secs(10),
+        | ProblemId::OspfUnheard
+        | ProblemId::PeerWithoutOspf => Duration::from_secs(10),
         ProblemId::RoutingSilent => Duration::from_secs(3),
         _ => Duration::ZERO,
     }

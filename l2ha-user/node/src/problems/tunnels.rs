@@ -147,6 +147,7 @@ fn no_adjacency(tunnel: &TunnelFacts, ospf: &OspfFacts, uptime: Duration) -> Pro
             ),
         ),
         None if uptime < ospf.dead.max(START) => coming(tunnel),
+        None if family == Family::Ipv4 && tunnel.is_young(patience) => coming(tunnel),
         // What came last may have come before.
         None if tunnel.lost.is_some_and(|ago| ago <= patience) => found(
             tunnel,
@@ -154,14 +155,26 @@ fn no_adjacency(tunnel: &TunnelFacts, ospf: &OspfFacts, uptime: Duration) -> Pro
             format!("the adjacency with {remote} was lost a moment ago"),
             format!("wait some seconds; `l2ha explain {name}` shows where it stops"),
         ),
-        None => found(
+        None if family == Family::Ipv4 => found(
+            tunnel,
+            ProblemId::OspfInstanceMismatch,
+            format!("{remote} runs no OSPF for IPv4, and this end does"),
+            format!("`ipv4` and `ipv4_instance_id` in [ospf]: the same here and at {remote}"),
+        ),
+        None if tunnel.ospf_arrives => found(
             tunnel,
             ProblemId::OspfUnheard,
-            format!("frames come from {remote}, and no packet of {ospf_name}"),
             format!(
-                "let IP protocol 89 through this host's firewall (`nft list ruleset`), and see that l2ha \
-                 runs at {remote}"
+                "{ospf_name} of {remote} arrives at {}, and a firewall of this host drops it",
+                tunnel.status.interface
             ),
+            "let IP protocol 89 in here (`nft list ruleset`), as docs/operations.md says",
+        ),
+        None => found(
+            tunnel,
+            ProblemId::PeerWithoutOspf,
+            format!("frames come from {remote}, and no packet of {ospf_name}"),
+            format!("start l2ha at {remote}, and let IP protocol 89 out of the firewall there"),
         ),
         Some(neighbor) if neighbor.state <= NeighborState::Init => found(
             tunnel,

@@ -130,6 +130,7 @@ fn tunnel(name: &str) -> TunnelFacts {
         room: Some(1442),
         refused: [].into(),
         samples: Vec::new(),
+        ospf_arrives: false,
         unknown_sessions: false,
         interfaces: vec![interface(Family::Ipv6)],
         neighbors: vec![neighbor(Family::Ipv6, NeighborState::Full, 60_000)],

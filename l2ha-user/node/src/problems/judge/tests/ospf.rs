@@ -59,7 +59,7 @@ fn a_further_instance_is_no_reason_where_there_is_another() {
     for refused in &mut facts.tunnels[0].interfaces[0].entry.refused {
         refused.ago_ms = 60_000;
     }
-    degraded(&facts, ProblemId::OspfUnheard, &["client"]);
+    degraded(&facts, ProblemId::PeerWithoutOspf, &["client"]);
 }
 
 #[test]
@@ -191,9 +191,17 @@ fn ipv4_is_a_family_of_its_own() {
     ospf(&mut facts).ipv4 = true;
     facts.tunnels.truncate(1);
     facts.tunnels[0].interfaces.push(interface(Family::Ipv4));
-    let words = &["client", "OSPF for IPv4"];
-    let id = ProblemId::OspfUnheard;
+    let words = &["client", "OSPF for IPv4", "`ipv4_instance_id`", "10.77.0.9"];
+    let id = ProblemId::OspfInstanceMismatch;
     only(&facts, id, Severity::Failed, words);
+    // The instance for IPv6 has only just become Full.
+    facts.tunnels[0].neighbors[0].entry.since_ms = 100;
+    only(
+        &facts,
+        ProblemId::AdjacencyMissing,
+        Severity::Failed,
+        &["client"],
+    );
     let four = neighbor(Family::Ipv4, NeighborState::Full, 1000);
     facts.tunnels[0].neighbors.push(four);
     assert_eq!(judge(&facts), []);

@@ -140,7 +140,7 @@ fn an_adjacency_that_was_just_lost_has_no_cause_yet() {
         &["client", "lost a moment ago"],
     );
     facts.tunnels[0].lost = Some(Duration::from_secs(20));
-    degraded(&facts, ProblemId::OspfUnheard, &["client"]);
+    degraded(&facts, ProblemId::PeerWithoutOspf, &["client"]);
 }
 
 #[test]
@@ -160,9 +160,17 @@ fn a_peer_that_does_not_hear_us() {
 }
 
 #[test]
-fn a_firewall_of_this_host() {
+fn a_firewall_of_this_host_and_a_peer_without_ospf_are_told_apart() {
+    let mut facts = lonely();
+    assert!(facts.tunnels[0].is_unheard() && !facts.tunnels[1].is_unheard());
     degraded(
-        &lonely(),
+        &facts,
+        ProblemId::PeerWithoutOspf,
+        &["client", "no packet of OSPF", "start l2ha at 10.77.0.9"],
+    );
+    facts.tunnels[0].ospf_arrives = true;
+    degraded(
+        &facts,
         ProblemId::OspfUnheard,
         &["client", "protocol 89", "firewall", "nft list ruleset"],
     );
