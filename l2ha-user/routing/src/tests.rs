@@ -3,6 +3,7 @@
 
 mod failures;
 mod fakes;
+mod log_lines;
 mod net;
 mod reload;
 mod start_and_end;

@@ -77,7 +77,8 @@ fn underlay(facts: &Facts) -> Option<Problem> {
         (Some(text), ..) => found(
             ProblemId::UnderlayUnusable,
             text.clone(),
-            format!("[underlay] here: name what `ip address` shows, or set {name} up as it says"),
+            "`l2ha doctor` here gives the command; or write in [underlay] what `ip address` shows"
+                .to_owned(),
         ),
         (None, None, _) => found(
             ProblemId::UnderlayUnusable,
