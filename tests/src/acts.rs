@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     lab::PATIENCE,
     probe::Probe,
     trio::{SERVER_1, SERVER_2, Speaker, Trio},
+    web::WebServer,
 };
 
 /// Answers in a row by which a server is taken to serve for good.
@@ -47,6 +48,37 @@ impl Trio {
     #[track_caller]
     pub fn heal(&self, probe: &Probe) -> Result<Outage> {
         change(probe, SERVER_1, || self.cloud.heal(&self.first.host))
+    }
+
+    /// Kills the service's process on the preferred server; the other must take over.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn service_killed(&self, probe: &Probe) -> Result<Outage> {
+        let service = self.first_service()?;
+        change(probe, SERVER_2, || {
+            service.kill();
+            Ok(())
+        })
+    }
+
+    /// Starts the service's process again; the preferred server must serve again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn service_back(&self, probe: &Probe) -> Result<Outage> {
+        let service = self.first_service()?;
+        change(probe, SERVER_1, || service.run())
+    }
+
+    /// The process that is the preferred server's service.
+    fn first_service(&self) -> Result<&WebServer> {
+        let service = self.first.service.as_ref();
+        service.context("the service of this trio is no process")
     }
 
     /// Stops what speaks OSPF on the preferred server in order; the other must take over.

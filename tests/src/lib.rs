@@ -29,6 +29,7 @@ mod pair;
 mod probe;
 mod process;
 mod routing;
+mod shop;
 pub mod show;
 mod signals;
 mod snapshot;
@@ -41,6 +42,7 @@ mod views;
 pub mod vm;
 mod vty;
 mod wait;
+mod web;
 
 pub use acts::Outage;
 pub use arp::{Deaf, Gateway};
@@ -71,6 +73,7 @@ pub use pair::{Pair, read_cookie, reload};
 pub use probe::{Answer, Probe, ProbeOptions, fetch_once};
 pub use process::Process;
 pub use routing::{External, LsaKey, OspfLink, RouterConfig, differences};
+pub use shop::{Seller, Shop};
 pub use signals::{came as interrupted, catch as catch_signals};
 pub use snapshot::{Attached, Snapshot, attached};
 pub use stall::{Pause, Stalls, Step, is_deep, judged};
@@ -80,3 +83,4 @@ pub use trio::{
     TrioOptions, wait_quiet,
 };
 pub use tshark::{Dissection, Framing, check};
+pub use web::WebServer;

@@ -50,4 +50,13 @@ pub const PACKAGES: &[Package] = &[
     package("g++", "libFuzzer, which is C++"),
     package("iperf3", "TCP throughput in cargo xtask bench"),
     package("iputils-ping", "pings through the data plane's own tests"),
+    package(
+        "openssl",
+        "a web server with certificates, good and bad, for checks by https",
+    ),
+    package(
+        "systemd",
+        "a systemd of the tests' own, for checks of its units",
+    ),
+    package("dbus", "the bus over which that is asked"),
 ];

@@ -19,6 +19,8 @@ use crate::{
 
 /// Intervals of BFD: milliseconds, and how many may be missed.
 const BFD: (f64, u8) = (50.0, 3);
+/// How each server's web server is checked.
+const CHECK: &str = "http = \"http://[2001:db8::80]/\", interval = \"100ms\", timeout = \"200ms\"";
 /// The detection time and some more for a busy machine.
 const CUT_LIMIT: Duration = Duration::from_millis(500);
 /// What a change that was announced may cost.
@@ -74,6 +76,7 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
     );
     let options = TrioOptions {
         bfd: Some(BFD),
+        check: Some(CHECK),
         ..TrioOptions::default()
     };
     let trio = Trio::start(lab, options)?;
@@ -90,7 +93,7 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
     std::thread::sleep(PAUSE);
 
     type Act = fn(&Trio, &crate::probe::Probe) -> Result<Outage>;
-    let acts: [(&str, String, &str, Duration, Act); 4] = [
+    let acts: [(&str, String, &str, Duration, Act); 6] = [
         (
             "silent_cut",
             format!("{SERVER_1} is cut off silently, its link stays up"),
@@ -104,6 +107,20 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
             SERVER_1,
             SMOOTH_LIMIT,
             Trio::heal,
+        ),
+        (
+            "service_killed",
+            format!("the web server on {SERVER_1} is killed (SIGKILL)"),
+            SERVER_2,
+            SMOOTH_LIMIT,
+            Trio::service_killed,
+        ),
+        (
+            "service_back",
+            format!("the web server on {SERVER_1} is started again"),
+            SERVER_1,
+            SMOOTH_LIMIT,
+            Trio::service_back,
         ),
         (
             "clean_stop",

@@ -89,12 +89,18 @@ impl Trio {
             (second, options.servers, "web", ANYCAST, ANYCAST4),
             (client, options.client, "self", CLIENT, CLIENT4),
         ] {
-            if speaker == Speaker::L2ha {
+            let check = options.check.filter(|_| name == "web");
+            if let Some(check) = check {
+                let service = format!("name = \"{name}\"\naddress = \"{address}\"\n");
+                let check = format!("check = {{ {check} }}\n");
+                node.more
+                    .push_str(&format!("\n[[services]]\n{service}{check}"));
+            } else if speaker == Speaker::L2ha {
                 node.services.push((name.into(), address));
-                if options.ipv4.is_some() {
-                    let service = format!("name = \"v4\"\naddress = \"{address4}\"\n");
-                    node.more.push_str(&format!("\n[[services]]\n{service}"));
-                }
+            }
+            if speaker == Speaker::L2ha && options.ipv4.is_some() {
+                let service = format!("name = \"v4\"\naddress = \"{address4}\"\n");
+                node.more.push_str(&format!("\n[[services]]\n{service}"));
             }
         }
         if options.ipv4 == Some(Ipv4Links::Numbered) {

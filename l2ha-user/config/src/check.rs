@@ -14,7 +14,21 @@ use crate::{
 };
 
 /// The kinds of a check.
-const KINDS: [&str; 3] = ["tcp", "http", "exec"];
+const KINDS: [&str; 4] = ["tcp", "http", "exec", "unit"];
+/// The kinds of a unit (systemd.unit(5)).
+const UNIT_KINDS: [&str; 11] = [
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+];
 /// How many checks a service may have.
 const MOST: usize = 8;
 /// What can be written for `interval`.
@@ -78,6 +92,7 @@ fn check(section: &Section<'_>, service: Option<IpAddr>) -> Option<Check> {
         "tcp" => CheckKind::Tcp(tcp(section)?),
         "http" => CheckKind::Http(http(section, service)?),
         "exec" => CheckKind::Exec(command(section, "exec")?),
+        "unit" => CheckKind::Unit(unit(section)?),
         _ => return None,
     };
     Some(Check {
@@ -319,4 +334,32 @@ pub(crate) fn command(section: &Section<'_>, name: &str) -> Option<Vec<String>> 
         return None;
     }
     Some(words)
+}
+
+/// The name of a unit (systemd.unit(5)).
+fn unit(section: &Section<'_>) -> Option<String> {
+    let found = section.string("unit")?;
+    let name = found.value;
+    let good = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let kind = name.rsplit_once('.').map(|(_, kind)| kind);
+    let named = !name.is_empty() && name.len() <= 255 && name.chars().all(good);
+    let problem = if !named {
+        "it is no name of a unit"
+    } else if !kind.is_some_and(|kind| UNIT_KINDS.contains(&kind)) {
+        "its name does not end with `.service` or another kind"
+    } else if name.contains("@.") {
+        "a template is never active, only an instance of it is"
+    } else {
+        return Some(name.to_owned());
+    };
+    let write = match named && !name.contains(['.', '@']) {
+        true => format!("\"{name}.service\""),
+        false => section.example("unit").to_owned(),
+    };
+    section.report.error(
+        &found.place,
+        format!("`{name}`: {problem}"),
+        format!("write `unit = {write}`"),
+    );
+    None
 }

@@ -228,6 +228,7 @@ pub const CHECK: Table = Table {
         optional("body", "\"ok\"", "any text"),
         optional("verify", "\"certificate\"", "`\"certificate\"`"),
         optional("exec", "[\"/usr/local/bin/check-web\"]", "no such check"),
+        optional("unit", "\"nginx.service\"", "no such check"),
         default("interval", "\"1s\""),
         default("timeout", "\"1s\""),
         default("fall", "2"),

@@ -264,6 +264,8 @@ pub enum CheckKind {
     Http(HttpCheck),
     /// Whether a program, with its arguments, ends with status 0; its path is absolute.
     Exec(Vec<String>),
+    /// Whether a unit of systemd is active; its name, as `nginx.service`.
+    Unit(String),
 }
 
 /// A question to a web server.

@@ -5,10 +5,10 @@ use std::{io, time::Duration};
 use config::{Check, CheckKind};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{exec, http};
+use crate::{exec, http, unit::UnitWatch};
 
 /// Makes an attempt; why it failed, if it did, with what was asked.
-pub(crate) async fn attempt(check: &Check) -> Result<(), String> {
+pub(crate) async fn attempt(check: &Check, unit: &mut UnitWatch) -> Result<(), String> {
     let limit = check.timeout;
     let late = || Err(format!("no answer within {}", shown(limit)));
     let outcome = match &check.kind {
@@ -20,6 +20,7 @@ pub(crate) async fn attempt(check: &Check) -> Result<(), String> {
             .await
             .unwrap_or_else(|_| late()),
         CheckKind::Exec(command) => exec::run(command.clone(), Vec::new(), limit).await,
+        CheckKind::Unit(name) => unit.ask(name, limit).await,
     };
     outcome.map_err(|why| format!("{} {why}", asked(&check.kind)))
 }
@@ -30,6 +31,7 @@ pub(crate) fn asked(kind: &CheckKind) -> String {
         CheckKind::Tcp(address) => format!("TCP {address}"),
         CheckKind::Http(http) => format!("GET {}", http.url),
         CheckKind::Exec(command) => command.first().cloned().unwrap_or_default(),
+        CheckKind::Unit(name) => name.clone(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! One question to a web server.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use config::HttpCheck;
@@ -19,7 +22,8 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+        CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
+        SignatureScheme,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, ServerName, UnixTime},
@@ -33,19 +37,48 @@ const LONGEST: usize = 64 << 10;
 
 /// Asks; why the answer is not good, if it is not.
 pub(crate) async fn ask(check: &HttpCheck) -> Result<(), String> {
+    let tls = match check.tls {
+        true => Some(connector(check.verify)?),
+        false => None,
+    };
+    ask_over(check, tls).await
+}
+
+/// Asks over TLS where there is what makes it.
+async fn ask_over(check: &HttpCheck, tls: Option<TlsConnector>) -> Result<(), String> {
     let stream = TcpStream::connect(check.target)
         .await
         .map_err(|error| plain(&error))?;
-    if !check.tls {
+    let Some(tls) = tls else {
         return converse(check, stream).await;
-    }
+    };
     let name = ServerName::try_from(check.host.clone())
         .map_err(|_| "no certificate can be for its host".to_owned())?;
-    let stream = connector(check.verify)?
-        .connect(name, stream)
-        .await
-        .map_err(|error| plain(&error))?;
-    converse(check, stream).await
+    let stream = tls.connect(name, stream).await;
+    converse(check, stream.map_err(|error| refused(&error, check))?).await
+}
+
+/// Why there is no TLS with the server.
+fn refused(error: &io::Error, check: &HttpCheck) -> String {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref());
+    match inner {
+        Some(TlsError::InvalidCertificate(why)) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the certificate has expired".to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("the certificate is not for {}", check.host)
+            }
+            CertificateError::UnknownIssuer => {
+                "no authority of this host has signed the certificate; add the one that has, \
+                 or write `verify = \"nothing\"`"
+                    .to_owned()
+            }
+            why => format!("the certificate is not good: {why}"),
+        },
+        Some(error) => error.to_string(),
+        None => plain(error),
+    }
 }
 
 async fn converse(
@@ -112,31 +145,39 @@ fn connector(verify: bool) -> Result<TlsConnector, String> {
     static CHECKED: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     static UNCHECKED: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     let config = match verify {
-        true => CHECKED.get_or_init(|| tls_config(true)),
-        false => UNCHECKED.get_or_init(|| tls_config(false)),
+        true => CHECKED.get_or_init(|| tls_config(Some(authorities()?))),
+        false => UNCHECKED.get_or_init(|| tls_config(None)),
     };
     config.clone().map(TlsConnector::from)
 }
 
-fn tls_config(verify: bool) -> Result<Arc<ClientConfig>, String> {
+/// The system's authorities.
+fn authorities() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(
+            "this host has no certificate authorities; install ca-certificates, \
+             or write `verify = \"nothing\"`"
+                .to_owned(),
+        );
+    }
+    Ok(roots)
+}
+
+/// Certificates are to be from one of these, if there are any; else each will do.
+fn tls_config(authorities: Option<RootCertStore>) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let config = if verify {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err("this system has no certificate authorities".to_owned());
-        }
-        builder.with_root_certificates(roots).with_no_client_auth()
-    } else {
-        builder
+    let config = match authorities {
+        Some(authorities) => builder.with_root_certificates(authorities),
+        None => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-            .with_no_client_auth()
+            .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
     };
-    Ok(Arc::new(config))
+    Ok(Arc::new(config.with_no_client_auth()))
 }
 
 /// Takes every certificate: `verify = "nothing"`.
@@ -177,3 +218,6 @@ impl ServerCertVerifier for Anybody {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod judge;
 mod listener;
 mod runner;
 mod state;
+mod unit;
 
 pub use self::{
     runner::{Health, Told, Watched},

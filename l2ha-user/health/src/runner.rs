@@ -21,12 +21,15 @@ use crate::{
     judge::Judge,
     listener::Listeners,
     state::{ServiceState, States, Verdict},
+    unit::{SYSTEM_BUS, UnitWatch},
 };
 
 /// How often it is looked whether a socket that did listen still does.
 const LOOK: Duration = Duration::from_millis(10);
 /// How many looks in a row must find nothing: a server that opens its socket anew is not gone.
 const LOOKS: u8 = 2;
+/// Why a check fails whose socket is gone.
+const CLOSED: &str = "nothing listens there";
 /// How long a program may take that is told of a change.
 const TELLING: Duration = Duration::from_secs(10);
 /// How many changes may wait to be told.
@@ -69,6 +72,14 @@ impl Health {
     ///
     /// When the thread cannot be had.
     pub fn start(first: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        Self::start_at(SYSTEM_BUS, first)
+    }
+
+    /// As [`Health::start`], with systemd on another bus.
+    pub(crate) fn start_at(
+        bus: &'static str,
+        first: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let (orders, ordered) = mpsc::unbounded_channel();
         let (to_tell, telling) = mpsc::channel(TO_TELL);
         let (publish, states) = watch::channel(States::new());
@@ -83,7 +94,7 @@ impl Health {
                     tracing::warn!(%error, "a program that a check starts may leave others behind");
                 }
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, serve(ordered, telling, publish));
+                local.block_on(&runtime, serve(bus, ordered, telling, publish));
                 // Attempts and what they have started end with their tasks.
                 drop(local);
             })?;
@@ -126,7 +137,7 @@ impl Drop for Health {
     }
 }
 
-/// An attempt's outcome, or that a listener is gone.
+/// An attempt's outcome, or that what it asks is known to be gone.
 enum Outcome {
     Attempt(Result<(), String>),
     Gone(String),
@@ -160,18 +171,22 @@ struct Service {
 }
 
 struct Runner {
+    /// Where systemd is asked.
+    bus: &'static str,
     services: BTreeMap<String, Service>,
     reports: mpsc::UnboundedSender<Report>,
     next_task: u64,
 }
 
 async fn serve(
+    bus: &'static str,
     mut ordered: mpsc::UnboundedReceiver<Vec<Watched>>,
     mut telling: mpsc::Receiver<Told>,
     publish: watch::Sender<States>,
 ) {
     let (reports, mut reported) = mpsc::unbounded_channel();
     let mut runner = Runner {
+        bus,
         services: BTreeMap::new(),
         reports,
         next_task: 0,
@@ -247,7 +262,7 @@ impl Runner {
         let number = self.next_task;
         Running {
             judge: Judge::new(check.fall, check.rise, passing),
-            task: spawn_local(make(check.clone(), number, self.reports.clone())),
+            task: spawn_local(make(check.clone(), number, self.bus, self.reports.clone())),
             check,
             number,
         }
@@ -287,30 +302,34 @@ impl Service {
 }
 
 /// Makes a check for ever.
-async fn make(check: Check, task: u64, reports: mpsc::UnboundedSender<Report>) {
+async fn make(check: Check, task: u64, bus: &'static str, reports: mpsc::UnboundedSender<Report>) {
     let say = |outcome| reports.send(Report { task, outcome }).is_ok();
     let listener = match &check.kind {
         CheckKind::Tcp(address) => Some(*address),
         CheckKind::Http(http) => Some(http.target),
-        CheckKind::Exec(_) => None,
+        CheckKind::Exec(_) | CheckKind::Unit(_) => None,
     };
     let mut watch = ListenerWatch::of(listener);
+    let mut unit = UnitWatch::new(bus);
+    let gone = |why: &str| Outcome::Gone(format!("{} {why}", asked(&check.kind)));
     let mut next = Instant::now();
     loop {
-        tokio::select! {
+        let told = tokio::select! {
             biased;
-            () = sleep_until(next.into()) => {}
-            () = watch.gone() => {
-                if !say(gone(&check)) {
-                    return;
-                }
-                continue;
+            () = sleep_until(next.into()) => None,
+            () = watch.gone() => Some(gone(CLOSED)),
+            why = unit.failed() => Some(gone(&why)),
+        };
+        if let Some(told) = told {
+            if !say(told) {
+                return;
             }
+            continue;
         }
         let began = Instant::now();
         let outcome = tokio::select! {
-            outcome = attempt(&check) => Outcome::Attempt(outcome),
-            () = watch.gone() => gone(&check),
+            outcome = attempt(&check, &mut unit) => Outcome::Attempt(outcome),
+            () = watch.gone() => gone(CLOSED),
         };
         if matches!(outcome, Outcome::Attempt(Ok(()))) {
             watch.begin();
@@ -321,11 +340,6 @@ async fn make(check: Check, task: u64, reports: mpsc::UnboundedSender<Report>) {
         // After an attempt that took longer than the interval the next one follows at once.
         next = (began + check.interval).max(Instant::now());
     }
-}
-
-/// The socket that a check asks is gone.
-fn gone(check: &Check) -> Outcome {
-    Outcome::Gone(format!("{} nothing listens there", asked(&check.kind)))
 }
 
 /// Watches a socket that listens on this host, from when an attempt has passed.

@@ -33,10 +33,11 @@ pub struct Config {
     pub announce_families: bool,
     /// When to compute routes after a change.
     pub spf_delay: SpfDelay,
-    /// Least time between distinct originations of one LSA; a first change after a quiet time and a
-    /// withdrawal never wait.
+    /// Least time between distinct originations of one LSA; a first change after a quiet time, the first
+    /// four of a single prefix, and a withdrawal never wait.
     pub min_ls_interval: Duration,
-    /// Least time between receptions of new instances of one LSA by flooding.
+    /// Least time between receptions of new instances of one LSA by flooding; the first five in a row of one
+    /// that carries prefixes are taken at once.
     pub min_ls_arrival: Duration,
     /// Most next hops of one route.
     pub max_paths: usize,

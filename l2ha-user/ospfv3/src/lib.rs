@@ -31,6 +31,7 @@ mod graceful;
 mod interface;
 mod lsdb;
 mod neighbor;
+mod pace;
 mod peer;
 mod refusal;
 mod speaker;

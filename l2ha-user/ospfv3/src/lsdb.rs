@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{LS_REFRESH_TIME, Limits, Time};
+use crate::pace::{Pace, arrival_burst};
 use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE};
 
 /// Which database.
@@ -43,6 +44,8 @@ pub(crate) struct Entry {
     /// Set to MaxAge prematurely (RFC 2328 14.1).
     flushed: bool,
     pub(crate) origin: Origin,
+    /// How often its instances have come by flooding.
+    pub(crate) arrivals: Pace,
     /// When it was last sent in an update.
     pub(crate) last_sent: Option<Time>,
     /// When the instance before it was last on its way: within MinLSArrival of that, neighbours
@@ -200,6 +203,7 @@ impl Lsdb {
         if changed {
             self.note(key);
         }
+        let arrivals = old.as_ref().map(|old| old.arrivals).unwrap_or_default();
         let previous_at = old.map(|old| old.last_moved());
         self.bytes += lsa.len();
         let age = Duration::from_secs(u64::from(lsa.header().age));
@@ -216,6 +220,7 @@ impl Lsdb {
             installed: now,
             flushed: false,
             origin,
+            arrivals,
             last_sent: None,
             previous_at,
             changed,
@@ -262,6 +267,14 @@ impl Lsdb {
         }
         self.expired.remove(key);
         Some(entry)
+    }
+
+    /// An instance has come by flooding.
+    pub(crate) fn arrived(&mut self, key: &LsaKey, now: Time, min_ls_arrival: Duration) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            let burst = arrival_burst(key.ty);
+            entry.arrivals.count(now, min_ls_arrival, burst);
+        }
     }
 
     pub(crate) fn sent(&mut self, key: &LsaKey, now: Time) {

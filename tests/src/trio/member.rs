@@ -19,6 +19,7 @@ use crate::{
     http::HttpServer,
     lab::{Lab, PATIENCE, wait_for},
     routing::{LsaKey, OspfLink, RouterConfig},
+    web::WebServer,
 };
 
 /// One host of the trio and what runs on it.
@@ -33,6 +34,8 @@ pub struct Member {
     /// Its BIRD, if that is what speaks OSPF.
     pub bird: Option<Arc<Bird>>,
     web: Option<HttpServer>,
+    /// The web server whose life decides whether this server's address is advertised.
+    pub service: Option<WebServer>,
     echoes: [Option<Echo>; 2],
 }
 
@@ -72,7 +75,12 @@ impl Member {
         let bird = (speaker == Speaker::Bird)
             .then(|| Bird::start(lab, &host, &router))
             .transpose()?;
-        let web = (is_server && options.web)
+        let checked = is_server && options.check.is_some();
+        let service = checked.then(|| WebServer::new(lab, &host)).transpose()?;
+        if let Some(service) = &service {
+            service.run()?;
+        }
+        let web = (is_server && options.web && !checked)
             .then(|| HttpServer::start(&host.ns, ANYCAST, &host.name))
             .transpose()?;
         let echo = is_server
@@ -87,6 +95,7 @@ impl Member {
             frr,
             bird,
             web,
+            service,
             echoes: [echo, echo4],
         })
     }
@@ -104,6 +113,7 @@ impl Member {
             frr,
             bird,
             web: None,
+            service: None,
             echoes: [None, None],
         }
     }

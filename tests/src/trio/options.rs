@@ -49,6 +49,8 @@ pub struct TrioOptions {
     pub ipv4: Option<Ipv4Links>,
     /// Whether the servers have a web server; without it the scenario starts its own.
     pub web: bool,
+    /// Keys of the check of the servers' service, whose web servers are processes of their own then.
+    pub check: Option<&'static str>,
     /// Switches of every host's kernel, set before anything starts there.
     pub sysctls: &'static [(&'static str, &'static str)],
 }
@@ -74,6 +76,7 @@ impl Default for TrioOptions {
             bfd_algorithm: None,
             ipv4: None,
             web: true,
+            check: None,
             sysctls: &[],
         }
     }

@@ -15,6 +15,7 @@ mod fragments;
 mod frr;
 mod gateway;
 mod graceful;
+mod health;
 mod hostile;
 mod ipv4;
 mod lab;

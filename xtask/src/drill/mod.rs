@@ -17,13 +17,15 @@ use gaps::Gaps;
 
 /// Let servers fail again and again in the lab, and measure what a client notices
 ///
-/// Two servers hold one anycast address; a client asks it every millisecond. Each drill takes the
-/// preferred server away, waits until the other one serves, and brings it back.
+/// Two servers hold one anycast address; a client asks it every millisecond, or fetches a page from it
+/// every 5 ms where the service is killed. Each drill takes the preferred server away, waits until the
+/// other one serves, and brings it back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask drill
   cargo xtask drill --count 100 --bfd 10x3 --against frr
   cargo xtask drill --cut stop --count 20 --json target/drill.json
+  cargo xtask drill --cut service --count 20
   cargo xtask drill --load --bfd 3.3x3
   cargo xtask drill --watch 10 --load=real-time
 
@@ -65,7 +67,7 @@ pub(crate) enum Cut {
     Nic,
     /// Its routing daemon is stopped in order (SIGTERM)
     Stop,
-    /// It no longer offers the service, by a reload
+    /// Its service's process is killed (SIGKILL), and started again; all else goes on
     Service,
 }
 
@@ -176,7 +178,7 @@ pub(crate) fn drill(options: &Options) -> Result<()> {
     for row in &rows {
         println!(
             "{:<5} {:?} cut, BFD {}{}: {} drills: min {:.1}, median {:.1}, p99 {:.1}, max {:.1} ms; \
-             {} packets lost",
+             {} questions lost",
             format!("{:?}", row.subject).to_lowercase(),
             row.cut,
             row.bfd,

@@ -1,16 +1,21 @@
 //! One subject's drills in a lab of its own.
 
 use std::{
+    cell::Cell,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
-use l2ha_lab::{Beats, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, UNDERLAY};
+use anyhow::{Context as _, Result, ensure};
+use l2ha_lab::{
+    Beats, Gap, Lab, PATIENCE, Probe, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, UNDERLAY,
+};
 
 use super::{Cut, Options, Subject, gaps::Gaps, load::Load};
 
+/// The check of a service that is killed.
+const CHECK: &str = "http = \"http://[2001:db8::80]/\", interval = \"100ms\", timeout = \"200ms\"";
 /// Answers in a row by which a server serves for good.
 const IN_A_ROW: usize = 100;
 /// How long everything is left alone between two drills: BFD has to come up, first at its slow
@@ -39,15 +44,19 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
             servers,
             client,
             bfd: Some((options.bfd.ms, options.bfd.times)),
+            check: (options.cut == Cut::Service).then_some(CHECK),
             ..TrioOptions::default()
         },
     )?;
     trio.wait_up()?;
-    let beats = trio.beats()?;
+    let asked = match options.cut {
+        Cut::Service => Asked::Pages(trio.probe()?, Cell::new(0)),
+        _ => Asked::Beats(trio.beats()?),
+    };
     thread::sleep(rest);
     let mut gaps = Gaps::default();
     for number in 1..=options.count {
-        let gap = match once(&trio, &beats, options.cut, rest) {
+        let gap = match once(&trio, &asked, options.cut, rest) {
             Err(_) if l2ha_lab::interrupted() && gaps.count() > 0 => break,
             gap => gap?,
         };
@@ -143,9 +152,43 @@ fn counted(trio: &Trio) -> Result<Counted> {
     Ok(sum)
 }
 
+/// How the client asks.
+enum Asked {
+    /// By a datagram every millisecond.
+    Beats(Beats),
+    /// For a page every 5 ms, and how many of these had failed before the last gap.
+    Pages(Probe, Cell<u64>),
+}
+
+impl Asked {
+    fn wait_served_by(&self, server: &str, since: Instant) -> Result<()> {
+        match self {
+            Self::Beats(beats) => beats.wait_served_by(server, since, IN_A_ROW, PATIENCE),
+            Self::Pages(probe, _) => {
+                let first = probe.wait_served_by(server, since, IN_A_ROW, PATIENCE);
+                first.map(drop)
+            }
+        }
+    }
+
+    fn gap(&self, from: Instant, to: Instant) -> Gap {
+        match self {
+            Self::Beats(beats) => beats.gap(from, to),
+            Self::Pages(probe, before) => {
+                let (failures, _) = probe.failures();
+                Gap {
+                    longest: probe.longest_gap(from, to),
+                    lost: failures - before.replace(failures),
+                }
+            }
+        }
+    }
+}
+
 /// One drill: what the loss of the server cost, and its return too unless it had failed.
-fn once(trio: &Trio, beats: &Beats, cut: Cut, rest: Duration) -> Result<l2ha_lab::Gap> {
+fn once(trio: &Trio, asked: &Asked, cut: Cut, rest: Duration) -> Result<Gap> {
     let first = &trio.first;
+    let service = || first.service.as_ref().context("no service to kill");
     let nic = |state| first.host.ns.run(["ip", "link", "set", UNDERLAY, state]);
     let from = Instant::now();
     match cut {
@@ -153,19 +196,17 @@ fn once(trio: &Trio, beats: &Beats, cut: Cut, rest: Duration) -> Result<l2ha_lab
         Cut::Crash => first.daemon.kill()?,
         Cut::Nic => drop(nic("down")?),
         Cut::Stop => first.daemon.stop()?,
-        Cut::Service => {
-            first.daemon.reload(|config| config.services.clear())?;
-        }
+        Cut::Service => service()?.kill(),
     }
     if cut == Cut::Crash {
         // Its kernel goes on forwarding: the address may never leave.
         thread::sleep(DEAD);
     } else {
-        beats.wait_served_by(SERVER_2, from, IN_A_ROW, PATIENCE)?;
+        asked.wait_served_by(SERVER_2, from)?;
     }
     let gone = Instant::now();
     thread::sleep(LAST);
-    let cost = beats.gap(from, gone);
+    let cost = asked.gap(from, gone);
     match cut {
         Cut::Silent => trio.cloud.heal(&first.host)?,
         Cut::Nic => {
@@ -173,18 +214,14 @@ fn once(trio: &Trio, beats: &Beats, cut: Cut, rest: Duration) -> Result<l2ha_lab
             first.host.underlay_up()?;
         }
         Cut::Crash | Cut::Stop => first.daemon.run()?,
-        Cut::Service => {
-            first.daemon.reload(|config| {
-                config.services.push(("web".into(), l2ha_lab::ANYCAST));
-            })?;
-        }
+        Cut::Service => service()?.run()?,
     }
-    beats.wait_served_by(SERVER_1, gone, IN_A_ROW, PATIENCE)?;
+    asked.wait_served_by(SERVER_1, gone)?;
     trio.wait_up()?;
     thread::sleep(rest);
     Ok(match cut {
-        Cut::Silent | Cut::Nic => cost,
+        Cut::Silent | Cut::Nic | Cut::Service => cost,
         // Done in order, the way back shall cost nothing either.
-        Cut::Crash | Cut::Stop | Cut::Service => beats.gap(from, Instant::now() - LAST),
+        Cut::Crash | Cut::Stop => asked.gap(from, Instant::now() - LAST),
     })
 }

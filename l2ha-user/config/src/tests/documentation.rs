@@ -201,7 +201,7 @@ fn the_pages_examples_are_good() {
 
 /// What must be there of every table, with these lines more in one of them.
 fn least_with(name: &str, more: &str) -> String {
-    const KINDS: [&str; 3] = ["tcp", "http", "exec"];
+    const KINDS: [&str; 4] = ["tcp", "http", "exec", "unit"];
     let given_in = |more: &str, name: &str| {
         let mut lines = more.lines();
         lines.any(|line| line.starts_with(&format!("{name} =")))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{Config, Time};
 use crate::lsdb::DbId;
+use crate::pace::Pace;
 use crate::wire::{LsaBody, LsaKey};
 
 /// What we should originate.
@@ -16,6 +17,8 @@ pub(crate) struct Originated {
     pub(crate) sequence: i32,
     /// When that instance was originated.
     pub(crate) at: Time,
+    /// How often that may be.
+    pub(crate) pace: Pace,
     /// When it was withdrawn.
     pub(crate) flushed_at: Option<Time>,
     /// When we last superseded an instance that was not ours.

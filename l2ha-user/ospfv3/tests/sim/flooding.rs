@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::wire::{
-    DatabaseDescription, DdFlags, INITIAL_SEQUENCE, Lsa, LsaBody, LsaHeader, LsaKey, LsaType,
-    MAX_AGE, MAX_SEQUENCE, Options, PacketBody,
+    DatabaseDescription, DdFlags, INITIAL_SEQUENCE, InterAreaPrefix, Lsa, LsaBody, LsaHeader,
+    LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE, Options, PacketBody, PrefixOptions,
 };
 use ospfv3::{Limits, NeighborState, Refusal};
 
@@ -52,6 +52,37 @@ fn second_instance_within_min_ls_arrival_is_dropped() {
     net.run_ms(501);
     update(&mut net, &router_lsa(STRANGER, INITIAL_SEQUENCE + 1));
     assert_eq!(updates(&sent_to(&mut net, 2)).len(), 1);
+}
+
+/// A neighbour that sends ever newer instances of what carries prefixes, which are not held to MinLSArrival at first.
+#[test]
+fn some_instances_in_a_row_are_taken_of_what_carries_prefixes() {
+    let mut net = net();
+    let key = LsaKey {
+        ty: LsaType::INTER_AREA_PREFIX,
+        id: 7,
+        adv: STRANGER,
+    };
+    let instance = |number: i32| {
+        let body = LsaBody::InterAreaPrefix(InterAreaPrefix {
+            metric: 1,
+            prefix: own_prefix(7),
+            options: PrefixOptions::default(),
+        });
+        Lsa::build(key, INITIAL_SEQUENCE + number, &body).unwrap()
+    };
+    let mut taken = Vec::new();
+    for number in 0..300 {
+        sent_to(&mut net, 2);
+        update(&mut net, &instance(number));
+        if !updates(&sent_to(&mut net, 2)).is_empty() {
+            taken.push(number);
+        }
+        net.run_ms(10);
+    }
+    // Five at once, and one after each second.
+    assert_eq!(taken, [0, 1, 2, 3, 4, 100, 200]);
+    assert_eq!(refused(&net, Refusal::MinLsArrival), 300 - 7);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::graceful::Phase;
 use crate::interface::InterfaceState;
 use crate::lsdb::{DbId, Origin};
 use crate::neighbor::NeighborEvent;
+use crate::pace::arrival_burst;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
 use crate::wire::{BadLsa, DecodeError, Lsa, LsaBody, LsaHeader, LsaKey, LsaType, MAX_SEQUENCE};
@@ -117,8 +118,9 @@ impl Core {
         match header.compare(&old_header) {
             Ordering::Greater => {
                 // RFC 2328 13 (5a)
-                let arrival = old.installed() + self.config.min_ls_arrival;
-                if !requested && old.origin == Origin::Flooded && now < arrival {
+                let (interval, burst) = (self.config.min_ls_arrival, arrival_burst(key.ty));
+                let due = old.arrivals.due(interval, burst);
+                if !requested && old.origin == Origin::Flooded && now < due {
                     return Err(Refusal::MinLsArrival);
                 }
                 self.accept_lsa(restart, peer, db_id, lsa, origin)
@@ -186,6 +188,9 @@ impl Core {
         }
         let lsa = Arc::new(lsa);
         let changed = database.install(Arc::clone(&lsa), now, origin);
+        if origin == Origin::Flooded {
+            database.arrived(&key, now, self.config.min_ls_arrival);
+        }
         if !self.flood(db_id, key, Some(peer)) {
             self.acknowledge_later(peer, header);
         }

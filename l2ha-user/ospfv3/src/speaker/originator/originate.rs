@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Originator;
 use crate::config::Time;
 use crate::lsdb::{DbId, Origin};
+use crate::pace::origination_burst;
 use crate::speaker::core::Core;
 use crate::speaker::originated::Originated;
 use crate::speaker::restart::Restart;
@@ -53,16 +54,17 @@ impl Originator {
         }
         let interval = core.config().min_ls_interval;
         let own = self.own.get(&(id, key));
-        // RFC 2328 12.4: distinct instances MinLSInterval apart. A foreign instance is superseded at
-        // once (13.4), but no oftener than that, or two routers with one Router ID would flood without pause.
+        // RFC 2328 12.4: distinct instances MinLSInterval apart, but for a few of a single prefix. A foreign
+        // instance is superseded at once (13.4), but no oftener than that, or two routers with one Router ID
+        // would flood without pause.
         let due = own.and_then(|own| {
             if foreign {
-                own.superseded_at
+                own.superseded_at.map(|at| at + interval)
             } else {
-                Some(own.at)
+                Some(own.pace.due(interval, origination_burst(&body)))
             }
         });
-        match due.map(|at| at + interval) {
+        match due {
             Some(due) if due > now => core.reconcile_by(due),
             _ => self.originate(core, id, key, &body),
         }
@@ -93,13 +95,17 @@ impl Originator {
             return;
         };
         let changed = database.install(Arc::new(lsa), now, Origin::Own);
-        let superseded_at = self.own.get(&(id, key)).and_then(|own| own.superseded_at);
+        let before = self.own.get(&(id, key));
+        let superseded_at = before.and_then(|own| own.superseded_at);
         let superseded_at = if foreign { Some(now) } else { superseded_at };
+        let mut pace = before.map(|own| own.pace).unwrap_or_default();
+        pace.count(now, core.config().min_ls_interval, origination_burst(body));
         self.own.insert(
             (id, key),
             Originated {
                 sequence,
                 at: now,
+                pace,
                 flushed_at: None,
                 superseded_at,
             },
