@@ -6,7 +6,7 @@ use control::{ProblemId, Severity, UnderlayStatus};
 use dataplane::Counters;
 
 use super::*;
-use crate::problems::{Routes, RoutingViews};
+use crate::problems::RoutingViews;
 
 const FILE: &str = r#"[node]
 name = "server-1"
@@ -79,7 +79,7 @@ fn views() -> Views {
             drained: false,
             health: None,
         }],
-        routing: RoutingViews::Runs(Box::new(Routes::default())),
+        routing: RoutingViews::Runs(Box::default()),
     }
 }
 
