@@ -62,6 +62,9 @@ fn the_command_page_has_every_command_and_option_and_no_other() {
             .get_arguments()
             .filter(|option| !matches!(option.get_id().as_str(), "help" | "version"))
             .map(|option| {
+                if option.is_positional() {
+                    return option.get_value_names().expect("it has one")[0].to_string();
+                }
                 let name = format!("--{}", option.get_long().expect("options have long names"));
                 if !option.get_action().takes_values() {
                     return name;

@@ -78,8 +78,17 @@ fn daemon(socket: &Path, answer: Value) {
     });
 }
 
-fn status(tunnel_problem: Option<&str>) -> Value {
+/// A node's status in one of the three states of health, with a problem in the last two.
+fn status(health: &str) -> Value {
+    let problems = match health {
+        "healthy" => json!([]),
+        severity => json!([{
+            "id": "tunnel-not-in-place", "severity": severity, "subject": {"tunnel": "client"},
+            "text": "l2-client was deleted", "remedy": "see the log", "since_ms": 7,
+        }]),
+    };
     json!({"version": 1, "ok": true, "data": {
+        "health": health, "problems": problems,
         "node": "server-1", "pid": 4711, "uptime_s": 61, "version": "0.1.0",
         "config_file": "/etc/l2ha/l2ha.toml",
         "underlay": {
@@ -88,7 +97,7 @@ fn status(tunnel_problem: Option<&str>) -> Value {
         },
         "tunnels": [{
             "name": "client", "interface": "l2-client",
-            "up": tunnel_problem.is_none(), "problem": tunnel_problem,
+            "up": true, "problem": null,
             "local": "10.77.0.1", "remote": "10.77.0.9", "encapsulation": "udp 1701 1701",
             "session_id": 1001, "peer_session_id": 2001,
             "send_cookie_bytes": 8, "receive_cookie_bytes": 8, "sublayer": "none", "mtu": 1442,
@@ -186,7 +195,9 @@ fn without_a_daemon_the_commands_say_so() {
         &["ospf", "routes", "--json"],
     ] {
         let (code, out, error) = said(&[words, &["--config", &file]].concat());
-        assert_eq!((code, out.as_str()), (1, ""));
+        // A node without a daemon has failed.
+        let exit = if words[0] == "status" { 2 } else { 1 };
+        assert_eq!((code, out.as_str()), (exit, ""));
         let socket = folder.path().join("server-1.sock");
         assert!(error.contains(&socket.display().to_string()), "{error}");
         assert!(error.contains("l2ha run --config FILE"), "{error}");
@@ -196,22 +207,53 @@ fn without_a_daemon_the_commands_say_so() {
 #[test]
 fn status_tells_health_in_its_first_line_and_exit_status() {
     let (folder, file) = configured();
-    daemon(&folder.path().join("server-1.sock"), status(None));
+    daemon(&folder.path().join("server-1.sock"), status("healthy"));
     let (code, out, _) = said(&["status", "--config", &file]);
     assert_eq!(code, 0);
     assert_eq!(out.lines().next(), Some("server-1: healthy"));
     let (code, out, _) = said(&["status", "--config", &file, "--json"]);
     let answer: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &answer), (0, &status(None)["data"]));
+    assert_eq!((code, &answer), (0, &status("healthy")["data"]));
+    // Of the file, only [node] is needed.
+    fs::write(
+        &file,
+        fs::read_to_string(&file).unwrap() + "\n[ospf]\nrouter_id = 1\n",
+    )
+    .unwrap();
+    assert_eq!(said(&["status", "--config", &file]).0, 0);
 
-    let other = folder.path().join("other.sock");
-    daemon(&other, status(Some("l2-client was deleted")));
-    let (code, out, _) = said(&["status", "--socket", &other.display().to_string()]);
-    assert_eq!(code, 1);
-    assert_eq!(
-        out.lines().next(),
-        Some("server-1: tunnel client: l2-client was deleted")
-    );
+    for (health, exit) in [("degraded", 1), ("failed", 2)] {
+        let other = folder.path().join(format!("{health}.sock"));
+        daemon(&other, status(health));
+        let socket = other.display().to_string();
+        let (code, out, _) = said(&["status", "--socket", &socket]);
+        assert_eq!(code, exit);
+        let lines: Vec<&str> = out.lines().take(3).collect();
+        assert_eq!(
+            lines,
+            [
+                format!("server-1: {health}, 1 problem").as_str(),
+                format!("  {health}: tunnel client: l2-client was deleted").as_str(),
+                "    -> see the log",
+            ]
+        );
+        // It stays so, for as long as it is waited for.
+        let waited = said(&["status", "--wait", "1", "--json", "--socket", &socket]);
+        assert_eq!(waited.0, exit);
+    }
+}
+
+#[test]
+fn status_waits_for_a_daemon_that_is_still_to_come() {
+    let (folder, file) = configured();
+    let socket = folder.path().join("server-1.sock");
+    let comes = thread::spawn(move || {
+        thread::sleep(std::time::Duration::from_millis(500));
+        daemon(&socket, status("healthy"));
+    });
+    let (code, out, _) = said(&["status", "--wait", "60", "--config", &file]);
+    assert_eq!((code, out.lines().next()), (0, Some("server-1: healthy")));
+    comes.join().unwrap();
 }
 
 /// Calls `l2ha` with an output whose reader has gone before the first byte.
@@ -237,7 +279,7 @@ fn with_closed_pipe(arguments: &[&str], error_too: bool) -> (Option<i32>, String
 fn a_closed_pipe_is_no_failure() {
     let (folder, file) = configured();
     let socket: PathBuf = folder.path().join("server-1.sock");
-    daemon(&socket, status(None));
+    daemon(&socket, status("healthy"));
     for arguments in [
         &["status", "--config", &file][..],
         &["status", "--json", "--config", &file],
@@ -257,6 +299,6 @@ fn a_closed_pipe_is_no_failure() {
     );
     assert_eq!(
         with_closed_pipe(&["status", "--config", &gone], true).0,
-        Some(1)
+        Some(2)
     );
 }

@@ -22,7 +22,7 @@ use crate::{
     },
     section::Section,
     service, syntax, tunnel,
-    types::{Config, OspfNetwork, TunnelOspf},
+    types::{Config, Node, OspfNetwork, TunnelOspf},
     underlay,
     words::{closest, kind, list},
 };
@@ -37,6 +37,30 @@ impl Config {
         let text = read(path).map_err(|error| ConfigErrors::new(path, vec![error]))?;
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
         parse(&text, &folder).map_err(|errors| ConfigErrors::new(path, errors))
+    }
+}
+
+impl Node {
+    /// Reads `[node]` of a file, whatever else is in it: for those who only want to find the daemon.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or its `[node]` has mistakes.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let text = read(path).map_err(|error| ConfigErrors::new(path, vec![error]))?;
+        parse_node(&text).map_err(|errors| ConfigErrors::new(path, errors))
+    }
+}
+
+fn parse_node(text: &str) -> Result<Node, Vec<ConfigError>> {
+    let report = Report::new(text);
+    // What cannot be understood elsewhere is left out.
+    let (root, _) = DeTable::parse_recoverable(text);
+    let last_line = text.lines().count().max(1);
+    let section = single(&report, root.get_ref(), &NODE, Some(last_line));
+    match section.and_then(|section| underlay::node(&section)) {
+        Some(node) if report.count() == 0 => Ok(node),
+        _ => Err(report.into_errors()),
     }
 }
 
@@ -310,4 +334,30 @@ fn several<'a>(
         }
     }
     sections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_node_only_its_section_is_wanted() {
+        let node = "[node]\nname = \"server-1\"\nrun_dir = \"/run/here\"\n";
+        for rest in [
+            "",
+            "[underlay]\ninterface = 7\n",
+            "[[tunnels]]\nremote = \n",
+            "[osfp]\n",
+        ] {
+            let node = parse_node(&format!("{node}{rest}")).unwrap();
+            assert_eq!(
+                node.socket(),
+                Path::new("/run/here/server-1.sock"),
+                "{rest}"
+            );
+        }
+        let errors = parse_node("[node]\nname = \"\"\n").unwrap_err();
+        assert_eq!(errors[0].key, "node.name");
+        assert_eq!(parse_node("[underlay]\n").unwrap_err().len(), 1);
+    }
 }

@@ -3,8 +3,10 @@
 
 mod bfd;
 mod client;
+mod explain;
 mod message;
 mod ospf;
+mod problem;
 mod sessions;
 mod status;
 mod watch;
@@ -12,11 +14,13 @@ mod watch;
 pub use self::{
     bfd::{BfdSession, BfdStatus},
     client::{Reply, ask, connect, understand},
+    explain::{Explanation, Step, Verdict},
     message::{Answer, Command, Drained, Request, Returns, VERSION},
     ospf::{
         DoubledRouterId, InFamily, KernelRoutes, NotInstalled, OspfInstance, OspfInterface,
         OspfNexthop, OspfRefused, OspfRoute, OspfStatus, Twin,
     },
+    problem::{Health, Problem, ProblemId, Severity, Subject},
     sessions::SessionStatus,
     status::{
         DataplaneStatus, HealthState, ServiceHealth, ServiceStatus, Status, TunnelStatus,

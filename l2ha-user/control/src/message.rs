@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     bfd::BfdStatus,
+    explain::Explanation,
     ospf::{InFamily, OspfInterface, OspfRoute},
     sessions::SessionStatus,
     status::Status,
@@ -48,6 +49,14 @@ pub enum Command {
     OspfRoutes(#[serde(skip)] Returns<Vec<InFamily<OspfRoute>>>),
     /// BFD and its sessions; none without it.
     Bfd(#[serde(skip)] Returns<Option<BfdStatus>>),
+    /// Everything that decides about a tunnel, a service or an address.
+    Explain {
+        /// Name of the tunnel or of the service, or an address.
+        what: String,
+        /// What it answers.
+        #[serde(skip)]
+        returns: Returns<Explanation>,
+    },
     /// Makes the node, or one of its services, the last resort, or ends that.
     Drain {
         /// Whether it shall be.
@@ -186,6 +195,13 @@ mod tests {
                 returns: PhantomData
             }),
             r#"{"command":{"drain":{"on":false,"service":"web"}}}"#
+        );
+        assert_eq!(
+            request(Command::Explain {
+                what: "client".to_owned(),
+                returns: PhantomData
+            }),
+            r#"{"command":{"explain":{"what":"client"}}}"#
         );
         let answer = Drained {
             node: "server-1".to_owned(),

@@ -2,15 +2,26 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use bfd::State;
+use ospfv3::NeighborState;
 use serde::{Deserialize, Serialize};
 
-use crate::ospf::OspfStatus;
+use crate::{
+    ospf::OspfStatus,
+    problem::{Health, Problem},
+};
 
 /// The node as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Name of the node.
     pub node: String,
+    /// How it is.
+    #[serde(default)]
+    pub health: Health,
+    /// What is wrong, the worst first.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
     /// Process id of the daemon.
     pub pid: u32,
     /// Seconds since the daemon's start.
@@ -39,6 +50,9 @@ pub struct Status {
     /// Ids of the warnings and errors that `l2ha doctor`'s checks found at the daemon's start.
     #[serde(default)]
     pub findings: Vec<String>,
+    /// Lines that the log has lost because nobody read it.
+    #[serde(default)]
+    pub log_lines_lost: u64,
 }
 
 /// The network that carries the pseudowires.
@@ -100,6 +114,18 @@ pub struct TunnelStatus {
     pub tx_packets: u64,
     /// Bytes of the frames sent.
     pub tx_bytes: u64,
+    /// How many milliseconds ago the last frame came, at most; none since the daemon's start when absent.
+    #[serde(default)]
+    pub heard_ms: Option<u64>,
+    /// The adjacency over it, where OSPF runs over it and has heard a neighbour; of several, the best.
+    #[serde(default)]
+    pub ospf: Option<NeighborState>,
+    /// The same of the instance that routes IPv4.
+    #[serde(default)]
+    pub ospf_ipv4: Option<NeighborState>,
+    /// Where BFD watches a neighbour over it, its state; of several, the worst.
+    #[serde(default)]
+    pub bfd: Option<State>,
 }
 
 /// An anycast address.

@@ -11,7 +11,7 @@ use rtnetlink::{
 
 use crate::{
     netlink::{Asked as _, Error, Netlink},
-    route::KernelRoute,
+    route::{KernelRoute, Nexthop},
 };
 
 impl Netlink {
@@ -27,6 +27,25 @@ impl Netlink {
         gateways.sort_unstable();
         gateways.dedup();
         Ok(gateways)
+    }
+
+    /// How packets to an address leave this host: the interface's index, and the neighbour to which they go
+    /// first, unless it is the address itself. None when they are delivered here.
+    ///
+    /// # Errors
+    ///
+    /// When there is no route, or one that rejects.
+    pub async fn way(&self, address: IpAddr) -> Result<Option<Nexthop>, Error> {
+        let route = self
+            .handle
+            .route()
+            .get(lookup(address))
+            .execute()
+            .try_next()
+            .await
+            .asked(|| format!("no route to {address}"))?;
+        let route = route.filter(|route| route.header.kind != RouteType::Local);
+        Ok(route.and_then(|route| KernelRoute::from_message(&route).nexthops.first().copied()))
     }
 
     /// Whether packets to an address are delivered on this host: a route look-up says `local`. An

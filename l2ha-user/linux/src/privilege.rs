@@ -37,7 +37,7 @@ fn keep_only(needed: &[Capability]) {
         Ok(()) => {
             let thread = std::thread::current();
             let thread = thread.name().unwrap_or_default();
-            tracing::info!(thread, kept = ?needed, "capabilities given up");
+            tracing::debug!(thread, kept = ?needed, "capabilities given up");
         }
         Err(error) => tracing::warn!(%error, "cannot give up capabilities, keeping all of them"),
     }

@@ -23,8 +23,13 @@ use crate::{node::Node, server::Server};
 const QUICK_CHECK: Duration = Duration::from_millis(200);
 /// How often everything is compared, should a notification have been lost.
 const FULL_CHECK: Duration = Duration::from_secs(10);
+/// How often the node is judged: what is wrong with it is in the log after so long at the latest.
+const JUDGE: Duration = Duration::from_secs(1);
 /// Notifications come in bursts; this is how long they are collected before the node acts on them.
 const COLLECT: Duration = Duration::from_millis(5);
+
+/// How many lines the log has lost since the start.
+pub type LostLines = Box<dyn Fn() -> u64>;
 
 /// Runs the daemon until SIGTERM or SIGINT, which take everything down, or SIGUSR1, which leaves
 /// everything to the next start.
@@ -32,14 +37,14 @@ const COLLECT: Duration = Duration::from_millis(5);
 /// # Errors
 ///
 /// When another daemon has this node's name, or the programs cannot be loaded.
-pub fn run(config_path: PathBuf, config: Config) -> Result<()> {
+pub fn run(config_path: PathBuf, config: Config, lost: LostLines) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config_path, config))
+    runtime.block_on(serve(config_path, config, lost))
 }
 
-async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
+async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -51,7 +56,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     let _lock = lock(&run_dir.join(format!("{name}.lock")))?;
     let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
     let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
-    let mut node = Node::start(config_path.clone(), config).await?;
+    let mut node = Node::start(config_path.clone(), config, lost).await?;
     let mut health = node.health_news();
     linux::drop_capabilities();
     tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
@@ -60,6 +65,8 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
     quick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut full = interval(FULL_CHECK);
     full.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut judge = interval(JUDGE);
+    judge.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
     let mut routes_due: Option<Instant> = None;
     loop {
@@ -80,7 +87,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
                     if change != Change::TrafficControl {
                         node.check_routes();
                     }
-                    due.get_or_insert_with(|| Instant::now() + COLLECT);
+                    due.get_or_insert_with(|| Instant::now() + COLLECT + node.repair_delay());
                 }
                 None => anyhow::bail!("the kernel has closed the notification socket"),
             },
@@ -100,6 +107,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<()> {
             // The checks end with the node.
             Ok(()) = health.changed() => node.heed_health(),
             _ = full.tick() => node.reconcile().await,
+            _ = judge.tick() => node.look().await,
             request = server.next() => request.answer(&mut node).await,
             _ = hangup.recv() => reload(&mut node, &config_path).await,
             _ = restart.recv() => {
@@ -144,17 +152,25 @@ fn lock(path: &Path) -> Result<Flock<fs::File>> {
 
 /// SIGHUP: a file with mistakes changes nothing.
 async fn reload(node: &mut Node, config_path: &Path) {
-    match Config::load(config_path) {
+    let refused = match Config::load(config_path) {
         Ok(config) => match node.reload(config).await {
-            Ok(()) => tracing::info!("configuration reloaded"),
+            Ok(()) => {
+                tracing::info!("configuration reloaded");
+                None
+            }
             Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "configuration not reloaded")
+                let error = format!("{error:#}");
+                tracing::error!(error, "configuration not reloaded");
+                Some(error)
             }
         },
         Err(errors) => {
-            for line in errors.to_string().lines() {
+            let errors = errors.to_string();
+            for line in errors.lines() {
                 tracing::error!("configuration not reloaded: {line}");
             }
+            errors.lines().next().map(str::to_owned)
         }
-    }
+    };
+    node.set_reload_refused(refused);
 }

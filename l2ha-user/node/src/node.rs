@@ -1,10 +1,15 @@
 //! The node as a whole: brings the kernel to what the configuration says, and keeps it there.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use config::{Config, Ospf};
-use control::{Answer, Command, DataplaneStatus, SessionStatus, Status};
+use control::{
+    Answer, Command, DataplaneStatus, Explanation, Health, Problem, SessionStatus, Status,
+};
 use dataplane::{DataPlane, Hook};
 use health::States;
 use linux::Netlink;
@@ -13,11 +18,14 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     attachment::Attachment,
+    event_loop::LostLines,
+    explain::{About, Known},
     gates::Gates,
     journal::Journal,
     merging,
     packet_stream::{self, PacketStream},
     ports::PortReservations,
+    problems::{NodeFacts, Observer, Registry, RoutingViews, Views, judge},
     removal,
     repair::Repairs,
     router::Router,
@@ -41,6 +49,13 @@ pub(crate) struct Node {
     services: Services,
     gates: Gates,
     router: Router,
+    observer: Observer,
+    registry: Registry,
+    lost_lines: LostLines,
+    /// Why a port could not be reserved in the last pass.
+    port_taken: Option<String>,
+    /// Why the configuration was refused when it was read last.
+    reload_refused: Option<String>,
 }
 
 impl Node {
@@ -49,7 +64,11 @@ impl Node {
     /// # Errors
     ///
     /// When the programs cannot be loaded, OSPF cannot be started, or the node would be cut off.
-    pub(crate) async fn start(config_path: PathBuf, config: Config) -> Result<Self> {
+    pub(crate) async fn start(
+        config_path: PathBuf,
+        config: Config,
+        lost_lines: LostLines,
+    ) -> Result<Self> {
         let netlink = Netlink::open().context("cannot open rtnetlink")?;
         let journal = format!("{}.made.json", config.node.name);
         let journal = Journal::load(config.node.run_dir.join(journal))?;
@@ -73,6 +92,11 @@ impl Node {
             services: Services::default(),
             gates,
             router: Router::default(),
+            observer: Observer::default(),
+            registry: Registry::default(),
+            lost_lines,
+            port_taken: None,
+            reload_refused: None,
         };
         node.router.start(&node.config)?;
         node.reconcile().await;
@@ -93,12 +117,8 @@ impl Node {
                 "cannot remove what is no longer wanted"
             );
         }
-        if let Err(error) = self.ports.ensure(&self.config) {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "cannot reserve the underlay's ports"
-            );
-        }
+        let ports = self.ports.ensure(&self.config);
+        self.port_taken = ports.err().map(|error| format!("{error:#}"));
         match Snapshot::read(&self.tools.netlink).await {
             Ok(kernel) => self.apply(kernel).await,
             Err(error) => tracing::error!(%error, "cannot look at the kernel; trying again"),
@@ -222,7 +242,7 @@ impl Node {
         let before = std::mem::replace(&mut self.config, config);
         self.gates.configure(Some(&before), &self.config);
         if ospf_changed {
-            tracing::warn!("[ospf] has changed: starting OSPF again, adjacencies come up again");
+            tracing::info!("[ospf] has changed: starting OSPF again, adjacencies come up again");
             self.router.stop().await;
             self.router.start(&self.config)?;
         }
@@ -258,21 +278,83 @@ impl Node {
         &self.config.node.name
     }
 
-    /// For `l2ha status`.
-    pub(crate) async fn status(&self) -> Result<Status> {
+    /// What the file was refused for when it was read last, if it was.
+    pub(crate) fn set_reload_refused(&mut self, why: Option<String>) {
+        self.reload_refused = why;
+    }
+
+    /// How much longer than usual the next pass waits: repairs are undone again and again.
+    pub(crate) fn repair_delay(&self) -> Duration {
+        self.tools.repairs.delay(Instant::now())
+    }
+
+    /// Looks what is wrong, says what has changed, and starts OSPF again if it has ended.
+    pub(crate) async fn look(&mut self) {
+        if self.router.look_after(&self.config) {
+            self.sync_router();
+        }
+        if let Err(error) = self.judge().await {
+            tracing::debug!("cannot judge the node: {error:#}");
+        }
+    }
+
+    /// What there is to see, and what is wrong with it.
+    async fn judge(&mut self) -> Result<(Views, Vec<Problem>)> {
+        let routing = self.router.views().await;
         let Self { config, tools, .. } = self;
         let counters = tools.plane.counters()?;
-        let ospf = self.show(View::Summary).await.ok().flatten();
-        let attached = self.attachment.attached();
+        let runs = matches!(routing, RoutingViews::Runs(_));
+        let mut views = Views {
+            underlay: self
+                .underlay
+                .status(&config.underlay, self.attachment.attached()),
+            tunnels: self.tunnels.status(config, tools, &counters),
+            services: self.services.status(config, runs, &self.gates),
+            counters,
+            routing,
+        };
+        let node = NodeFacts {
+            uptime: self.startup.uptime(),
+            reload_refused: self.reload_refused.clone(),
+            port_taken: self.port_taken.clone(),
+            undone: tools.repairs.undone(Instant::now()),
+            log_lost: false,
+        };
+        let lost = (self.lost_lines)();
+        let facts = self
+            .observer
+            .observe(config, &tools.plane, node, &mut views, lost);
+        let mut problems = judge(&facts);
+        self.registry.update(&mut problems, Instant::now());
+        Ok((views, problems))
+    }
+
+    /// For `l2ha status`.
+    pub(crate) async fn status(&mut self) -> Result<Status> {
+        let (views, problems) = self.judge().await?;
+        let Self { config, tools, .. } = self;
+        let Views {
+            counters,
+            underlay,
+            tunnels,
+            services,
+            routing,
+        } = views;
+        let ospf = match routing {
+            RoutingViews::Runs(routes) => routes.summary,
+            RoutingViews::None | RoutingViews::Ended(_) | RoutingViews::Silent => None,
+        };
         Ok(Status {
             node: config.node.name.clone(),
+            health: Health::of(&problems),
+            problems,
             pid: std::process::id(),
-            uptime_s: self.startup.uptime_s(),
+            uptime_s: self.startup.uptime().as_secs(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             config_file: self.startup.config_file(),
-            underlay: self.underlay.status(&config.underlay, attached),
-            tunnels: self.tunnels.status(config, tools, &counters),
-            services: self.services.status(config, ospf.is_some(), &self.gates),
+            underlay,
+            tunnels,
+            services,
             dataplane: DataplaneStatus {
                 reasons: counters
                     .reasons
@@ -286,7 +368,26 @@ impl Node {
             repairs: tools.repairs.counts(),
             socket: tools.plane.reassembled().counters(),
             findings: self.startup.findings(),
+            log_lines_lost: (self.lost_lines)(),
         })
+    }
+
+    /// For `l2ha explain`.
+    pub(crate) async fn explain(&mut self, what: &str) -> Result<Explanation> {
+        let about = About::find(&self.config, what)?;
+        let (views, problems) = self.judge().await?;
+        // Without OSPF there are none.
+        let routes = self.show(View::Routes).await.unwrap_or_default();
+        let known = Known {
+            config: &self.config,
+            views: &views,
+            problems: &problems,
+            routes: &routes,
+            netlink: &self.tools.netlink,
+            underlay: self.underlay.link().map(|link| link.index),
+            drained: self.router.drained(),
+        };
+        Ok(known.explain(&about).await)
     }
 
     /// For `l2ha sessions`.

@@ -1,14 +1,26 @@
 //! The node's routing: the thread that speaks OSPF, where it is configured, and whether the node is
 //! drained.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result};
 use config::Config;
 use routing::{Desired, Routing, View};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    detours::DetourMaps, gates::Gates, services::Services, tunnels::Tunnels, underlay::UnderlayLink,
+    detours::DetourMaps,
+    gates::Gates,
+    problems::{Routes, RoutingViews},
+    services::Services,
+    tunnels::Tunnels,
+    underlay::UnderlayLink,
 };
+
+/// How soon the thread is started again after it has ended; twice as late each time, up to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long the thread may take to show what it knows, and how long once it has failed to.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(50));
 
 /// The routing thread, if there is one.
 #[derive(Default)]
@@ -16,6 +28,19 @@ pub(crate) struct Router {
     routing: Option<Routing>,
     /// Whether the node is the last resort.
     drained: bool,
+    /// That it has ended by itself.
+    ended: Option<Ended>,
+    /// Whether it has not answered in time.
+    silent: bool,
+}
+
+/// An end that nobody has asked for.
+#[derive(Debug)]
+struct Ended {
+    why: String,
+    /// When it is started again, or was.
+    again: Instant,
+    pause: Duration,
 }
 
 impl Router {
@@ -23,6 +48,7 @@ impl Router {
     pub(crate) fn start(&mut self, config: &Config) -> Result<()> {
         let Some(ospf) = &config.ospf else {
             self.drained = false;
+            self.ended = None;
             return Ok(());
         };
         let node = &config.node;
@@ -37,6 +63,79 @@ impl Router {
         }
         self.routing = Some(routing);
         Ok(())
+    }
+
+    /// Starts the thread again if it has ended by itself, later each time. Whether it has been started.
+    pub(crate) fn look_after(&mut self, config: &Config) -> bool {
+        let now = Instant::now();
+        if let Some(why) = self.routing.as_ref().and_then(Routing::ended) {
+            self.routing = None;
+            self.has_ended(why, now);
+        }
+        let due = self.ended.as_ref().is_some_and(|ended| now >= ended.again);
+        if self.routing.is_some() || !due {
+            return false;
+        }
+        match self.start(config) {
+            Ok(()) => {
+                tracing::warn!("OSPF is started again");
+                true
+            }
+            Err(error) => {
+                self.has_ended(format!("{error:#}"), now);
+                false
+            }
+        }
+    }
+
+    fn has_ended(&mut self, why: String, now: Instant) {
+        let (first, longest) = AGAIN;
+        let before = self.ended.take();
+        // One that has run for a while begins anew.
+        let before = before.filter(|it| now < it.again + longest);
+        let pause = before.map_or(first, |it| (it.pause * 2).min(longest));
+        tracing::error!(
+            seconds = pause.as_secs(),
+            "OSPF has ended, starting it again: {why}"
+        );
+        self.ended = Some(Ended {
+            why,
+            again: now + pause,
+            pause,
+        });
+    }
+
+    /// Everything that the thread shows for the judgement.
+    pub(crate) async fn views(&mut self) -> RoutingViews {
+        let Some(routing) = &self.routing else {
+            let ended = self.ended.as_ref();
+            return ended.map_or(RoutingViews::None, |it| RoutingViews::Ended(it.why.clone()));
+        };
+        let all = async {
+            tokio::join!(
+                routing.show(View::Summary),
+                routing.show(View::Interfaces),
+                routing.show(View::Neighbors),
+                routing.show(View::Bfd),
+            )
+        };
+        let (first, later) = PATIENCE;
+        let patience = if self.silent { later } else { first };
+        let views = timeout(patience, all).await;
+        self.silent = views.is_err();
+        match views {
+            Ok((Ok(summary), Ok(interfaces), Ok(neighbors), Ok(bfd))) => {
+                RoutingViews::Runs(Box::new(Routes {
+                    summary,
+                    interfaces,
+                    neighbors,
+                    bfd,
+                }))
+            }
+            // It is about to be started again.
+            Ok(_) => RoutingViews::Ended(routing.ended().unwrap_or_default()),
+            Err(_) => RoutingViews::Silent,
+        }
     }
 
     /// Whether there is a routing thread.
@@ -86,7 +185,7 @@ impl Router {
         let routing = self
             .routing
             .as_mut()
-            .context("OSPF is not configured, so there is nothing to drain")?;
+            .context("OSPF does not run, so there is nothing to drain; see `l2ha status`")?;
         routing.drain(on)?;
         let changed = self.drained != on;
         self.drained = on;
@@ -105,19 +204,20 @@ impl Router {
 
     /// What the routing thread shows.
     pub(crate) async fn show<T>(&self, view: impl FnOnce(oneshot::Sender<T>) -> View) -> Result<T> {
-        let routing = self
-            .routing
-            .as_ref()
-            .context("OSPF is not configured: add an [ospf] section")?;
+        let routing = self.routing.as_ref().context(match &self.ended {
+            Some(ended) => format!("OSPF has ended: {}", ended.why),
+            None => "OSPF is not configured: add an [ospf] section".to_owned(),
+        })?;
         routing
             .show(view)
             .await
             .ok()
-            .context("OSPF has stopped; see the log")
+            .context("OSPF has ended; see `l2ha status`")
     }
 
     /// Withdraws everything, waits until the neighbours have moved, and ends the thread.
     pub(crate) async fn stop(&mut self) {
+        self.ended = None;
         if let Some(routing) = self.routing.take() {
             routing.stop().await;
         }
@@ -128,5 +228,28 @@ impl Router {
         if let Some(routing) = self.routing.take() {
             routing.stop_for_restart().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_25_routing_that_ends_again_and_again_is_started_ever_later() {
+        let mut router = Router::default();
+        let mut now = Instant::now();
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            router.has_ended("no memory".to_owned(), now);
+            let ended = router.ended.as_ref().unwrap();
+            pauses.push(ended.pause.as_secs());
+            // It ends as soon as it is started.
+            now = ended.again;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        // After a while in which it ran it begins anew.
+        router.has_ended("no memory".to_owned(), now + Duration::from_secs(61));
+        assert_eq!(router.ended.unwrap().pause, Duration::from_secs(1));
     }
 }

@@ -1,6 +1,9 @@
 //! What the daemon knows of its own start, for `l2ha status`.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use config::Config;
 use doctor::{Facts, Finding, Severity, Subject};
@@ -33,9 +36,9 @@ impl Startup {
         self.config_path.display().to_string()
     }
 
-    /// Seconds since the start.
-    pub(crate) fn uptime_s(&self) -> u64 {
-        self.started.elapsed().as_secs()
+    /// Time since the start.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Ids of the warnings and errors.

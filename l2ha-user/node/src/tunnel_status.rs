@@ -48,6 +48,11 @@ pub(crate) fn tunnel(
         rx_bytes: sum.rx_bytes,
         tx_packets: sum.tx_packets,
         tx_bytes: sum.tx_bytes,
+        // What is seen over time only: `problems`.
+        heard_ms: None,
+        ospf: None,
+        ospf_ipv4: None,
+        bfd: None,
     }
 }
 
@@ -98,6 +103,9 @@ pub(crate) fn session(
     }
 }
 
+/// How the text begins of a tunnel whose packets do not fit the underlay.
+pub(crate) const WRONG_MTU: &str = "wrong MTU: ";
+
 /// What is to be said where no route of the underlay leads to the peer.
 pub(crate) fn no_way(up: &Up, underlay: &str) -> Option<String> {
     let Session {
@@ -120,7 +128,7 @@ pub(crate) fn wrong_mtu(up: &Up, reassembled: &Reassembled, counters: &Counters)
     let fragments = counters.reasons.get(Reason::PassedFragment.name()).copied();
     (fragments.unwrap_or_default() > 0 && reassembled.is_fragmenting(up.interface)).then(|| {
         format!(
-            "wrong MTU: the peer's packets arrive in fragments, which is slow; set the MTU \
+            "{WRONG_MTU}the peer's packets arrive in fragments, which is slow; set the MTU \
              of the peer's virtual interface to {} or less",
             up.mtu
         )

@@ -68,13 +68,15 @@ impl Tunnels {
             }
             match (&now, before) {
                 (Err(now), Some(Err(before))) if now == before => {}
+                // A problem, which is said once.
                 (Err(error), _) => {
-                    tracing::error!(tunnel = name, error, "tunnel is not in place; trying again");
+                    tracing::debug!(tunnel = name, error, "tunnel is not in place; trying again");
                 }
-                (Ok(_), Some(Err(_))) => {
-                    tracing::warn!(tunnel = name, "tunnel is in place again");
-                }
-                (Ok(_), _) => {}
+                (Ok(up), None | Some(Err(_))) => tracing::info!(
+                    remote = %tunnel.remote, mtu = up.mtu,
+                    "tunnel {name} is in place: {}", tunnel.interface
+                ),
+                (Ok(_), Some(Ok(_))) => {}
             }
             self.states.insert(name.clone(), now);
         }

@@ -29,7 +29,7 @@ use crate::{
     graceful,
     instances::{Instance, Instances},
     kernel::Kernel,
-    log::log,
+    log::{interface_of, log},
     not_installed::NotInstalledRoutes,
     protection::Protection,
     rate_limit::RateLimit,
@@ -420,7 +420,7 @@ impl EventLoop {
         if self.twins.note(family, event, Instant::now()) {
             self.tell_of_twins();
         }
-        log(family, event);
+        log(family, event, interface_of(event).as_ref().and_then(name));
         if let Event::NeighborChanged { peer, .. } = event {
             self.flaps.note(family, event, name(&peer.interface));
         }

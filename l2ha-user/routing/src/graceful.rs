@@ -36,27 +36,27 @@ pub(crate) fn keep_for(config: &Ospf, restart: Option<GracefulRestart>) -> Durat
 }
 
 /// What the speaker says about it, in the log.
-pub(crate) fn log(family: Family, event: &Event) {
+pub(crate) fn log(family: Family, event: &Event, interface: &str) {
     match event {
         Event::HelpBegun {
             peer,
             seconds,
             reason,
         } => tracing::info!(
-            interface = peer.interface, router_id = %peer.router_id, seconds, %reason, %family,
+            interface, router_id = %peer.router_id, seconds, %reason, %family,
             "a neighbour restarts gracefully: it stays adjacent meanwhile"
         ),
         Event::HelpRefused { peer, why } => {
-            tracing::info!(interface = peer.interface, router_id = %peer.router_id, %why, %family, "no help with a neighbour's restart")
+            tracing::info!(interface, router_id = %peer.router_id, %why, %family, "no help with a neighbour's restart")
         }
         Event::HelpEnded {
             peer,
             why: why @ HelpEnd::Completed,
         } => {
-            tracing::info!(interface = peer.interface, router_id = %peer.router_id, %why, %family, "help with a neighbour's restart ends")
+            tracing::info!(interface, router_id = %peer.router_id, %why, %family, "help with a neighbour's restart ends")
         }
         Event::HelpEnded { peer, why } => {
-            tracing::warn!(interface = peer.interface, router_id = %peer.router_id, %why, %family, "help with a neighbour's restart ends")
+            tracing::warn!(interface, router_id = %peer.router_id, %why, %family, "help with a neighbour's restart ends")
         }
         Event::RestartEnded {
             why: why @ RestartEnd::Completed,

@@ -1,6 +1,10 @@
 //! The handle of the routing thread.
 
-use std::{path::Path, thread::JoinHandle};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    thread::JoinHandle,
+};
 
 use anyhow::{Context as _, Result};
 use config::Ospf;
@@ -22,6 +26,8 @@ pub struct Routing {
     finished: oneshot::Receiver<()>,
     /// None where the event loop has no thread of its own.
     thread: Option<JoinHandle<()>>,
+    /// Why it has ended, if it was by an error.
+    failure: Arc<OnceLock<String>>,
     state: RestartState,
 }
 
@@ -50,6 +56,7 @@ impl Routing {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let failure = routing.failure.clone();
         let thread = std::thread::Builder::new()
             .name("routing".into())
             .spawn(move || {
@@ -66,7 +73,7 @@ impl Routing {
                     event_loop::run(config, begin, ends, handled.requests).await
                 });
                 if let Err(error) = ran {
-                    tracing::error!(error = format!("{error:#}"), "OSPF has stopped");
+                    let _ = failure.set(format!("{error:#}"));
                 }
                 let _ = handled.finish.send(());
             })
@@ -83,9 +90,20 @@ impl Routing {
             requests: asked,
             finished,
             thread: None,
+            failure: Arc::default(),
             state,
         };
         (routing, Handled { requests, finish })
+    }
+
+    /// Why the thread has ended, if it has although nobody asked it to.
+    pub fn ended(&self) -> Option<String> {
+        let ended = self.thread.as_ref()?.is_finished();
+        let why = || match self.failure.get() {
+            Some(why) => why.clone(),
+            None => "the routing thread has panicked".to_owned(),
+        };
+        ended.then(why)
     }
 
     /// Says which interfaces and prefixes there are now.
@@ -147,7 +165,7 @@ impl Routing {
     }
 
     fn ask(&self, request: Request) {
-        // The thread ends early only after an error it has logged.
+        // Whether the thread has ended early, `ended` says.
         let _ = self.requests.send(request);
     }
 }

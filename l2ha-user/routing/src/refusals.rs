@@ -1,6 +1,10 @@
 //! What neighbours say that does not fit: why an adjacency that should be there is not.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use control::OspfRefused;
 use ospfv3::{Event, Family, Mismatch, Refusal};
@@ -53,7 +57,8 @@ impl Refusals {
         self.0.insert((*interface, family, *reason), refused);
         if new && !reason.is_transient() {
             let interface = name.unwrap_or("?");
-            let (ours, theirs) = (mismatch.map(|it| it.ours), mismatch.map(|it| it.theirs));
+            let sides = mismatch.and_then(|sides| shown(*reason, sides));
+            let (ours, theirs) = sides.unzip();
             if *reason == Refusal::InstanceMismatch {
                 // Neighbours may have further instances, as for IPv4.
                 tracing::info!(
@@ -94,5 +99,16 @@ impl Refusals {
     /// Forgets what is no longer so: the interface is gone, or begins again.
     pub(crate) fn forget(&mut self, interface: u32) {
         self.0.retain(|(of, _, _), _| *of != interface);
+    }
+}
+
+/// The two sides as they are written in a configuration; options are not.
+fn shown(reason: Refusal, sides: Mismatch) -> Option<(String, String)> {
+    let Mismatch { ours, theirs } = sides;
+    let address = |bits| Ipv4Addr::from_bits(bits).to_string();
+    match reason {
+        Refusal::AreaMismatch => Some((address(ours), address(theirs))),
+        Refusal::AreaTypeMismatch => None,
+        _ => Some((ours.to_string(), theirs.to_string())),
     }
 }

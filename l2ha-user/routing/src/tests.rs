@@ -4,6 +4,7 @@
 mod failures;
 mod fakes;
 mod foreign_prefixes;
+mod log_lines;
 mod net;
 mod reload;
 mod start_and_end;

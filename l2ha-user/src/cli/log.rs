@@ -1,21 +1,43 @@
 //! The log: lines on standard error, for a terminal or a journal.
 
+mod queue;
+
 use std::io::{self, IsTerminal as _};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use tracing_subscriber::EnvFilter;
 
+use self::queue::Queue;
+
 /// The crates whose words `l2ha=LEVEL` is about.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "l2ha",
     "config",
     "control",
     "dataplane",
     "doctor",
+    "health",
     "linux",
     "node",
     "routing",
 ];
+
+/// The running log; what waits is written when it is dropped.
+pub(super) struct Log(Queue);
+
+impl Log {
+    /// How to learn how many lines were lost.
+    pub(super) fn lost(&self) -> node::LostLines {
+        let queue = self.0.clone();
+        Box::new(move || queue.lost())
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
 
 /// Starts the log. `level` is one of error, warn, info, debug and trace, or a filter such as
 /// `info,l2ha::routing=debug`.
@@ -23,19 +45,22 @@ const PARTS: [&str; 8] = [
 /// # Errors
 ///
 /// When `level` is neither.
-pub(super) fn start(level: &str) -> Result<()> {
+pub(super) fn start(level: &str) -> Result<Log> {
     let filter = EnvFilter::try_new(targets(level))
         .map_err(|error| anyhow!("--log {level}: {error}; write, as an example, --log debug"))?;
     let terminal = io::stderr().is_terminal();
+    let queue = Queue::start(io::stderr()).context("cannot start the log")?;
+    let log = Log(queue.clone());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(move || queue.clone())
         .with_ansi(terminal)
         // A log that nobody reads any more, as after a restart of the journal, is no reason to
         // stop: the subscriber would report it with `eprintln!`, which panics then.
         .log_internal_errors(false)
         .try_init()
-        .map_err(|error| anyhow!("cannot start the log: {error}"))
+        .map_err(|error| anyhow!("cannot start the log: {error}"))?;
+    Ok(log)
 }
 
 /// Whether `level` can be understood, for the command line's parser.

@@ -5,6 +5,7 @@ mod capture;
 mod check;
 mod doctor;
 mod drain;
+mod explain;
 mod genkey;
 mod log;
 mod monitor;
@@ -42,7 +43,8 @@ const USAGE: u8 = 2;
   l2ha status
   l2ha capture | tshark -r -
 
-Exit status: 0 fine, 1 failed, 2 wrong usage or configuration."
+Exit status: 0 fine, 1 failed, 2 wrong usage or configuration; of `l2ha status` 0 healthy, 1 degraded,
+2 failed."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -55,6 +57,7 @@ enum Command {
     Check(check::Check),
     Doctor(doctor::Doctor),
     Status(status::Status),
+    Explain(explain::Explain),
     Sessions(sessions::Sessions),
     Monitor(monitor::Monitor),
     Capture(capture::Capture),
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.main(),
         Command::Doctor(doctor) => doctor.main(),
         Command::Status(status) => status.main(),
+        Command::Explain(explain) => explain.main(),
         Command::Sessions(sessions) => sessions.main(),
         Command::Monitor(monitor) => monitor.main(),
         Command::Capture(capture) => capture.main(),

@@ -25,13 +25,13 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn main(self) -> Result<u8> {
-        log::start(&self.log)?;
+        let log = log::start(&self.log)?;
         match Config::load(&self.config.path) {
             Ok(config) => {
                 for note in config.notes() {
                     tracing::info!("note: {note}");
                 }
-                node::run(self.config.path, config)?;
+                node::run(self.config.path, config, log.lost())?;
                 Ok(FINE)
             }
             Err(errors) => {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use config::{Config, DEFAULT_RUN_DIR};
+use config::{DEFAULT_RUN_DIR, Node};
 use control::{self, Command, Reply, Returns};
 use serde::de::DeserializeOwned;
 
@@ -18,7 +18,7 @@ pub(super) struct Daemon {
     /// Control socket of the daemon [default: the only one in /run/l2ha]
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     socket: Option<PathBuf>,
-    /// Configuration file of the daemon, which says where its socket is
+    /// Configuration file of the daemon: its [node] says where the socket is
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ impl Daemon {
     pub(super) fn path(&self) -> Result<PathBuf> {
         match (&self.socket, &self.config) {
             (Some(socket), _) => Ok(socket.clone()),
-            (None, Some(config)) => Ok(Config::load(config)?.node.socket()),
+            (None, Some(config)) => Ok(Node::load(config)?.socket()),
             (None, None) => only_one(Path::new(DEFAULT_RUN_DIR)),
         }
     }

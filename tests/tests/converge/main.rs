@@ -21,6 +21,7 @@ mod ipv4;
 mod lab;
 mod misfit;
 mod peers;
+mod problems;
 mod refuse;
 mod restart;
 mod takes_nothing;

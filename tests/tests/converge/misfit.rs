@@ -12,17 +12,24 @@ struct Case {
     name: &'static str,
     change: fn(&mut NodeConfig),
     reason: &'static str,
+    /// The problem that `l2ha status` names.
+    problem: &'static str,
     /// What each side has, where that is a number.
     sides: Option<(u64, u64)>,
     /// Whether an exchange begins nevertheless.
     begins: bool,
 }
 
-const fn case(name: &'static str, reason: &'static str, change: fn(&mut NodeConfig)) -> Case {
+const fn case(
+    name: &'static str,
+    (reason, problem): (&'static str, &'static str),
+    change: fn(&mut NodeConfig),
+) -> Case {
     Case {
         name,
         change,
         reason,
+        problem,
         sides: None,
         begins: false,
     }
@@ -35,15 +42,19 @@ fn ospf(config: &mut NodeConfig) -> &mut l2ha_lab::OspfConfig {
 const CASES: &[Case] = &[
     Case {
         sides: Some((0, 7)),
-        ..case("another area", "area_mismatch", |config| {
-            ospf(config).more.push("area = \"0.0.0.7\"".into());
-        })
+        ..case(
+            "another area",
+            ("area_mismatch", "ospf-area-mismatch"),
+            |config| {
+                ospf(config).more.push("area = \"0.0.0.7\"".into());
+            },
+        )
     },
     Case {
         sides: Some((1, 2)),
         ..case(
             "another Hello interval",
-            "hello_interval_mismatch",
+            ("hello_interval_mismatch", "ospf-hello-mismatch"),
             |config| {
                 ospf(config).hello = 2;
             },
@@ -53,7 +64,7 @@ const CASES: &[Case] = &[
         sides: Some((3, 9)),
         ..case(
             "another dead interval",
-            "dead_interval_mismatch",
+            ("dead_interval_mismatch", "ospf-dead-mismatch"),
             |config| {
                 ospf(config).dead = 9;
             },
@@ -61,23 +72,39 @@ const CASES: &[Case] = &[
     },
     Case {
         sides: Some((0, 5)),
-        ..case("another instance", "instance_mismatch", |config| {
-            ospf(config).more.push("instance_id = 5".into());
-        })
+        ..case(
+            "another instance",
+            ("instance_mismatch", "ospf-instance-mismatch"),
+            |config| {
+                ospf(config).more.push("instance_id = 5".into());
+            },
+        )
     },
     Case {
         sides: Some((1300, 1400)),
         begins: true,
-        ..case("a larger MTU", "mtu_mismatch", |config| {
-            config.tunnels[0].more = vec!["mtu = 1400".into()];
-        })
+        ..case(
+            "a larger MTU",
+            ("mtu_mismatch", "ospf-mtu-mismatch"),
+            |config| {
+                config.tunnels[0].more = vec!["mtu = 1400".into()];
+            },
+        )
     },
-    case("signed packets", "auth_unexpected", |config| {
-        config.key = Some((3, "a-key-for-the-lab".into()));
-    }),
-    case("our own Router ID", "duplicate_router_id", |config| {
-        ospf(config).router_id = [10, 0, 0, 1].into();
-    }),
+    case(
+        "signed packets",
+        ("auth_unexpected", "ospf-key-mismatch"),
+        |config| {
+            config.key = Some((3, "a-key-for-the-lab".into()));
+        },
+    ),
+    case(
+        "our own Router ID",
+        ("duplicate_router_id", "router-id-doubled"),
+        |config| {
+            ospf(config).router_id = [10, 0, 0, 1].into();
+        },
+    ),
 ];
 
 /// What the first node says of the reason, if it does.
@@ -121,6 +148,13 @@ fn check(lab: &Lab, case: &Case, ours: &Daemon, theirs: &Arc<Daemon>) -> Result<
     // The one of before may still be there, and hears nothing of us.
     let begun = neighbors.iter().any(|it| it["state"] != "init");
     ensure!(case.begins || !begun, "{neighbors:?}");
+    let status = ours.status()?;
+    let problem = &status["problems"][0];
+    ensure!(problem["id"] == case.problem, "{}", status["problems"]);
+    ensure!(
+        problem["subject"]["tunnel"] == "them" && status["health"] == "failed",
+        "{problem}"
+    );
     let words = case.reason.replace('_', " ");
     let text = ours.l2ha(&["ospf", "interfaces"])?;
     ensure!(text.contains(&words), "{text}");

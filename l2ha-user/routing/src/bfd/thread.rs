@@ -189,7 +189,7 @@ impl Thread<'_> {
                 timers: peer.timers,
                 seed: u64::from(random()) << 32 | u64::from(number),
             };
-            tracing::info!(interface = peer.name, remote = %peer.remote, "BFD session");
+            tracing::debug!(interface = peer.name, remote = %peer.remote, "BFD session");
             if !self.real_time && !std::mem::replace(&mut self.warned, true) {
                 tracing::warn!(
                     "BFD runs without real-time priority: on a busy machine sessions may fall \
@@ -399,9 +399,6 @@ fn log(peer: &Peer, event: &Event, failed: bool) {
         to,
         diagnostic,
     } = event;
-    if failed {
-        tracing::warn!(interface, %remote, ?from, ?to, ?diagnostic, "BFD session");
-    } else {
-        tracing::info!(interface, %remote, ?from, ?to, ?diagnostic, "BFD session");
-    }
+    // The neighbour that is lost with it has a line in the log, and what is not up is a problem.
+    tracing::debug!(interface, %remote, ?from, ?to, ?diagnostic, failed, "BFD session");
 }

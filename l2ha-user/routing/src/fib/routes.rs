@@ -11,7 +11,10 @@ use linux::{Batch, Destination, Error, KernelRoute, Netlink, Nexthop, Order, Spr
 use tokio::time::Instant;
 
 use crate::{
-    fib::nexthops::{Class, Objects, leftovers},
+    fib::{
+        nexthops::{Class, Objects, leftovers},
+        said::Said,
+    },
     kernel::Kernel,
 };
 
@@ -20,8 +23,6 @@ const PORTION: usize = 512;
 /// How flows are spread over several next hops, where the kernel can: they stay with theirs, and what has
 /// been idle for this many seconds may move to a next hop that has too few.
 const SPREAD: Spread = Spread::Resilient(120);
-/// Routes that are worth a line each in the log.
-const FEW: usize = 20;
 
 /// Removes our routes with this table and priority, and what they lead to.
 pub async fn remove_routes(netlink: &Netlink, table: u32, priority: u32) -> Result<()> {
@@ -64,6 +65,7 @@ pub(crate) struct Routes {
     /// Until then, routes an earlier daemon left are kept although they have not been computed yet:
     /// the adjacencies are still coming up, and traffic goes on meanwhile.
     keep_until: Option<Instant>,
+    said: Said,
 }
 
 impl Routes {
@@ -99,6 +101,7 @@ impl Routes {
             queue: VecDeque::new(),
             counts: KernelRoutes::default(),
             keep_until: None,
+            said: Said::default(),
         };
         routes.read().await?;
         if routes.installed.is_empty() {
@@ -370,13 +373,14 @@ impl Routes {
         let Some(refused) = self.give(orders) else {
             return;
         };
-        let mut plain = Vec::new();
+        let (mut plain, mut written, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for (route, refused) in routes.iter().zip(&refused) {
             let key = route.key();
             match refused {
                 None => {
                     self.counts.written += 1;
                     self.installed.insert(key, route.clone());
+                    written.push(route);
                 }
                 Some(_) if route.object.is_some() => {
                     let without = KernelRoute {
@@ -385,12 +389,11 @@ impl Routes {
                     };
                     plain.push(without);
                 }
-                Some(error) => {
-                    tracing::error!(%error, "route not installed; tried again at the next change");
-                }
+                Some(error) => failed.push(error),
             }
         }
-        log(&routes, "route installed");
+        self.said.log(&written, "route installed");
+        self.said.log_refused(&failed, "route not installed");
         if !plain.is_empty() {
             self.counts.plain += plain.len() as u64;
             tracing::warn!(
@@ -449,14 +452,17 @@ impl Routes {
         let Some(refused) = self.give(orders) else {
             return;
         };
-        for (route, refused) in stale.iter().zip(refused) {
+        let (mut removed, mut failed) = (Vec::new(), Vec::new());
+        for (route, refused) in stale.iter().zip(&refused) {
             if let Some(error) = refused {
-                tracing::error!(%error, "route not removed; tried again at the next change");
+                failed.push(error);
             } else {
                 self.installed.remove(&route.key());
+                removed.push(route);
             }
         }
-        log(&stale, "route removed");
+        self.said.log(&removed, "route removed");
+        self.said.log_refused(&failed, "route not removed");
         let used = self.installed.values().filter_map(|it| it.object).collect();
         let wanted = self.classes.values().collect();
         let orders = self.objects.as_mut().map(|it| it.sweep(&wanted, &used));
@@ -486,20 +492,6 @@ fn spread(kernel: &mut dyn Kernel) -> Spread {
             );
             Spread::Hash
         }
-    }
-}
-
-fn log(routes: &[KernelRoute], what: &str) {
-    if routes.len() > FEW {
-        tracing::info!(routes = routes.len(), "{what}: many");
-        return;
-    }
-    for route in routes {
-        tracing::info!(
-            destination = %format_args!("{}/{}", route.destination, route.prefix_len),
-            nexthops = ?route.nexthops,
-            "{what}"
-        );
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::{
     task::{JoinHandle, LocalSet, spawn_local},
     time::{Instant, sleep},
 };
+use tracing::Instrument as _;
 
 use super::fakes::{FakeDetours, FakeKernel, FakeSessions, FakeWire, History, Links, Tables};
 use crate::{
@@ -211,11 +212,13 @@ impl Node {
             detours: Some(Box::new(FakeDetours::new(history.clone()))),
         };
         let config = self.config.clone();
-        let event_loop = spawn_local(async move {
+        let event_loop = async move {
             let ran = event_loop::run(config, begin, ends, handled.requests);
             ran.await.unwrap();
             let _ = handled.finish.send(());
-        });
+        };
+        let number = self.number;
+        let event_loop = spawn_local(event_loop.instrument(tracing::info_span!("node", number)));
         self.running = Some(Running {
             routing,
             event_loop,

@@ -1,44 +1,110 @@
-//! The status as text: what is wrong comes first, numbers last.
+//! The status as text: what is wrong comes first, then a line for each tunnel and service; numbers only where they
+//! are asked for.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use control::{OspfStatus, Status, TunnelStatus};
+use control::{OspfStatus, Problem, Status, TunnelStatus};
 use l2ha_ebpf::abi::MAX_ROWS;
 use serde_json::{Value, json};
 
 use crate::cli::table;
 
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+
 /// The whole text, without a final line end.
-pub(super) fn text(status: &Status, problems: &[String]) -> String {
-    let mut text = headline(status, problems);
+pub(super) fn text(status: &Status, with_counters: bool) -> String {
+    let mut text = headline(status);
+    for problem in &status.problems {
+        text.push('\n');
+        text.push_str(&about(problem));
+    }
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        "\n{}",
+        wrapped(
+            &format!(
+                "l2ha {}, pid {}, up {}, {}",
+                status.version,
+                status.pid,
+                duration(status.uptime_s),
+                status.config_file
+            ),
+            "",
+            "  "
+        )
+    );
     let mut add = |title: &str, body: String| {
         if !body.is_empty() {
-            // Writing to a String does not fail.
             let _ = write!(text, "\n\n{title}\n{}", indent(&body));
         }
     };
-    add("underlay", underlay(status));
-    add("tunnels", tunnels(&status.tunnels));
-    add(
-        "sessions",
-        without_row(status.dataplane.sessions_without_row),
-    );
+    add("tunnels", tunnels(status));
     add("services", services(status));
-    add("ospf", status.ospf.as_ref().map_or_else(String::new, ospf));
-    add("packets", counters(&status.dataplane.reasons));
-    add("repairs", counters(&status.repairs));
-    add("at the sockets", counters(&status.socket));
+    add("underlay", underlay(status));
     add("found at the start", findings(status));
+    if with_counters {
+        add("sessions", sessions(&status.tunnels));
+        let without_row = status.dataplane.sessions_without_row;
+        add(
+            "sessions found by a second look",
+            without_row_text(without_row),
+        );
+        add("ospf", status.ospf.as_ref().map_or_else(String::new, ospf));
+        add("packets", counters(&status.dataplane.reasons));
+        add("repairs", counters(&status.repairs));
+        add("at the sockets", counters(&status.socket));
+        let lost = BTreeMap::from([("lines lost".to_owned(), status.log_lines_lost)]);
+        add("log", counters(&lost));
+    }
     text
 }
 
+/// How the node is.
+fn headline(status: &Status) -> String {
+    let problems = match status.problems.len() {
+        0 => String::new(),
+        1 => ", 1 problem".to_owned(),
+        several => format!(", {several} problems"),
+    };
+    let drained = if status.drained {
+        ", drained: the last resort until `l2ha drain --off`"
+    } else {
+        ""
+    };
+    let health = status.health.name();
+    wrapped(
+        &format!("{}: {health}{problems}{drained}", status.node),
+        "",
+        "  ",
+    )
+}
+
+/// A problem: what it is about, what is so, and what to do.
+fn about(problem: &Problem) -> String {
+    let Problem {
+        severity,
+        subject,
+        text,
+        remedy,
+        ..
+    } = problem;
+    let what = format!("{}: {subject}: {text}", severity.name());
+    format!(
+        "{}\n{}",
+        wrapped(&what, "  ", "    "),
+        wrapped(remedy, "    -> ", "    ")
+    )
+}
+
 /// Nothing, mostly.
-fn without_row(count: usize) -> String {
+fn without_row_text(count: usize) -> String {
     if count == 0 {
         return String::new();
     }
     format!(
-        "{count} found by a second look: the last {} bits of their ids are another session's, or the log says why",
+        "{count}: the last {} bits of their ids are another session's, or the log says why",
         MAX_ROWS.ilog2()
     )
 }
@@ -49,36 +115,6 @@ fn findings(status: &Status) -> String {
         return String::new();
     }
     format!("{} (see `l2ha doctor`)", status.findings.join(", "))
-}
-
-fn headline(status: &Status, problems: &[String]) -> String {
-    let about = format!(
-        "l2ha {}, pid {}, up {}, {}",
-        status.version,
-        status.pid,
-        duration(status.uptime_s),
-        status.config_file
-    );
-    match problems {
-        [] if status.drained => format!(
-            "{}: healthy, drained: the last resort until `l2ha drain --off`\n{about}",
-            status.node
-        ),
-        [] => format!("{}: healthy\n{about}", status.node),
-        [only] => format!("{}: {only}\n{about}", status.node),
-        several => {
-            let list: Vec<String> = several
-                .iter()
-                .map(|problem| format!("  {problem}"))
-                .collect();
-            format!(
-                "{}: {} things are wrong\n{}\n{about}",
-                status.node,
-                several.len(),
-                list.join("\n")
-            )
-        }
-    }
 }
 
 fn underlay(status: &Status) -> String {
@@ -97,48 +133,55 @@ fn underlay(status: &Status) -> String {
     text
 }
 
-fn tunnels(tunnels: &[TunnelStatus]) -> String {
-    if tunnels.is_empty() {
+/// A line for each tunnel.
+fn tunnels(status: &Status) -> String {
+    if status.tunnels.is_empty() {
         return String::new();
     }
-    let mut table = table::new(&[
-        "name",
-        "state",
-        "interface",
-        "mtu",
-        "remote",
-        "over",
-        "session",
-        "cookie",
-        "received",
-        "sent",
-    ]);
-    for tunnel in tunnels {
-        let state = match (tunnel.up, &tunnel.problem) {
-            (true, None) => "up",
-            (true, Some(_)) => "up?",
-            (false, _) => "DOWN",
+    let ipv4 = status.ospf.as_ref().is_some_and(|ospf| ospf.ipv4.is_some());
+    let mut table = table::new(&["name", "state", "peer", "heard", "bfd", "ospf"]);
+    for tunnel in &status.tunnels {
+        let heard = match tunnel.heard_ms {
+            None => "never".to_owned(),
+            Some(ms) if ms < 2000 => "now".to_owned(),
+            Some(ms) => format!("{} ago", duration(ms / 1000)),
         };
-        let mtu = tunnel
-            .mtu
-            .map_or_else(|| "-".to_owned(), |mtu| mtu.to_string());
+        let mut ospf = table::cell(tunnel.ospf);
+        if ipv4 {
+            let _ = write!(ospf, "/{}", table::cell(tunnel.ospf_ipv4));
+        }
         table.add_row([
             tunnel.name.clone(),
-            state.to_owned(),
-            tunnel.interface.clone(),
-            mtu,
+            if tunnel.up { "up" } else { "DOWN" }.to_owned(),
             tunnel.remote.to_string(),
-            tunnel.encapsulation.clone(),
-            format!("{} -> {}", tunnel.session_id, tunnel.peer_session_id),
-            format!(
-                "{}/{}",
-                tunnel.receive_cookie_bytes, tunnel.send_cookie_bytes
-            ),
-            traffic(tunnel.rx_packets, tunnel.rx_bytes),
-            traffic(tunnel.tx_packets, tunnel.tx_bytes),
+            heard,
+            table::cell(tunnel.bfd),
+            ospf,
         ]);
     }
     table::text(&mut table)
+}
+
+/// The tunnels' sessions: what their packets look like, and how many there were.
+fn sessions(tunnels: &[TunnelStatus]) -> String {
+    let lines = tunnels.iter().map(|tunnel| {
+        let mtu = tunnel
+            .mtu
+            .map_or_else(|| "-".to_owned(), |mtu| mtu.to_string());
+        format!(
+            "{}: {}, mtu {mtu}, {}, session {} -> {}, cookie {}/{}\n  received {}, sent {}",
+            tunnel.name,
+            tunnel.interface,
+            tunnel.encapsulation,
+            tunnel.session_id,
+            tunnel.peer_session_id,
+            tunnel.receive_cookie_bytes,
+            tunnel.send_cookie_bytes,
+            traffic(tunnel.rx_packets, tunnel.rx_bytes),
+            traffic(tunnel.tx_packets, tunnel.tx_bytes),
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn services(status: &Status) -> String {
@@ -207,8 +250,54 @@ fn aligned(lines: &[(String, String)]) -> String {
     lines.join("\n")
 }
 
+/// Two columns further in; what is too long goes on in the next line.
 fn indent(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| format!("  {line}")).collect();
+    let lines = text.lines().map(|line| {
+        if line.chars().count() + 2 <= WIDTH {
+            format!("  {line}")
+        } else {
+            wrapped(line.trim_start(), "  ", "      ")
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Words in lines of at most [`WIDTH`] columns. `first` stands before the first line, `others` before each that
+/// follows; a word that is longer than a line is cut.
+fn wrapped(text: &str, first: &str, others: &str) -> String {
+    let mut lines = Vec::new();
+    let mut line = first.to_owned();
+    let mut is_empty = true;
+    let mut columns = line.chars().count();
+    for word in text.split(' ') {
+        let mut word = word;
+        let mut length = word.chars().count();
+        if !is_empty && columns + 1 + length > WIDTH {
+            lines.push(std::mem::replace(&mut line, others.to_owned()));
+            (is_empty, columns) = (true, others.chars().count());
+        }
+        while columns + length > WIDTH && is_empty {
+            let fits = WIDTH - columns;
+            let at = word
+                .char_indices()
+                .nth(fits)
+                .map_or(word.len(), |(at, _)| at);
+            let (now, later) = word.split_at(at);
+            line.push_str(now);
+            lines.push(std::mem::replace(&mut line, others.to_owned()));
+            columns = others.chars().count();
+            (word, length) = (later, length - fits);
+        }
+        if !is_empty {
+            line.push(' ');
+            columns += 1;
+        }
+        line.push_str(word);
+        columns += length;
+        is_empty = false;
+    }
+    lines.push(line);
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
     lines.join("\n")
 }
 

@@ -2,14 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use control::{KernelRoutes, OspfInstance};
+use control::{
+    Health, HealthState, KernelRoutes, OspfInstance, Problem, ProblemId, ServiceHealth, Severity,
+    Subject,
+};
 use serde_json::json;
 
 use super::*;
-use crate::cli::status::health::problems;
 
 /// OSPF with so many interfaces, and so many neighbours that are full in each family.
-pub(crate) fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>) -> OspfStatus {
+fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>) -> OspfStatus {
     let instance = |neighbors_full| {
         let mut instance = OspfInstance {
             neighbors_full,
@@ -33,7 +35,7 @@ pub(crate) fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>)
 }
 
 /// A node on which nothing is wrong.
-pub(crate) fn healthy() -> Status {
+fn healthy() -> Status {
     serde_json::from_value(json!({
         "node": "server-1",
         "pid": 4711,
@@ -67,6 +69,9 @@ pub(crate) fn healthy() -> Status {
             "rx_bytes": 3_000_000,
             "tx_packets": 8,
             "tx_bytes": 900,
+            "heard_ms": 40,
+            "ospf": "full",
+            "bfd": "up",
         }],
         "services": [{"name": "web", "address": "2001:db8::80", "advertised": true}],
         "dataplane": {"reasons": {"wrong_cookie": 3, "too_short": 0}},
@@ -77,29 +82,61 @@ pub(crate) fn healthy() -> Status {
     .unwrap()
 }
 
-fn lines(status: &Status) -> Vec<String> {
-    let text = text(status, &problems(status));
-    text.lines().map(str::to_owned).collect()
+fn lines(status: &Status, with_counters: bool) -> Vec<String> {
+    let text = text(status, with_counters);
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for line in &lines {
+        assert_eq!(line, line.trim_end(), "{line:?}");
+        assert!(line.chars().count() <= WIDTH, "{line:?}");
+    }
+    lines
+}
+
+fn problem(
+    id: ProblemId,
+    severity: Severity,
+    subject: Subject,
+    text: &str,
+    remedy: &str,
+) -> Problem {
+    Problem {
+        id,
+        severity,
+        subject,
+        text: text.to_owned(),
+        remedy: remedy.to_owned(),
+        since_ms: 1000,
+    }
 }
 
 #[test]
 fn a_healthy_node_says_so_first() {
-    let lines = lines(&healthy());
-    assert_eq!(lines[0], "server-1: healthy");
+    let all = lines(&healthy(), false);
     assert_eq!(
-        lines[1],
-        "l2ha 0.1.0, pid 4711, up 1 d 2 h, /etc/l2ha/l2ha.toml"
+        all,
+        [
+            "server-1: healthy",
+            "l2ha 0.1.0, pid 4711, up 1 d 2 h, /etc/l2ha/l2ha.toml",
+            "",
+            "tunnels",
+            "  name    state  peer       heard  bfd  ospf",
+            "  client  up     10.77.0.9  now    up   full",
+            "",
+            "services",
+            "  name  address       state",
+            "  web   2001:db8::80  advertised",
+            "",
+            "underlay",
+            "  eth0  10.77.0.1  mtu 1500  tc (not native XDP: the driver cannot)",
+        ]
     );
-    let all = lines.join("\n");
-    assert!(
-        all.contains("eth0  10.77.0.1  mtu 1500  tc (not native XDP: the driver cannot)"),
-        "{all}"
-    );
+}
+
+#[test]
+fn counters_are_there_when_asked_for() {
+    let all = lines(&healthy(), true).join("\n");
     assert!(all.contains("1001 -> 2001"), "{all}");
-    assert!(
-        all.contains("7 (2 MiB)") && all.contains("8 (900 B)"),
-        "{all}"
-    );
+    assert!(all.contains("received 7 (2 MiB), sent 8 (900 B)"), "{all}");
     assert!(all.contains("wrong cookie  3"), "{all}");
     assert!(all.contains("counters lsas flushed  2"), "{all}");
     assert!(all.contains("routes                 0"), "{all}");
@@ -108,55 +145,115 @@ fn a_healthy_node_says_so_first() {
         "lsas installed",
         "data dropped",
         "at the sockets",
+        "lines lost",
     ] {
         assert!(!all.contains(zero), "{zero} in {all}");
     }
-    for line in &lines {
-        assert_eq!(line, line.trim_end(), "{line:?}");
-    }
 }
 
 #[test]
-fn the_first_line_says_what_is_wrong() {
+fn what_is_wrong_comes_with_its_remedy_in_the_first_lines() {
     let mut status = healthy();
+    status.health = Health::Failed;
+    status.problems = vec![
+        problem(
+            ProblemId::CookieRefused,
+            Severity::Failed,
+            Subject::Tunnel("client".to_owned()),
+            "packets from 10.77.0.9 have another cookie than this end expects",
+            "the same bytes in receive_cookie_file of this [[tunnels]] here and send_cookie_file at \
+             10.77.0.9",
+        ),
+        problem(
+            ProblemId::LogLost,
+            Severity::Degraded,
+            Subject::Node,
+            "the log loses lines",
+            "see to what reads it",
+        ),
+    ];
     status.tunnels[0].up = false;
-    status.tunnels[0].problem = Some("cannot make l2-client".to_owned());
-    let lines_of_one = lines(&status);
+    status.tunnels[0].heard_ms = Some(75_000);
+    status.tunnels[0].ospf = None;
+    status.tunnels[0].bfd = None;
+    let all = lines(&status, false);
     assert_eq!(
-        lines_of_one[0],
-        "server-1: tunnel client: cannot make l2-client"
+        all[..7],
+        [
+            "server-1: failed, 2 problems",
+            "  failed: tunnel client: packets from 10.77.0.9 have another cookie than this",
+            "    end expects",
+            "    -> the same bytes in receive_cookie_file of this [[tunnels]] here and",
+            "    send_cookie_file at 10.77.0.9",
+            "  degraded: node: the log loses lines",
+            "    -> see to what reads it",
+        ]
     );
     assert!(
-        lines_of_one.iter().any(|line| line.contains("DOWN")),
-        "{lines_of_one:?}"
-    );
-
-    status.underlay.problem = Some("interface eth0 is down".to_owned());
-    status.services[0].advertised = false;
-    let lines_of_three = lines(&status);
-    assert_eq!(lines_of_three[0], "server-1: 3 things are wrong");
-    assert_eq!(lines_of_three[1], "  underlay: interface eth0 is down");
-    assert_eq!(
-        lines_of_three[3],
-        "  service web: 2001:db8::80 is not advertised"
+        all.contains(&"  client  DOWN   10.77.0.9  1 min 15 s ago  -    -".to_owned()),
+        "{all:#?}"
     );
 }
 
 #[test]
-fn what_is_missing_is_wrong() {
+fn ipv4_and_drained_are_shown() {
     let mut status = healthy();
-    status.underlay.hook = None;
+    status.ospf = Some(status_of_ospf(1, 1, Some(1)));
+    status.tunnels[0].ospf_ipv4 = Some(ospfv3::NeighborState::ExStart);
+    status.drained = true;
+    let all = lines(&status, false);
     assert_eq!(
-        problems(&status),
-        ["underlay: no decapsulation program on eth0"]
+        all[0],
+        "server-1: healthy, drained: the last resort until `l2ha drain --off`"
     );
-    status.underlay.hook = Some("xdp".to_owned());
-    status.ospf = Some(status_of_ospf(2, 1, None));
-    let ospf = "ospf: 1 of 2 neighbours are full; see `l2ha ospf neighbors`";
-    assert_eq!(problems(&status), [ospf]);
-    status.ospf = None;
-    status.underlay.ifindex = None;
-    assert_eq!(problems(&status), ["underlay: interface eth0 is not there"]);
+    let all = all.join("\n");
+    assert!(all.contains("full/ex_start"), "{all}");
+    assert!(all.contains("advertised as last resort"), "{all}");
+}
+
+#[test]
+fn a_service_says_why() {
+    let mut status = healthy();
+    let service = &mut status.services[0];
+    service.last_resort = true;
+    service.health = Some(ServiceHealth {
+        state: HealthState::Failed,
+        since_ms: 12_345,
+        reason: Some("GET http://192.0.2.80/ connection refused".to_owned()),
+        check: Some(2),
+        checks: 2,
+    });
+    assert_eq!(
+        service.state(),
+        "last resort, GET http://192.0.2.80/ connection refused, since 12 s, by check 2 of 2"
+    );
+    // It fits, on two lines.
+    lines(&status, false);
+    status.services[0].health = None;
+    status.services[0].drained = true;
+    assert_eq!(status.services[0].state(), "last resort, drained");
+}
+
+#[test]
+fn words_are_wrapped_and_longer_ones_cut() {
+    assert_eq!(wrapped("a b", "  ", "    "), "  a b");
+    assert_eq!(wrapped("", "-> ", ""), "->");
+    let word = "x".repeat(200);
+    let text = format!("before {word} after");
+    let lines: Vec<String> = wrapped(&text, "> ", "| ")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(lines[0], "> before");
+    assert!(lines.iter().all(|line| line.len() <= WIDTH), "{lines:#?}");
+    let x: usize = lines.iter().map(|line| line.matches('x').count()).sum();
+    assert_eq!(x, 200);
+    assert!(lines[3].ends_with(" after"), "{lines:#?}");
+    let exact = "y".repeat(WIDTH);
+    assert_eq!(
+        wrapped(&format!("{exact} z"), "", ""),
+        format!("{exact}\nz")
+    );
 }
 
 #[test]
@@ -165,4 +262,62 @@ fn sizes_and_times_are_short() {
     assert_eq!(sizes, ["0 B", "1023 B", "1 KiB", "5 GiB", "15 EiB"]);
     let times = [59, 61, 3661, 90061].map(duration);
     assert_eq!(times, ["59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+}
+
+/// The blocks of a page that show something.
+fn blocks(page: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(page);
+    let page = std::fs::read_to_string(path).unwrap();
+    page.split("\n```")
+        .skip(1)
+        .step_by(2)
+        .map(|block| block.trim_start_matches('\n').to_owned())
+        .collect()
+}
+
+#[test]
+fn the_samples_of_the_pages_are_what_is_printed() {
+    let cli = blocks("docs/cli.md");
+    let sample = format!("$ l2ha status\n{}", text(&healthy(), false));
+    assert!(cli.contains(&sample), "not in docs/cli.md:\n{sample}");
+
+    let mut status = healthy();
+    status.health = Health::Failed;
+    status.problems = vec![problem(
+        ProblemId::CookieRefused,
+        Severity::Failed,
+        Subject::Tunnel("client".to_owned()),
+        "packets from 10.77.0.9 have another cookie than this end expects",
+        "the same bytes in receive_cookie_file of this [[tunnels]] here and send_cookie_file at 10.77.0.9",
+    )];
+    let sample = text(&status, false);
+    let sample: Vec<&str> = sample.lines().take(5).collect();
+    let sample = sample.join("\n");
+    assert!(cli.contains(&sample), "not in docs/cli.md:\n{sample}");
+
+    let mut status = healthy();
+    status.health = Health::Failed;
+    status.problems = vec![problem(
+        ProblemId::ServiceFailed,
+        Severity::Failed,
+        Subject::Service("web".to_owned()),
+        "last resort, GET http://[2001:db8::80]/healthz connection refused, since 12 s, by check 1 of 1",
+        "start what serves 2001:db8::80 here, or correct `check` of this service",
+    )];
+    let sample = text(&status, false);
+    let sample: Vec<&str> = sample.lines().take(4).collect();
+    let sample = format!("$ l2ha status\n{}", sample.join("\n"));
+    assert!(
+        blocks("docs/health.md").contains(&sample),
+        "not in docs/health.md:\n{sample}"
+    );
+
+    let healthy = text(&healthy(), false);
+    let (sample, _) = healthy.split_once("\n\nservices").unwrap();
+    assert!(
+        blocks("README.md").contains(&sample.to_owned()),
+        "not in README.md:\n{sample}"
+    );
 }

@@ -1,0 +1,17 @@
+//! What is wrong with this node: facts, what follows from them, and what was said of it.
+
+mod facts;
+mod growth;
+mod judge;
+mod observer;
+mod refusals;
+mod registry;
+mod samples;
+mod tunnels;
+
+pub(crate) use self::{
+    facts::NodeFacts,
+    judge::judge,
+    observer::{Observer, Routes, RoutingViews, Views},
+    registry::Registry,
+};

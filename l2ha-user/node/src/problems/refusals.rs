@@ -1,0 +1,115 @@
+//! What OSPF refuses of a neighbour: both values, and the line to change.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use control::{OspfRefused, Problem, ProblemId, Severity, Subject};
+use ospfv3::{Family, Refusal};
+
+use super::{
+    facts::{OspfFacts, TunnelFacts},
+    judge::problem,
+};
+
+/// The reason for which the neighbour over a tunnel is no neighbour, if one was seen lately.
+pub(crate) fn check(tunnel: &TunnelFacts, ospf: &OspfFacts, family: Family) -> Option<Problem> {
+    // A neighbour whose Hellos are refused says one every hello interval of its own.
+    let lately = (ospf.dead + ospf.hello * 2).max(Duration::from_secs(12));
+    let interfaces = tunnel.interfaces.iter().filter(|it| it.family == family);
+    let refused = interfaces.flat_map(|it| &it.entry.refused);
+    let mut refused: Vec<&OspfRefused> = refused
+        .filter(|it| !it.transient && Duration::from_millis(it.ago_ms) <= lately)
+        .collect();
+    // Packets of a further instance are ordinary where neighbours run several.
+    refused.sort_by_key(|it| (it.reason == Refusal::InstanceMismatch, it.ago_ms));
+    let refused = refused.first()?;
+    let area = tunnel.interfaces.iter().map(|it| it.entry.view.area).next();
+    Some(explain(
+        tunnel,
+        refused,
+        area.unwrap_or(Ipv4Addr::UNSPECIFIED),
+    ))
+}
+
+fn explain(tunnel: &TunnelFacts, refused: &OspfRefused, area: Ipv4Addr) -> Problem {
+    let remote = tunnel.status.remote;
+    let ours = refused.ours.unwrap_or_default();
+    let theirs = refused.theirs.unwrap_or_default();
+    let differ = |what: &str| format!("{what} is {theirs} at {remote}, and {ours} here");
+    let equal = |key: &str| format!("`{key} = {theirs}` in [ospf] here, or `= {ours}` at {remote}");
+    let signed = |text: &str| {
+        (
+            ProblemId::OspfKeyMismatch,
+            format!("{text} at {remote}"),
+            format!("[[ospf_keys]]: the same id, algorithm and secret here and at {remote}"),
+        )
+    };
+    let (id, text, remedy) = match refused.reason {
+        Refusal::AreaMismatch => {
+            let (ours, theirs) = (Ipv4Addr::from_bits(ours), Ipv4Addr::from_bits(theirs));
+            (
+                ProblemId::OspfAreaMismatch,
+                format!("OSPF's area is {theirs} at {remote}, and {ours} here"),
+                format!(
+                    "`area = \"{theirs}\"` in this [[tunnels]] here, or \"{ours}\" at {remote}"
+                ),
+            )
+        }
+        Refusal::AreaTypeMismatch => (
+            ProblemId::OspfAreaTypeMismatch,
+            format!("area {area} is a stub here or at {remote}, and not at the other end"),
+            format!("[[ospf_areas]]: the same `stub` for {area} here and at {remote}"),
+        ),
+        Refusal::HelloIntervalMismatch => (
+            ProblemId::OspfHelloMismatch,
+            differ("OSPF's hello interval"),
+            equal("hello_interval"),
+        ),
+        Refusal::DeadIntervalMismatch => (
+            ProblemId::OspfDeadMismatch,
+            differ("OSPF's dead interval"),
+            equal("dead_interval"),
+        ),
+        Refusal::InstanceMismatch => (
+            ProblemId::OspfInstanceMismatch,
+            differ("OSPF's instance id"),
+            equal("instance_id"),
+        ),
+        Refusal::MtuMismatch | Refusal::Ipv6MtuMismatch => (
+            ProblemId::OspfMtuMismatch,
+            format!("the MTU is {theirs} at {remote}, and {ours} here"),
+            format!("`mtu = {ours}` in the [[tunnels]] at {remote}, or `mtu = {theirs}` here"),
+        ),
+        Refusal::AuthMissing => signed("OSPF's packets are signed here, and not"),
+        Refusal::AuthUnexpected => signed("OSPF's packets are not signed here, and are"),
+        Refusal::AuthUnknownKey => signed("no key here has the id of the one"),
+        Refusal::AuthKeyExpired => signed("the time is not that of the key used"),
+        Refusal::AuthDigest => signed("OSPF's packets have another secret or algorithm"),
+        Refusal::AuthTrailer | Refusal::AuthReplay => {
+            signed("OSPF's packets have a wrong authentication trailer")
+        }
+        Refusal::DuplicateRouterId => {
+            let problem = problem(
+                ProblemId::RouterIdDoubled,
+                Severity::Failed,
+                Subject::Tunnel(tunnel.status.name.clone()),
+                format!("{remote} has the Router ID of this node"),
+                format!("`router_id` in [ospf]: another one here or at {remote}"),
+            );
+            return problem;
+        }
+        Refusal::OwnPacket => (
+            ProblemId::NamesDoubled,
+            "packets come from this node's own address: the peer has the same names".to_owned(),
+            format!(
+                "[node].name or the `name` of this [[tunnels]]: another one here or at {remote}"
+            ),
+        ),
+        other => (
+            ProblemId::OspfRefused,
+            format!("OSPF refuses what {remote} says: {other}"),
+            "`l2ha ospf interfaces` here shows how often, and both values".to_owned(),
+        ),
+    };
+    let subject = Subject::Tunnel(tunnel.status.name.clone());
+    problem(id, Severity::Degraded, subject, text, remedy)
+}
