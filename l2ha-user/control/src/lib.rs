@@ -17,8 +17,8 @@ pub use self::{
     explain::{Explanation, Step, Verdict},
     message::{Answer, Command, Drained, Request, Returns, VERSION},
     ospf::{
-        DoubledRouterId, InFamily, KernelRoutes, NotInstalled, OspfInstance, OspfInterface,
-        OspfNexthop, OspfRefused, OspfRoute, OspfStatus, Twin,
+        DoubledRouterId, InFamily, KeptOut, KernelRoutes, NotInstalled, OspfInstance,
+        OspfInterface, OspfNexthop, OspfRefused, OspfRoute, OspfStatus, Twin,
     },
     problem::{Health, Problem, ProblemId, Severity, Subject},
     sessions::SessionStatus,

@@ -107,6 +107,32 @@ impl NotInstalled {
             Self::NotAccepted => "not in `accept`",
         }
     }
+
+    /// Whether the configuration asks for that, or it is usual where routers share a network: nobody has
+    /// to mend it.
+    #[must_use]
+    pub const fn is_ordinary(self) -> bool {
+        match self {
+            Self::Default | Self::Connected | Self::NotAccepted => true,
+            Self::Martian
+            | Self::Loopback
+            | Self::LinkLocal
+            | Self::Multicast
+            | Self::Own
+            | Self::Underlay => false,
+        }
+    }
+}
+
+/// A route that is kept out of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptOut {
+    /// The destination.
+    pub prefix: Prefix,
+    /// Why.
+    pub reason: NotInstalled,
+    /// The routers that advertise it.
+    pub routers: Vec<Ipv4Addr>,
 }
 
 /// Where a route leads.
@@ -138,6 +164,9 @@ pub struct OspfStatus {
     /// Routes that neighbours have advertised and the kernel did not get, by reason; since the start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_installed: BTreeMap<NotInstalled, u64>,
+    /// Some of those that there are now, without what is ordinary ([`NotInstalled::is_ordinary`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_out: Vec<KeptOut>,
     /// Sends that the kernel refused, by interface name.
     pub send_errors: BTreeMap<String, u64>,
     /// The instance of IPv6.

@@ -125,10 +125,12 @@ problem_ids! {
     RoutingSilent = "routing-silent",
     /// Another router has this node's Router ID.
     RouterIdDoubled = "router-id-doubled",
-    /// The node at the other end has the same name for itself and for the tunnel.
+    /// Packets come from this node's own address: the other end has the same names and the same outer address.
     NamesDoubled = "names-doubled",
     /// The virtual interface of a tunnel, or its session, cannot be made.
     TunnelNotInPlace = "tunnel-not-in-place",
+    /// No route of the underlay leads to the peer.
+    NoRoute = "no-route",
     /// The peer's packets have another cookie.
     CookieRefused = "cookie-refused",
     /// The peer sends a session id that no tunnel here has.
@@ -157,6 +159,10 @@ problem_ids! {
     OspfKeyMismatch = "ospf-key-mismatch",
     /// The peer's MTU is larger than ours.
     OspfMtuMismatch = "ospf-mtu-mismatch",
+    /// A network has more neighbours than one may have.
+    OspfTooManyNeighbors = "ospf-too-many-neighbors",
+    /// A neighbour or a router behind it has more LSAs than one may have.
+    OspfTooManyLsas = "ospf-too-many-lsas",
     /// OSPF refuses what a neighbour says, for another reason.
     OspfRefused = "ospf-refused",
     /// OSPF's packets arrive at the interface, and not at the daemon.
@@ -179,10 +185,12 @@ problem_ids! {
     SendRefused = "send-refused",
     /// The kernel refuses routes.
     RouteRefused = "route-refused",
+    /// Neighbours advertise what is nobody's, or this host's own.
+    RouteNotInstalled = "route-not-installed",
     /// The peer's packets, or ours, are larger than the underlay carries.
     TunnelMtu = "tunnel-mtu",
-    /// The tunnel works, and something of it is not as it should be.
-    TunnelImpaired = "tunnel-impaired",
+    /// A setting of the virtual interface cannot be set, and the tunnel works without it.
+    SettingRefused = "setting-refused",
     /// A service's check has not passed yet.
     ServiceWaiting = "service-waiting",
     /// Another process has the port.

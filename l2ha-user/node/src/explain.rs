@@ -76,8 +76,6 @@ pub(crate) struct Known<'a> {
     pub(crate) problems: &'a [Problem],
     pub(crate) routes: &'a [InFamily<OspfRoute>],
     pub(crate) netlink: &'a Netlink,
-    /// Index of the underlay's interface.
-    pub(crate) underlay: Option<u32>,
     pub(crate) drained: bool,
 }
 
@@ -179,31 +177,25 @@ impl Known<'_> {
         step("underlay", Verdict::fine_if(fine), text)
     }
 
-    /// The way of the outer packets: the kernel's route, and the first neighbour on it.
+    /// The way of the outer packets: the neighbour that the daemon has found in the underlay's own routes.
     async fn outer(&self, tunnel: &TunnelStatus) -> Vec<Step> {
         let remote = tunnel.remote;
-        let mut steps = Vec::new();
-        let way = match self.netlink.way(remote).await {
-            Ok(Some(way)) => way,
-            Ok(None) => {
-                let text =
-                    format!("{remote} is this host itself: `remote` of this tunnel is wrong");
-                return vec![step("route", Verdict::Stops, text)];
-            }
-            Err(error) => return vec![step("route", Verdict::Stops, format!("{error:#}"))],
+        let (Some(first), Some(underlay)) = (tunnel.next_hop, self.views.underlay.ifindex) else {
+            let (verdict, text) = match tunnel.up {
+                true => (Verdict::Stops, "none of the underlay's leads to"),
+                false => (Verdict::Open, "not looked up for"),
+            };
+            return vec![step("route", verdict, format!("{text} {remote}"))];
         };
-        let device = interface(way.interface);
-        let via = way
-            .gateway
-            .map_or_else(String::new, |gateway| format!(" via {gateway}"));
-        let on_underlay = self.underlay == Some(way.interface);
-        steps.push(step(
-            "route",
-            Verdict::fine_if(on_underlay),
-            format!("{remote}{via} dev {device}"),
-        ));
-        let first = way.gateway.unwrap_or(remote);
-        let reachable = self.netlink.reachability(way.interface, first).await;
+        let via = if first == remote {
+            String::new()
+        } else {
+            format!(" via {first}")
+        };
+        let device = &self.views.underlay.interface;
+        let text = format!("{remote}{via} dev {device}");
+        let mut steps = vec![step("route", Verdict::Fine, text)];
+        let reachable = self.netlink.reachability(underlay, first).await;
         let (verdict, text) = match reachable {
             Ok(Reachability::Confirmed) => (Verdict::Fine, "answers"),
             Ok(Reachability::NotProbed) => (Verdict::Fine, "needs no answer"),
@@ -358,13 +350,15 @@ impl Known<'_> {
             None => steps.push(step("ospf", Verdict::Stops, "nobody advertises it")),
             Some(InFamily { entry, .. }) => {
                 let routers: Vec<String> = entry.routers.iter().map(ToString::to_string).collect();
+                let kept_out = entry.not_installed.map_or_else(String::new, |why| {
+                    format!("; not installed: {}", why.text())
+                });
                 steps.push(step(
                     "ospf",
-                    Verdict::Fine,
+                    Verdict::fine_if(entry.not_installed.is_none()),
                     format!(
-                        "{}/{}, metric {}, from {}",
-                        entry.prefix.addr(),
-                        entry.prefix.len(),
+                        "{}, metric {}, from {}{kept_out}",
+                        entry.prefix,
                         entry.metric,
                         routers.join(", ")
                     ),

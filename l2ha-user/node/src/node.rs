@@ -384,7 +384,6 @@ impl Node {
             problems: &problems,
             routes: &routes,
             netlink: &self.tools.netlink,
-            underlay: self.underlay.link().map(|link| link.index),
             drained: self.router.drained(),
         };
         Ok(known.explain(&about).await)

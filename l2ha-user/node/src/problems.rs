@@ -6,6 +6,7 @@ mod judge;
 mod observer;
 mod refusals;
 mod registry;
+mod router_ids;
 mod samples;
 mod tunnels;
 

@@ -133,8 +133,7 @@ impl TunnelPass<'_> {
             }
             Err(error) => {
                 self.lacking = Some(format!(
-                    "cannot keep {} from taking routes and addresses from Router Advertisements and redirects \
-                 that come out of it: {error}",
+                    "cannot keep {} from taking routes and addresses from what comes out of it: {error}",
                     visible.name
                 ))
             }

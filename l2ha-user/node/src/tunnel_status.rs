@@ -115,10 +115,7 @@ pub(crate) fn no_way(up: &Up, underlay: &str) -> Option<String> {
         ..
     } = up.session;
     next_hop.is_none().then(|| {
-        format!(
-            "no route to {remote} leads out of {underlay}, and nothing is sent: add one \
-             (ip route get {remote} from {local} oif {underlay})"
-        )
+        format!("no route to {remote} from {local} leads out of {underlay}: nothing is sent")
     })
 }
 

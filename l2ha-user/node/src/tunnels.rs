@@ -57,15 +57,6 @@ impl Tunnels {
                 lacking: None,
             };
             let now = pass.ensure().await.map_err(|error| format!("{error:#}"));
-            let lacked = before.and_then(|state| state.as_ref().ok()?.lacking.as_ref());
-            if let Ok(Up {
-                lacking: Some(lacking),
-                ..
-            }) = &now
-                && lacked != Some(lacking)
-            {
-                tracing::warn!(tunnel = name, "{lacking}");
-            }
             match (&now, before) {
                 (Err(now), Some(Err(before))) if now == before => {}
                 // A problem, which is said once.

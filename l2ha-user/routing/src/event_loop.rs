@@ -426,23 +426,21 @@ impl EventLoop {
         }
     }
 
-    /// Logs which routers have one Router ID.
+    /// Which routers have one Router ID: a problem, which is said once.
     fn tell_of_twins(&self) {
         let now = Instant::now();
         for other in self.twins.hold(now, |index| self.name(index)) {
             let interface = other.interface.as_deref().unwrap_or("behind a neighbour");
-            tracing::error!(
+            tracing::debug!(
                 router_id = %self.config.router_id, interface, addresses = ?other.addresses,
                 neighbors = ?other.neighbors,
-                "another router has our Router ID: neither can be relied upon until one of them has \
-                 another `router_id`"
+                "another router has our Router ID"
             );
         }
         for two in self.twins.doubled(now, |index| self.name(index)) {
-            tracing::error!(
+            tracing::debug!(
                 router_id = %two.router_id, neighbors = ?two.neighbors,
-                "two neighbours have one Router ID: neither can be relied upon until one of them has \
-                 another `router_id`"
+                "two neighbours have one Router ID"
             );
         }
     }
@@ -501,6 +499,7 @@ impl EventLoop {
             doubled_router_ids: self.twins.doubled(Instant::now(), |index| self.name(index)),
             kernel: self.routes.counts(),
             not_installed: self.not_installed.counts().clone(),
+            kept_out: self.not_installed.shown().to_vec(),
             send_errors: self.send_errors.clone(),
             ipv6: self.instances.ipv6().map(views::instance)?,
             ipv4: self.instances.ipv4().map(views::instance),

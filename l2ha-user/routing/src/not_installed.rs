@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use control::NotInstalled;
+use control::{KeptOut, NotInstalled};
 use ospfv3::Prefix;
 
 use crate::rate_limit::RateLimit;
 
-/// Routes that are worth a line each in the log, at a time.
+/// Routes that are shown, and that are worth a line each in the log at a time.
 const FEW: usize = 8;
 /// How often new ones are said: a neighbour could fill the log with that.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -20,6 +20,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct NotInstalledRoutes {
     now: BTreeSet<(Prefix, NotInstalled)>,
+    shown: Vec<KeptOut>,
     counts: BTreeMap<NotInstalled, u64>,
     limit: RateLimit,
 }
@@ -49,6 +50,20 @@ impl NotInstalledRoutes {
             .iter()
             .map(|(prefix, why, _)| (*prefix, *why))
             .collect();
+        let to_mend = refused.iter().filter(|(_, why, _)| !why.is_ordinary());
+        self.shown = to_mend
+            .take(FEW)
+            .map(|(prefix, reason, routers)| KeptOut {
+                prefix: *prefix,
+                reason: *reason,
+                routers: routers.to_vec(),
+            })
+            .collect();
+    }
+
+    /// Some of those that there are now and that somebody has to mend.
+    pub(crate) fn shown(&self) -> &[KeptOut] {
+        &self.shown
     }
 
     /// How many have been refused, by reason.

@@ -111,7 +111,6 @@ fn explain(word: &str, views: &Views, problems: &[Problem]) -> Explanation {
             problems,
             routes: &[],
             netlink: &netlink,
-            underlay: None,
             drained: false,
         };
         known.explain(&about).await
@@ -176,14 +175,18 @@ fn a_tunnel_is_followed_from_the_underlay_to_bfd() {
     assert_eq!(ids, [ProblemId::LogLost, ProblemId::CookieRefused]);
     let of = |what| verdict(&explanation, what);
     assert_eq!(of("underlay"), Some(Verdict::Fine));
-    // This machine has no such underlay, or leads elsewhere.
-    assert_eq!(of("route"), Some(Verdict::Stops));
+    assert_eq!(of("route"), Some(Verdict::Fine));
     assert_eq!(of("interface"), Some(Verdict::Fine));
     assert_eq!(of("sent"), Some(Verdict::Fine));
     assert_eq!(of("refused"), Some(Verdict::Stops));
     assert_eq!(of("received"), Some(Verdict::Stops));
     assert_eq!(of("ospf"), Some(Verdict::Stops));
     assert_eq!(of("bfd"), Some(Verdict::Open), "it is off");
+
+    views.tunnels[0].next_hop = None;
+    let explanation = explain("client", &views, &others);
+    assert_eq!(verdict(&explanation, "route"), Some(Verdict::Stops));
+    assert_eq!(verdict(&explanation, "neighbour"), None);
 
     views.counters.refused.clear();
     views.tunnels[0].heard_ms = Some(20);

@@ -1,8 +1,15 @@
 //! What is known of the node at one moment, for the judgement.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
-use control::{BfdSession, InFamily, OspfInterface, ServiceStatus, TunnelStatus, UnderlayStatus};
+use control::{
+    BfdSession, DoubledRouterId, InFamily, KeptOut, OspfInterface, ServiceStatus, TunnelStatus,
+    Twin, UnderlayStatus,
+};
 use dataplane::Reason;
 use ospfv3::{Family, NeighborState, NeighborView};
 
@@ -46,18 +53,23 @@ pub(crate) enum RoutingFacts {
 }
 
 /// OSPF as a whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OspfFacts {
+    pub(crate) router_id: Ipv4Addr,
     /// Between two Hellos.
     pub(crate) hello: Duration,
     /// Silence that means death.
     pub(crate) dead: Duration,
     /// Whether IPv4 is routed too.
     pub(crate) ipv4: bool,
-    /// Whether packets from an address of our own came lately.
-    pub(crate) own_packets: bool,
     /// Whether the kernel has refused a route lately.
     pub(crate) routes_refused: bool,
+    /// Routes that are kept out of the kernel and should not be advertised.
+    pub(crate) kept_out: Vec<KeptOut>,
+    /// Other routers with this node's Router ID.
+    pub(crate) twins: Vec<Twin>,
+    /// Router IDs that two neighbours have.
+    pub(crate) doubled_router_ids: Vec<DoubledRouterId>,
 }
 
 /// A tunnel.

@@ -1,10 +1,12 @@
 //! The judgement: what is wrong, as a function of the facts alone.
 
+use std::net::Ipv4Addr;
+
 use control::{HealthState, Problem, ProblemId, ServiceHealth, ServiceStatus, Severity, Subject};
 
 use super::{
     facts::{Facts, NodeFacts, OspfFacts, RoutingFacts},
-    tunnels,
+    router_ids, tunnels,
 };
 
 /// A problem as the judgement finds it.
@@ -132,9 +134,9 @@ fn node(node: &NodeFacts) -> Vec<Problem> {
     problems
 }
 
-fn routing(routing: &RoutingFacts) -> Option<Problem> {
+fn routing(routing: &RoutingFacts) -> Vec<Problem> {
     let (id, severity, text, remedy) = match routing {
-        RoutingFacts::None => return None,
+        RoutingFacts::None => return Vec::new(),
         RoutingFacts::Ended(why) => (
             ProblemId::RoutingEnded,
             Severity::Failed,
@@ -147,15 +149,45 @@ fn routing(routing: &RoutingFacts) -> Option<Problem> {
             "the routing thread does not answer".to_owned(),
             "look whether this host is overloaded; if it goes on, restart the daemon",
         ),
-        RoutingFacts::Runs(ospf) if ospf.routes_refused => (
-            ProblemId::RouteRefused,
-            Severity::Degraded,
-            "the kernel refuses routes that OSPF has computed".to_owned(),
-            "the log has the kernel's answer; [ospf] `table` and `route_metric` here",
-        ),
-        RoutingFacts::Runs(_) => return None,
+        RoutingFacts::Runs(ospf) => return running(ospf),
     };
-    Some(problem(id, severity, Subject::Node, text, remedy))
+    vec![problem(id, severity, Subject::Node, text, remedy)]
+}
+
+fn running(ospf: &OspfFacts) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = router_ids::behind(ospf).into_iter().collect();
+    let degraded = Severity::Degraded;
+    if ospf.routes_refused {
+        problems.push(problem(
+            ProblemId::RouteRefused,
+            degraded,
+            Subject::Node,
+            "the kernel refuses routes that OSPF has computed",
+            "the log has the kernel's answer; [ospf] `table` and `route_metric` here",
+        ));
+    }
+    // One problem, however many there are: `l2ha ospf routes` has all.
+    if let [first, others @ ..] = &ospf.kept_out[..] {
+        let router = first.routers.first();
+        let router = router.map_or_else(|| "a router".to_owned(), Ipv4Addr::to_string);
+        let others = if others.is_empty() {
+            ""
+        } else {
+            ", and others"
+        };
+        problems.push(problem(
+            ProblemId::RouteNotInstalled,
+            degraded,
+            Subject::Node,
+            format!(
+                "{router} advertises {}{others}: not installed, {}",
+                first.prefix,
+                first.reason.text()
+            ),
+            format!("`l2ha ospf routes` here shows all; take it back at {router}"),
+        ));
+    }
+    problems
 }
 
 fn service(service: &ServiceStatus, routing_works: bool) -> Option<Problem> {

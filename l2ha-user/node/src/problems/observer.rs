@@ -11,7 +11,7 @@ use control::{
     UnderlayStatus,
 };
 use dataplane::{Counters, DataPlane, Reason};
-use ospfv3::{Family, NeighborState, NeighborView, Refusal};
+use ospfv3::{Family, NeighborState, NeighborView};
 
 use super::{
     facts::{Facts, NodeFacts, OspfFacts, RoutingFacts, TunnelFacts},
@@ -64,7 +64,6 @@ pub(crate) struct Observer {
     refused: Growth<(u32, Reason)>,
     reasons: Growth<Reason>,
     send_errors: Growth<String>,
-    own_packets: Growth<Family>,
     routes_refused: Growth<()>,
     log_lost: Growth<()>,
     losses: BTreeMap<String, Losses>,
@@ -138,15 +137,6 @@ impl Observer {
             self.send_errors.note(now, errors);
             let kernel = &summary.kernel;
             self.routes_refused.note(now, [((), kernel.refused)]);
-            let four = summary.ipv4.as_ref().map(|it| (Family::Ipv4, it));
-            let instances = [(Family::Ipv6, &summary.ipv6)].into_iter().chain(four);
-            self.own_packets.note(
-                now,
-                instances.map(|(family, it)| {
-                    let counted = it.counters.refused.get(&Refusal::OwnPacket);
-                    (family, counted.copied().unwrap_or_default())
-                }),
-            );
         }
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for it in &routes.interfaces {
@@ -179,16 +169,18 @@ impl Observer {
             (RoutingViews::None, _) | (_, None) => RoutingFacts::None,
             (RoutingViews::Ended(why), _) => RoutingFacts::Ended(why.clone()),
             (RoutingViews::Silent, _) => RoutingFacts::Silent,
-            (RoutingViews::Runs(_), Some(ospf)) => {
-                let own = [Family::Ipv6, Family::Ipv4].into_iter();
+            (RoutingViews::Runs(routes), Some(ospf)) => {
+                let summary = routes.summary.as_ref();
                 RoutingFacts::Runs(OspfFacts {
+                    router_id: ospf.router_id,
                     hello: Duration::from_secs(ospf.hello_interval.into()),
                     dead: Duration::from_secs(ospf.dead_interval.into()),
                     ipv4: ospf.ipv4.is_some(),
-                    own_packets: own
-                        .into_iter()
-                        .any(|family| self.own_packets.within(now, lately, &family)),
                     routes_refused: self.routes_refused.within(now, lately, &()),
+                    kept_out: summary.map_or_else(Vec::new, |it| it.kept_out.clone()),
+                    twins: summary.map_or_else(Vec::new, |it| it.twins.clone()),
+                    doubled_router_ids: summary
+                        .map_or_else(Vec::new, |it| it.doubled_router_ids.clone()),
                 })
             }
         };

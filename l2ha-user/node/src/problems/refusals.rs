@@ -10,15 +10,49 @@ use super::{
     judge::problem,
 };
 
-/// The reason for which the neighbour over a tunnel is no neighbour, if one was seen lately.
-pub(crate) fn check(tunnel: &TunnelFacts, ospf: &OspfFacts, family: Family) -> Option<Problem> {
+/// What is wrong whether there is an adjacency or not: packets of this node's own, and limits that are reached.
+pub(crate) fn standing(tunnel: &TunnelFacts, ospf: &OspfFacts) -> Vec<Problem> {
+    let families = [Family::Ipv6, Family::Ipv4].into_iter();
+    let refused = families.flat_map(|family| lately(tunnel, ospf, family));
+    let mut problems: Vec<Problem> = Vec::new();
+    for refused in refused.filter(|it| is_standing(it.reason)) {
+        let problem = explain(tunnel, refused, Ipv4Addr::UNSPECIFIED);
+        if problems.iter().all(|known| known.id != problem.id) {
+            problems.push(problem);
+        }
+    }
+    problems
+}
+
+const fn is_standing(reason: Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::OwnPacket
+            | Refusal::TooManyNeighbors
+            | Refusal::NeighborFull
+            | Refusal::OriginFull
+            | Refusal::DatabaseFull
+    )
+}
+
+/// What was refused lately in a family and does not pass by itself, the latest first.
+fn lately<'a>(
+    tunnel: &'a TunnelFacts,
+    ospf: &OspfFacts,
+    family: Family,
+) -> impl Iterator<Item = &'a OspfRefused> {
     // A neighbour whose Hellos are refused says one every hello interval of its own.
     let lately = (ospf.dead + ospf.hello * 2).max(Duration::from_secs(12));
-    let interfaces = tunnel.interfaces.iter().filter(|it| it.family == family);
-    let refused = interfaces.flat_map(|it| &it.entry.refused);
-    let mut refused: Vec<&OspfRefused> = refused
-        .filter(|it| !it.transient && Duration::from_millis(it.ago_ms) <= lately)
-        .collect();
+    let interfaces = tunnel.interfaces.iter();
+    interfaces
+        .filter(move |it| it.family == family)
+        .flat_map(|it| &it.entry.refused)
+        .filter(move |it| !it.transient && Duration::from_millis(it.ago_ms) <= lately)
+}
+
+/// The reason for which the neighbour over a tunnel is no neighbour, if one was seen lately.
+pub(crate) fn check(tunnel: &TunnelFacts, ospf: &OspfFacts, family: Family) -> Option<Problem> {
+    let mut refused: Vec<&OspfRefused> = lately(tunnel, ospf, family).collect();
     // Packets of a further instance are ordinary where neighbours run several.
     refused.sort_by_key(|it| (it.reason == Refusal::InstanceMismatch, it.ago_ms));
     let refused = refused.first()?;
@@ -87,22 +121,45 @@ fn explain(tunnel: &TunnelFacts, refused: &OspfRefused, area: Ipv4Addr) -> Probl
         Refusal::AuthTrailer | Refusal::AuthReplay => {
             signed("OSPF's packets have a wrong authentication trailer")
         }
-        Refusal::DuplicateRouterId => {
-            let problem = problem(
-                ProblemId::RouterIdDoubled,
-                Severity::Failed,
-                Subject::Tunnel(tunnel.status.name.clone()),
-                format!("{remote} has the Router ID of this node"),
-                format!("`router_id` in [ospf]: another one here or at {remote}"),
-            );
-            return problem;
-        }
         Refusal::OwnPacket => (
             ProblemId::NamesDoubled,
-            "packets come from this node's own address: the peer has the same names".to_owned(),
             format!(
-                "[node].name or the `name` of this [[tunnels]]: another one here or at {remote}"
+                "OSPF's packets come from this node's own address, {}",
+                refused.source
             ),
+            format!(
+                "they come back, or {remote} has this node's names and address: another [node].name \
+                 at one of them"
+            ),
+        ),
+        Refusal::TooManyNeighbors => (
+            ProblemId::OspfTooManyNeighbors,
+            format!(
+                "{} is one more neighbour than the {ours} that a network may have here",
+                refused.source
+            ),
+            "several smaller networks; `l2ha ospf neighbors` here shows who is there".to_owned(),
+        ),
+        Refusal::NeighborFull | Refusal::OriginFull => {
+            let router = Ipv4Addr::from_bits(theirs);
+            let does = match refused.reason {
+                Refusal::OriginFull => "originates",
+                _ => "brings",
+            };
+            (
+                ProblemId::OspfTooManyLsas,
+                format!(
+                    "router {router} {does} more than one may ({ours} LSAs, and their share of bytes): \
+                     the rest is refused"
+                ),
+                format!("`redistribute` and areas at {router}; `l2ha ospf database` here"),
+            )
+        }
+        Refusal::DatabaseFull => (
+            ProblemId::OspfTooManyLsas,
+            format!("the database is full: what {remote} brings is refused"),
+            "`l2ha ospf database` here shows whose LSAs they are; divide the AS into areas"
+                .to_owned(),
         ),
         other => (
             ProblemId::OspfRefused,

@@ -133,6 +133,8 @@ const fn is_said_elsewhere(id: ProblemId) -> bool {
             | ProblemId::UnderlayUnusable
             | ProblemId::ProgramMissing
             | ProblemId::AdjacencyFlaps
+            | ProblemId::NoRoute
+            | ProblemId::RouteNotInstalled
     )
 }
 

@@ -10,7 +10,7 @@ use ospfv3::{Family, NeighborState};
 use super::{
     facts::{OspfFacts, TunnelFacts},
     judge::problem,
-    refusals,
+    refusals, router_ids,
 };
 use crate::tunnel_status::WRONG_MTU;
 
@@ -36,10 +36,23 @@ pub(crate) fn check(
             remedy,
         )];
     }
+    if let (None, Some(text)) = (tunnel.status.next_hop, &tunnel.status.problem) {
+        let TunnelStatus { local, remote, .. } = tunnel.status;
+        let remedy = format!("`ip route get {remote} from {local}` here; add a route");
+        return vec![found(tunnel, ProblemId::NoRoute, text.clone(), remedy)];
+    }
     let mut problems: Vec<Problem> = impaired(tunnel).into_iter().collect();
     match ospf.filter(|_| tunnel.ospf) {
-        Some(ospf) if tunnel.is_adjacent(ospf) => problems.extend(bfd(tunnel)),
-        Some(ospf) => problems.push(no_adjacency(tunnel, ospf, uptime)),
+        Some(ospf) => {
+            let mut standing = refusals::standing(tunnel, ospf);
+            standing.extend(router_ids::over(tunnel, ospf));
+            if tunnel.is_adjacent(ospf) {
+                problems.extend(bfd(tunnel));
+            } else if standing.is_empty() {
+                problems.push(no_adjacency(tunnel, ospf, uptime));
+            }
+            problems.extend(standing);
+        }
         // Whether the peer has anything to say is not known; what it says in vain is.
         None => {
             let silent = tunnel.status.heard_ms.is_none_or(|ms| ms > 10_000);
@@ -80,7 +93,7 @@ fn found(
 
 /// What is wrong with a tunnel that is in place.
 fn impaired(tunnel: &TunnelFacts) -> Option<Problem> {
-    let TunnelStatus { remote, name, .. } = &tunnel.status;
+    let remote = tunnel.status.remote;
     if let Some(text) = &tunnel.status.problem {
         let (id, remedy) = match text.starts_with(WRONG_MTU) {
             true => (
@@ -88,8 +101,9 @@ fn impaired(tunnel: &TunnelFacts) -> Option<Problem> {
                 format!("`mtu` of the [[tunnels]] at {remote}: as this one says, or none"),
             ),
             false => (
-                ProblemId::TunnelImpaired,
-                format!("as it says; `l2ha explain {name}` here shows what else decides"),
+                ProblemId::SettingRefused,
+                "let the daemon write to /proc/sys here, or set it yourself with `sysctl`"
+                    .to_owned(),
             ),
         };
         return Some(found(tunnel, id, text.clone(), remedy));
@@ -138,14 +152,6 @@ fn no_adjacency(tunnel: &TunnelFacts, ospf: &OspfFacts, uptime: Duration) -> Pro
         .max_by_key(|it| it.entry.state)
         .map(|it| &it.entry)
     {
-        None if ospf.own_packets => found(
-            tunnel,
-            ProblemId::NamesDoubled,
-            "packets come from this node's own address: the peer has the same names",
-            format!(
-                "[node].name or the `name` of this [[tunnels]]: another one here or at {remote}"
-            ),
-        ),
         None if uptime < ospf.dead.max(START) => coming(tunnel),
         None if family == Family::Ipv4 && tunnel.is_young(patience) => coming(tunnel),
         // What came last may have come before.

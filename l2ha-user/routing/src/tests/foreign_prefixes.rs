@@ -70,6 +70,10 @@ fn what_the_host_has_and_is_connected_to_is_not_displaced() {
             status.not_installed.into_values().collect::<Vec<_>>(),
             [1, 1, 1]
         );
+        let kept_out = status.kept_out.iter();
+        let kept_out: Vec<_> = kept_out.map(|it| it.reason).collect();
+        // A shared network is ordinary.
+        assert_eq!(kept_out, [NotInstalled::Loopback, NotInstalled::Own]);
 
         // The host loses all of it: the neighbours' routes are what is left.
         node.set_host_routes(HostRoutes::default());

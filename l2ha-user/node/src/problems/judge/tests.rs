@@ -3,11 +3,16 @@
 mod ospf;
 mod tunnel;
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use control::{
-    BfdSession, HealthState, InFamily, OspfInterface, OspfRefused, Problem, ProblemId,
-    ServiceHealth, ServiceStatus, Severity, Subject, TunnelStatus, UnderlayStatus,
+    BfdSession, DoubledRouterId, HealthState, InFamily, KeptOut, NotInstalled, OspfInterface,
+    OspfRefused, Problem, ProblemId, ServiceHealth, ServiceStatus, Severity, Subject, TunnelStatus,
+    Twin, UnderlayStatus,
 };
 use dataplane::Reason;
 use ospfv3::{
@@ -150,11 +155,14 @@ fn healthy() -> Facts {
             ..NodeFacts::default()
         },
         routing: RoutingFacts::Runs(OspfFacts {
+            router_id: Ipv4Addr::new(10, 0, 0, 1),
             hello: Duration::from_secs(1),
             dead: Duration::from_secs(4),
             ipv4: false,
-            own_packets: false,
             routes_refused: false,
+            kept_out: Vec::new(),
+            twins: Vec::new(),
+            doubled_router_ids: Vec::new(),
         }),
         underlay: UnderlayStatus {
             interface: "eth0".to_owned(),

@@ -28,6 +28,7 @@ fn status_of_ospf(interfaces: usize, six: usize, four: Option<usize>) -> OspfSta
         doubled_router_ids: Vec::new(),
         kernel: KernelRoutes::default(),
         not_installed: BTreeMap::new(),
+        kept_out: Vec::new(),
         send_errors: BTreeMap::new(),
         ipv6: instance(six),
         ipv4: four.map(instance),

@@ -118,12 +118,6 @@ fn another_mtu() {
     facts.tunnels[0].status.problem =
         Some("wrong MTU: the peer's packets arrive in fragments".into());
     degraded(&facts, ProblemId::TunnelMtu, &["fragments", "at 10.77.0.9"]);
-    facts.tunnels[0].status.problem = Some("no route leads to the peer".into());
-    degraded(
-        &facts,
-        ProblemId::TunnelImpaired,
-        &["no route leads to the peer", "l2ha explain client"],
-    );
 }
 
 #[test]
@@ -159,29 +153,153 @@ fn bfd_at_one_end_only() {
 }
 
 #[test]
-fn a_doubled_router_id_is_a_failure() {
-    let facts = refusing(Refusal::DuplicateRouterId, None);
-    let words = &["client", "Router ID", "`router_id`", "10.77.0.9"];
+fn a_doubled_router_id_is_a_failure_at_both() {
+    let mut facts = refusing(Refusal::DuplicateRouterId, None);
+    let next_to_us = Twin {
+        interface: Some("l2-client".to_owned()),
+        addresses: vec!["fe80::9".parse().unwrap()],
+        neighbors: Vec::new(),
+    };
+    ospf(&mut facts).twins = vec![next_to_us];
+    facts.tunnels.truncate(1);
+    let words = &[
+        "tunnel client",
+        "10.77.0.9 (fe80::9)",
+        "10.0.0.1",
+        "`router_id`",
+    ];
+    only(&facts, ProblemId::RouterIdDoubled, Severity::Failed, words);
+
+    let mut facts = healthy();
+    let address = |last| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+    ospf(&mut facts).twins = vec![Twin {
+        interface: None,
+        addresses: (0x80..0x88).map(address).collect(),
+        neighbors: vec![Ipv4Addr::new(10, 0, 0, 3)],
+    }];
+    let words = &[
+        "node",
+        "10.0.0.1",
+        "next to 10.0.0.3",
+        "2001:db8::80",
+        "6 more",
+    ];
     only(&facts, ProblemId::RouterIdDoubled, Severity::Failed, words);
 }
 
 #[test]
+fn two_neighbours_with_one_router_id_are_a_failure_at_a_neighbour_of_both() {
+    let mut facts = healthy();
+    facts.tunnels[1].status.interface = "l2-server-2".to_owned();
+    facts.tunnels[1].status.remote = [10, 77, 0, 2].into();
+    ospf(&mut facts).doubled_router_ids = vec![DoubledRouterId {
+        router_id: Ipv4Addr::new(10, 0, 0, 2),
+        neighbors: vec![
+            ("l2-client".to_owned(), "fe80::9".parse().unwrap()),
+            ("l2-server-2".to_owned(), "fe80::2".parse().unwrap()),
+        ],
+    }];
+    let [one, other] = &judge(&facts)[..] else {
+        panic!("{:?}", judge(&facts));
+    };
+    for problem in [one, other] {
+        assert_eq!(problem.id, ProblemId::RouterIdDoubled);
+        assert_eq!(problem.severity, Severity::Failed);
+        assert!(problem.text.contains("10.0.0.2"), "{}", problem.text);
+    }
+    assert_eq!(one.subject, Subject::Tunnel("client".to_owned()));
+    assert!(
+        one.text
+            .contains("10.77.0.9 (fe80::9) and fe80::2 on l2-server-2")
+    );
+    assert_eq!(other.subject, Subject::Tunnel("server-2".to_owned()));
+    assert!(
+        other
+            .text
+            .contains("10.77.0.2 (fe80::2) and fe80::9 on l2-client")
+    );
+}
+
+#[test]
 fn doubled_names() {
-    let mut facts = lonely();
-    ospf(&mut facts).own_packets = true;
-    let words = &["client", "[node].name", "10.77.0.9"];
-    degraded(&facts, ProblemId::NamesDoubled, words);
     let facts = refusing(Refusal::OwnPacket, None);
+    let words = &["client", "fe80::9", "[node].name", "10.77.0.9"];
     degraded(&facts, ProblemId::NamesDoubled, words);
 }
 
 #[test]
+fn limits_are_named_with_who_has_reached_them_whether_there_is_an_adjacency_or_not() {
+    let router = Ipv4Addr::new(10, 0, 0, 7).to_bits();
+    let many = [
+        (
+            Refusal::TooManyNeighbors,
+            (256, 257),
+            ProblemId::OspfTooManyNeighbors,
+            &["client", "fe80::9", "256"],
+        ),
+        (
+            Refusal::OriginFull,
+            (12_288, router),
+            ProblemId::OspfTooManyLsas,
+            &["10.0.0.7 originates", "12288", "`redistribute`"],
+        ),
+        (
+            Refusal::NeighborFull,
+            (16_384, router),
+            ProblemId::OspfTooManyLsas,
+            &["10.0.0.7 brings", "16384", "`redistribute`"],
+        ),
+        (
+            Refusal::DatabaseFull,
+            (0, 0),
+            ProblemId::OspfTooManyLsas,
+            &["database is full", "10.77.0.9", "l2ha ospf database"],
+        ),
+    ];
+    for (reason, sides, id, words) in many {
+        let mut facts = refusing(reason, Some(sides));
+        degraded(&facts, id, words);
+        facts.tunnels[0].neighbors = healthy().tunnels[0].neighbors.clone();
+        facts.tunnels[0].sessions = healthy().tunnels[0].sessions.clone();
+        degraded(&facts, id, words);
+        facts.tunnels[0].interfaces[0].entry.refused[0].ago_ms = 60_000;
+        assert_eq!(judge(&facts), []);
+    }
+}
+
+#[test]
+fn what_neighbours_should_not_advertise_is_named_with_who_does() {
+    let mut facts = healthy();
+    let kept_out = |prefix: &str, reason| KeptOut {
+        prefix: prefix.parse().unwrap(),
+        reason,
+        routers: vec![Ipv4Addr::new(10, 0, 0, 9)],
+    };
+    ospf(&mut facts).kept_out = vec![
+        kept_out("127.0.0.53/32", NotInstalled::Loopback),
+        kept_out("224.0.0.5/32", NotInstalled::Multicast),
+    ];
+    only(
+        &facts,
+        ProblemId::RouteNotInstalled,
+        Severity::Degraded,
+        &[
+            "10.0.0.9",
+            "127.0.0.53/32",
+            "others",
+            "loopback",
+            "l2ha ospf routes",
+        ],
+    );
+}
+
+#[test]
 fn each_other_refusal_is_named() {
-    let facts = refusing(Refusal::TooManyNeighbors, None);
+    let facts = refusing(Refusal::LsaBody, None);
     degraded(
         &facts,
         ProblemId::OspfRefused,
-        &["too many neighbors", "l2ha ospf interfaces"],
+        &["LSA body", "l2ha ospf interfaces"],
     );
 }
 

@@ -191,3 +191,29 @@ fn a_tunnel_without_ospf_is_judged_by_what_it_refuses() {
     facts.tunnels[0].refused = [Reason::WrongCookie].into();
     degraded(&facts, ProblemId::CookieRefused, &["client"]);
 }
+
+#[test]
+fn no_route_to_the_peer() {
+    let mut facts = silent();
+    facts.tunnels[0].status.next_hop = None;
+    facts.tunnels[0].status.problem = Some("no route to 10.77.0.9".to_owned());
+    degraded(
+        &facts,
+        ProblemId::NoRoute,
+        &[
+            "no route to 10.77.0.9",
+            "ip route get 10.77.0.9 from 10.77.0.1",
+        ],
+    );
+}
+
+#[test]
+fn a_setting_that_cannot_be_set() {
+    let mut facts = healthy();
+    facts.tunnels[0].status.problem = Some("cannot keep l2-client from it".to_owned());
+    degraded(
+        &facts,
+        ProblemId::SettingRefused,
+        &["cannot keep l2-client from it", "/proc/sys"],
+    );
+}
