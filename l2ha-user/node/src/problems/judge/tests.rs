@@ -17,7 +17,7 @@ use control::{
 use dataplane::Reason;
 use ospfv3::{
     Family, GracefulView, InterfaceKind, InterfaceState, InterfaceView, NeighborState,
-    NeighborView, Refusal, wire::Options,
+    NeighborView, Prefix, Refusal, wire::Options,
 };
 
 use super::judge;

@@ -270,14 +270,14 @@ fn limits_are_named_with_who_has_reached_them_whether_there_is_an_adjacency_or_n
 #[test]
 fn what_neighbours_should_not_advertise_is_named_with_who_does() {
     let mut facts = healthy();
-    let kept_out = |prefix: &str, reason| KeptOut {
-        prefix: prefix.parse().unwrap(),
+    let kept_out = |address: [u8; 4], reason| KeptOut {
+        prefix: Prefix::host(IpAddr::from(address)),
         reason,
         routers: vec![Ipv4Addr::new(10, 0, 0, 9)],
     };
     ospf(&mut facts).kept_out = vec![
-        kept_out("127.0.0.53/32", NotInstalled::Loopback),
-        kept_out("224.0.0.5/32", NotInstalled::Multicast),
+        kept_out([127, 0, 0, 53], NotInstalled::Loopback),
+        kept_out([224, 0, 0, 5], NotInstalled::Multicast),
     ];
     only(
         &facts,
