@@ -244,6 +244,8 @@ fn two_borders(name: &str, inside: Speaker, borders: [Speaker; 2], outside: Spea
         let [inside, near, far, outside] = &members[..] else {
             unreachable!("four routers make four members")
         };
+        // Evidence, when a database is not as it should be.
+        let _capture = Capture::cloud(lab, &cloud, "udp", "wire")?;
         let everywhere = |over: &Member| -> Result<()> {
             let device = format!("l2-{}", over.host.name);
             let theirs = Router::address(&outside.host).to_string();
