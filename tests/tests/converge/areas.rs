@@ -330,5 +330,7 @@ fn we_and_frr_are_two_borders() -> Result<()> {
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn bird_and_we_are_two_borders() -> Result<()> {
-    two_borders("borders-bird-us", US, [BIRD, US], FRR)
+    // Not FRR outside: 8.4 keeps an LSA to itself that BIRD has flushed and originated anew with the first sequence
+    // number, when it still had the flush at its first copy.
+    two_borders("borders-bird-us", US, [BIRD, US], US)
 }
