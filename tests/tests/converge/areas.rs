@@ -244,6 +244,8 @@ fn two_borders(name: &str, inside: Speaker, borders: [Speaker; 2], outside: Spea
         let [inside, near, far, outside] = &members[..] else {
             unreachable!("four routers make four members")
         };
+        // Evidence, when a database is not as it should be.
+        let _capture = Capture::cloud(lab, &cloud, "udp", "wire")?;
         let everywhere = |over: &Member| -> Result<()> {
             let device = format!("l2-{}", over.host.name);
             let theirs = Router::address(&outside.host).to_string();
@@ -328,5 +330,7 @@ fn we_and_frr_are_two_borders() -> Result<()> {
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn bird_and_we_are_two_borders() -> Result<()> {
-    two_borders("borders-bird-us", US, [BIRD, US], FRR)
+    // Not FRR outside: 8.4 keeps an LSA to itself that BIRD has flushed and originated anew with the first sequence
+    // number, when it still had the flush at its first copy.
+    two_borders("borders-bird-us", US, [BIRD, US], US)
 }
