@@ -6,12 +6,17 @@ use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray},
-    programs::{ProgramInfo, SchedClassifier, Xdp},
+    programs::{ProgramError, ProgramInfo, SchedClassifier, Xdp},
 };
 use bytemuck::AnyBitPattern;
 use l2ha_ebpf::abi::layout;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use tracing::debug;
 
 use crate::{forwarder::Forwarder, pins};
+
+/// How many lines of the verifier an error has.
+const LAST_LINES: usize = 4;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2ha.bpf.o"));
 
@@ -86,7 +91,7 @@ impl Object {
         let program = self.bpf.program_mut(XDP).with_context(|| missing(XDP))?;
         let program: &mut Xdp = program.try_into().context("not an XDP program")?;
         if program.fd().is_err() {
-            program.load().with_context(|| refused(XDP))?;
+            load(XDP, || program.load())?;
         }
         Ok(program)
     }
@@ -100,7 +105,7 @@ impl Object {
         let program = self.bpf.program_mut(name).with_context(|| missing(name))?;
         let program: &mut SchedClassifier = program.try_into().context("not a tc program")?;
         if program.fd().is_err() {
-            program.load().with_context(|| refused(name))?;
+            load(name, || program.load())?;
         }
         Ok(program)
     }
@@ -187,8 +192,41 @@ impl Object {
     }
 }
 
-fn refused(name: &str) -> String {
-    format!("the kernel refuses the program {name}")
+/// Loads a program.
+///
+/// The verifier gives up with EAGAIN when a signal waits for its thread (kernel/bpf/verifier.c), and a daemon whose
+/// checks are processes gets one for each that ends: they wait for another thread, or until the program is loaded.
+fn load(name: &str, load: impl FnOnce() -> Result<(), ProgramError>) -> Result<()> {
+    let before = SigSet::all()
+        .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+        .context("cannot hold back signals")?;
+    let loaded = load();
+    before
+        .thread_set_mask()
+        .context("cannot let signals through again")?;
+    loaded
+        .map_err(in_short)
+        .with_context(|| format!("the kernel refuses the program {name}"))
+}
+
+/// What the verifier said last; the whole of it is thousands of lines.
+fn in_short(error: ProgramError) -> anyhow::Error {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return error.into();
+    };
+    let said = verifier_log.to_string();
+    debug!(%said, "the verifier");
+    let mut last: Vec<&str> = said.lines().rev().take(LAST_LINES).collect();
+    last.reverse();
+    let error = anyhow::Error::new(io_error);
+    match last.is_empty() {
+        true => error,
+        false => error.context(format!("the verifier ends with `{}`", last.join("; "))),
+    }
 }
 
 fn missing(name: &str) -> String {

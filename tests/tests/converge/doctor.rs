@@ -337,7 +337,9 @@ fn another_routing_daemon_on_the_host_is_named() -> Result<()> {
     Lab::run("doctor-daemons", |lab| {
         let patient = Patient::new(lab, 1500)?;
         let host = &patient.host;
-        let node = NodeConfig::new(lab, host)?;
+        let mut node = NodeConfig::new(lab, host)?;
+        let remote = Ipv4Addr::new(10, 77, 0, 200).into();
+        node.tunnels.push(TunnelConfig::new("peer", remote, 1, 2));
         let file = lab.dir().join("node.toml");
         fs::write(&file, node.toml())?;
         let file = file.to_string_lossy().into_owned();

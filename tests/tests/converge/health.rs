@@ -14,7 +14,7 @@ fn a_service_is_drained_alone_and_its_changes_are_told() -> Result<()> {
     Lab::run("health-drain", |lab| {
         let told = lab.dir().join("told");
         let script = format!(
-            "echo $L2HA_SERVICE $L2HA_STATE $L2HA_REASON >> {}",
+            "echo $L2HA_SERVICE $L2HA_STATE $L2HA_REASON >> {}-$L2HA_NODE",
             told.display()
         );
         let keys = format!(
@@ -23,6 +23,8 @@ fn a_service_is_drained_alone_and_its_changes_are_told() -> Result<()> {
         );
         let shop = Shop::start(lab, &keys)?;
         let (probes, server) = (shop.probes()?, &shop.servers[0]);
+        let node = server.daemon.config().name.clone();
+        let told = lab.dir().join(format!("told-{node}"));
         wait_for("the first change to be told", PATIENCE, || {
             let text = fs::read_to_string(&told)?;
             ensure!(text.starts_with("web advertised"), "{text}");

@@ -5,6 +5,7 @@ use std::{fs, process::Command, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, PATIENCE, Process, join, wait_for};
+use nix::sys::signal::Signal;
 
 /// Lines in which it must stand.
 const FIRST: usize = 5;
@@ -31,8 +32,8 @@ const CASES: &[Case] = &[
         name: "wrong cookie",
         ours: false,
         change: |config| {
-            let other = config.tunnels[0].receive_cookie.clone();
-            config.tunnels[0].send_cookie = other;
+            let tunnel = &mut config.tunnels[0];
+            std::mem::swap(&mut tunnel.send_cookie, &mut tunnel.receive_cookie);
         },
         id: "cookie-refused",
         words: &["tunnel them", "cookie", "receive_cookie_file"],
@@ -178,12 +179,12 @@ fn a_dead_service_and_a_refused_file_are_said_first() -> Result<()> {
 
         let good = fs::read_to_string(ours.file())?;
         fs::write(ours.file(), format!("{good}\n[osfp]\n"))?;
-        ours.signal(nix::sys::signal::Signal::SIGHUP)?;
+        ours.signal(Signal::SIGHUP)?;
         let words = &["node", "not in force", "l2ha check"];
         let said = wait_said(&ours, "reload-refused", words)?;
         lab.say(format_args!("refused file: {said}"));
         fs::write(ours.file(), good)?;
-        ours.signal(nix::sys::signal::Signal::SIGHUP)?;
+        ours.signal(Signal::SIGHUP)?;
         wait_healthy(&ours)
     })
 }
@@ -262,6 +263,8 @@ fn a_start_has_twenty_lines_and_a_failover_five() -> Result<()> {
 /// A daemon whose standard error nobody reads.
 fn unread(daemon: &Daemon) -> Result<(Process, std::io::PipeReader)> {
     let (reader, writer) = std::io::pipe()?;
+    // The smallest there is: a page.
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096))?;
     let config = daemon.config();
     let mut command = Command::new(daemon.binary());
     command
@@ -280,12 +283,19 @@ fn fault_20_a_log_that_nobody_reads_holds_up_nothing() -> Result<()> {
         ours.stop()?;
         let (process, _reader) = unread(&ours)?;
         let words = &["node", "the log loses lines", "standard error"];
-        // `trace` fills pipe and queue.
+        wait_for("an answer", PATIENCE, || ours.status().map(Some))?;
+        // Mistakes fill pipe and queue.
+        let good = fs::read_to_string(ours.file())?;
+        let mistakes: String = (0..1000).map(|at| format!("mistake_{at} = 1\n")).collect();
+        fs::write(ours.file(), format!("{good}{mistakes}"))?;
         wait_for("lost lines", PATIENCE, || {
+            process.signal(Signal::SIGHUP)?;
             let status = ours.status()?;
             ensure!(status["log_lines_lost"].as_u64() > Some(0), "none yet");
             Ok(Some(()))
         })?;
+        fs::write(ours.file(), good)?;
+        process.signal(Signal::SIGHUP)?;
         wait_said(&ours, "log-lost", words)?;
         // Routing goes on, and so does the peer's view of it.
         wait_for("an adjacency", PATIENCE, || {

@@ -52,7 +52,11 @@ fn lately<'a>(
 
 /// The reason for which the neighbour over a tunnel is no neighbour, if one was seen lately.
 pub(crate) fn check(tunnel: &TunnelFacts, ospf: &OspfFacts, family: Family) -> Option<Problem> {
-    let mut refused: Vec<&OspfRefused> = lately(tunnel, ospf, family).collect();
+    // What was refused before there was an adjacency has been mended.
+    let since = tunnel.lost.unwrap_or(Duration::MAX);
+    let mut refused: Vec<&OspfRefused> = lately(tunnel, ospf, family)
+        .filter(|it| Duration::from_millis(it.ago_ms) <= since)
+        .collect();
     // Packets of a further instance are ordinary where neighbours run several.
     refused.sort_by_key(|it| (it.reason == Refusal::InstanceMismatch, it.ago_ms));
     let refused = refused.first()?;
