@@ -28,6 +28,39 @@ pub fn receive_only_icmp_v6(socket: &Socket, kind: u8) -> io::Result<()> {
     set_option(socket, libc::IPPROTO_ICMPV6, FILTER, &blocked)
 }
 
+/// Lets a raw ICMP socket receive messages of one type only (`ICMP_FILTER` of raw(7)). Types from 32 on cannot be told
+/// apart, and are none that IPv4 has.
+pub fn receive_only_icmp_v4(socket: &Socket, kind: u8) -> io::Result<()> {
+    /// `SOL_RAW` of linux/socket.h, and `ICMP_FILTER` of linux/icmp.h.
+    const RAW: libc::c_int = 255;
+    const FILTER: libc::c_int = 1;
+    set_option(socket, RAW, FILTER, &[!(1_u32 << (kind & 31))])
+}
+
+/// How a socket deals with the MTU of the way (`IP_MTU_DISCOVER` of ip(7), `IPV6_MTU_DISCOVER` of ipv6(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathMtu {
+    /// It sends what the interface takes, whole, whatever the kernel believes of the way.
+    Probe,
+    /// The same; and ICMP errors about its packets teach the kernel nothing of the way.
+    Ignore,
+}
+
+/// Sets how a socket of a family deals with the MTU of the way.
+pub fn set_path_mtu(socket: &Socket, v6: bool, how: PathMtu) -> io::Result<()> {
+    let (level, option) = match v6 {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+        false => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+    };
+    let value = match (how, v6) {
+        (PathMtu::Probe, true) => libc::IPV6_PMTUDISC_PROBE,
+        (PathMtu::Probe, false) => libc::IP_PMTUDISC_PROBE,
+        (PathMtu::Ignore, true) => libc::IPV6_PMTUDISC_INTERFACE,
+        (PathMtu::Ignore, false) => libc::IP_PMTUDISC_INTERFACE,
+    };
+    set_option(socket, level, option, &[value.cast_unsigned()])
+}
+
 /// Sets whether a UDP socket accepts packets over IPv6 that carry no checksum (RFC 6935, `UDP_NO_CHECK6_RX` of
 /// udp(7)).
 pub fn accept_zero_checksum(socket: &Socket, accept: bool) -> io::Result<()> {
