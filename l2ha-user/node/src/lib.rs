@@ -14,6 +14,7 @@ mod merging;
 mod node;
 mod packet_stream;
 mod pair;
+mod path_mtu;
 mod ports;
 mod problems;
 mod removal;

@@ -24,6 +24,7 @@ use crate::{
     journal::Journal,
     merging,
     packet_stream::{self, PacketStream},
+    path_mtu::PathMtus,
     ports::PortReservations,
     problems::{NodeFacts, Observer, Registry, RoutingViews, Views, judge},
     removal,
@@ -46,6 +47,7 @@ pub(crate) struct Node {
     underlay: Underlay,
     attachment: Attachment,
     tunnels: Tunnels,
+    paths: PathMtus,
     services: Services,
     gates: Gates,
     router: Router,
@@ -89,6 +91,7 @@ impl Node {
             underlay: Underlay::default(),
             attachment,
             tunnels: Tunnels::default(),
+            paths: PathMtus::default(),
             services: Services::default(),
             gates,
             router: Router::default(),
@@ -123,6 +126,8 @@ impl Node {
             Ok(kernel) => self.apply(kernel).await,
             Err(error) => tracing::error!(%error, "cannot look at the kernel; trying again"),
         }
+        self.paths.follow(&self.config, &self.tunnels);
+        self.paths.apply(&self.tunnels, &self.tools.netlink).await;
         self.sync_router();
         if let Err(error) = self.tools.plane.settle() {
             tracing::warn!(
@@ -138,7 +143,7 @@ impl Node {
     fn sync_router(&self) {
         self.router.sync(
             &self.config,
-            &self.tunnels,
+            (&self.tunnels, &self.paths),
             (&self.services, &self.gates),
             self.underlay.link(),
         );
@@ -206,6 +211,24 @@ impl Node {
         self.services.due()
     }
 
+    /// When probes of what fits through the tunnels are due.
+    pub(crate) fn probes_due(&self) -> Option<Instant> {
+        self.paths.due()
+    }
+
+    /// Probes what fits through the tunnels, and gives the kernel what has changed.
+    pub(crate) async fn probe(&mut self) {
+        if self.paths.proceed() {
+            self.paths.apply(&self.tunnels, &self.tools.netlink).await;
+            self.sync_router();
+        }
+    }
+
+    /// Hears what routers say of the tunnels' packets.
+    pub(crate) fn listen(&mut self) {
+        self.paths.listen();
+    }
+
     /// Kernel routes have changed: perhaps one of ours was removed.
     pub(crate) fn check_routes(&self) {
         self.router.check_routes();
@@ -247,6 +270,7 @@ impl Node {
             self.router.start(&self.config)?;
         }
         self.attachment.reconfigure(mode_changed);
+        self.paths.look_anew();
         self.reconcile().await;
         Ok(())
     }
@@ -313,6 +337,7 @@ impl Node {
             counters,
             routing,
         };
+        self.paths.fill(&mut views.tunnels);
         let node = NodeFacts {
             uptime: self.startup.uptime(),
             reload_refused: self.reload_refused.clone(),
@@ -367,6 +392,7 @@ impl Node {
             ospf,
             repairs: tools.repairs.counts(),
             socket: tools.plane.reassembled().counters(),
+            path_mtu: self.paths.counters().collect(),
             findings: self.startup.findings(),
             log_lines_lost: (self.lost_lines)(),
         })

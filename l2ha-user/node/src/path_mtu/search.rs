@@ -89,11 +89,6 @@ impl Search {
         }
     }
 
-    /// The virtual interface's MTU.
-    pub(crate) fn largest(&self) -> u16 {
-        self.largest
-    }
-
     /// The largest packet that is known to fit; none while that is not known.
     pub(crate) fn fits(&self) -> Option<u16> {
         self.fits
