@@ -130,7 +130,8 @@ impl PathMtus {
             return Some(next);
         };
         let soon = looked + LOOK;
-        let expects = |way: &Way| way.search.awaits() && way.asked.is_some_and(|at| soon < at + SOON);
+        let expects =
+            |way: &Way| way.search.awaits() && way.asked.is_some_and(|at| soon < at + SOON);
         Some(match self.ways.values().any(expects) {
             true => soon,
             false => next.max(soon),
@@ -166,7 +167,12 @@ impl PathMtus {
             let now = (way.search.mtu(), way.search.fits());
             changed |= before != now;
             if before.0 != now.0 {
-                tracing::debug!(tunnel = name, before = before.0, mtu = now.0, "what fits has changed");
+                tracing::debug!(
+                    tunnel = name,
+                    before = before.0,
+                    mtu = now.0,
+                    "what fits has changed"
+                );
             }
         }
         changed
@@ -201,7 +207,10 @@ impl PathMtus {
             let Some(up) = tunnels.up(name) else { continue };
             let result = way.apply(up, netlink).await;
             let lacking = result.err().map(|why| {
-                format!("cannot tell the kernel what fits through {}: {why}", way.interface)
+                format!(
+                    "cannot tell the kernel what fits through {}: {why}",
+                    way.interface
+                )
             });
             if way.lacking != lacking
                 && let Some(why) = &lacking
@@ -230,7 +239,9 @@ impl PathMtus {
     /// The counts by name.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (String, u64)> {
         let counted = |count| self.counts.get(&count).copied().unwrap_or_default();
-        Count::ALL.map(|count| (count.name().to_owned(), counted(count))).into_iter()
+        Count::ALL
+            .map(|count| (count.name().to_owned(), counted(count)))
+            .into_iter()
     }
 }
 
@@ -290,7 +301,8 @@ impl Way {
         }
         let wanted = (mtu < up.mtu).then_some(mtu);
         let networks = networks(up);
-        self.networks.retain(|network, _| networks.contains(network));
+        self.networks
+            .retain(|network, _| networks.contains(network));
         for network in networks {
             if self.networks.get(&network).copied() == wanted {
                 continue;
@@ -310,9 +322,12 @@ impl Way {
 
 /// The IPv4 addresses on the virtual interface.
 fn networks(up: &Up) -> BTreeSet<(Ipv4Addr, u8)> {
-    let v4 = up.prefixes.iter().filter_map(|(address, length)| match address {
-        IpAddr::V4(address) => Some((*address, *length)),
-        IpAddr::V6(_) => None,
-    });
+    let v4 = up
+        .prefixes
+        .iter()
+        .filter_map(|(address, length)| match address {
+            IpAddr::V4(address) => Some((*address, *length)),
+            IpAddr::V6(_) => None,
+        });
     v4.collect()
 }

@@ -141,7 +141,9 @@ mod tests {
 
     /// From a router, about a packet of ours to port 1701.
     fn message_v4() -> Vec<u8> {
-        let mut bytes = vec![0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 254, 10, 77, 0, 1];
+        let mut bytes = vec![
+            0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 254, 10, 77, 0, 1,
+        ];
         bytes.extend([UNREACHABLE, FRAGMENTATION_NEEDED, 0, 0, 0, 0, 0x05, 0x78]);
         bytes.extend([0x45, 0, 5, 220, 0, 0, 0x40, 0, 63, 17, 0, 0]);
         bytes.extend([10, 77, 0, 1, 10, 77, 0, 2]);

@@ -28,7 +28,10 @@ impl Way {
     }
 
     fn is_lost(&mut self) -> bool {
-        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.random = self
+            .random
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
         (self.random >> 8).is_multiple_of(self.loss)
     }
 
