@@ -155,6 +155,15 @@ fn check(lab: &Lab, case: &Case, ours: &Daemon, theirs: &Arc<Daemon>) -> Result<
         problem["subject"]["tunnel"] == "them" && status["health"] == "failed",
         "{problem}"
     );
+    if case.begins {
+        // Where nothing is refused it is seen in the neighbour's packets.
+        wait_for("the problem at the other end", PATIENCE, || {
+            let status = theirs.status()?;
+            let problem = &status["problems"][0];
+            ensure!(problem["id"] == case.problem, "{}", status["problems"]);
+            Ok(Some(()))
+        })?;
+    }
     let words = case.reason.replace('_', " ");
     let text = ours.l2ha(&["ospf", "interfaces"])?;
     ensure!(text.contains(&words), "{text}");

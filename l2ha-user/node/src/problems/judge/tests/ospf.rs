@@ -114,8 +114,9 @@ fn another_mtu() {
         &["1300 at 10.77.0.9", "1442 here", "`mtu = 1300` here"],
     );
     // One that ignores it.
-    facts.tunnels[0].neighbors[0].entry.state = NeighborState::Full;
-    degraded(&facts, ProblemId::OspfMtuMismatch, &["1300 at 10.77.0.9"]);
+    let mut ignored = healthy();
+    ignored.tunnels[0].neighbors[0].entry.mtu = Some(1300);
+    degraded(&ignored, ProblemId::OspfMtuMismatch, &["1300 at 10.77.0.9"]);
     // Not known yet; a virtual link's, which has none.
     facts.tunnels[0].neighbors[0].entry.state = NeighborState::ExStart;
     facts.tunnels[0].neighbors[0].entry.mtu = Some(0);
