@@ -158,9 +158,13 @@ impl KernelRoute {
         if let Some(object) = self.object.filter(|_| with_nexthops) {
             message.attributes.push(RouteAttribute::NhId(object));
         }
-        if let Some(mtu) = self.mtu.filter(|_| with_nexthops) {
-            message.attributes.push(metrics(mtu));
-        }
+        // An IPv4 route with an object and without metrics would get those of any other route with that object
+        // (fib_create_info() of net/ipv4/fib_semantics.c): 0 is for none.
+        let unlike_others = self.object.is_some() && self.destination.is_ipv4();
+        let mtu = self.mtu.or(unlike_others.then_some(0));
+        message
+            .attributes
+            .extend(mtu.filter(|_| with_nexthops).map(metrics));
         message
     }
 
@@ -189,7 +193,7 @@ impl KernelRoute {
                 RouteAttribute::NhId(object) => route.object = Some(*object),
                 RouteAttribute::Metrics(metrics) => {
                     route.mtu = metrics.iter().find_map(|metric| match metric {
-                        RouteMetric::Mtu(mtu) => Some(*mtu),
+                        RouteMetric::Mtu(mtu) => Some(*mtu).filter(|mtu| *mtu > 0),
                         _ => None,
                     });
                 }

@@ -30,7 +30,7 @@ const ASK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5
 /// So many questions are asked at the quicker pace.
 const QUICK: u32 = 30;
 /// How often it is confirmed that what fitted still does: what is lost beyond that is a black hole (RFC 8899 4.3).
-const CONFIRM: Duration = Duration::from_secs(5);
+const CONFIRM: Duration = Duration::from_secs(3);
 /// How often more is tried where less than all fits. RFC 8899 5.1.1 recommends 600 s for paths through the
 /// Internet; a probe a minute costs nothing, and a mended way is used again soon.
 const RAISE: Duration = Duration::from_secs(60);
@@ -135,7 +135,10 @@ impl Search {
                     },
                 )
             }
-            Phase::Round(round) if round.tries < TRIES && !round.is_answered() => {
+            // What does not answer to the confirmation's only probe is probed again by the search.
+            Phase::Round(round)
+                if round.tries < TRIES && !round.confirms && !round.is_answered() =>
+            {
                 round.tries += 1;
                 self.due = now + WAIT;
                 round.unanswered()
@@ -253,8 +256,10 @@ impl Search {
         self.fits = Some(best);
         let lost = round.sizes.iter().find(|size| **size > best);
         let above = lost.map_or(round.above, |lost| round.above.min(*lost));
-        let sizes = between(best, above);
-        if sizes.is_empty() {
+        let mut sizes = between(best, above);
+        // Three losses in a row may be bad luck: once more with each round.
+        sizes.extend(Some(self.largest).filter(|largest| *largest >= above));
+        if best.saturating_add(1) >= above {
             self.search_at = (best < self.largest).then(|| now + RAISE);
             self.rest(now);
             return Vec::new();
