@@ -6,6 +6,7 @@ mod attachment;
 mod detours;
 mod event_loop;
 mod explain;
+mod fragments;
 mod gates;
 mod gateways;
 mod identity;

@@ -10,7 +10,7 @@ use config::{Config, Ospf};
 use control::{
     Answer, Command, DataplaneStatus, Explanation, Health, Problem, SessionStatus, Status,
 };
-use dataplane::{DataPlane, Hook};
+use dataplane::{DataPlane, Hook, Reason};
 use health::States;
 use linux::Netlink;
 use routing::View;
@@ -20,6 +20,7 @@ use crate::{
     attachment::Attachment,
     event_loop::LostLines,
     explain::{About, Known},
+    fragments::FragmentTap,
     gates::Gates,
     journal::Journal,
     merging,
@@ -48,6 +49,7 @@ pub(crate) struct Node {
     attachment: Attachment,
     tunnels: Tunnels,
     paths: PathMtus,
+    fragments: FragmentTap,
     services: Services,
     gates: Gates,
     router: Router,
@@ -92,6 +94,7 @@ impl Node {
             attachment,
             tunnels: Tunnels::default(),
             paths: PathMtus::default(),
+            fragments: FragmentTap::default(),
             services: Services::default(),
             gates,
             router: Router::default(),
@@ -327,6 +330,13 @@ impl Node {
         let routing = self.router.views().await;
         let Self { config, tools, .. } = self;
         let counters = tools.plane.counters()?;
+        let fragments = counters.reasons.get(Reason::PassedFragment.name());
+        self.fragments.follow(
+            config,
+            self.underlay.link().map(|link| link.index),
+            tools.plane.reassembled(),
+            fragments.copied().unwrap_or_default(),
+        );
         let runs = matches!(routing, RoutingViews::Runs(_));
         let mut views = Views {
             underlay: self
