@@ -121,16 +121,21 @@ fn has_tc(ns: &Namespace) -> Result<bool> {
 fn listen(index: u32) -> Result<Socket> {
     let protocol = Protocol::from(i32::from(ETHERTYPE.to_be()));
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-    socket.bind(&address(index)?)?;
+    socket.bind(&link_address(index, ETHERTYPE)?)?;
     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
     Ok(socket)
 }
 
-/// `struct sockaddr_ll`: family, protocol, index; the rest is not needed to receive.
-fn address(index: u32) -> Result<SockAddr> {
+/// The address of an interface for packet sockets, as `struct sockaddr_ll`: family, protocol, index; the rest is not
+/// needed to receive, or to send whole frames.
+///
+/// # Errors
+///
+/// When there cannot be such an index.
+pub fn link_address(index: u32, ethertype: u16) -> Result<SockAddr> {
     let address = nix::libc::sockaddr_ll {
         sll_family: nix::libc::AF_PACKET as u16,
-        sll_protocol: ETHERTYPE.to_be(),
+        sll_protocol: ethertype.to_be(),
         sll_ifindex: i32::try_from(index)?,
         sll_hatype: 0,
         sll_pkttype: 0,

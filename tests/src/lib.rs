@@ -45,7 +45,7 @@ mod wait;
 mod web;
 
 pub use acts::Outage;
-pub use arp::{Deaf, Gateway};
+pub use arp::{Deaf, Gateway, link_address};
 pub use beats::{Beats, Echo, Gap};
 pub use bird::Bird;
 pub use both::Both;

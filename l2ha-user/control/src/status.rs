@@ -47,6 +47,9 @@ pub struct Status {
     pub repairs: BTreeMap<String, u64>,
     /// What arrived at the sockets that hold the ports, by name.
     pub socket: BTreeMap<String, u64>,
+    /// Probes of what fits through the tunnels, and ICMP errors that said so, by name.
+    #[serde(default)]
+    pub path_mtu: BTreeMap<String, u64>,
     /// Ids of the warnings and errors that `l2ha doctor`'s checks found at the daemon's start.
     #[serde(default)]
     pub findings: Vec<String>,
@@ -106,6 +109,9 @@ pub struct TunnelStatus {
     pub sublayer: String,
     /// MTU of the virtual interface in bytes, when it is there.
     pub mtu: Option<u32>,
+    /// The largest IP packet in bytes that comes through, as probes have found; none while the peer answers none.
+    #[serde(default)]
+    pub carries: Option<u32>,
     /// Frames received.
     pub rx_packets: u64,
     /// Bytes of the frames received.

@@ -13,6 +13,7 @@ mod counters;
 mod detours;
 mod filter;
 mod forwarder;
+mod fragments;
 mod object;
 mod pins;
 mod plane;
@@ -34,6 +35,7 @@ pub use l2ha_ebpf::{
 pub use self::{
     counters::{Counters, Traffic},
     detours::{Detours, Instead, Protected},
+    fragments::Way,
     object::LoadOptions,
     plane::DataPlane,
     reassembled::Reassembled,

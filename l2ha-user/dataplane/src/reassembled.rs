@@ -1,7 +1,9 @@
-//! Packets that the kernel reassembled from fragments: checked as the programs check them, and delivered.
+//! Packets that came in fragments: checked as the programs check them, and delivered.
 //!
 //! A fragment does not show session and cookie, so the programs leave all of them to the kernel,
-//! whose reassembled packets reach the sockets that hold the ports. This way is slow and limited on
+//! whose reassembled packets reach the sockets that hold the ports. Where fragments come, those of the remotes
+//! are put together here as well (`fragments`), because others can fill the kernel's memory for that, and
+//! what the kernel has put together is left. This way is slow and limited on
 //! purpose: it keeps a peer with a wrong MTU reachable and makes the mistake visible.
 
 use std::os::fd::AsRawFd as _;
@@ -23,6 +25,8 @@ use l2ha_ebpf::{
 use linux::sockets;
 use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Socket, Type};
+
+use crate::fragments::{Fragments, Taken, Way};
 
 /// Frames a second that are delivered, for the node as a whole.
 const RATE: u32 = 1000;
@@ -52,6 +56,8 @@ struct State {
     interfaces: HashMap<u32, Interface>,
     buffer: Vec<u8>,
     sender: Option<Socket>,
+    /// While fragments of remotes are put together here.
+    fragments: Option<Fragments>,
 }
 
 /// The maps' contents, as far as [`decap::decide`] asks.
@@ -86,10 +92,13 @@ struct Interface {
 }
 
 /// What is counted here, besides the reasons of refusals.
-const COUNTS: [&str; 6] = [
+const COUNTS: [&str; 9] = [
     "control_ignored",
     "foreign_ignored",
+    "fragments_damaged",
     "fragments_delivered",
+    "fragments_given_up",
+    "fragments_seen_twice",
     "fragments_rate_limited",
     "fragments_send_failed",
     "fragments_too_big",
@@ -108,7 +117,7 @@ impl Reassembled {
         buffer.resize(BUFFER, 0);
         let result = receive(socket, address, port, &mut buffer);
         if let Ok(Some(length)) = result {
-            state.judge(&buffer[..length]);
+            state.judge_of_kernel(&buffer[..length]);
         }
         state.buffer = buffer;
         match result {
@@ -118,6 +127,27 @@ impl Reassembled {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Puts fragments together here from now on, of packets on these ways; `None` leaves them to the kernel.
+    pub fn put_together(&self, ways: Option<HashSet<Way>>) {
+        self.lock().fragments = ways.map(Fragments::new);
+    }
+
+    /// Takes an IP packet that was seen on the underlay, if it is a fragment from a remote.
+    pub fn take_fragment(&self, packet: &[u8]) {
+        let mut state = self.lock();
+        let Some(fragments) = &mut state.fragments else {
+            return;
+        };
+        let taken = fragments.take(Instant::now(), packet);
+        let given_up = fragments.given_up();
+        *state.counts.entry("fragments_given_up").or_default() += given_up;
+        match taken {
+            Taken::Foreign | Taken::Kept => {}
+            Taken::Damaged => state.count("fragments_damaged"),
+            Taken::Whole(packet) => state.judge(&packet),
         }
     }
 
@@ -177,6 +207,18 @@ impl Reassembled {
 impl State {
     fn count(&mut self, name: &'static str) {
         *self.counts.entry(name).or_default() += 1;
+    }
+
+    /// Where fragments are put together here, the kernel's work is the same once more.
+    fn judge_of_kernel(&mut self, packet: &[u8]) {
+        let is_data = !matches!(
+            decap::decide(Packet::of(packet), &self.known),
+            Err(PacketRefusal::Foreign | PacketRefusal::Pass(_))
+        );
+        match self.fragments.is_some() && is_data {
+            true => self.count("fragments_seen_twice"),
+            false => self.judge(packet),
+        }
     }
 
     fn judge(&mut self, packet: &[u8]) {

@@ -103,6 +103,7 @@ fn route(number: u32, object: Option<u32>, hop: Nexthop) -> KernelRoute {
         table: 254,
         priority: 20,
         object,
+        mtu: None,
         nexthops: vec![hop],
     }
 }

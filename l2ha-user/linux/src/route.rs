@@ -8,8 +8,8 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         route::{
-            RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteProtocol, RouteScope,
-            RouteVia,
+            RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol,
+            RouteScope, RouteVia,
         },
     },
 };
@@ -41,6 +41,8 @@ pub struct KernelRoute {
     pub priority: u32,
     /// The nexthop object it uses.
     pub object: Option<u32>,
+    /// The MTU of packets that take it, in bytes, where that is less than what the interface takes.
+    pub mtu: Option<u32>,
     /// Without an object: one or, for equal-cost paths, more; sorted. With one, what it led to when
     /// the kernel was asked.
     pub nexthops: Vec<Nexthop>,
@@ -80,6 +82,47 @@ impl Netlink {
     }
 }
 
+impl Netlink {
+    /// Sets the MTU of packets to the network of an IPv4 address that is on an interface: the kernel has no MTU of IPv4
+    /// alone for an interface, and its own route to that network is what can have one. `None` takes it away again. An
+    /// address without a network of its own has no such route.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn set_network_mtu(
+        &self,
+        interface: u32,
+        (address, prefix_len): (Ipv4Addr, u8),
+        mtu: Option<u32>,
+    ) -> Result<(), Error> {
+        let bits = 32_u32.saturating_sub(prefix_len.into());
+        if bits == 0 {
+            return Ok(());
+        }
+        let network = address.to_bits() & u32::MAX.checked_shl(bits).unwrap_or(0);
+        let mut message = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(network.into(), prefix_len)
+            .output_interface(interface)
+            .protocol(RouteProtocol::Kernel)
+            .scope(RouteScope::Link)
+            .pref_source(address)
+            .build();
+        message.attributes.extend(mtu.map(metrics));
+        self.handle
+            .route()
+            .add(message)
+            .replace()
+            .execute()
+            .await
+            .asked(|| format!("cannot set the MTU of the route to {address}/{prefix_len}"))
+    }
+}
+
+fn metrics(mtu: u32) -> RouteAttribute {
+    RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])
+}
+
 impl KernelRoute {
     /// Its destination.
     pub fn key(&self) -> Destination {
@@ -115,6 +158,13 @@ impl KernelRoute {
         if let Some(object) = self.object.filter(|_| with_nexthops) {
             message.attributes.push(RouteAttribute::NhId(object));
         }
+        // An IPv4 route with an object and without metrics would get those of any other route with that object
+        // (fib_create_info() of net/ipv4/fib_semantics.c): 0 is for none.
+        let unlike_others = self.object.is_some() && self.destination.is_ipv4();
+        let mtu = self.mtu.or(unlike_others.then_some(0));
+        message
+            .attributes
+            .extend(mtu.filter(|_| with_nexthops).map(metrics));
         message
     }
 
@@ -128,6 +178,7 @@ impl KernelRoute {
             table: u32::from(message.header.table),
             priority: 0,
             object: None,
+            mtu: None,
             nexthops: Vec::new(),
         };
         for attribute in &message.attributes {
@@ -140,6 +191,12 @@ impl KernelRoute {
                 RouteAttribute::Table(table) => route.table = *table,
                 RouteAttribute::Priority(priority) => route.priority = *priority,
                 RouteAttribute::NhId(object) => route.object = Some(*object),
+                RouteAttribute::Metrics(metrics) => {
+                    route.mtu = metrics.iter().find_map(|metric| match metric {
+                        RouteMetric::Mtu(mtu) => Some(*mtu).filter(|mtu| *mtu > 0),
+                        _ => None,
+                    });
+                }
                 RouteAttribute::MultiPath(hops) => {
                     let hops = hops
                         .iter()

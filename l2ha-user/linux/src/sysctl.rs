@@ -66,6 +66,32 @@ pub fn take_nothing(link: &Link) -> io::Result<Vec<&'static str>> {
     Ok(changed)
 }
 
+/// The MTU of IPv6 on an interface, in bytes: what its packets through there are cut to, whatever the interface itself
+/// would take. None where the interface has no IPv6.
+pub fn ipv6_mtu(interface: &str) -> Option<u32> {
+    read(&ipv6_mtu_path(interface)).ok()?.parse().ok()
+}
+
+/// Sets the MTU of IPv6 on an interface: from 1280 bytes up to what the interface takes. It holds at once, for
+/// connections that are open too, and until the interface's own MTU is changed (`addrconf_notify` of
+/// net/ipv6/addrconf.c).
+///
+/// # Errors
+///
+/// When the kernel does not take it; that the interface has no IPv6 is no error.
+pub fn set_ipv6_mtu(interface: &str, mtu: u32) -> io::Result<()> {
+    match fs::write(ipv6_mtu_path(interface), mtu.to_string()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        answer => answer,
+    }
+}
+
+fn ipv6_mtu_path(interface: &str) -> PathBuf {
+    ["/proc/sys/net/ipv6/conf", interface, "mtu"]
+        .iter()
+        .collect()
+}
+
 /// Path of an IPv4 setting of one interface, or of `all`.
 fn ipv4_setting(interface: &str, name: &str) -> PathBuf {
     ["/proc/sys/net/ipv4/conf", interface, name]

@@ -284,6 +284,7 @@ impl Route {
             table,
             priority,
             object: _,
+            mtu: _,
             mut nexthops,
         } = KernelRoute::from_message(message);
         nexthops.retain(|hop| hop.interface == interface);

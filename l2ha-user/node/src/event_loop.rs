@@ -99,7 +99,9 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
                 routes_due = None;
                 node.follow_routes().await;
             }
+            () = until(node.probes_due()) => node.probe().await,
             _ = quick.tick() => {
+                node.listen();
                 if !node.still_attached() {
                     node.reconcile().await;
                 }

@@ -138,6 +138,11 @@ impl Known<'_> {
         let mtu = tunnel
             .mtu
             .map_or_else(String::new, |mtu| format!(", mtu {mtu}"));
+        let narrow = tunnel.carries.filter(|carries| Some(*carries) < tunnel.mtu);
+        let mtu = match narrow {
+            Some(carries) => format!("{mtu}, and the way carries {carries}"),
+            None => mtu,
+        };
         let what = tunnel
             .problem
             .clone()

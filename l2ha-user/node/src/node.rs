@@ -10,7 +10,7 @@ use config::{Config, Ospf};
 use control::{
     Answer, Command, DataplaneStatus, Explanation, Health, Problem, SessionStatus, Status,
 };
-use dataplane::{DataPlane, Hook};
+use dataplane::{DataPlane, Hook, Reason};
 use health::States;
 use linux::Netlink;
 use routing::View;
@@ -20,10 +20,12 @@ use crate::{
     attachment::Attachment,
     event_loop::LostLines,
     explain::{About, Known},
+    fragments::FragmentTap,
     gates::Gates,
     journal::Journal,
     merging,
     packet_stream::{self, PacketStream},
+    path_mtu::PathMtus,
     ports::PortReservations,
     problems::{NodeFacts, Observer, Registry, RoutingViews, Views, judge},
     removal,
@@ -46,6 +48,8 @@ pub(crate) struct Node {
     underlay: Underlay,
     attachment: Attachment,
     tunnels: Tunnels,
+    paths: PathMtus,
+    fragments: FragmentTap,
     services: Services,
     gates: Gates,
     router: Router,
@@ -89,6 +93,8 @@ impl Node {
             underlay: Underlay::default(),
             attachment,
             tunnels: Tunnels::default(),
+            paths: PathMtus::default(),
+            fragments: FragmentTap::default(),
             services: Services::default(),
             gates,
             router: Router::default(),
@@ -123,6 +129,8 @@ impl Node {
             Ok(kernel) => self.apply(kernel).await,
             Err(error) => tracing::error!(%error, "cannot look at the kernel; trying again"),
         }
+        self.paths.follow(&self.config, &self.tunnels);
+        self.paths.apply(&self.tunnels, &self.tools.netlink).await;
         self.sync_router();
         if let Err(error) = self.tools.plane.settle() {
             tracing::warn!(
@@ -138,7 +146,7 @@ impl Node {
     fn sync_router(&self) {
         self.router.sync(
             &self.config,
-            &self.tunnels,
+            (&self.tunnels, &self.paths),
             (&self.services, &self.gates),
             self.underlay.link(),
         );
@@ -206,6 +214,24 @@ impl Node {
         self.services.due()
     }
 
+    /// When probes of what fits through the tunnels are due.
+    pub(crate) fn probes_due(&self) -> Option<Instant> {
+        self.paths.due()
+    }
+
+    /// Probes what fits through the tunnels, and gives the kernel what has changed.
+    pub(crate) async fn probe(&mut self) {
+        if self.paths.proceed() {
+            self.paths.apply(&self.tunnels, &self.tools.netlink).await;
+            self.sync_router();
+        }
+    }
+
+    /// Hears what routers say of the tunnels' packets.
+    pub(crate) fn listen(&mut self) {
+        self.paths.listen();
+    }
+
     /// Kernel routes have changed: perhaps one of ours was removed.
     pub(crate) fn check_routes(&self) {
         self.router.check_routes();
@@ -247,6 +273,7 @@ impl Node {
             self.router.start(&self.config)?;
         }
         self.attachment.reconfigure(mode_changed);
+        self.paths.look_anew();
         self.reconcile().await;
         Ok(())
     }
@@ -303,6 +330,13 @@ impl Node {
         let routing = self.router.views().await;
         let Self { config, tools, .. } = self;
         let counters = tools.plane.counters()?;
+        let fragments = counters.reasons.get(Reason::PassedFragment.name());
+        self.fragments.follow(
+            config,
+            self.underlay.link().map(|link| link.index),
+            tools.plane.reassembled(),
+            fragments.copied().unwrap_or_default(),
+        );
         let runs = matches!(routing, RoutingViews::Runs(_));
         let mut views = Views {
             underlay: self
@@ -313,6 +347,7 @@ impl Node {
             counters,
             routing,
         };
+        self.paths.fill(&mut views.tunnels);
         let node = NodeFacts {
             uptime: self.startup.uptime(),
             reload_refused: self.reload_refused.clone(),
@@ -367,6 +402,7 @@ impl Node {
             ospf,
             repairs: tools.repairs.counts(),
             socket: tools.plane.reassembled().counters(),
+            path_mtu: self.paths.counters().collect(),
             findings: self.startup.findings(),
             log_lines_lost: (self.lost_lines)(),
         })

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use config::{Config, Encapsulation};
 use dataplane::Reassembled;
-use linux::sockets;
+use linux::sockets::{self, PathMtu};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
@@ -121,6 +121,8 @@ fn open(port: Port) -> io::Result<Socket> {
         }
     }
     socket.set_nonblocking(true)?;
+    // The kernel believes any ICMP error that quotes a packet of a socket; what fits is found by probes (`path_mtu`).
+    sockets::set_path_mtu(&socket, address.is_ipv6(), PathMtu::Ignore)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }

@@ -11,6 +11,7 @@ use tokio::{sync::oneshot, time::timeout};
 use crate::{
     detours::DetourMaps,
     gates::Gates,
+    path_mtu::PathMtus,
     problems::{Routes, RoutingViews},
     services::Services,
     tunnels::Tunnels,
@@ -152,7 +153,7 @@ impl Router {
     pub(crate) fn sync(
         &self,
         config: &Config,
-        tunnels: &Tunnels,
+        (tunnels, paths): (&Tunnels, &PathMtus),
         (services, gates): (&Services, &Gates),
         underlay: Option<UnderlayLink>,
     ) {
@@ -163,7 +164,7 @@ impl Router {
         let endpoints = endpoints.flat_map(|tunnel| [tunnel.local, tunnel.remote]);
         routing.sync(Desired {
             ipv4: config.ospf.as_ref().and_then(|ospf| ospf.ipv4),
-            interfaces: tunnels.ospf_interfaces(config),
+            interfaces: tunnels.ospf_interfaces(config, |tunnel| paths.mtu(tunnel)),
             services: services.prefixes(config, gates),
             home: config.home_area(),
             areas: config.ospf_areas.clone(),

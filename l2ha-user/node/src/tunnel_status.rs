@@ -44,6 +44,8 @@ pub(crate) fn tunnel(
             Sublayer::Default => "default".to_owned(),
         },
         mtu: up.map(|up| up.mtu),
+        // Known to the probes: `path_mtu`.
+        carries: None,
         rx_packets: sum.rx_packets,
         rx_bytes: sum.rx_bytes,
         tx_packets: sum.tx_packets,

@@ -139,16 +139,27 @@ impl Tunnels {
         }
     }
 
-    /// The virtual interfaces in place on which OSPF shall run.
-    pub(crate) fn ospf_interfaces(&self, config: &Config) -> Vec<routing::Interface> {
+    /// A tunnel that is in place.
+    pub(crate) fn up(&self, tunnel: &str) -> Option<&Up> {
+        self.states.get(tunnel)?.as_ref().ok()
+    }
+
+    /// The virtual interfaces in place on which OSPF shall run; `carries` has what fits through them.
+    pub(crate) fn ospf_interfaces(
+        &self,
+        config: &Config,
+        carries: impl Fn(&str) -> Option<u16>,
+    ) -> Vec<routing::Interface> {
         let interfaces = config.tunnels.iter().filter_map(|tunnel| {
             let ospf = tunnel.ospf?;
-            let up = self.states.get(&tunnel.name)?.as_ref().ok()?;
+            let up = self.up(&tunnel.name)?;
+            let mtu = u16::try_from(up.mtu).unwrap_or(u16::MAX);
             Some(routing::Interface {
                 name: tunnel.interface.clone(),
                 index: up.interface,
                 link_local: up.link_local,
-                mtu: u16::try_from(up.mtu).unwrap_or(u16::MAX),
+                mtu,
+                carries: carries(&tunnel.name).unwrap_or(mtu),
                 area: ospf.area,
                 network: ospf.network,
                 priority: ospf.priority,

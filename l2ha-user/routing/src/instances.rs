@@ -280,6 +280,7 @@ mod tests {
             index: INTERFACE,
             link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, router.into()),
             mtu: 1442,
+            carries: 1442,
             area: Ipv4Addr::UNSPECIFIED,
             network: OspfNetwork::PointToPoint,
             priority: 1,

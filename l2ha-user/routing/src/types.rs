@@ -28,8 +28,10 @@ pub struct Interface {
     pub index: u32,
     /// Link-local address, source of every packet.
     pub link_local: Ipv6Addr,
-    /// MTU in bytes.
+    /// MTU in bytes, which OSPF compares with the neighbour's.
     pub mtu: u16,
+    /// The largest IP packet in bytes that the way behind it carries: [`Self::mtu`], or less.
+    pub carries: u16,
     /// Its area.
     pub area: Ipv4Addr,
     /// Its kind.
@@ -56,16 +58,18 @@ impl Interface {
             cost: other.cost,
             keys: other.keys.clone(),
             prefixes: other.prefixes.clone(),
+            carries: other.carries,
             ..self.clone()
         };
         as_other.is_same_to_ospf(other)
     }
 
-    /// Whether this differs from `other` in what BFD uses at most.
+    /// Whether this differs from `other` at most in what BFD or the kernel's routes alone use.
     pub(crate) fn is_same_to_ospf(&self, other: &Self) -> bool {
         let as_other = Self {
             bfd: other.bfd,
             bfd_keys: other.bfd_keys.clone(),
+            carries: other.carries,
             ..self.clone()
         };
         as_other == *other

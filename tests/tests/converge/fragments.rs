@@ -3,11 +3,16 @@
 
 use std::{
     io::Read as _,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use l2ha_lab::{Lab, Outer, PATIENCE, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -74,6 +79,59 @@ fn without_a_checksum_over_ipv6() -> Result<()> {
             let delivered = world.count("fragments_delivered")?;
             ensure!((delivered > 0) == agreed, "{delivered} delivered");
             Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// A first fragment to the tunnel's port, which nothing follows.
+fn beginning(from: Ipv4Addr, to: Ipv4Addr, id: u16) -> Vec<u8> {
+    const PAYLOAD: u16 = 1400;
+    let mut packet = vec![0x45, 0];
+    for word in [20 + PAYLOAD, id, 0x2000] {
+        packet.extend(word.to_be_bytes());
+    }
+    packet.extend([64, 17, 0, 0]);
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    for word in [PORT, PORT, 4000, 0, 3, 0] {
+        packet.extend(word.to_be_bytes());
+    }
+    packet.resize(usize::from(20 + PAYLOAD), 7);
+    packet
+}
+
+/// Somebody fills the kernel's memory for fragments with beginnings.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn fault_24_fragments_of_the_remote_pass_in_a_flood_of_beginnings() -> Result<()> {
+    for mode in ["xdp", "tc"] {
+        Lab::run(&format!("fragments-flood-{mode}"), |lab| {
+            let world = World::new(lab, Outer::Udp, false, mode)?;
+            let (server, stranger) = (&world.ends.server, &world.ends.stranger);
+            let to = server.config().host.v4;
+            let flood = stranger
+                .ns
+                .enter(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))))??;
+            let stop = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let flooding = scope.spawn(|| -> Result<()> {
+                    let address = SocketAddr::new(to.into(), 0).into();
+                    let mut id = 0_u16;
+                    while !stop.load(Ordering::Relaxed) {
+                        id = id.wrapping_add(1);
+                        flood.send_to(&beginning(stranger.v4, to, id), &address)?;
+                        thread::sleep(Duration::from_micros(100));
+                    }
+                    Ok(())
+                });
+                let result = world.in_a_flood(lab);
+                stop.store(true, Ordering::Relaxed);
+                flooding
+                    .join()
+                    .map_err(|_| anyhow!("the flood panicked"))??;
+                result
+            })
         })?;
     }
     Ok(())
@@ -184,6 +242,48 @@ impl World {
         Ok(status["tunnels"][0]["problem"].to_string())
     }
 
+    /// Sends frames in fragments, no more than are delivered, until one arrives whole and something is counted.
+    fn until_heard(&self, what: &str, counter: &str) -> Result<()> {
+        while self.hear().is_some() {}
+        let mut number = 10_000;
+        wait_for(what, PATIENCE, || {
+            number += 1;
+            let frame = Self::frame(number, LARGE);
+            self.send(&self.ends.cookie, &frame)?;
+            let heard = self.hear();
+            ensure!(heard.is_none_or(|heard| heard == frame), "damaged");
+            ensure!(self.count(counter)? > 0, "no {counter}");
+            Ok(Some(()))
+        })
+    }
+
+    fn in_a_flood(&self, lab: &Lab) -> Result<()> {
+        let host = Arc::clone(&self.ends.server.config().host);
+        wait_for("the kernel's memory to be full", PATIENCE, || {
+            let text = host.ns.run(["cat", "/proc/net/sockstat"])?;
+            let memory = text.lines().find_map(|it| it.strip_prefix("FRAG: inuse "));
+            let memory = memory.and_then(|it| it.split(' ').next_back()?.parse::<u64>().ok());
+            ensure!(memory >= Some(4 << 20), "{memory:?} bytes");
+            Ok(Some(()))
+        })?;
+        let mut number = 1;
+        let start = Instant::now();
+        while number <= 20 {
+            let frame = Self::frame(number, LARGE);
+            wait_for(&format!("frame {number}"), PATIENCE, || {
+                self.send(&self.ends.cookie, &frame)?;
+                Ok(self.hear().filter(|heard| *heard == frame))
+            })?;
+            number += 1;
+        }
+        lab.say(format_args!(
+            "20 frames in {:?}, {} of them seen twice",
+            start.elapsed(),
+            self.count("fragments_seen_twice")?
+        ));
+        Ok(())
+    }
+
     fn story(&self, lab: &Lab) -> Result<()> {
         // One that needs no fragments: also lets the cloud learn the neighbours.
         let small = Self::frame(0, 100);
@@ -226,6 +326,9 @@ impl World {
                 self.send(&self.ends.cookie, &Self::frame(number, LARGE))?;
             }
         }
+        // From now on at the latest the daemon puts them together itself, and the kernel once more.
+        self.until_heard("a frame that is seen twice", "fragments_seen_twice")?;
+        ensure!(self.count("fragments_damaged")? == 0, "damaged");
         let delivered = self.count("fragments_delivered")?;
         lab.say(format_args!(
             "{} frames handed on, {} over the limit",

@@ -20,6 +20,7 @@ mod hostile;
 mod ipv4;
 mod lab;
 mod misfit;
+mod path_mtu;
 mod peers;
 mod problems;
 mod refuse;

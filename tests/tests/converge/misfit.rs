@@ -148,13 +148,26 @@ fn check(lab: &Lab, case: &Case, ours: &Daemon, theirs: &Arc<Daemon>) -> Result<
     // The one of before may still be there, and hears nothing of us.
     let begun = neighbors.iter().any(|it| it["state"] != "init");
     ensure!(case.begins || !begun, "{neighbors:?}");
-    let status = ours.status()?;
-    let problem = &status["problems"][0];
-    ensure!(problem["id"] == case.problem, "{}", status["problems"]);
-    ensure!(
-        problem["subject"]["tunnel"] == "them" && status["health"] == "failed",
-        "{problem}"
-    );
+    // What was refused before counts for some seconds more.
+    wait_for("the problem", PATIENCE, || {
+        let status = ours.status()?;
+        let problem = &status["problems"][0];
+        ensure!(problem["id"] == case.problem, "{}", status["problems"]);
+        ensure!(
+            problem["subject"]["tunnel"] == "them" && status["health"] == "failed",
+            "{problem}"
+        );
+        Ok(Some(()))
+    })?;
+    if case.begins {
+        // Where nothing is refused it is seen in the neighbour's packets.
+        wait_for("the problem at the other end", PATIENCE, || {
+            let status = theirs.status()?;
+            let problem = &status["problems"][0];
+            ensure!(problem["id"] == case.problem, "{}", status["problems"]);
+            Ok(Some(()))
+        })?;
+    }
     let words = case.reason.replace('_', " ");
     let text = ours.l2ha(&["ospf", "interfaces"])?;
     ensure!(text.contains(&words), "{text}");

@@ -63,6 +63,7 @@ fn views() -> Views {
             receive_cookie_bytes: 0,
             sublayer: "none".to_owned(),
             mtu: Some(1450),
+            carries: None,
             rx_packets: 0,
             rx_bytes: 0,
             tx_packets: 9,

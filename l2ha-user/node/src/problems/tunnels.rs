@@ -14,6 +14,10 @@ use super::{
 };
 use crate::tunnel_status::WRONG_MTU;
 
+/// Least MTU of IPv6 (RFC 8200 5).
+const LEAST_MTU: u32 = 1280;
+/// Length of a VLAN tag in bytes.
+const VLAN_TAG: u32 = 4;
 /// So many losses within a minute are flapping.
 const MANY_LOSSES: usize = 3;
 /// A start is over after this: then who is silent is away.
@@ -46,6 +50,7 @@ pub(crate) fn check(
         Some(ospf) => {
             let mut standing = refusals::standing(tunnel, ospf);
             standing.extend(router_ids::over(tunnel, ospf));
+            standing.extend(another_mtu(tunnel));
             if tunnel.is_adjacent(ospf) {
                 problems.extend(bfd(tunnel));
             } else if standing.is_empty() {
@@ -108,13 +113,78 @@ fn impaired(tunnel: &TunnelFacts) -> Option<Problem> {
         };
         return Some(found(tunnel, id, text.clone(), remedy));
     }
-    let (mtu, room) = (tunnel.status.mtu?, tunnel.room?);
-    (mtu > room).then(|| {
-        found(
-            tunnel,
-            ProblemId::TunnelMtu,
+    let mtu = tunnel.status.mtu?;
+    let (text, remedy) = if let Some(room) = tunnel.room.filter(|room| mtu > *room) {
+        (
             format!("its MTU is {mtu}, and the underlay leaves {room}: larger packets are lost"),
             format!("`mtu = {room}` in this [[tunnels]] here and at {remote}, or none"),
+        )
+    } else if tunnel.refused.contains(&Reason::TooBig) {
+        let tagged = mtu.saturating_sub(VLAN_TAG);
+        (
+            format!(
+                "frames are too large and dropped: an MTU of {mtu} leaves no room for VLAN tags"
+            ),
+            format!(
+                "an MTU of {tagged} on what sends tagged frames into {}",
+                tunnel.status.interface
+            ),
+        )
+    } else {
+        narrow(tunnel, mtu)?
+    };
+    Some(found(tunnel, ProblemId::TunnelMtu, text, remedy))
+}
+
+/// What probes have found to fit, where that is less than the MTU.
+fn narrow(tunnel: &TunnelFacts, mtu: u32) -> Option<(String, String)> {
+    let remote = tunnel.status.remote;
+    let carries = tunnel.status.carries.filter(|carries| *carries < mtu)?;
+    // The neighbour's interface takes a VLAN tag more than its MTU.
+    if neighbours_mtu(tunnel).is_some_and(|theirs| (theirs..=theirs + VLAN_TAG).contains(&carries))
+    {
+        return None;
+    }
+    Some(if carries < LEAST_MTU {
+        (
+            format!(
+                "its MTU is {mtu}, and the way to {remote} carries {carries}: too little for IPv6"
+            ),
+            format!("mend the network on the way: packets of {LEAST_MTU} bytes have to fit"),
+        )
+    } else {
+        (
+            format!(
+                "its MTU is {mtu}, and the way to {remote} carries {carries}: TCP keeps to that"
+            ),
+            format!(
+                "mend the network on the way, or `mtu = {carries}` in this [[tunnels]] at both ends"
+            ),
+        )
+    })
+}
+
+/// The MTU of the neighbour's end, where it has said so.
+fn neighbours_mtu(tunnel: &TunnelFacts) -> Option<u32> {
+    let v6 = tunnel
+        .neighbors
+        .iter()
+        .filter(|it| it.family == Family::Ipv6);
+    let mut known = v6.filter(|it| it.entry.state >= NeighborState::ExStart);
+    let theirs = known.find_map(|it| it.entry.mtu.filter(|mtu| *mtu > 0))?;
+    Some(theirs.into())
+}
+
+/// The MTUs of both ends differ: the smaller end refuses the other's packets, and the larger one hears no reason.
+fn another_mtu(tunnel: &TunnelFacts) -> Option<Problem> {
+    let (ours, theirs) = (tunnel.status.mtu?, neighbours_mtu(tunnel)?);
+    let remote = tunnel.status.remote;
+    (ours != theirs).then(|| {
+        found(
+            tunnel,
+            ProblemId::OspfMtuMismatch,
+            format!("the MTU is {theirs} at {remote}, and {ours} here"),
+            format!("`mtu = {ours}` in the [[tunnels]] at {remote}, or `mtu = {theirs}` here"),
         )
     })
 }

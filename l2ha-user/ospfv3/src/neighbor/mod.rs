@@ -30,6 +30,8 @@ pub(crate) struct Neighbor {
     pub(crate) dr: Ipv4Addr,
     pub(crate) bdr: Ipv4Addr,
     pub(crate) options: Options,
+    /// The MTU that its last Database Description packet named, if that was its IPv6 one.
+    pub(crate) mtu: Option<u16>,
     /// Whether we were in its last Hello.
     pub(crate) hears_us: bool,
     /// When the state was entered.
@@ -119,6 +121,7 @@ impl Neighbor {
             dr: Ipv4Addr::UNSPECIFIED,
             bdr: Ipv4Addr::UNSPECIFIED,
             options: Options::default(),
+            mtu: None,
             hears_us: false,
             since: now,
             forming_until: None,

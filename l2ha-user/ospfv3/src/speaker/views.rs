@@ -101,6 +101,9 @@ pub struct NeighborView {
     pub priority: u8,
     /// Its options.
     pub options: Options,
+    /// The MTU of its end, bytes, once it has described its database; 0 where it has none to compare.
+    #[serde(default)]
+    pub mtu: Option<u16>,
     /// LSAs it has not acknowledged.
     pub unacknowledged: usize,
     /// LSAs we still want from it.
@@ -252,6 +255,7 @@ impl Speaker {
                 dead_in_ms: millis(neighbor.silent_until().saturating_sub(self.core.now())),
                 priority: neighbor.priority,
                 options: neighbor.options,
+                mtu: neighbor.mtu,
                 unacknowledged: neighbor.unacknowledged.len(),
                 requested: neighbor.requests.len(),
                 graceful: self.graceful_view(Peer::new(interface.config.id, *router_id), neighbor),

@@ -79,6 +79,9 @@ fn mtu_mismatch_stops_the_exchange_unless_ignored() {
     };
     assert_eq!(refused(&net, Refusal::MtuMismatch), Some(mismatch));
     assert_eq!(net.node(0).neighbors()[0].state, NeighborState::ExStart);
+    // Both ends can tell.
+    assert_eq!(net.node(0).neighbors()[0].mtu, Some(9000));
+    assert_eq!(net.node(1).neighbors()[0].mtu, Some(1500));
     let mut net = two_with(|config| config.mtu = 9000);
     let end = net.links[0].ends[0];
     let mut config = net.interface_config(end, 10);

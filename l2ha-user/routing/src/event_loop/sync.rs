@@ -60,6 +60,9 @@ impl EventLoop {
         let indexes = desired.interfaces.iter().map(|it| it.index);
         self.routes.know_interfaces(indexes.collect());
         self.follow();
+        let narrow = desired.interfaces.iter().filter(|it| it.carries < it.mtu);
+        let mtus = narrow.map(|it| (it.index, u32::from(it.carries)));
+        self.routes.set_mtus(mtus.collect()).await;
         self.desired = desired;
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Routes {
     installed: BTreeMap<Destination, KernelRoute>,
     /// Destinations of `ospf` routes with our priority that somebody else has written.
     taken: BTreeSet<Destination>,
+    /// The MTU of IPv4 packets out of an interface, where the way behind it carries less than the interface takes.
+    mtus: BTreeMap<u32, u32>,
     /// Interfaces that our routes may lead out of.
     interfaces: BTreeSet<u32>,
     /// Nothing if the kernel has no nexthop objects.
@@ -94,6 +96,7 @@ impl Routes {
             backups: BTreeMap::new(),
             installed: BTreeMap::new(),
             taken: BTreeSet::new(),
+            mtus: BTreeMap::new(),
             interfaces: BTreeSet::new(),
             objects,
             classes: BTreeMap::new(),
@@ -151,6 +154,15 @@ impl Routes {
     /// of these, and one that leads elsewhere is somebody else's.
     pub(crate) fn know_interfaces(&mut self, interfaces: Vec<u32>) {
         self.interfaces.extend(interfaces);
+    }
+
+    /// Sets the MTU, in bytes, of IPv4 packets out of the interfaces behind which less than they take is carried. IPv6
+    /// has it from the interface ([`linux::sysctl::set_ipv6_mtu`]).
+    pub(crate) async fn set_mtus(&mut self, mtus: BTreeMap<u32, u32>) {
+        if self.mtus != mtus {
+            self.mtus = mtus;
+            self.apply().await;
+        }
     }
 
     /// Sets where traffic may go when a neighbour is gone.
@@ -334,12 +346,17 @@ impl Routes {
         let nexthops = self.wanted.get(key)?.clone();
         let class = self.classes.get(key);
         let object = class.and_then(|class| self.objects.as_ref()?.of(class));
+        let mtus = nexthops
+            .iter()
+            .filter_map(|hop| self.mtus.get(&hop.interface));
+        let mtu = mtus.min().copied().filter(|_| key.0.is_ipv4());
         Some(KernelRoute {
             destination: key.0,
             prefix_len: key.1,
             table: self.table,
             priority: self.priority,
             object,
+            mtu,
             nexthops,
         })
     }
@@ -349,7 +366,7 @@ impl Routes {
             return false;
         };
         match (target.object, installed.object) {
-            (Some(target), Some(installed)) => target == installed,
+            (Some(object), Some(before)) => object == before && target.mtu == installed.mtu,
             (None, None) => target == *installed,
             _ => false,
         }

@@ -92,6 +92,7 @@ mod tests {
             table: 254,
             priority: 20,
             object: None,
+            mtu: None,
             nexthops: vec![Nexthop {
                 interface: 1,
                 gateway: Some("fe80::2".parse().unwrap()),

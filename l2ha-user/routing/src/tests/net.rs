@@ -78,6 +78,7 @@ fn interface(node: u32, peer: u32) -> Interface {
         index: peer,
         link_local: link_local(node),
         mtu: 1442,
+        carries: 1442,
         area: Ipv4Addr::UNSPECIFIED,
         network: OspfNetwork::PointToPoint,
         priority: 1,

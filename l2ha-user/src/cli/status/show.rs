@@ -55,6 +55,7 @@ pub(super) fn text(status: &Status, with_counters: bool) -> String {
         add("packets", counters(&status.dataplane.reasons));
         add("repairs", counters(&status.repairs));
         add("at the sockets", counters(&status.socket));
+        add("what fits", counters(&status.path_mtu));
         let lost = BTreeMap::from([("lines lost".to_owned(), status.log_lines_lost)]);
         add("log", counters(&lost));
     }
@@ -168,8 +169,12 @@ fn sessions(tunnels: &[TunnelStatus]) -> String {
         let mtu = tunnel
             .mtu
             .map_or_else(|| "-".to_owned(), |mtu| mtu.to_string());
+        let carries = match tunnel.carries {
+            Some(carries) => format!(" ({carries} found to fit)"),
+            None => String::new(),
+        };
         format!(
-            "{}: {}, mtu {mtu}, {}, session {} -> {}, cookie {}/{}\n  received {}, sent {}",
+            "{}: {}, mtu {mtu}{carries}, {}, session {} -> {}, cookie {}/{}\n  received {}, sent {}",
             tunnel.name,
             tunnel.interface,
             tunnel.encapsulation,

@@ -33,7 +33,12 @@ impl Core {
         let Some(interface) = self.interfaces.get(&peer.interface) else {
             return Ok(());
         };
-        check_mtu(self.config.family, &interface.config, dd)?;
+        let fits = check_mtu(self.config.family, &interface.config, dd);
+        // The smaller end refuses, and the larger one has nothing to refuse: it sees it here.
+        if let Some(neighbor) = self.neighbor_mut(peer) {
+            neighbor.mtu = (!dd.other_mtu).then_some(dd.mtu);
+        }
+        fits?;
         if self.neighbor_state(peer) == Some(NeighborState::Init) {
             // It hears us, or it would not describe its database to us.
             self.two_way(peer);

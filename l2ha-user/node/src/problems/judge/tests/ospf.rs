@@ -97,14 +97,54 @@ fn another_mtu() {
             "`mtu = 1400` here",
         ],
     );
-    // At the larger one.
+    // There it is known from the neighbour's packets, too, and said once.
+    facts.tunnels[0].neighbors[0].entry.mtu = Some(1500);
+    degraded(
+        &facts,
+        ProblemId::OspfMtuMismatch,
+        &["1500 at 10.77.0.9", "1442 here", "`mtu = 1500` here"],
+    );
+    // At the larger one nothing is refused; probes find the smaller end's MTU and a tag.
     facts.tunnels[0].interfaces[0].entry.refused.clear();
+    facts.tunnels[0].neighbors[0].entry.mtu = Some(1300);
+    facts.tunnels[0].status.carries = Some(1304);
+    degraded(
+        &facts,
+        ProblemId::OspfMtuMismatch,
+        &["1300 at 10.77.0.9", "1442 here", "`mtu = 1300` here"],
+    );
+    // One that ignores it.
+    let mut ignored = healthy();
+    ignored.tunnels[0].neighbors[0].entry.mtu = Some(1300);
+    degraded(&ignored, ProblemId::OspfMtuMismatch, &["1300 at 10.77.0.9"]);
+    // Not known yet; a virtual link's, which has none.
+    facts.tunnels[0].neighbors[0].entry.state = NeighborState::ExStart;
+    facts.tunnels[0].neighbors[0].entry.mtu = Some(0);
+    facts.tunnels[0].status.carries = None;
     degraded(&facts, ProblemId::AdjacencyMissing, &["ExStart"]);
     facts.tunnels[0].neighbors[0].entry.since_ms = 11_000;
     degraded(
         &facts,
         ProblemId::AdjacencyStuck,
         &["ExStart", "`mtu`", "1442", "10.77.0.9"],
+    );
+    // Larger than the way carries, and than IPv6 needs.
+    let mut facts = healthy();
+    facts.tunnels[0].status.carries = Some(1342);
+    degraded(
+        &facts,
+        ProblemId::TunnelMtu,
+        &["is 1442", "to 10.77.0.9 carries 1342", "`mtu = 1342`"],
+    );
+    facts.tunnels[0].status.carries = Some(1279);
+    degraded(&facts, ProblemId::TunnelMtu, &["1442", "1279", "1280"]);
+    // A tagged frame of full size.
+    let mut facts = healthy();
+    facts.tunnels[0].refused.insert(Reason::TooBig);
+    degraded(
+        &facts,
+        ProblemId::TunnelMtu,
+        &["1442", "VLAN tags", "1438", "l2-client"],
     );
     // Larger than the underlay leaves.
     let mut facts = healthy();
