@@ -106,6 +106,15 @@ impl Routing {
         ended.then(why)
     }
 
+    /// Takes another configuration. What can be changed under live adjacencies is; another Router ID or
+    /// Instance ID makes another router, whose adjacencies come up anew. The answer comes once it holds
+    /// and all routes are in the table and have the metric that it says.
+    pub fn configure(&self, config: Ospf) -> oneshot::Receiver<()> {
+        let (done, receiver) = oneshot::channel();
+        self.ask(Request::Configure(Box::new(config), done));
+        receiver
+    }
+
     /// Says which interfaces and prefixes there are now.
     pub fn sync(&self, desired: Desired) {
         self.ask(Request::Sync(desired));

@@ -47,6 +47,37 @@ impl Instances {
         }
     }
 
+    /// Takes another configuration. Another Router ID or Instance ID makes other speakers, which have
+    /// nothing yet; what those before have still to send is returned.
+    pub(crate) fn configure(&mut self, now: Time, config: &Ospf) -> Option<Vec<Transmit>> {
+        let before = std::mem::replace(&mut self.config, config.clone());
+        self.each(|speaker| {
+            speaker.set_graceful_helper(config.graceful_helper, config.graceful_strict);
+        });
+        if (before.router_id, before.instance_id) == (config.router_id, config.instance_id) {
+            return None;
+        }
+        tracing::info!(
+            router_id = %config.router_id, instance = config.instance_id,
+            "OSPF begins anew as another router"
+        );
+        let (mut last_packets, mut list) = (Vec::new(), Vec::new());
+        for mut gone in self.list.drain(..) {
+            gone.speaker.shutdown(now);
+            last_packets.extend(std::iter::from_fn(|| gone.speaker.poll_transmit()));
+            let id = match gone.family {
+                Family::Ipv6 => config.instance_id,
+                Family::Ipv4 => gone.id,
+            };
+            let which = (gone.family, id);
+            let mut instance = Instance::new(config, self.epoch, which, now, None);
+            instance.speaker.drain(now, self.drained);
+            list.push(instance);
+        }
+        self.list = list;
+        Some(last_packets)
+    }
+
     /// That of IPv6, which is always there.
     pub(crate) fn ipv6(&self) -> Option<&Instance> {
         self.list.first()
