@@ -237,29 +237,15 @@ impl Node {
     /// changed then, and it stays a problem until a file is taken.
     pub(crate) async fn reload(&mut self, dry_run: bool) -> Result<Reloaded> {
         let began = Instant::now();
-        let config = self.read_config();
-        if let Err(error) = &config {
-            for line in error.to_string().lines() {
+        let changes = self.try_reload(dry_run).await;
+        if !dry_run {
+            let why = changes.as_ref().err().map(|error| format!("{error:#}"));
+            for line in why.iter().flat_map(|it| it.lines()) {
                 tracing::error!("configuration not reloaded: {line}");
             }
-        }
-        if !dry_run {
-            let why = config.as_ref().err().map(ToString::to_string);
             self.reload_refused = why.and_then(|it| it.lines().next().map(str::to_owned));
         }
-        let config = config?;
-        let changes = self.config.changes(&config);
-        if !dry_run {
-            self.take(config).await?;
-            for Change { what, interrupts } in &changes {
-                match interrupts {
-                    Some(interrupts) => tracing::info!(interrupts, "{what}"),
-                    None => tracing::info!("{what}"),
-                }
-            }
-            tracing::info!(changes = changes.len(), "configuration reloaded");
-        }
-        let changes = changes.into_iter().map(|change| ReloadChange {
+        let changes = changes?.into_iter().map(|change| ReloadChange {
             what: change.what,
             interrupts: change.interrupts,
         });
@@ -271,6 +257,23 @@ impl Node {
             pause_us: microseconds(began.elapsed()),
             settled: dry_run,
         })
+    }
+
+    async fn try_reload(&mut self, dry_run: bool) -> Result<Vec<Change>> {
+        let config = self.read_config()?;
+        let changes = self.config.changes(&config);
+        if dry_run {
+            return Ok(changes);
+        }
+        self.take(config).await?;
+        for Change { what, interrupts } in &changes {
+            match interrupts {
+                Some(interrupts) => tracing::info!(interrupts, "{what}"),
+                None => tracing::info!("{what}"),
+            }
+        }
+        tracing::info!(changes = changes.len(), "configuration reloaded");
+        Ok(changes)
     }
 
     /// The configuration as it is in the file now, if it can hold while the daemon runs.

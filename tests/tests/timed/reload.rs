@@ -70,6 +70,7 @@ impl Line {
     fn start(lab: &Lab) -> Result<Self> {
         let names = ["left", "node", "right"];
         let (_cloud, hosts) = lab.cloud(CloudOptions::default(), &names)?;
+        hosts[1].ns.sysctl("net/ipv6/conf/all/forwarding", "1")?;
         let mut configs = hosts
             .iter()
             .map(|host| NodeConfig::new(lab, host))
@@ -79,13 +80,15 @@ impl Line {
         };
         join(left, node, Link::default())?;
         join(node, right, Link::default())?;
-        for (config, tunnel, address) in [
-            (&mut *left, 0, "fd00:1::1/64"),
-            (node, 0, "fd00:1::2/64"),
-            (node, 1, "fd00:2::2/64"),
-            (right, 0, &format!("{RIGHT}/64")),
+        let far = format!("{RIGHT}/64");
+        for (config, addresses) in [
+            (&mut *left, &["fd00:1::1/64"][..]),
+            (node, &["fd00:1::2/64", "fd00:2::2/64"]),
+            (right, &[far.as_str()]),
         ] {
-            config.tunnels[tunnel].addresses = vec![address.to_owned()];
+            for (tunnel, address) in config.tunnels.iter_mut().zip(addresses) {
+                tunnel.addresses = vec![(*address).to_owned()];
+            }
         }
         for config in [&mut *left, node] {
             config.tunnels[0].more.push("area = \"0.0.0.1\"".to_owned());

@@ -125,11 +125,6 @@ fn what_cannot_change_live_says_so() {
             "tunnel client: ospf_priority 1 -> 0",
         ),
         (
-            "peer_session_id = 2001",
-            "peer_session_id = 2001\nospf = false",
-            "tunnel client: ospf off",
-        ),
-        (
             "router_id = \"10.0.0.1\"",
             "router_id = \"10.0.0.9\"",
             "ospf: router_id 10.0.0.1 -> 10.0.0.9",
@@ -164,6 +159,10 @@ fn what_cannot_change_live_says_so() {
             told.contains(&format!("`{key}")) || told.contains(&format!("an {key} that goes"));
         assert!(named, "docs/configuration.md does not name {key}");
     }
+    let id = "session_id = 1002";
+    let two = format!("{GOOD}{SECOND}");
+    let off = one(&two, id, &format!("{id}\nospf = false"));
+    assert_eq!(off, ("tunnel server-2: ospf off".to_owned(), true));
     let stub = "[[ospf_areas]]\narea = \"0.0.0.1\"\nstub = true\n";
     let area = format!("{GOOD}\n{stub}");
     let kind = one(&area, stub, "");
