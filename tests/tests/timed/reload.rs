@@ -152,6 +152,12 @@ fn reload(daemon: &Daemon) -> Result<Value> {
     Ok(serde_json::from_str(&daemon.l2ha(&["reload", "--json"])?)?)
 }
 
+/// Whether BFD has real-time priority.
+fn real_time(daemon: &Daemon) -> Result<Value> {
+    let answer: Value = serde_json::from_str(&daemon.l2ha(&["bfd", "--json"])?)?;
+    Ok(answer["real_time"].clone())
+}
+
 /// How long the main loop stood still for a reload.
 fn pause(reloaded: &Value) -> Result<Duration> {
     let pause = reloaded["pause_us"].as_u64().context("no pause")?;
@@ -223,10 +229,6 @@ fn nearly_everything_changes_and_nothing_is_lost() -> Result<()> {
     Lab::run("reload-live", |lab| {
         let line = Line::start(lab)?;
         let (left, right) = (&line.hosts[0].ns, &line.hosts[2].ns);
-        let real_time = |daemon: &Daemon| -> Result<Value> {
-            let answer: Value = serde_json::from_str(&daemon.l2ha(&["bfd", "--json"])?)?;
-            Ok(answer["real_time"].clone())
-        };
         let priority = real_time(&line.node)?;
         let mut after = false;
         judged(lab, "a reload", |step| {
@@ -289,7 +291,7 @@ fn nearly_everything_changes_and_nothing_is_lost() -> Result<()> {
 fn it_is_said_before_and_done_without_a_restart() -> Result<()> {
     Lab::run("reload-said", |lab| {
         let line = Line::start(lab)?;
-        let pid = line.node.pid()?;
+        let (pid, priority) = (line.node.pid()?, real_time(&line.node)?);
 
         // Mistakes: every one, an exit status, a problem; and nothing else.
         let good = std::fs::read_to_string(line.node.file())?;
@@ -353,18 +355,17 @@ fn it_is_said_before_and_done_without_a_restart() -> Result<()> {
         line.wait_up()?;
 
         // Without OSPF, and with it again: the main loop waits for neither.
-        let mut ospf = None;
+        let with_ospf = line.node.config().clone();
         line.node.reconfigure(|config| {
-            ospf = config.ospf.take();
+            config.ospf = None;
             config.more.clear();
+            for tunnel in &mut config.tunnels {
+                tunnel.more.clear();
+            }
         })?;
         let gone = reload(&line.node)?;
         ensure!(pause(&gone)? < Duration::from_secs(1), "{gone}");
-        line.node.reconfigure(|config| {
-            config.ospf = ospf;
-            // The scenario has an [ospf].
-            let _ = describe(config, false);
-        })?;
+        line.node.reconfigure(|config| *config = with_ospf)?;
         let back = reload(&line.node)?;
         ensure!(pause(&back)? < Duration::from_secs(1), "{back}");
         lab.say(format_args!(
@@ -378,6 +379,10 @@ fn it_is_said_before_and_done_without_a_restart() -> Result<()> {
             Ok(Some(()))
         })?;
         ensure!(line.node.pid()? == pid, "it was restarted");
+        ensure!(
+            real_time(&line.node)? == priority,
+            "BFD has another priority"
+        );
         Ok(())
     })
 }
