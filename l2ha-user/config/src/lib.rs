@@ -7,6 +7,7 @@ mod accept;
 mod address;
 mod bfd;
 mod bfd_key;
+mod changes;
 mod check;
 mod cookie_file;
 mod duration;
@@ -34,6 +35,7 @@ mod words;
 pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
 
 pub use self::{
+    changes::Change,
     error::{ConfigError, ConfigErrors},
     schema::{Absent, CHECK, Key, TABLES, Table},
     types::{

@@ -15,7 +15,7 @@ pub use self::{
     bfd::{BfdSession, BfdStatus},
     client::{Reply, ask, connect, understand},
     explain::{Explanation, Step, Verdict},
-    message::{Answer, Command, Drained, Request, Returns, VERSION},
+    message::{Answer, Command, Drained, ReloadChange, Reloaded, Request, Returns, VERSION},
     ospf::{
         DoubledRouterId, InFamily, KeptOut, KernelRoutes, NotInstalled, OspfInstance,
         OspfInterface, OspfNexthop, OspfRefused, OspfRoute, OspfStatus, Twin,

@@ -68,6 +68,14 @@ pub enum Command {
         #[serde(skip)]
         returns: Returns<Drained>,
     },
+    /// Reads the configuration again and applies what has changed.
+    Reload {
+        /// Whether only what would be done is told.
+        dry_run: bool,
+        /// What it answers.
+        #[serde(skip)]
+        returns: Returns<Reloaded>,
+    },
     /// Refused packets as they come: a stream of [`crate::Line`]s.
     Monitor {
         /// Names of reasons; all when there is none.
@@ -98,6 +106,33 @@ pub struct Drained {
     pub drained: bool,
     /// Whether that is a change.
     pub changed: bool,
+}
+
+/// What `reload` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Name of the node.
+    pub node: String,
+    /// The file that was read.
+    pub config_file: String,
+    /// Whether nothing was done: what would be.
+    pub dry_run: bool,
+    /// What has changed, in the order of the file.
+    pub changes: Vec<ReloadChange>,
+    /// How long the daemon did nothing else for it, in microseconds.
+    pub pause_us: u64,
+    /// Whether everything was in place when this was answered: routes may still be moving.
+    pub settled: bool,
+}
+
+/// A change by a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadChange {
+    /// What changes, in words.
+    pub what: String,
+    /// What it interrupts, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupts: Option<String>,
 }
 
 /// The daemon's answer.
@@ -202,6 +237,13 @@ mod tests {
                 returns: PhantomData
             }),
             r#"{"command":{"explain":{"what":"client"}}}"#
+        );
+        assert_eq!(
+            request(Command::Reload {
+                dry_run: true,
+                returns: PhantomData
+            }),
+            r#"{"command":{"reload":{"dry_run":true}}}"#
         );
         let answer = Drained {
             node: "server-1".to_owned(),

@@ -56,6 +56,10 @@ pub struct Status {
     /// Lines that the log has lost because nobody read it.
     #[serde(default)]
     pub log_lines_lost: u64,
+    /// The longest time since the start, in microseconds, for which the daemon's main loop has handled one
+    /// thing and waited for nothing else.
+    #[serde(default)]
+    pub loop_pause_max_us: u64,
 }
 
 /// The network that carries the pseudowires.

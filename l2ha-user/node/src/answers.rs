@@ -29,6 +29,8 @@ pub(crate) async fn answer(node: &mut Node, command: Command) -> Answer {
             });
             Answer::to(returns, drained)
         }
+        // It is answered later: `Question::answer`.
+        Command::Reload { .. } => Answer::error("a reload is under way"),
         Command::Monitor { .. } | Command::Capture { .. } => {
             Answer::error("packets come as a stream only")
         }

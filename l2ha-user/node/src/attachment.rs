@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Attachment {
     attached: Option<Attached>,
+    /// The interface that it is attached to: index and name.
+    at: Option<(u32, String)>,
     /// The gateways that are being probed, for the first time that the program is attached.
     probe: Option<GatewayProbe>,
     /// Whether the gateways were seen to answer behind what is attached: it may be attached again
@@ -78,10 +80,42 @@ impl Attachment {
         tools: &mut Tools,
     ) -> Result<()> {
         tools.plane.set_endpoints(&session::endpoints(config))?;
+        self.follow(config, underlay, tools)?;
         if self.attached.is_some() && self.still_attached(tools) {
             return Ok(());
         }
         self.attach(config, underlay, tools).await
+    }
+
+    /// Follows the underlay's interface to its new name, or to another interface, where everything begins
+    /// again.
+    fn follow(&mut self, config: &Config, underlay: UnderlayLink, tools: &mut Tools) -> Result<()> {
+        let interface = &config.underlay.interface;
+        let Some((index, name)) = self.at.take_if(|(_, name)| name != interface) else {
+            return Ok(());
+        };
+        if index != underlay.index {
+            tracing::info!(
+                from = name,
+                to = interface,
+                "the underlay is another interface now"
+            );
+            *self = Self::default();
+            return Ok(());
+        }
+        tracing::info!(
+            from = name,
+            to = interface,
+            "the underlay's interface has another name"
+        );
+        if tools.journal.clsact().contains(&name) {
+            tools.journal.add_clsact(interface)?;
+        }
+        // The programs are there; what is kept by name is known by the new one afterwards.
+        let attached = self.attach_as(interface, underlay, self.mode(config), tools)?;
+        self.attached = Some(attached);
+        self.at = Some((index, interface.clone()));
+        Ok(())
     }
 
     async fn attach(
@@ -125,6 +159,7 @@ impl Attachment {
         }
         tracing::info!(interface, hook = ?attached.hook, adopted = attached.adopted, "attached");
         self.attached = Some(attached);
+        self.at = Some((underlay.index, interface.clone()));
         self.proven = true;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use config::Config;
 use linux::{Change, Monitor};
 use nix::fcntl::{Flock, FlockArg};
@@ -16,7 +16,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use crate::{node::Node, server::Server};
+use crate::{
+    node::Node,
+    server::{Question, Server},
+};
 
 /// How often the data plane is looked at for what no notification tells: a bpf_link can be
 /// detached without one.
@@ -67,51 +70,21 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
     full.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut judge = interval(JUDGE);
     judge.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut due: Option<Instant> = None;
-    let mut routes_due: Option<Instant> = None;
+    let mut plan = Plan::default();
     loop {
-        let next_pass = until(due.into_iter().chain(node.due()).min());
-        tokio::select! {
-            change = monitor.next() => match change {
-                // Most routes of OSPF are our own, over tunnels.
-                Some(Change::OspfRoute(interface)) if !node.is_underlay(interface) => {
-                    node.check_routes();
-                }
-                Some(Change::OspfRoute(_) | Change::Route) => {
-                    node.check_routes();
-                    routes_due.get_or_insert_with(|| Instant::now() + COLLECT);
-                }
-                Some(change) => {
-                    // The kernel removes IPv4 routes with an interface or with its last address, and
-                    // does not notify of that.
-                    if change != Change::TrafficControl {
-                        node.check_routes();
-                    }
-                    due.get_or_insert_with(|| Instant::now() + COLLECT + node.repair_delay());
-                }
-                None => anyhow::bail!("the kernel has closed the notification socket"),
-            },
-            () = next_pass => {
-                due = None;
-                node.reconcile().await;
-            }
-            () = until(routes_due) => {
-                routes_due = None;
-                node.follow_routes().await;
-            }
-            () = until(node.probes_due()) => node.probe().await,
-            _ = quick.tick() => {
-                node.listen();
-                if !node.still_attached() {
-                    node.reconcile().await;
-                }
-            }
+        let next_pass = until(plan.pass.into_iter().chain(node.due()).min());
+        let what = tokio::select! {
+            change = monitor.next() => What::Change(change),
+            () = next_pass => What::Pass,
+            () = until(plan.routes) => What::Routes,
+            () = until(node.probes_due()) => What::Probes,
+            _ = quick.tick() => What::QuickCheck,
             // The checks end with the node.
-            Ok(()) = health.changed() => node.heed_health(),
-            _ = full.tick() => node.reconcile().await,
-            _ = judge.tick() => node.look().await,
-            request = server.next() => request.answer(&mut node).await,
-            _ = hangup.recv() => reload(&mut node, &config_path).await,
+            Ok(()) = health.changed() => What::Health,
+            _ = full.tick() => What::FullCheck,
+            _ = judge.tick() => What::Judge,
+            request = server.next() => What::Question(request),
+            _ = hangup.recv() => What::Reload,
             _ = restart.recv() => {
                 tracing::info!("ending for a restart: everything stays in its place");
                 node.stop_for_restart().await;
@@ -119,7 +92,10 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-        }
+        };
+        let began = Instant::now();
+        plan.handle(&mut node, what).await?;
+        node.note_pause(began.elapsed());
     }
     tracing::info!("stopping: withdrawing the services, then removing what was made");
     tokio::select! {
@@ -129,6 +105,84 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the event loop has to do something for.
+enum What {
+    /// The kernel has changed something; without a change, its socket is closed.
+    Change(Option<Change>),
+    Pass,
+    Routes,
+    Probes,
+    QuickCheck,
+    Health,
+    FullCheck,
+    Judge,
+    Question(Question),
+    Reload,
+}
+
+/// What is to be done soon.
+#[derive(Default)]
+struct Plan {
+    pass: Option<Instant>,
+    routes: Option<Instant>,
+}
+
+impl Plan {
+    /// Does what has to be done. Nothing else is done meanwhile.
+    async fn handle(&mut self, node: &mut Node, what: What) -> Result<()> {
+        match what {
+            What::Change(Some(change)) => self.note(node, change),
+            What::Change(None) => bail!("the kernel has closed the notification socket"),
+            What::Pass => {
+                self.pass = None;
+                node.reconcile().await;
+            }
+            What::Routes => {
+                self.routes = None;
+                node.follow_routes().await;
+            }
+            What::Probes => node.probe().await,
+            What::QuickCheck => {
+                node.listen();
+                if !node.still_attached() {
+                    node.reconcile().await;
+                }
+            }
+            What::FullCheck => node.reconcile().await,
+            What::Health => node.heed_health(),
+            What::Judge => node.look().await,
+            What::Question(question) => question.answer(node).await,
+            What::Reload => {
+                // It has been logged.
+                let _ = node.reload(false).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of a change in the kernel.
+    fn note(&mut self, node: &Node, change: Change) {
+        let soon = || Instant::now() + COLLECT;
+        match change {
+            // Most routes of OSPF are our own, over tunnels.
+            Change::OspfRoute(interface) if !node.is_underlay(interface) => node.check_routes(),
+            Change::OspfRoute(_) | Change::Route => {
+                node.check_routes();
+                self.routes.get_or_insert_with(soon);
+            }
+            change => {
+                // The kernel removes IPv4 routes with an interface or with its last address, and
+                // does not notify of that.
+                if change != Change::TrafficControl {
+                    node.check_routes();
+                }
+                self.pass
+                    .get_or_insert_with(|| soon() + node.repair_delay());
+            }
+        }
+    }
 }
 
 /// Sleeps until a moment; without one, without end.
@@ -150,29 +204,4 @@ fn lock(path: &Path) -> Result<Flock<fs::File>> {
             path.display()
         )
     })
-}
-
-/// SIGHUP: a file with mistakes changes nothing.
-async fn reload(node: &mut Node, config_path: &Path) {
-    let refused = match Config::load(config_path) {
-        Ok(config) => match node.reload(config).await {
-            Ok(()) => {
-                tracing::info!("configuration reloaded");
-                None
-            }
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::error!(error, "configuration not reloaded");
-                Some(error)
-            }
-        },
-        Err(errors) => {
-            let errors = errors.to_string();
-            for line in errors.lines() {
-                tracing::error!("configuration not reloaded: {line}");
-            }
-            errors.lines().next().map(str::to_owned)
-        }
-    };
-    node.set_reload_refused(refused);
 }

@@ -5,10 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
-use config::{Config, Ospf};
+use anyhow::{Context as _, Result, bail};
+use config::{Change, Config};
 use control::{
-    Answer, Command, DataplaneStatus, Explanation, Health, Problem, SessionStatus, Status,
+    Answer, Command, DataplaneStatus, Explanation, Health, Problem, ReloadChange, Reloaded,
+    SessionStatus, Status,
 };
 use dataplane::{DataPlane, Hook, Reason};
 use health::States;
@@ -60,6 +61,8 @@ pub(crate) struct Node {
     port_taken: Option<String>,
     /// Why the configuration was refused when it was read last.
     reload_refused: Option<String>,
+    /// The longest time for which the event loop has handled one thing.
+    longest_pause: Duration,
 }
 
 impl Node {
@@ -97,12 +100,13 @@ impl Node {
             fragments: FragmentTap::default(),
             services: Services::default(),
             gates,
-            router: Router::default(),
+            router: Router::new(),
             observer: Observer::default(),
             registry: Registry::default(),
             lost_lines,
             port_taken: None,
             reload_refused: None,
+            longest_pause: Duration::ZERO,
         };
         node.router.start(&node.config)?;
         node.reconcile().await;
@@ -171,7 +175,7 @@ impl Node {
         removal::remove_old_pairs(config, tools).await?;
         let routing = self.router.is_running();
         removal::remove_old_addresses(config, &mut self.services, routing, tools).await?;
-        removal::remove_old_routes(config, tools).await
+        removal::remove_old_routes(config, self.router.is_settled(), tools).await
     }
 
     /// The part of a pass that works from one snapshot of the kernel.
@@ -251,31 +255,86 @@ impl Node {
         }
     }
 
-    /// Takes a new configuration. Nothing has been changed when this fails.
-    pub(crate) async fn reload(&mut self, config: Config) -> Result<()> {
-        ensure!(
-            config.node == self.config.node
-                && config.underlay.interface == self.config.underlay.interface,
-            "[node] and [underlay].interface cannot change while running: restart the daemon"
-        );
-        // Whether IPv4 is routed can change without IPv6 being affected.
-        let without_ipv4 = |config: &Config| {
-            let ospf = config.ospf.clone();
-            ospf.map(|ospf| Ospf { ipv4: None, ..ospf })
-        };
-        let ospf_changed = without_ipv4(&config) != without_ipv4(&self.config);
+    /// Reads the configuration again and applies what has changed; in a dry run, only says what would be.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in the file, or why what it says cannot hold while the daemon runs. Nothing has been
+    /// changed then, and it stays a problem until a file is taken.
+    pub(crate) async fn reload(&mut self, dry_run: bool) -> Result<Reloaded> {
+        let began = Instant::now();
+        let changes = self.try_reload(dry_run).await;
+        if !dry_run {
+            let why = changes.as_ref().err().map(|error| format!("{error:#}"));
+            for line in why.iter().flat_map(|it| it.lines()) {
+                tracing::error!("configuration not reloaded: {line}");
+            }
+            self.reload_refused = why.and_then(|it| it.lines().next().map(str::to_owned));
+        }
+        let changes = changes?.into_iter().map(|change| ReloadChange {
+            what: change.what,
+            interrupts: change.interrupts,
+        });
+        Ok(Reloaded {
+            node: self.name().to_owned(),
+            config_file: self.startup.config_file(),
+            dry_run,
+            changes: changes.collect(),
+            pause_us: microseconds(began.elapsed()),
+            settled: dry_run,
+        })
+    }
+
+    async fn try_reload(&mut self, dry_run: bool) -> Result<Vec<Change>> {
+        let config = self.read_config()?;
+        let changes = self.config.changes(&config);
+        if dry_run {
+            return Ok(changes);
+        }
+        self.take(config).await?;
+        for Change { what, interrupts } in &changes {
+            match interrupts {
+                Some(interrupts) => tracing::info!(interrupts, "{what}"),
+                None => tracing::info!("{what}"),
+            }
+        }
+        tracing::info!(changes = changes.len(), "configuration reloaded");
+        Ok(changes)
+    }
+
+    /// The configuration as it is in the file now, if it can hold while the daemon runs.
+    fn read_config(&self) -> Result<Config> {
+        let config = Config::load(self.startup.config_path())?;
+        let fixed = self.config.node.changes(&config.node);
+        if let Some(Change { what, .. }) = fixed.first() {
+            bail!(
+                "{what}: cannot change while the daemon runs; restart it, or write what was there"
+            );
+        }
+        Ok(config)
+    }
+
+    /// Goes on with another configuration. Nothing has been changed when this fails.
+    async fn take(&mut self, config: Config) -> Result<()> {
+        removal::note_routes(&config, &mut self.tools)?;
         let mode_changed = config.underlay.mode != self.config.underlay.mode;
         let before = std::mem::replace(&mut self.config, config);
         self.gates.configure(Some(&before), &self.config);
-        if ospf_changed {
-            tracing::info!("[ospf] has changed: starting OSPF again, adjacencies come up again");
-            self.router.stop().await;
-            self.router.start(&self.config)?;
-        }
+        self.router.reconfigure(&self.config);
         self.attachment.reconfigure(mode_changed);
         self.paths.look_anew();
         self.reconcile().await;
         Ok(())
+    }
+
+    /// Comes when everything that routing has been told holds.
+    pub(crate) fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.router.settled(&self.config)
+    }
+
+    /// The event loop has handled one thing for so long.
+    pub(crate) fn note_pause(&mut self, pause: Duration) {
+        self.longest_pause = self.longest_pause.max(pause);
     }
 
     /// Makes the node or a service of it the last resort, or ends that. Whether that is a change.
@@ -303,11 +362,6 @@ impl Node {
     /// The node's name.
     pub(crate) fn name(&self) -> &str {
         &self.config.node.name
-    }
-
-    /// What the file was refused for when it was read last, if it was.
-    pub(crate) fn set_reload_refused(&mut self, why: Option<String>) {
-        self.reload_refused = why;
     }
 
     /// How much longer than usual the next pass waits: repairs are undone again and again.
@@ -405,6 +459,7 @@ impl Node {
             path_mtu: self.paths.counters().collect(),
             findings: self.startup.findings(),
             log_lines_lost: (self.lost_lines)(),
+            loop_pause_max_us: microseconds(self.longest_pause),
         })
     }
 
@@ -440,4 +495,8 @@ impl Node {
     pub(crate) fn packets(&self, command: &Command) -> Option<Result<(Answer, PacketStream)>> {
         packet_stream::begin(command, &self.config, &self.tools.plane)
     }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -58,23 +58,41 @@ pub(crate) async fn remove_old_addresses(
     Ok(())
 }
 
-/// Removes the routes of another table or priority than the configured ones, which are added to the
-/// journal.
-pub(crate) async fn remove_old_routes(config: &Config, tools: &mut Tools) -> Result<()> {
-    let wanted = config.ospf.as_ref().map(|ospf| RoutesEntry {
+/// Adds the configured table and priority to the journal, before routes are installed there.
+pub(crate) fn note_routes(config: &Config, tools: &mut Tools) -> Result<()> {
+    match place(config) {
+        Some(place) => tools.journal.add_routes(place),
+        None => Ok(()),
+    }
+}
+
+/// Where the configuration wants its routes.
+fn place(config: &Config) -> Option<RoutesEntry> {
+    config.ospf.as_ref().map(|ospf| RoutesEntry {
         table: ospf.table,
         priority: ospf.route_metric,
-    });
+    })
+}
+
+/// Removes the routes of another table or priority than the configured ones. Those of a routing thread
+/// that moves or removes them are its own (`settled`).
+pub(crate) async fn remove_old_routes(
+    config: &Config,
+    settled: bool,
+    tools: &mut Tools,
+) -> Result<()> {
+    note_routes(config, tools)?;
+    if !settled {
+        return Ok(());
+    }
+    let wanted = place(config);
     for entry in tools.journal.routes().clone() {
         if Some(&entry) != wanted.as_ref() {
             routing::remove_routes(&tools.netlink, entry.table, entry.priority).await?;
             tools.journal.drop_routes(&entry)?;
         }
     }
-    match wanted {
-        Some(wanted) => tools.journal.add_routes(wanted),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Removes everything that was made, the programs included, and then the journal. Routing has

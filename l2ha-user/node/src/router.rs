@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use config::Config;
-use routing::{Desired, Routing, View};
-use tokio::{sync::oneshot, time::timeout};
+use routing::{Bfd, Desired, Routing, View};
+use tokio::{
+    sync::oneshot::{self, error::TryRecvError},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use crate::{
     detours::DetourMaps,
@@ -27,6 +31,12 @@ const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_m
 #[derive(Default)]
 pub(crate) struct Router {
     routing: Option<Routing>,
+    /// The thread of BFD, which outlives those of routing.
+    bfd: Option<Bfd>,
+    /// The end of a thread that is no longer wanted.
+    ending: Option<JoinHandle<()>>,
+    /// Comes when the routes are where the configuration says.
+    moving: Option<oneshot::Receiver<()>>,
     /// Whether the node is the last resort.
     drained: bool,
     /// That it has ended by itself.
@@ -45,6 +55,66 @@ struct Ended {
 }
 
 impl Router {
+    /// Without a routing thread yet. Starts BFD's, while the daemon still may give it real-time priority.
+    pub(crate) fn new() -> Self {
+        let bfd = Bfd::start()
+            .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no BFD"));
+        Self {
+            bfd: bfd.ok(),
+            ..Self::default()
+        }
+    }
+
+    /// Goes on with another configuration: a thread that runs takes it, one that is not wanted any more
+    /// ends beside everything else.
+    pub(crate) fn reconfigure(&mut self, config: &Config) {
+        match (&self.routing, &config.ospf) {
+            (Some(routing), Some(ospf)) => self.moving = Some(routing.configure(ospf.clone())),
+            (Some(_), None) => self.retire(),
+            (None, Some(_)) if self.ending.is_some() => {}
+            (None, _) => {
+                if let Err(error) = self.start(config) {
+                    self.has_ended(format!("{error:#}"), Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Ends the thread without waiting for it: it withdraws everything first.
+    fn retire(&mut self) {
+        (self.drained, self.moving) = (false, None);
+        if let Some(routing) = self.routing.take() {
+            self.ending = Some(tokio::spawn(routing.stop()));
+        }
+    }
+
+    /// Whether no thread is ending, and no routes are still where an earlier configuration said.
+    pub(crate) fn is_settled(&mut self) -> bool {
+        let moving = self.moving.as_mut();
+        if moving.is_some_and(|it| it.try_recv() != Err(TryRecvError::Empty)) {
+            self.moving = None;
+        }
+        self.moving.is_none() && !self.is_ending()
+    }
+
+    fn is_ending(&self) -> bool {
+        let ending = self.ending.as_ref();
+        ending.is_some_and(|it| !it.is_finished())
+    }
+
+    /// Comes when everything that the thread has been told holds, and all routes are in their place.
+    pub(crate) fn settled(&self, config: &Config) -> impl Future<Output = ()> + Send + use<> {
+        let asked = match (&self.routing, &config.ospf) {
+            (Some(routing), Some(ospf)) => Some(routing.configure(ospf.clone())),
+            _ => None,
+        };
+        async move {
+            if let Some(asked) = asked {
+                let _ = asked.await;
+            }
+        }
+    }
+
     /// Starts the routing thread if the configuration wants one.
     pub(crate) fn start(&mut self, config: &Config) -> Result<()> {
         let Some(ospf) = &config.ospf else {
@@ -55,8 +125,8 @@ impl Router {
         let node = &config.node;
         let restart_state = node.run_dir.join(format!("{}.ospf.json", node.name));
         let detours = DetourMaps::open(&node.pins());
-        let mut routing =
-            Routing::start(ospf.clone(), &restart_state, detours).context("cannot start OSPF")?;
+        let mut routing = Routing::start(ospf.clone(), &restart_state, detours, self.bfd.as_ref())
+            .context("cannot start OSPF")?;
         self.drained |= routing.was_drained();
         if self.drained {
             tracing::warn!("drained: this node is the last resort until `l2ha drain --off`");
@@ -73,8 +143,13 @@ impl Router {
             self.routing = None;
             self.has_ended(why, now);
         }
-        let due = self.ended.as_ref().is_some_and(|ended| now >= ended.again);
-        if self.routing.is_some() || !due {
+        if self.ending.is_some() && !self.is_ending() {
+            self.ending = None;
+        }
+        if self.routing.is_some() || self.ending.is_some() || config.ospf.is_none() {
+            return false;
+        }
+        if self.ended.as_ref().is_some_and(|ended| now < ended.again) {
             return false;
         }
         match self.start(config) {
@@ -139,9 +214,9 @@ impl Router {
         }
     }
 
-    /// Whether there is a routing thread.
+    /// Whether there is a routing thread, if only one that withdraws everything.
     pub(crate) fn is_running(&self) -> bool {
-        self.routing.is_some()
+        self.routing.is_some() || self.is_ending()
     }
 
     /// Whether the node is drained.
@@ -221,6 +296,9 @@ impl Router {
         self.ended = None;
         if let Some(routing) = self.routing.take() {
             routing.stop().await;
+        }
+        if let Some(ending) = self.ending.take() {
+            let _ = ending.await;
         }
     }
 

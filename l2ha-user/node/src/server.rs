@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use control::{Answer, Command};
+use control::{Answer, Command, Reloaded};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
@@ -25,6 +25,8 @@ use crate::{answers, node::Node, packet_stream::PacketStream};
 const LONGEST: u64 = 4096;
 /// How long a client may take to ask and to read.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a reload waits until everything is in place.
+const SETTLE: Duration = Duration::from_secs(3);
 /// How many questions may wait for the daemon.
 const WAITING: usize = 16;
 
@@ -40,6 +42,18 @@ type Reply = (Answer, Option<PacketStream>);
 impl Question {
     /// Answers it.
     pub(crate) async fn answer(self, node: &mut Node) {
+        if let Command::Reload { dry_run, returns } = self.command {
+            let reloaded = node.reload(dry_run).await;
+            let settled = node.settled();
+            let answer = self.answer;
+            // What it waits for waits for nobody else.
+            tokio::spawn(async move {
+                let settled = timeout(SETTLE, settled).await.is_ok();
+                let reloaded = reloaded.map(|done| Reloaded { settled, ..done });
+                let _ = answer.send((Answer::to(returns, reloaded), None));
+            });
+            return;
+        }
         let reply = match node.packets(&self.command) {
             None => (answers::answer(node, self.command).await, None),
             Some(Ok((answer, stream))) => (answer, Some(stream)),

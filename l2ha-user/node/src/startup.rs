@@ -1,7 +1,7 @@
 //! What the daemon knows of its own start, for `l2ha status`.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,11 @@ impl Startup {
             started: Instant::now(),
             findings,
         }
+    }
+
+    /// The configuration file.
+    pub(crate) fn config_path(&self) -> &Path {
+        &self.config_path
     }
 
     /// The configuration file, as text.

@@ -286,13 +286,12 @@ impl InterfaceConfig {
         Duration::from_secs(u64::from(self.retransmit_interval.max(1)))
     }
 
-    /// Whether `other` can replace it without its adjacencies falling.
+    /// Whether `other` can replace it without its adjacencies falling. Intervals can: until the neighbour
+    /// says the same, neither end hears the other (RFC 2328 10.5).
     pub(crate) fn adjacency_survives(&self, other: &Self) -> bool {
         self.area == other.area
             && self.kind == other.kind
             && self.link_local == other.link_local
-            && self.hello_interval == other.hello_interval
-            && self.dead_interval == other.dead_interval
             && self.instance_id == other.instance_id
             && self.mtu == other.mtu
             && self.ipv4_mtu == other.ipv4_mtu

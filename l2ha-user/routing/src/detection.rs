@@ -5,7 +5,7 @@ use control::BfdStatus;
 use ospfv3::{NeighborState, NeighborView};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bfd::{Bfd, Notice, Peer, Sessions};
+use crate::bfd::{Notice, Peer, Sessions, ThreadSessions};
 use crate::types::Interface;
 
 /// BFD, and which neighbours it watches.
@@ -16,13 +16,12 @@ pub(crate) struct Detection {
 }
 
 impl Detection {
-    /// Starts BFD's thread: at the daemon's start, while it still may have real-time priority.
-    pub(crate) fn start() -> Self {
-        let (sender, notices) = mpsc::unbounded_channel();
-        let bfd = Bfd::start(sender)
-            .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no BFD"));
-        let sessions = bfd.ok().map(|bfd| Box::new(bfd) as Box<dyn Sessions>);
-        Self::new(sessions, notices)
+    /// With the sessions of BFD's thread, if there is one.
+    pub(crate) fn of(thread: Option<(ThreadSessions, mpsc::UnboundedReceiver<Notice>)>) -> Self {
+        match thread {
+            Some((sessions, notices)) => Self::new(Some(Box::new(sessions)), notices),
+            None => Self::new(None, mpsc::unbounded_channel().1),
+        }
     }
 
     /// With sessions that report to `notices`.

@@ -1,5 +1,6 @@
 //! The event loop of the routing thread: feeds the speakers with packets and time, does what they say.
 
+mod configure;
 mod ending;
 mod sync;
 
@@ -106,6 +107,8 @@ struct EventLoop {
     twins: Twins,
     /// Limits on what is said of our own LSAs that others send.
     reclaimed: BTreeMap<Family, RateLimit>,
+    /// Who waits until the routes are where the configuration says.
+    configured: Vec<oneshot::Sender<()>>,
 }
 
 /// Runs until asked to stop. `epoch` is what sequence numbers of authenticated packets begin with,
@@ -143,9 +146,11 @@ pub(crate) async fn run(
         not_installed: NotInstalledRoutes::default(),
         twins: Twins::default(),
         reclaimed: BTreeMap::new(),
+        configured: Vec::new(),
     };
     let ending = loop {
         event_loop.act().await;
+        event_loop.tell_configured();
         if let Next::End(ending) = event_loop.next(None).await {
             break ending;
         }
@@ -187,6 +192,10 @@ impl EventLoop {
             Some(packet) = self.arrived.recv() => self.packet(&packet),
             () = until(timer) => self.instances.handle_timeout(self.start.elapsed()),
             request = self.requests.recv(), if !self.ending => match request {
+                Some(Request::Configure(config, done)) => {
+                    self.configure(*config).await;
+                    self.configured.push(done);
+                }
                 Some(Request::Sync(desired)) => {
                     self.sync(desired).await;
                     self.look_around().await;

@@ -11,6 +11,7 @@ use config::Ospf;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    bfd::Bfd,
     detection::Detection,
     detours::DetourTable,
     event_loop::{self, Ends},
@@ -40,7 +41,7 @@ pub(crate) struct Handled {
 
 impl Routing {
     /// Starts the thread; `memory` is the file that keeps what must outlive a crash, `detours` where the
-    /// data plane takes detours, if it can.
+    /// data plane takes detours, if it can; `bfd` watches the neighbours, if there could be a thread of it.
     ///
     /// # Errors
     ///
@@ -49,6 +50,7 @@ impl Routing {
         config: Ospf,
         memory: &Path,
         detours: Option<Box<dyn DetourTable>>,
+        bfd: Option<&Bfd>,
     ) -> Result<Self> {
         let state = RestartState::begin(memory)?;
         let begin = (state.epoch, state.before);
@@ -57,10 +59,11 @@ impl Routing {
             .enable_all()
             .build()?;
         let failure = routing.failure.clone();
+        let sessions = bfd.map(Bfd::sessions);
         let thread = std::thread::Builder::new()
             .name("routing".into())
             .spawn(move || {
-                let detection = Detection::start();
+                let detection = Detection::of(sessions);
                 linux::drop_capabilities();
                 let ran = runtime.block_on(async {
                     let kernel = Rtnetlink::open().context("cannot open rtnetlink")?;
@@ -104,6 +107,15 @@ impl Routing {
             None => "the routing thread has panicked".to_owned(),
         };
         ended.then(why)
+    }
+
+    /// Takes another configuration. What can be changed under live adjacencies is; another Router ID or
+    /// Instance ID makes another router, whose adjacencies come up anew. The answer comes once it holds
+    /// and all routes are in the table and have the metric that it says.
+    pub fn configure(&self, config: Ospf) -> oneshot::Receiver<()> {
+        let (done, receiver) = oneshot::channel();
+        self.ask(Request::Configure(Box::new(config), done));
+        receiver
     }
 
     /// Says which interfaces and prefixes there are now.

@@ -17,7 +17,8 @@ use crate::types::{Desired, Interface};
 /// All of them, IPv6 first.
 pub(crate) struct Instances {
     config: Ospf,
-    /// What sequence numbers of authenticated packets begin with in this run of the router.
+    /// What sequence numbers of authenticated packets begin with: in this run of the router, and one more
+    /// for those that begin later, which neighbours would take for replays of those before.
     epoch: u32,
     list: Vec<Instance>,
     /// Whether this node is the last resort.
@@ -45,6 +46,38 @@ impl Instances {
             list: [Some(six), four].into_iter().flatten().map(start).collect(),
             drained: false,
         }
+    }
+
+    /// Takes another configuration. Another Router ID or Instance ID makes other speakers, which have
+    /// nothing yet; what those before have still to send is returned.
+    pub(crate) fn configure(&mut self, now: Time, config: &Ospf) -> Option<Vec<Transmit>> {
+        let before = std::mem::replace(&mut self.config, config.clone());
+        self.each(|speaker| {
+            speaker.set_graceful_helper(config.graceful_helper, config.graceful_strict);
+        });
+        if (before.router_id, before.instance_id) == (config.router_id, config.instance_id) {
+            return None;
+        }
+        tracing::info!(
+            router_id = %config.router_id, instance = config.instance_id,
+            "OSPF begins anew as another router"
+        );
+        self.epoch = self.epoch.saturating_add(1);
+        let (mut last_packets, mut list) = (Vec::new(), Vec::new());
+        for mut gone in self.list.drain(..) {
+            gone.speaker.shutdown(now);
+            last_packets.extend(std::iter::from_fn(|| gone.speaker.poll_transmit()));
+            let id = match gone.family {
+                Family::Ipv6 => config.instance_id,
+                Family::Ipv4 => gone.id,
+            };
+            let which = (gone.family, id);
+            let mut instance = Instance::new(config, self.epoch, which, now, None);
+            instance.speaker.drain(now, self.drained);
+            list.push(instance);
+        }
+        self.list = list;
+        Some(last_packets)
     }
 
     /// That of IPv6, which is always there.
@@ -91,6 +124,7 @@ impl Instances {
         }
         if let Some(id) = wanted {
             tracing::info!(instance = id, "IPv4 is routed now");
+            self.epoch = self.epoch.saturating_add(1);
             let which = (Family::Ipv4, id);
             let mut instance = Instance::new(&self.config, self.epoch, which, now, None);
             instance.speaker.drain(now, self.drained);
@@ -240,7 +274,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use config::{OspfNetwork, Redistribute};
-    use ospfv3::{NeighborState, wire::ALL_SPF_ROUTERS};
+    use ospfv3::{Algorithm, AuthKey, KeyChain, Lifetime, NeighborState, wire::ALL_SPF_ROUTERS};
 
     use super::*;
     use crate::types::HostPrefix;
@@ -362,6 +396,49 @@ mod tests {
         assert_eq!(outcome, PathOutcome::Lost);
         assert_eq!(full(&nodes[0]), []);
         assert_eq!(full(&nodes[1]), [Family::Ipv6, Family::Ipv4]);
+    }
+
+    #[test]
+    fn who_begins_anew_is_not_taken_for_a_replay() {
+        let key = AuthKey {
+            sa_id: 7,
+            algorithm: Algorithm::HmacSha256,
+            secret: b"secret".to_vec(),
+            protocol_id: None,
+            send: Lifetime::default(),
+            accept: Lifetime::default(),
+        };
+        let signed = |router| Interface {
+            keys: Some(KeyChain {
+                keys: vec![key.clone()],
+            }),
+            ..interface(router)
+        };
+        let mut nodes = [node(1, Some(64)), node(2, Some(64))];
+        for (node, router) in nodes.iter_mut().zip([1, 2]) {
+            node.add_interface(Duration::ZERO, &signed(router));
+        }
+        let mut now = talk(&mut nodes, Duration::ZERO, 5);
+        assert_eq!(full(&nodes[0]), [Family::Ipv6, Family::Ipv4]);
+        for wanted in [None, Some(64)] {
+            nodes[0].set_ipv4(now, wanted);
+            nodes[0].add_interface(now, &signed(1));
+            now = talk(&mut nodes, now, 1);
+        }
+        // Sooner than the dead interval, with which the neighbour forgets what it has heard.
+        now = talk(&mut nodes, now, 1);
+        assert_eq!(full(&nodes[0]), [Family::Ipv6, Family::Ipv4]);
+        for id in [5, 0] {
+            let other = Ospf {
+                instance_id: id,
+                ..config(1, Some(64))
+            };
+            assert!(nodes[0].configure(now, &other).is_some());
+            nodes[0].add_interface(now, &signed(1));
+            now = talk(&mut nodes, now, 1);
+        }
+        talk(&mut nodes, now, 1);
+        assert_eq!(full(&nodes[0]), [Family::Ipv6, Family::Ipv4]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod views;
 mod wire;
 
 pub use self::{
+    bfd::Bfd,
     detours::{Detour, DetourTable},
     fib::remove_routes,
     handle::Routing,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use config::{OspfArea, OspfNetwork};
+use config::{Ospf, OspfArea, OspfNetwork};
 use control::{BfdStatus, InFamily, OspfInterface, OspfRoute, OspfStatus};
 use ospfv3::{KeyChain, LsaView, NeighborView};
 use tokio::sync::oneshot;
@@ -56,6 +56,7 @@ impl Interface {
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let as_other = Self {
             cost: other.cost,
+            priority: other.priority,
             keys: other.keys.clone(),
             prefixes: other.prefixes.clone(),
             carries: other.carries,
@@ -125,6 +126,8 @@ pub enum View {
 
 /// What the routing thread is asked.
 pub(crate) enum Request {
+    /// Another `[ospf]`, and who is told once it holds and all routes are where it says.
+    Configure(Box<Ospf>, oneshot::Sender<()>),
     Sync(Desired),
     CheckRoutes,
     Drain(bool),

@@ -11,6 +11,7 @@ mod log;
 mod monitor;
 mod ospf;
 mod output;
+mod reload;
 mod run;
 mod sessions;
 mod socket;
@@ -64,6 +65,7 @@ enum Command {
     Ospf(ospf::Ospf),
     Bfd(bfd::Bfd),
     Drain(drain::Drain),
+    Reload(reload::Reload),
     Genkey(genkey::Genkey),
 }
 
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Ospf(ospf) => ospf.main(),
         Command::Bfd(bfd) => bfd.main(),
         Command::Drain(drain) => drain.main(),
+        Command::Reload(reload) => reload.main(),
         Command::Genkey(genkey) => genkey.main(),
     };
     let code = result.unwrap_or_else(|error| {

@@ -5,6 +5,7 @@ mod fsm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::auth::{KeyChain, ProtocolId};
 use crate::config::{InterfaceConfig, InterfaceKind, Time};
@@ -162,6 +163,13 @@ impl Interface {
         let ends = self.neighbors.values().filter(forming);
         let ends = ends.map(|neighbor| neighbor.since + self.config.dead());
         ends.filter(|end| *end > now).max()
+    }
+
+    /// Gives each neighbour at least so much time from now before its inactivity timer fires.
+    pub(crate) fn give_time(&mut self, now: Time, grace: Duration) {
+        for neighbor in self.neighbors.values_mut() {
+            neighbor.inactive_at = neighbor.inactive_at.max(now + grace);
+        }
     }
 
     /// Whether any neighbour is in Exchange or Loading.

@@ -258,6 +258,12 @@ impl Speaker {
         self.finish();
     }
 
+    /// Says whether to help neighbours with a graceful restart from now on, and whether that help ends
+    /// when the topology changes. A help that has begun goes on.
+    pub fn set_graceful_helper(&mut self, helper: bool, strict: bool) {
+        self.core.set_graceful_helper(helper, strict);
+    }
+
     /// Whether we are an area border router: in several areas, the backbone among them. Without it
     /// no router would receive our summaries, and to call ourselves one would only keep us from using
     /// those of others (RFC 3509 2.1).

@@ -11,7 +11,7 @@ use ospfv3::{
 use crate::net::{End, Lan, Net, Weather, hop, own_prefix, router_id};
 
 /// `count` nodes on one Ethernet.
-fn lan(count: usize) -> Net {
+pub(crate) fn lan(count: usize) -> Net {
     let mut net = Net::build(11, count, &[]);
     let ends = (0..count)
         .map(|node| End {
@@ -31,7 +31,7 @@ fn lan(count: usize) -> Net {
 }
 
 /// Designated Router and Backup, if everybody agrees.
-fn offices(net: &Net) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
+pub(crate) fn offices(net: &Net) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
     let mut seen = None;
     for speaker in net.nodes.iter().flatten() {
         for interface in speaker.interfaces().into_iter().filter(|i| i.id >= 50) {

@@ -16,6 +16,7 @@ mod mismatch;
 mod net;
 mod origination;
 mod random;
+mod reconfigure;
 mod robustness;
 mod seeds;
 mod stub;

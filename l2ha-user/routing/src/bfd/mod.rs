@@ -20,20 +20,34 @@ use tokio::sync::{mpsc as notices, oneshot};
 use self::types::Request;
 pub(crate) use self::types::{Notice, Peer, Sessions};
 
-/// The running thread.
-pub(crate) struct Bfd {
-    requests: mpsc::Sender<Request>,
-    wake: Arc<EventFd>,
+/// The running thread. It serves each routing thread that the daemon starts, one after the other: it is
+/// started once, while the daemon still may give it real-time priority. Dropping it ends all sessions
+/// (AdminDown), unless they have been left for the next start.
+pub struct Bfd {
+    mailbox: Mailbox,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Where the thread is asked.
+#[derive(Clone)]
+struct Mailbox {
+    requests: mpsc::Sender<Request>,
+    wake: Arc<EventFd>,
+}
+
+/// The sessions of one routing thread.
+pub(crate) struct ThreadSessions {
+    mailbox: Mailbox,
+    abandoned: bool,
+}
+
 impl Bfd {
-    /// Starts the thread; `notices` gets what happens.
+    /// Starts the thread.
     ///
     /// # Errors
     ///
     /// When there can be no thread.
-    pub(crate) fn start(notices: notices::UnboundedSender<Notice>) -> Result<Self> {
+    pub fn start() -> Result<Self> {
         let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .context("cannot make an eventfd")?;
         let wake = Arc::new(wake);
@@ -42,16 +56,29 @@ impl Bfd {
             let wake = Arc::clone(&wake);
             std::thread::Builder::new()
                 .name("bfd".into())
-                .spawn(move || thread::run(wake.as_fd(), &inbox, &notices))
+                .spawn(move || thread::run(wake.as_fd(), &inbox))
                 .context("cannot start the BFD thread")?
         };
         Ok(Self {
-            requests,
-            wake,
+            mailbox: Mailbox { requests, wake },
             thread: Some(thread),
         })
     }
 
+    /// Sessions for a routing thread, none yet, and what happens to them. Those of the one before have
+    /// ended.
+    pub(crate) fn sessions(&self) -> (ThreadSessions, notices::UnboundedReceiver<Notice>) {
+        let (sender, notices) = notices::unbounded_channel();
+        self.mailbox.ask(Request::Report(sender));
+        let sessions = ThreadSessions {
+            mailbox: self.mailbox.clone(),
+            abandoned: false,
+        };
+        (sessions, notices)
+    }
+}
+
+impl Mailbox {
     fn ask(&self, request: Request) {
         // The thread ends only when it is asked to.
         let _ = self.requests.send(request);
@@ -59,20 +86,28 @@ impl Bfd {
     }
 }
 
-impl Sessions for Bfd {
+impl Sessions for ThreadSessions {
     fn watch(&self, peers: Vec<Peer>) {
-        self.ask(Request::Watch(peers));
+        self.mailbox.ask(Request::Watch(peers));
     }
 
     fn show(&self) -> oneshot::Receiver<BfdStatus> {
         let (answer, receiver) = oneshot::channel();
-        self.ask(Request::Show(answer));
+        self.mailbox.ask(Request::Show(answer));
         receiver
     }
 
     fn abandon(mut self: Box<Self>) {
-        // It goes on until the process ends.
-        drop(self.thread.take());
+        self.abandoned = true;
+        self.mailbox.ask(Request::Abandon);
+    }
+}
+
+impl Drop for ThreadSessions {
+    fn drop(&mut self) {
+        if !self.abandoned {
+            self.mailbox.ask(Request::Watch(Vec::new()));
+        }
     }
 }
 
@@ -81,7 +116,7 @@ impl Drop for Bfd {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        self.ask(Request::Stop);
+        self.mailbox.ask(Request::Stop);
         if thread.join().is_err() {
             tracing::error!("the BFD thread had panicked");
         }

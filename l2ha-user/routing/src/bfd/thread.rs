@@ -49,9 +49,10 @@ struct Watched {
     detects_in: Option<Duration>,
 }
 
-struct Thread<'a> {
+struct Thread {
     epoch: Instant,
-    notices: &'a notices::UnboundedSender<Notice>,
+    /// Nobody hears before the first routing thread is there.
+    notices: notices::UnboundedSender<Notice>,
     wanted: Vec<Peer>,
     sessions: BTreeMap<(u32, Ipv6Addr), Watched>,
     /// When to try again to open what could not be opened.
@@ -64,16 +65,12 @@ struct Thread<'a> {
 }
 
 /// Runs until asked to stop.
-pub(super) fn run(
-    wake: BorrowedFd<'_>,
-    inbox: &mpsc::Receiver<Request>,
-    notices: &notices::UnboundedSender<Notice>,
-) {
+pub(super) fn run(wake: BorrowedFd<'_>, inbox: &mpsc::Receiver<Request>) {
     let real_time = become_real_time();
     linux::drop_capabilities();
     let mut thread = Thread {
         epoch: Instant::now(),
-        notices,
+        notices: notices::unbounded_channel().0,
         wanted: Vec::new(),
         sessions: BTreeMap::new(),
         again: None,
@@ -83,17 +80,20 @@ pub(super) fn run(
         late_wakes: 0,
         latest_wake: Duration::ZERO,
     };
-    let mut planned = None;
+    let (mut planned, mut abandoned) = (None, false);
     loop {
         let mut bytes = [0; 8];
         let _ = unistd::read(wake, &mut bytes);
         while let Ok(request) = inbox.try_recv() {
             match request {
+                Request::Report(notices) => thread.notices = notices,
                 Request::Watch(peers) => thread.watch(peers),
                 Request::Show(answer) => {
                     let _ = answer.send(thread.view());
                 }
-                Request::Stop => return thread.stop(),
+                Request::Abandon => abandoned = true,
+                Request::Stop if abandoned => return,
+                Request::Stop => return thread.watch(Vec::new()),
             }
         }
         thread.step(planned);
@@ -125,7 +125,7 @@ fn random() -> u32 {
     getrandom::u32().unwrap_or_else(|_| std::process::id())
 }
 
-impl Thread<'_> {
+impl Thread {
     fn watch(&mut self, peers: Vec<Peer>) {
         let now = self.epoch.elapsed();
         self.sessions.retain(|key, watched| {
@@ -311,10 +311,6 @@ impl Thread<'_> {
                 })
                 .collect(),
         }
-    }
-
-    fn stop(mut self) {
-        self.watch(Vec::new());
     }
 }
 

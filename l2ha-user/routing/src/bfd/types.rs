@@ -4,7 +4,7 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use bfd::{Key, Timers};
 use control::BfdStatus;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// A neighbour whose path is to be watched: one for each interface and address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,11 @@ pub(crate) trait Sessions {
 
 /// What the thread is asked.
 pub(super) enum Request {
+    /// Whom to report to from now on.
+    Report(mpsc::UnboundedSender<Notice>),
     Watch(Vec<Peer>),
     Show(oneshot::Sender<BfdStatus>),
+    /// What there is goes on until the process ends, and nobody is told of that end.
+    Abandon,
     Stop,
 }

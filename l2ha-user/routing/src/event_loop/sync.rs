@@ -110,6 +110,13 @@ impl EventLoop {
         for transmit in &last_packets {
             self.send(transmit);
         }
+        self.equip();
+        self.set_routes().await;
+    }
+
+    /// Gives new speakers what the others have.
+    pub(super) fn equip(&mut self) {
+        let now = self.now();
         self.instances
             .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
         for area in &self.desired.areas {
@@ -120,13 +127,14 @@ impl EventLoop {
             self.instances.add_interface(now, &open.interface);
         }
         self.instances.set_services(now, &self.desired);
-        self.set_routes().await;
     }
 
     /// Advertises what of the kernel's routes is to be.
     pub(super) async fn redistribute(&mut self) {
         let config = self.config.redistribute;
         if !config.connected && !config.statics {
+            let now = self.now();
+            self.instances.set_externals(now, |_| Vec::new());
             return;
         }
         match self

@@ -77,6 +77,11 @@ impl Objects {
         }
     }
 
+    /// Whether the objects of another table and priority would have the same numbers.
+    pub(crate) fn has_numbers_of(&self, table: u32, priority: u32) -> bool {
+        self.base == base(table, priority)
+    }
+
     /// Whether a number is one of ours.
     pub(crate) fn is_ours(&self, id: u32) -> bool {
         (self.base..self.base + RANGE).contains(&id)

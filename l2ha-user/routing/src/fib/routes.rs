@@ -68,6 +68,15 @@ pub(crate) struct Routes {
     /// the adjacencies are still coming up, and traffic goes on meanwhile.
     keep_until: Option<Instant>,
     said: Said,
+    /// What is in tables and has metrics of before, until all that is wanted is in its new place.
+    left: Vec<Left>,
+}
+
+/// Routes in a place of before.
+struct Left {
+    table: u32,
+    priority: u32,
+    routes: Vec<KernelRoute>,
 }
 
 impl Routes {
@@ -105,6 +114,7 @@ impl Routes {
             counts: KernelRoutes::default(),
             keep_until: None,
             said: Said::default(),
+            left: Vec::new(),
         };
         routes.read().await?;
         if routes.installed.is_empty() {
@@ -133,6 +143,64 @@ impl Routes {
     pub(crate) fn keep_for(&mut self, time: Duration) {
         if self.keep_until.is_some() {
             self.keep_until = Some(Instant::now() + time);
+        }
+    }
+
+    /// Keeps what is installed for some time, although it is not wanted.
+    pub(crate) fn keep(&mut self, time: Duration) {
+        self.keep_until = Some(Instant::now() + time);
+    }
+
+    /// Goes on in another table or with another metric. What is wanted is there before what was there
+    /// before goes, so that no packet is without a route.
+    pub(crate) async fn move_to(&mut self, (table, priority): (u32, u32)) -> Result<()> {
+        if (self.table, self.priority) == (table, priority) {
+            return Ok(());
+        }
+        tracing::info!(table, metric = priority, "routes move");
+        self.left.push(Left {
+            table: self.table,
+            priority: self.priority,
+            routes: std::mem::take(&mut self.installed).into_values().collect(),
+        });
+        // Where they were once before, they are found again.
+        self.left
+            .retain(|left| (left.table, left.priority) != (table, priority));
+        (self.table, self.priority) = (table, priority);
+        if let Some(objects) = &mut self.objects {
+            *objects = Objects::new(table, priority, objects.spread());
+        }
+        self.taken.clear();
+        self.classes.clear();
+        self.refused.clear();
+        let read = self.read().await;
+        self.apply().await;
+        read
+    }
+
+    /// Whether routes are left in a place of before.
+    pub(crate) fn is_moving(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Removes what is left in places of before.
+    fn remove_left(&mut self) {
+        for left in std::mem::take(&mut self.left) {
+            let orders = left.routes.iter().cloned().map(Order::DropRoute).collect();
+            let Some(refused) = self.give(orders) else {
+                continue;
+            };
+            let failed: Vec<&Error> = refused.iter().flatten().collect();
+            self.said
+                .log_refused(&failed, "route of before not removed");
+            let mut objects = self.objects.as_ref();
+            // Numbers that both places share are swept with those of the new one.
+            let alone = objects.take_if(|it| !it.has_numbers_of(left.table, left.priority));
+            if alone.is_some()
+                && let Ok(found) = self.kernel.nexthops()
+            {
+                self.carry_out(&leftovers(left.table, left.priority, &found));
+            }
         }
     }
 
@@ -458,6 +526,7 @@ impl Routes {
 
     /// Removes what is not wanted.
     fn finish(&mut self) {
+        self.remove_left();
         let stale: Vec<KernelRoute> = self
             .installed
             .iter()

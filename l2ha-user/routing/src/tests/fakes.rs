@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     io,
     net::Ipv6Addr,
@@ -161,8 +161,11 @@ impl Drop for FakePort {
 #[derive(Default)]
 pub(super) struct Tables {
     objects: BTreeMap<u32, Leads>,
-    routes: BTreeMap<Destination, KernelRoute>,
+    /// By table, destination and metric, as the kernel tells them apart.
+    routes: BTreeMap<(u32, Destination, u32), KernelRoute>,
     pub(super) host: HostRoutes,
+    /// Routes of others.
+    pub(super) foreign: Vec<ForeignRoute>,
     /// Whether packets of others are dropped, and not forwarded.
     is_host: bool,
 }
@@ -174,7 +177,9 @@ impl Tables {
 
     /// The interfaces that routes to a destination lead to.
     pub(super) fn leads(&self, destination: &Destination) -> Vec<u32> {
-        let Some(route) = self.routes.get(destination) else {
+        // The one with the lowest metric leads.
+        let mut routes = self.routes.values();
+        let Some(route) = routes.find(|it| it.key() == *destination) else {
             return Vec::new();
         };
         let hops = self.nexthops(route);
@@ -185,9 +190,17 @@ impl Tables {
         self.routes.is_empty() && self.objects.is_empty()
     }
 
+    /// The tables and metrics that there are routes with.
+    pub(super) fn places(&self) -> BTreeSet<(u32, u32)> {
+        let keys = self.routes.keys();
+        keys.map(|(table, _, metric)| (*table, *metric)).collect()
+    }
+
     /// Somebody else removes a route.
     pub(super) fn lose(&mut self, destination: &Destination) {
-        assert!(self.routes.remove(destination).is_some());
+        let before = self.routes.len();
+        self.routes.retain(|(_, key, _), _| key != destination);
+        assert!(self.routes.len() < before);
     }
 
     fn nexthops(&self, route: &KernelRoute) -> Vec<Nexthop> {
@@ -250,15 +263,20 @@ impl Tables {
             Order::PutRoute(route) => {
                 let there = route.object.is_none_or(|id| self.objects.contains_key(&id));
                 assert!(there, "no such object: {order:?}");
-                self.routes.insert(route.key(), route.clone());
+                self.routes.insert(place(route), route.clone());
                 format!("put {}", route.destination)
             }
             Order::DropRoute(route) => {
-                self.routes.remove(&route.key());
+                self.routes.remove(&place(route));
                 format!("remove {}", route.destination)
             }
         }
     }
+}
+
+/// Where the kernel keeps a route.
+fn place(route: &KernelRoute) -> (u32, Destination, u32) {
+    (route.table, route.key(), route.priority)
 }
 
 /// The kernel of one node; the tables outlive the node's daemon.
@@ -279,7 +297,8 @@ impl Kernel for FakeKernel {
     }
 
     fn foreign_routes(&self, _: u32) -> Answer<'_, Vec<ForeignRoute>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+        let foreign = self.tables.borrow().foreign.clone();
+        Box::pin(std::future::ready(Ok(foreign)))
     }
 
     fn host_routes(&self, _: u32) -> Answer<'_, HostRoutes> {

@@ -9,10 +9,10 @@ use std::{
 };
 
 use config::{Ospf, OspfNetwork, Redistribute};
-use linux::HostRoutes;
+use linux::{ForeignRoute, HostRoutes};
 use tokio::{
     runtime::Builder,
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::{JoinHandle, LocalSet, spawn_local},
     time::{Instant, sleep},
 };
@@ -239,6 +239,15 @@ impl Node {
         self.routing().sync(desired);
     }
 
+    /// Goes on with another `[ospf]`, as a reload does. The answer comes once it holds.
+    pub(super) fn configure(&mut self, change: impl FnOnce(&mut Ospf)) -> oneshot::Receiver<()> {
+        change(&mut self.config);
+        let config = self.config.clone();
+        let done = self.routing().configure(config);
+        self.sync();
+        done
+    }
+
     /// The daemon ends cleanly.
     pub(super) async fn stop(&mut self) {
         self.running.take().unwrap().routing.stop().await;
@@ -314,6 +323,16 @@ impl Node {
     /// What the host has of its own; seen at the next sync.
     pub(super) fn set_host_routes(&self, host: HostRoutes) {
         self.tables.borrow_mut().host = host;
+    }
+
+    /// Routes of the kernel's and of people; seen at the next sync.
+    pub(super) fn set_foreign_routes(&self, foreign: Vec<ForeignRoute>) {
+        self.tables.borrow_mut().foreign = foreign;
+    }
+
+    /// The tables and metrics that there are routes with.
+    pub(super) fn places(&self) -> Vec<(u32, u32)> {
+        self.tables.borrow().places().into_iter().collect()
     }
 
     /// Whether the kernel forwards; seen at the next sync.

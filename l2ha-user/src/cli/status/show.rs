@@ -58,6 +58,11 @@ pub(super) fn text(status: &Status, with_counters: bool) -> String {
         add("what fits", counters(&status.path_mtu));
         let lost = BTreeMap::from([("lines lost".to_owned(), status.log_lines_lost)]);
         add("log", counters(&lost));
+        let pause = BTreeMap::from([(
+            "longest pause of the main loop, µs".to_owned(),
+            status.loop_pause_max_us,
+        )]);
+        add("daemon", counters(&pause));
     }
     text
 }

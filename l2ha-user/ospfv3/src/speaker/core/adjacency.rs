@@ -186,9 +186,7 @@ impl Core {
     /// Gives each neighbour at least so much time from now before its inactivity timer fires.
     pub(crate) fn give_time(&mut self, grace: Duration) {
         for interface in self.interfaces.values_mut() {
-            for neighbor in interface.neighbors.values_mut() {
-                neighbor.inactive_at = neighbor.inactive_at.max(self.now + grace);
-            }
+            interface.give_time(self.now, grace);
         }
     }
 

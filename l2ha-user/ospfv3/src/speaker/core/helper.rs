@@ -23,6 +23,11 @@ impl Core {
             .is_some_and(|neighbor| neighbor.help.is_some())
     }
 
+    pub(crate) fn set_graceful_helper(&mut self, helper: bool, strict: bool) {
+        self.config.graceful_helper = helper;
+        self.config.graceful_strict = strict;
+    }
+
     /// A Grace-LSA has been installed. The router that restarts is its originator, and not necessarily
     /// the one that sent it.
     pub(crate) fn receive_grace(

@@ -1,5 +1,7 @@
 //! Interfaces as the caller configures them.
 
+use std::time::Duration;
+
 use super::Core;
 use crate::config::{InterfaceConfig, StubPrefix};
 use crate::interface::{Interface, InterfaceEvent};
@@ -11,13 +13,31 @@ impl Core {
         let id = config.id;
         match self.interfaces.get_mut(&id) {
             Some(interface) if interface.config.adjacency_survives(config) => {
-                interface.config = config.clone();
+                let before = std::mem::replace(&mut interface.config, config.clone());
                 self.interface_event(id, InterfaceEvent::NeighborChange);
+                if before.hello() != config.hello() || before.dead() != config.dead() {
+                    self.change_intervals(id, before.dead());
+                }
                 self.content_changed();
                 true
             }
             _ => false,
         }
+    }
+
+    /// Goes on with other intervals. The neighbours do not hear us until theirs are the same, nor we them;
+    /// each is given the longer of both dead intervals for that.
+    fn change_intervals(&mut self, id: u32, dead_before: Duration) {
+        let now = self.now;
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        if interface.hello_at.is_some() {
+            interface.hello_at = Some(now);
+        }
+        let grace = dead_before.max(interface.config.dead());
+        interface.give_time(now, grace);
+        self.hello_if_due(id);
     }
 
     /// Adds an interface, which is down.

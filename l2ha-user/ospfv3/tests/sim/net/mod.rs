@@ -156,6 +156,26 @@ impl Net {
         config
     }
 
+    /// An end on an Ethernet.
+    pub(crate) fn lan_interface_config(&self, end: End) -> InterfaceConfig {
+        let mut config = self.interface_config(end, 10);
+        config.kind = InterfaceKind::Broadcast;
+        config.ipv4 = self.lan_ipv4(end);
+        let addr = Ipv6Addr::from_bits(0x2001_0db8_00ff << 80);
+        let prefix = match (self.family, config.ipv4) {
+            (Family::Ipv6, _) => Prefix::new(addr, 64),
+            (Family::Ipv4, Some(addr)) => Prefix::new(addr, 16),
+            (Family::Ipv4, None) => None,
+        };
+        let prefixes = prefix.map(|prefix| StubPrefix {
+            prefix,
+            metric: 10,
+            local: false,
+        });
+        config.prefixes = prefixes.into_iter().collect();
+        config
+    }
+
     /// Starts a node that is not running: a new process with no memory.
     pub(crate) fn start(&mut self, node: usize) {
         self.start_with(node, vec![local(self.own(node))]);
@@ -200,22 +220,7 @@ impl Net {
         }
         for lan in &self.lans {
             for end in lan.ends.iter().filter(|end| end.node == node) {
-                let mut config = self.interface_config(*end, 10);
-                config.kind = InterfaceKind::Broadcast;
-                config.ipv4 = self.lan_ipv4(*end);
-                let addr = Ipv6Addr::from_bits(0x2001_0db8_00ff << 80);
-                let prefix = match (self.family, config.ipv4) {
-                    (Family::Ipv6, _) => Prefix::new(addr, 64),
-                    (Family::Ipv4, Some(addr)) => Prefix::new(addr, 16),
-                    (Family::Ipv4, None) => None,
-                };
-                let prefixes = prefix.map(|prefix| StubPrefix {
-                    prefix,
-                    metric: 10,
-                    local: false,
-                });
-                config.prefixes = prefixes.into_iter().collect();
-                speaker.add_interface(now, config);
+                speaker.add_interface(now, self.lan_interface_config(*end));
             }
         }
         self.nodes[node] = Some(speaker);
