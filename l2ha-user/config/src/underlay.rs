@@ -20,12 +20,13 @@ const LONGEST_SOCKET: usize = 107;
 
 /// Reads `[node]`.
 pub(crate) fn node(section: &Section<'_>) -> Option<Node> {
-    let name = section.string("name").and_then(|found| {
+    let corrected =
+        |text: &str| names::corrected(text, names::LONGEST_NAME, names::node_problem);
+    let name = section.text_or("name", corrected).and_then(|found| {
         let Some(problem) = names::node_problem(found.value) else {
             return Some(found);
         };
-        let good = names::corrected(found.value, names::LONGEST_NAME, names::node_problem);
-        let good = good.as_deref().unwrap_or("server-1");
+        let good = corrected(found.value).unwrap_or_else(|| "server-1".to_owned());
         section
             .report
             .error(&found.place, problem, format!("write `name = \"{good}\"`"));
@@ -150,7 +151,8 @@ pub(crate) fn interface(section: &Section<'_>, key: &str) -> Option<Found<String
 
 fn addresses(section: &Section<'_>) -> Vec<Found<IpAddr>> {
     let key = "addresses";
-    let Some(written) = section.strings(key) else {
+    let is_good = |text: &str| text.parse().is_ok_and(address::is_host);
+    let Some(written) = section.strings(key, is_good) else {
         return Vec::new();
     };
     let shown = Shown {
