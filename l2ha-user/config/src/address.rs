@@ -151,7 +151,16 @@ pub(crate) fn service(report: &Report, found: &Found<&str>) -> Option<Found<IpAd
         example: "2001:db8::80",
         of: "the service",
     };
-    let address = host(report, found, &shown)?;
+    global(report, found, &shown)
+}
+
+/// An address that hosts elsewhere can reach.
+pub(crate) fn global(
+    report: &Report,
+    found: &Found<&str>,
+    shown: &Shown<'_>,
+) -> Option<Found<IpAddr>> {
+    let address = host(report, found, shown)?;
     if let IpAddr::V4(v4) = address.value
         && v4.is_link_local()
     {

@@ -56,6 +56,57 @@ pub(crate) fn node(section: &Section<'_>) -> Option<Node> {
     Some(node)
 }
 
+/// `addresses` of `[node]`: those of this node alone, at most one of a family.
+pub(crate) fn own_addresses(section: &Section<'_>, has_ospf: bool) -> Vec<Found<IpAddr>> {
+    let key = "addresses";
+    let shown = Shown {
+        key,
+        array: true,
+        example: "fd00:a::1",
+        of: "this node",
+    };
+    if let Some(place) = section.place_of(key).filter(|_| !has_ospf) {
+        section.report.error(
+            &place,
+            "OSPF advertises these addresses, but there is no [ospf]",
+            "remove it, or add a section `[ospf]`",
+        );
+        return Vec::new();
+    }
+    let is_good = |text: &str| text.parse().is_ok_and(address::is_host);
+    let written = section.strings(key, is_good);
+    let written = written.map_or_else(Vec::new, |written| written.good);
+    let addresses = written
+        .iter()
+        .filter_map(|text| address::global(section.report, text, &shown));
+    one_of_each_family(section, addresses, &shown)
+}
+
+/// Reports every address whose family another one has.
+fn one_of_each_family(
+    section: &Section<'_>,
+    addresses: impl Iterator<Item = Found<IpAddr>>,
+    shown: &Shown<'_>,
+) -> Vec<Found<IpAddr>> {
+    let mut taken: Vec<Found<IpAddr>> = Vec::new();
+    for address in addresses {
+        let same_family = |other: &&Found<IpAddr>| other.value.is_ipv4() == address.value.is_ipv4();
+        if let Some(first) = taken.iter().find(same_family) {
+            section.report.error(
+                &address.place,
+                format!(
+                    "`{}` is a second address of its family, beside `{}`",
+                    address.value, first.value
+                ),
+                format!("keep one of each family: {}", shown.write(first.value)),
+            );
+            continue;
+        }
+        taken.push(address);
+    }
+    taken
+}
+
 /// An absolute path.
 fn folder(section: &Section<'_>, key: &str, default: &str) -> Option<PathBuf> {
     if section.place_of(key).is_none() {
@@ -168,24 +219,9 @@ fn addresses(section: &Section<'_>) -> Vec<Found<IpAddr>> {
             shown.write(shown.example),
         );
     }
-    let mut addresses: Vec<Found<IpAddr>> = Vec::new();
-    for text in &written.good {
-        let Some(address) = address::host(section.report, text, &shown) else {
-            continue;
-        };
-        let same_family = |other: &&Found<IpAddr>| other.value.is_ipv4() == address.value.is_ipv4();
-        if let Some(first) = addresses.iter().find(same_family) {
-            section.report.error(
-                &address.place,
-                format!(
-                    "`{}` is a second address of its family, beside `{}`",
-                    address.value, first.value
-                ),
-                format!("keep one of each family: {}", shown.write(first.value)),
-            );
-            continue;
-        }
-        addresses.push(address);
-    }
-    addresses
+    let addresses = written
+        .good
+        .iter()
+        .filter_map(|text| address::host(section.report, text, &shown));
+    one_of_each_family(section, addresses, &shown)
 }

@@ -283,6 +283,7 @@ impl Route {
             prefix_len,
             table,
             priority,
+            source: _,
             object: _,
             mut nexthops,
         } = KernelRoute::from_message(message);
