@@ -324,7 +324,24 @@ impl Node {
     }
 }
 
+/// Files that the daemon has open however many tunnels there are: maps and programs, netlink, timers, the log.
+const FILES: u64 = 128;
+/// Files of a tunnel over which OSPF runs: its socket.
+const FILES_OF_OSPF: u64 = 1;
+/// Files of a tunnel that BFD watches: a socket to send, one to receive and one for ICMPv6.
+const FILES_OF_BFD: u64 = 3;
+
 impl Config {
+    /// How many files the daemon may come to have open at once.
+    pub fn open_files(&self) -> u64 {
+        let tunnels = self.tunnels.iter().filter_map(|tunnel| tunnel.ospf);
+        let files = tunnels.map(|ospf| {
+            let bfd = if ospf.bfd.is_some() { FILES_OF_BFD } else { 0 };
+            FILES_OF_OSPF + bfd
+        });
+        FILES + files.sum::<u64>()
+    }
+
     /// The address that connections of this node's own come from, if they shall come from one: what `[node]` says,
     /// else the first address of this family on a tunnel, where others have none: the kernel would take the
     /// underlay's or a service's there. Where each tunnel has one, the kernel takes that of the tunnel.
