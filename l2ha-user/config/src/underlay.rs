@@ -20,8 +20,7 @@ const LONGEST_SOCKET: usize = 107;
 
 /// Reads `[node]`.
 pub(crate) fn node(section: &Section<'_>) -> Option<Node> {
-    let corrected =
-        |text: &str| names::corrected(text, names::LONGEST_NAME, names::node_problem);
+    let corrected = |text: &str| names::corrected(text, names::LONGEST_NAME, names::node_problem);
     let name = section.text_or("name", corrected).and_then(|found| {
         let Some(problem) = names::node_problem(found.value) else {
             return Some(found);

@@ -23,9 +23,14 @@ fn closed(chain: &Chain) -> Finding {
     // ufw makes its rules anew at each change.
     let is_ufw = family == "ip6" && table == "filter" && name == "INPUT";
     match is_ufw {
-        true => finding.remedy("with ufw `ufw allow in on l2-NAME` for each tunnel; docs/operations.md has others"),
-        false => finding.command(format!(
-            "nft insert rule {family} {table} {name} iifname '\"l2-*\"' meta l4proto '{{ 89, udp, ipv6-icmp }}' accept"
-        )),
+        true => finding.remedy(
+            "with ufw `ufw allow in on l2-NAME` for each tunnel; docs/operations.md has others",
+        ),
+        false => {
+            let rule = format!("nft insert rule {family} {table} {name} iifname '\"l2-*\"'");
+            finding.command(format!(
+                "{rule} meta l4proto '{{ 89, ipv6-icmp }}' accept && {rule} udp dport 3784 accept"
+            ))
+        }
     }
 }

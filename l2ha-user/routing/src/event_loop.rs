@@ -419,7 +419,7 @@ impl EventLoop {
                 let limit = self.reclaimed.entry(family).or_default();
                 if let Some(times) = limit.again(RECLAIMED_AGAIN) {
                     tracing::info!(
-                        ?lsa, sequence, times, %family,
+                        lsa = %format_args!("{} {}", lsa.ty.name(), lsa.id), sequence, times, %family,
                         "others have an LSA of ours that is newer than we know: from before a restart, \
                          or another router has our Router ID. Originated again"
                     );

@@ -344,7 +344,9 @@ mod tests {
         };
         // Somebody else, and both as they were.
         let doubled = Ipv4Addr::new(10, 0, 0, 2);
-        twins.heal(|interface, _| [None, None, Some(doubled), Some(doubled)][interface as usize - 1]);
+        twins.heal(|interface, _| {
+            [None, None, Some(doubled), Some(doubled)][interface as usize - 1]
+        });
         assert_eq!(is_known(&twins), (0, 1));
         twins.note(Family::Ipv6, &event, start);
         twins.heal(|_, address| (address.segments()[7] == 9).then_some(doubled));

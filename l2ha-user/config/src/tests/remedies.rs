@@ -138,7 +138,9 @@ fn follow(text: &str, error: &ConfigError) -> Option<String> {
             if key != name || value.contains("FILE") || remedy.contains(" below ") {
                 return None;
             }
-            let begin = lines[at].find(&format!("{key} = ")).map(|it| it + key.len() + 3);
+            let begin = lines[at]
+                .find(&format!("{key} = "))
+                .map(|it| it + key.len() + 3);
             match begin {
                 Some(begin) => {
                     let end = begin + value_end(&lines[at][begin..])?;
@@ -181,7 +183,12 @@ fn what_each_mistake_is_told_to_write_is_accepted() {
         followed += 1;
         wrong.extend(result.err());
     }
-    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     // The others take thought: another port, one of two sections.
     assert!(followed * 4 > count * 3, "{followed} of {count}");
 }

@@ -90,7 +90,10 @@ fn lets_ospf_in(rule: &Value) -> bool {
     let names_it = |it: &Value| {
         let right = it["right"].to_string();
         let ospf = right.split(|c: char| !c.is_ascii_alphanumeric());
-        right.contains("l2-") || ospf.into_iter().any(|word| word == "89" || word.starts_with("ospf"))
+        right.contains("l2-")
+            || ospf
+                .into_iter()
+                .any(|word| word == "89" || word.starts_with("ospf"))
     };
     matches.clone().any(names_it) || matches.next().is_none()
 }
@@ -127,12 +130,21 @@ mod tests {
             table: "filter".to_owned(),
             name: "input".to_owned(),
         };
-        let port = equals(json!({"payload": {"protocol": "tcp", "field": "dport"}}), json!(22));
+        let port = equals(
+            json!({"payload": {"protocol": "tcp", "field": "dport"}}),
+            json!(22),
+        );
         let ssh = ("input", json!([port, {"accept": null}]));
         assert_eq!(closed(&ruleset("drop", &[ssh.clone()])), [input.clone()]);
         assert_eq!(closed(&ruleset("accept", &[ssh.clone()])), []);
-        let reject = ("input", json!([{"counter": {"packets": 0, "bytes": 0}}, {"reject": null}]));
-        assert_eq!(closed(&ruleset("accept", &[ssh.clone(), reject])), [input.clone()]);
+        let reject = (
+            "input",
+            json!([{"counter": {"packets": 0, "bytes": 0}}, {"reject": null}]),
+        );
+        assert_eq!(
+            closed(&ruleset("accept", &[ssh.clone(), reject])),
+            [input.clone()]
+        );
         assert_eq!(closed(&json!({"nftables": []})), []);
     }
 
@@ -147,14 +159,25 @@ mod tests {
             json!([equals(protocol, json!("ospfigp")), {"accept": null}]),
             json!([{"accept": null}]),
         ] {
-            assert_eq!(closed(&ruleset("drop", &[("input", expr.clone())])), [], "{expr}");
+            assert_eq!(
+                closed(&ruleset("drop", &[("input", expr.clone())])),
+                [],
+                "{expr}"
+            );
             let jump = ("input", json!([{"jump": {"target": "ours"}}]));
             let there = ("ours", expr.clone());
-            assert_eq!(closed(&ruleset("drop", &[jump, there.clone()])), [], "{expr}");
+            assert_eq!(
+                closed(&ruleset("drop", &[jump, there.clone()])),
+                [],
+                "{expr}"
+            );
             // Nothing leads there.
             assert_eq!(closed(&ruleset("drop", &[there])).len(), 1, "{expr}");
         }
-        let drops = ("input", json!([equals(name, json!("l2-*")), {"drop": null}]));
+        let drops = (
+            "input",
+            json!([equals(name, json!("l2-*")), {"drop": null}]),
+        );
         assert_eq!(closed(&ruleset("drop", &[drops])).len(), 1);
     }
 }
