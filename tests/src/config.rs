@@ -147,6 +147,8 @@ pub struct NodeFile {
     pub tunnels: Vec<TunnelConfig>,
     /// `[ospf]`; without it the daemon only carries frames.
     pub ospf: Option<OspfConfig>,
+    /// `addresses` of `[node]`.
+    pub own_addresses: Vec<IpAddr>,
     /// Sections beside these, as text.
     pub more: String,
     /// `[[services]]`: name and address.
@@ -248,6 +250,7 @@ impl NodeFile {
             mode: "auto".into(),
             tunnels: Vec::new(),
             ospf: None,
+            own_addresses: Vec::new(),
             more: String::new(),
             services: Vec::new(),
             key: None,
@@ -296,6 +299,10 @@ impl NodeFile {
             .collect();
         writeln!(to, "[node]")?;
         writeln!(to, "name = {:?}", self.name)?;
+        if !self.own_addresses.is_empty() {
+            let own: Vec<String> = self.own_addresses.iter().map(IpAddr::to_string).collect();
+            writeln!(to, "addresses = {own:?}")?;
+        }
         if let Some(run_dir) = &self.run_dir {
             writeln!(to, "run_dir = {run_dir:?}")?;
         }

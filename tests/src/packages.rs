@@ -23,6 +23,7 @@ pub const PACKAGES: &[Package] = &[
         "ethtool",
         "switching off the checksum offload that native XDP on veth trips over",
     ),
+    package("nftables", "a firewall that drops by default"),
     package("tcpdump", "packet captures, kept when a scenario fails"),
     package(
         "tshark",

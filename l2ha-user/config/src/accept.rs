@@ -8,7 +8,7 @@ use crate::{report::Found, section::Section, types::Accept};
 /// Reads `accept`.
 pub(crate) fn accept(section: &Section<'_>) -> Vec<Accept> {
     let named = section
-        .strings("accept")
+        .strings("accept", |text| parse(text).is_ok())
         .map_or_else(Vec::new, |strings| strings.good);
     let read = named.iter().filter_map(|found| entry(section, found));
     read.collect()

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::report::{Found, Report};
 
@@ -18,6 +18,11 @@ fn special(address: IpAddr) -> Option<&'static str> {
         IpAddr::V6(address) if address.is_unicast_link_local() => Some("a link-local address"),
         _ => None,
     }
+}
+
+/// Whether a host on the underlay can have the address.
+pub(crate) fn is_host(address: IpAddr) -> bool {
+    mapped(address).is_none() && special(address).is_none()
 }
 
 /// The IPv4 address that an IPv6 address stands for.
@@ -79,6 +84,15 @@ impl Shown<'_> {
     fn write_example(&self) -> String {
         self.write(self.example)
     }
+
+    /// The remedy that writes this address, or an example where no host can have it.
+    fn write_near(&self, address: IpAddr) -> String {
+        let address = mapped(address).map_or(address, IpAddr::V4);
+        match is_host(address) {
+            true => self.write(address),
+            false => self.write_example(),
+        }
+    }
 }
 
 /// The address of a host on the underlay.
@@ -90,11 +104,8 @@ pub(crate) fn host(
     let address = match written(found.value) {
         Written::Good(address) => address,
         Written::Almost(address, why) => {
-            report.error(
-                &found.place,
-                format!("`{}`: {why}", found.value),
-                shown.write(address),
-            );
+            let remedy = shown.write_near(address);
+            report.error(&found.place, format!("`{}`: {why}", found.value), remedy);
             return None;
         }
         Written::Not => {
@@ -113,7 +124,7 @@ pub(crate) fn host(
         report.error(
             &found.place,
             format!("`{address}` is IPv4 written as IPv6"),
-            shown.write(v4),
+            shown.write_near(v4.into()),
         );
         return None;
     }
@@ -140,7 +151,16 @@ pub(crate) fn service(report: &Report, found: &Found<&str>) -> Option<Found<IpAd
         example: "2001:db8::80",
         of: "the service",
     };
-    let address = host(report, found, &shown)?;
+    global(report, found, &shown)
+}
+
+/// An address that hosts elsewhere can reach.
+pub(crate) fn global(
+    report: &Report,
+    found: &Found<&str>,
+    shown: &Shown<'_>,
+) -> Option<Found<IpAddr>> {
+    let address = host(report, found, shown)?;
     if let IpAddr::V4(v4) = address.value
         && v4.is_link_local()
     {
@@ -162,80 +182,97 @@ pub(crate) fn interface(report: &Report, found: &Found<&str>) -> Option<Found<Ip
         example: "fd00:1::1/64",
         of: "the interface",
     };
-    let Ok(network) = found.value.trim().parse::<IpNet>() else {
-        let (what, remedy) = match found.value.trim().parse::<IpAddr>() {
-            Ok(address) => (
-                format!("`{address}` lacks its prefix length"),
-                shown.write(format_args!("{address}/{}", usual_length(address))),
-            ),
-            Err(_) => (
-                format!("`{}` is not an address with prefix length", found.value),
-                shown.write_example(),
-            ),
-        };
-        report.error(&found.place, what, remedy);
-        return None;
+    let text = found.value.trim();
+    let wrong = match (text.parse::<IpNet>(), text.parse::<IpAddr>()) {
+        (Ok(network), _) => match on_interface(network) {
+            Ok(()) => return Some(found.with(network)),
+            Err(wrong) => wrong,
+        },
+        (Err(_), Ok(address)) => Wrong {
+            what: format!("`{address}` lacks its prefix length"),
+            near: IpNet::new(address, usual_length(address)).ok(),
+        },
+        (Err(_), Err(_)) => Wrong {
+            what: format!("`{}` is not an address with prefix length", found.value),
+            near: None,
+        },
     };
+    let remedy = match wrong.near.and_then(nearest) {
+        Some(good) => shown.write(good),
+        None => shown.write_example(),
+    };
+    let is_link_local = |text: &str| {
+        let network = text.parse::<Ipv6Net>();
+        network.is_ok_and(|network| network.addr().is_unicast_link_local())
+    };
+    let remedy = match is_link_local(text) {
+        true => format!("remove it, or {remedy}"),
+        false => remedy,
+    };
+    report.error(&found.place, wrong.what, remedy);
+    None
+}
+
+/// Whether it is an address with prefix length that a virtual interface can have.
+pub(crate) fn is_interface(text: &str) -> bool {
+    let network = text.parse::<IpNet>();
+    network.is_ok_and(|network| on_interface(network).is_ok())
+}
+
+/// What is wrong with an address of an interface.
+struct Wrong {
+    what: String,
+    /// What was probably meant; it may be wrong in another way.
+    near: Option<IpNet>,
+}
+
+/// Mends one after another what is wrong with an address, if it can be.
+fn nearest(mut network: IpNet) -> Option<IpNet> {
+    while let Err(wrong) = on_interface(network) {
+        network = wrong.near?;
+    }
+    Some(network)
+}
+
+/// Whether an interface can have this address. Each mistake leads to one that is checked later, so that mending
+/// them comes to an end.
+fn on_interface(network: IpNet) -> Result<(), Wrong> {
     let address = network.addr();
+    let wrong = |what: String, near| Err(Wrong { what, near });
     if let Some(v4) = mapped(address) {
         let length = network.prefix_len().saturating_sub(96);
-        report.error(
-            &found.place,
-            format!("`{network}` is IPv4 written as IPv6"),
-            shown.write(format_args!("{v4}/{length}")),
-        );
-        return None;
+        let near = IpNet::new(v4.into(), length).ok();
+        return wrong(format!("`{network}` is IPv4 written as IPv6"), near);
     }
     if let IpAddr::V6(address) = address
         && address.is_unicast_link_local()
     {
-        report.error(
-            &found.place,
-            format!("`{network}` is link-local; l2ha makes the link-local address itself"),
-            format!("remove it, or {}", shown.write_example()),
-        );
-        return None;
+        let what = format!("`{network}` is link-local; l2ha makes the link-local address itself");
+        return wrong(what, None);
     }
     if let Some(kind) = special(address) {
-        report.error(
-            &found.place,
-            format!("`{network}` is {kind}; an interface cannot have it"),
-            shown.write_example(),
-        );
-        return None;
+        let what = format!("`{network}` is {kind}; an interface cannot have it");
+        return wrong(what, None);
     }
     if network.prefix_len() == 0 {
-        report.error(
-            &found.place,
-            format!("`{network}` says that every address is on this link"),
-            shown.write(format_args!("{address}/{}", usual_length(address))),
-        );
-        return None;
+        let near = IpNet::new(address, usual_length(address)).ok();
+        let what = format!("`{network}` says that every address is on this link");
+        return wrong(what, near);
     }
     if let Some(host) = first_host(network) {
-        report.error(
-            &found.place,
-            format!("`{network}` is the network, not an address in it"),
-            shown.write(host),
-        );
-        return None;
+        let what = format!("`{network}` is the network, not an address in it");
+        return wrong(what, Some(host));
     }
     if let IpNet::V4(v4) = network
         && v4.prefix_len() < 31
         && v4.addr() == v4.broadcast()
     {
-        report.error(
-            &found.place,
-            format!("`{network}` is the network's broadcast address"),
-            shown.write(format_args!(
-                "{}/{}",
-                Ipv4Addr::from_bits(v4.addr().to_bits() - 1),
-                v4.prefix_len()
-            )),
-        );
-        return None;
+        let before = Ipv4Addr::from_bits(v4.addr().to_bits() - 1);
+        let near = IpNet::new(before.into(), v4.prefix_len()).ok();
+        let what = format!("`{network}` is the network's broadcast address");
+        return wrong(what, near);
     }
-    Some(found.with(network))
+    Ok(())
 }
 
 /// The first host's address where the network's own was written.

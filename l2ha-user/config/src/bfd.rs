@@ -14,11 +14,13 @@ const INTERVALS: std::ops::RangeInclusive<u64> = 3_000..=10_000_000;
 const MULTIPLIERS: std::ops::RangeInclusive<u8> = 2..=50;
 /// A good value, for remedies.
 const GOOD: &str = "50x3";
+/// The multiplier of an interval that stands alone.
+const USUAL: &str = "x3";
 
 /// Reads the key: nothing when it is absent, `Some(None)` when it says `off`.
 pub(crate) fn bfd(section: &Section<'_>) -> Option<Option<Timers>> {
     section.place_of("bfd")?;
-    let found = section.string("bfd")?;
+    let found = section.text_or("bfd", |text| Some(near(text)))?;
     let text = found.value.trim();
     if text == OFF {
         return Some(None);
@@ -36,9 +38,31 @@ pub(crate) fn bfd(section: &Section<'_>) -> Option<Option<Timers>> {
     section.report.error(
         &found.place,
         problem,
-        format!("write `bfd = \"{GOOD}\"`, or `bfd = \"{OFF}\"`"),
+        format!("write `bfd = \"{}\"`, or `bfd = \"{OFF}\"`", near(text)),
     );
     None
+}
+
+/// What was probably meant: an interval alone, or a number beyond its bounds.
+fn near(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let text = text.to_ascii_lowercase().replace("ms", "");
+    if ["false", "no", "none", "0"].contains(&text.as_str()) {
+        return OFF.to_owned();
+    }
+    let Some(timers) = parse(&text).or_else(|| parse(&format!("{text}{USUAL}"))) else {
+        return GOOD.to_owned();
+    };
+    let of = microseconds(timers).clamp(*INTERVALS.start(), *INTERVALS.end());
+    let multiplier = timers
+        .multiplier
+        .clamp(*MULTIPLIERS.start(), *MULTIPLIERS.end());
+    let (whole, thousandths) = (of / 1000, of % 1000);
+    let fraction = format!(".{thousandths:03}");
+    format!(
+        "{whole}{}x{multiplier}",
+        fraction.trim_end_matches(['0']).trim_end_matches('.')
+    )
 }
 
 /// Milliseconds with up to three decimals, `x`, and a whole number.
@@ -75,6 +99,26 @@ mod tests {
             "", "10", "x3", "10x", "10x3x3", "-1x3", "1.2345x3", "10 x 3", "1ex3", "1x256",
         ] {
             assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_is_near() {
+        for (wrong, right) in [
+            ("50", "50x3"),
+            ("10", "10x3"),
+            ("10 ms x 5", "10x5"),
+            ("3.3", "3.3x3"),
+            ("1x3", "3x3"),
+            ("20000x3", "10000x3"),
+            ("50x1", "50x2"),
+            ("0.125X255", "3x50"),
+            ("false", "off"),
+            ("0", "off"),
+            ("true", "50x3"),
+            ("fast", "50x3"),
+        ] {
+            assert_eq!(near(wrong), right, "{wrong}");
         }
     }
 }

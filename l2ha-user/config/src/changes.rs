@@ -39,8 +39,12 @@ impl Config {
             ospf_keys,
             bfd_keys,
             services,
+            own_addresses,
         } = self;
         let mut all = Changes::default();
+        all.hidden("node", "addresses", own_addresses, &new.own_addresses, {
+            Some("connections from an address that is removed end")
+        });
         all.underlay(&self.underlay, &new.underlay);
         all.tunnels(tunnels, &new.tunnels);
         match (ospf, &new.ospf) {

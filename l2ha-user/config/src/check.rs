@@ -146,7 +146,7 @@ fn tcp(section: &Section<'_>) -> Option<SocketAddr> {
 
 fn http(section: &Section<'_>, service: Option<IpAddr>) -> Option<HttpCheck> {
     let status = status(section);
-    let body = section.string("body");
+    let body = section.text_or("body", |text| Some(text.to_owned()));
     if let Some(body) = body.as_ref().filter(|body| body.value.is_empty()) {
         section.report.error(
             &body.place,
@@ -195,30 +195,31 @@ fn http(section: &Section<'_>, service: Option<IpAddr>) -> Option<HttpCheck> {
 
 /// One status, or the first and the last of several.
 fn status(section: &Section<'_>) -> Option<(u16, u16)> {
-    let found = section.text_or("status", |digits| Some(digits.to_owned()))?;
-    let (first, last) = found
-        .value
-        .split_once('-')
-        .unwrap_or((found.value, found.value));
+    let meant = |digits: &str| statuses(digits).map(|_| digits.to_owned());
+    let found = section.text_or("status", meant)?;
+    let range = statuses(found.value);
+    if range.is_none() {
+        section.report.error(
+            &found.place,
+            format!("`{}` is no status, and no range of them", found.value),
+            format!(
+                "write `status = {}`, or one as \"200\"",
+                section.example("status")
+            ),
+        );
+    }
+    range
+}
+
+fn statuses(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
     let number = |text: &str| {
         let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse::<u16>().ok().filter(|_| digits)?;
         (100..=599).contains(&number).then_some(number)
     };
-    match (number(first), number(last)) {
-        (Some(first), Some(last)) if first <= last => Some((first, last)),
-        _ => {
-            section.report.error(
-                &found.place,
-                format!("`{}` is no status, and no range of them", found.value),
-                format!(
-                    "write `status = {}`, or one as \"200\"",
-                    section.example("status")
-                ),
-            );
-            None
-        }
-    }
+    let (first, last) = (number(first)?, number(last)?);
+    (first <= last).then_some((first, last))
 }
 
 /// The parts of a URL.
@@ -302,7 +303,7 @@ fn url(text: &str) -> Result<Url, &'static str> {
 
 /// A program with its arguments; none where the array is empty.
 pub(crate) fn command(section: &Section<'_>, name: &str) -> Option<Vec<String>> {
-    let found = section.strings(name)?;
+    let found = section.strings(name, |text| text.starts_with('/'))?;
     let words: Vec<String> = found.good.iter().map(|it| it.value.to_owned()).collect();
     if found.empty && name == "on_change" {
         return Some(words);

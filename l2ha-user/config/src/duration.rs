@@ -10,11 +10,12 @@ pub(crate) fn duration(
     name: &str,
     range: RangeInclusive<Duration>,
 ) -> Option<Duration> {
-    let found = section.text_or(name, |digits| {
-        digits.parse::<f64>().ok().map(|_| format!("{digits}s"))
-    })?;
+    let (least, most) = (*range.start(), *range.end());
+    let meant = |text: &str| near(text).map(|duration| shown(duration.clamp(least, most)));
+    let found = section.text_or(name, meant)?;
     let Some(duration) = parse(found.value) else {
-        let good = near(found.value).unwrap_or_else(|| section.example(name).to_owned());
+        let good = meant(found.value).map(|good| format!("\"{good}\""));
+        let good = good.unwrap_or_else(|| section.example(name).to_owned());
         section.report.error(
             &found.place,
             format!("`{}` is not a number with `ms` or `s`", found.value),
@@ -25,7 +26,6 @@ pub(crate) fn duration(
     if range.contains(&duration) {
         return Some(duration);
     }
-    let (least, most) = (*range.start(), *range.end());
     let good = if duration < least { least } else { most };
     section.report.error(
         &found.place,
@@ -57,8 +57,8 @@ fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(whole.checked_add(fraction)?))
 }
 
-/// What was probably meant, as TOML: with spaces, capitals or long words.
-fn near(text: &str) -> Option<String> {
+/// What was probably meant: with spaces, capitals, long words, or without a unit.
+fn near(text: &str) -> Option<Duration> {
     let text = text.to_ascii_lowercase().replace(char::is_whitespace, "");
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.');
     let (number, unit) = text.split_at(at.unwrap_or(text.len()));
@@ -70,7 +70,7 @@ fn near(text: &str) -> Option<String> {
         }
         _ => return None,
     };
-    parse(&good).map(|_| format!("\"{good}\""))
+    parse(&good)
 }
 
 /// As it is written.
@@ -108,8 +108,10 @@ mod tests {
         ] {
             assert_eq!(ms(wrong), None, "{wrong}");
         }
-        assert_eq!(near("2 Seconds").as_deref(), Some("\"2s\""));
-        assert_eq!(near("2min").as_deref(), Some("\"120s\""));
+        let near = |text| near(text).map(shown);
+        assert_eq!(near("2 Seconds").as_deref(), Some("2s"));
+        assert_eq!(near("2min").as_deref(), Some("120s"));
+        assert_eq!(near("0.25").as_deref(), Some("250ms"));
         assert_eq!(near("soon"), None);
     }
 }

@@ -135,6 +135,11 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
     let bfd_keys = several(report, root, &BFD_KEYS);
     let ospf_areas = several(report, root, &OSPF_AREAS);
 
+    let own_addresses = node.as_ref().map(|section| {
+        let has_ospf = is_there(&OSPF);
+        underlay::own_addresses(section, has_ospf)
+    });
+    let own_addresses = own_addresses.unwrap_or_default();
     let node = node.map(|section| underlay::node(&section));
     let underlay = underlay.map(|section| underlay::underlay(&section));
     let ospf = ospf.map(|section| (ospf::ospf(&section), section));
@@ -159,11 +164,12 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
         tunnel::ospf_has_interfaces(section, &read_tunnels);
     }
     let services = service::services(
+        report,
         &services,
         is_there(&OSPF),
         ospf.as_ref().and_then(|(ospf, _)| ospf.ipv4),
         &read_tunnels,
-        underlay.as_ref(),
+        (&own_addresses, underlay.as_ref()),
     );
     let named = |which: &dyn Fn(&TunnelOspf) -> bool| -> Vec<String> {
         let tunnels = read_tunnels.iter().filter_map(|read| read.tunnel.as_ref());
@@ -181,6 +187,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
     }
     Some(Config {
         node: node??,
+        own_addresses: own_addresses.iter().map(|found| found.value).collect(),
         underlay: underlay?.value()?,
         tunnels: read_tunnels
             .into_iter()

@@ -95,28 +95,37 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
-/// The name of a tunnel or a service, unlike the others.
+/// The name of a tunnel or a service, unlike the others; nothing for one that another has, of which nothing more
+/// is said.
 pub(crate) fn label(section: &Section<'_>, others: &mut Unique<String>) -> Option<String> {
-    let found = section.string("name")?;
+    let good = |text: &str| corrected(text, LONGEST_NAME, label_problem);
+    let found = section.text_or("name", good)?;
     if let Some(problem) = label_problem(found.value) {
-        let good = corrected(found.value, LONGEST_NAME, label_problem);
-        let good = good.as_deref().unwrap_or("client");
+        let good = good(found.value).unwrap_or_else(|| "client".to_owned());
         section
             .report
             .error(&found.place, problem, format!("write `name = \"{good}\"`"));
         return None;
     }
     let name = found.value.to_owned();
-    others.take(section.report, found.with(name.clone()), |others| {
-        let free = (2..)
-            .map(|n| format!("{name}-{n}"))
-            .find(|name| !others.has(name));
+    let is_free = others.take(section.report, found.with(name.clone()), |others| {
+        // An interface that is named after it has its name, too.
+        let longest = match name.len() + VISIBLE.len() > LONGEST {
+            true => LONGEST_NAME,
+            false => LONGEST - VISIBLE.len(),
+        };
+        let numbered = |n: u32| {
+            let end = format!("-{n}");
+            let kept = name.len().min(longest - end.len());
+            format!("{}{end}", &name[..kept])
+        };
+        let free = (2..).map(numbered).find(|name| !others.has(name));
         format!(
             "write another, as `name = \"{}\"`",
             free.unwrap_or_default()
         )
     });
-    Some(name)
+    is_free.then_some(name)
 }
 
 #[cfg(test)]

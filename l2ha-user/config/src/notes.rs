@@ -47,12 +47,41 @@ impl Config {
                 ));
             }
         }
+        notes.extend(self.source_note());
         notes.extend(self.area_notes());
         let watched = |tunnel: &Tunnel| tunnel.ospf.is_some_and(|ospf| ospf.bfd.is_some());
         if !self.bfd_keys.is_empty() && !self.tunnels.iter().any(watched) {
             notes.push("[[bfd_keys]]: no tunnel has BFD; write `bfd = \"50x3\"` in [ospf]".into());
         }
         notes
+    }
+
+    /// A node that serves nothing opens connections, and these need an address that answers find.
+    fn source_note(&self) -> Option<String> {
+        let ipv4 = self.ospf.as_ref()?.ipv4.is_some();
+        let tunnels = || self.tunnels.iter().filter(|tunnel| tunnel.ospf.is_some());
+        let lacks = |ipv4: bool| {
+            let is_bare = |tunnel: &Tunnel| {
+                let mut addresses = tunnel.addresses.iter();
+                !addresses.any(|net| net.addr().is_ipv4() == ipv4)
+            };
+            self.source(ipv4).is_none() && tunnels().any(is_bare)
+        };
+        let families: Vec<(&str, &str)> = [
+            (lacks(false), ("IPv6", "fd00:a::1")),
+            (ipv4 && lacks(true), ("IPv4", "192.0.2.1")),
+        ]
+        .into_iter()
+        .filter_map(|(lacks, family)| lacks.then_some(family))
+        .collect();
+        if !self.services.is_empty() || families.is_empty() {
+            return None;
+        }
+        let (names, examples): (Vec<&str>, Vec<&str>) = families.into_iter().unzip();
+        Some(format!(
+            "[node]: this node has no {} address of its own: what it connects to over the tunnels sees the              underlay's address, and answers do not come back; write `addresses = {examples:?}` with addresses              that no other node has",
+            names.join(" and ")
+        ))
     }
 
     fn area_notes(&self) -> Vec<String> {

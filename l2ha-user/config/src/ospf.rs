@@ -15,6 +15,8 @@ use crate::{
 pub(crate) const DEFAULT_COST: u16 = 10;
 /// Seconds between Hellos where nothing else is said.
 const DEFAULT_HELLO: u16 = 1;
+/// What Hello intervals can be: the dead interval, of 16 bits too, is longer.
+const HELLO_INTERVALS: std::ops::RangeInclusive<i128> = 1..=65534;
 /// Hello intervals that make a default dead interval.
 const DEAD_PER_HELLO: u16 = 4;
 /// Router Priority where nothing else is said as FRR and BIRD have it.
@@ -61,13 +63,13 @@ impl ReadOspf {
 pub(crate) fn ospf(section: &Section<'_>) -> ReadOspf {
     let seconds = 1..=65535;
     let router_id = section
-        .string("router_id")
+        .text_or("router_id", dotted_id)
         .and_then(|found| router_id(section.report, &found));
-    let area = match section.string("area") {
+    let area = match section.text_or("area", address::dotted) {
         Some(found) => address::area(section.report, &found),
         None => Some(Ipv4Addr::UNSPECIFIED),
     };
-    let hello = section.integer::<u16>("hello_interval", seconds.clone());
+    let hello = section.integer::<u16>("hello_interval", HELLO_INTERVALS);
     let hello_interval = hello.as_ref().map_or(DEFAULT_HELLO, |found| found.value);
     let dead = section.integer::<u16>("dead_interval", seconds.clone());
     let usual_dead = hello_interval.saturating_mul(DEAD_PER_HELLO);
@@ -76,17 +78,13 @@ pub(crate) fn ospf(section: &Section<'_>) -> ReadOspf {
         let place = dead
             .map(|found| found.place)
             .or(hello.map(|found| found.place));
-        let remedy = match hello_interval < u16::MAX {
-            true => format!("write `dead_interval = {usual_dead}`"),
-            false => "write `hello_interval = 1` and `dead_interval = 4`".to_owned(),
-        };
         section.report.error(
             &place.unwrap_or_else(|| section.place.clone()),
             format!(
                 "a neighbour would be dead after {dead_interval} s, but is heard every \
                  {hello_interval} s only"
             ),
-            remedy,
+            format!("write `dead_interval = {usual_dead}`"),
         );
     }
     let cost = section
@@ -174,6 +172,11 @@ fn instance_id(section: &Section<'_>) -> u8 {
     found.value
 }
 
+/// A router id that is written as one number.
+fn dotted_id(number: &str) -> Option<String> {
+    address::dotted(number).filter(|id| id != "0.0.0.0")
+}
+
 fn router_id(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
     let (what, good) = match found.value.trim().parse::<Ipv4Addr>() {
         Ok(Ipv4Addr::UNSPECIFIED) => (
@@ -183,7 +186,7 @@ fn router_id(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
         Ok(id) => return Some(id),
         Err(_) => (
             format!("`{}` is not four numbers with dots", found.value),
-            address::dotted(found.value).unwrap_or("10.0.0.1".to_owned()),
+            dotted_id(found.value).unwrap_or("10.0.0.1".to_owned()),
         ),
     };
     report.error(

@@ -32,7 +32,7 @@ pub(crate) fn areas(sections: &[Section<'_>], has_ospf: bool) -> Vec<OspfArea> {
 }
 
 fn area(section: &Section<'_>, taken: &mut Unique<Ipv4Addr>) -> Option<OspfArea> {
-    let text = section.string("area");
+    let text = section.text_or("area", address::dotted);
     let found = text.and_then(|text| Some(text.with(address::area(section.report, &text)?)));
     if let Some(found) = &found {
         taken.take(section.report, found.clone(), |_| {

@@ -104,8 +104,10 @@ fn lifetime(section: &Section<'_>, from: &str, until: &str) -> Lifetime {
 /// A moment as seconds since 1970.
 fn moment(section: &Section<'_>, key: &str) -> Option<Found<Duration>> {
     section.place_of(key)?;
-    let found = section.string(key)?;
-    let moment = found.value.trim().parse().ok().and_then(since_1970);
+    let seconds = |text: &str| text.trim().parse().ok().and_then(since_1970);
+    // TOML has moments of its own, which stand without quotes.
+    let found = section.text_or(key, |text| seconds(text).map(|_| text.to_owned()))?;
+    let moment = seconds(found.value);
     if moment.is_none() {
         section.report.error(
             &found.place,

@@ -12,7 +12,7 @@ const DEFAULT_METRIC: u32 = 20;
 /// Reads `redistribute` and its companions.
 pub(crate) fn redistribute(section: &Section<'_>) -> Redistribute {
     let named = section
-        .strings("redistribute")
+        .strings("redistribute", |text| SOURCES.contains(&text))
         .map_or_else(Vec::new, |strings| strings.good);
     for found in &named {
         if !SOURCES.contains(&found.value) {

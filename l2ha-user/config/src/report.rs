@@ -87,22 +87,23 @@ impl<K> Default for Unique<K> {
 }
 
 impl<K: Ord + Display> Unique<K> {
-    /// Takes a value; a second one of its kind is a mistake, with this remedy.
+    /// Takes a value; a second one of its kind is a mistake, with this remedy. Tells whether it was free.
     pub(crate) fn take(
         &mut self,
         report: &Report,
         found: Found<K>,
         remedy: impl FnOnce(&Self) -> String,
-    ) {
+    ) -> bool {
         if let Some(first) = self.0.get(&found.value) {
             let what = format!(
                 "`{}` is already used on line {} ({})",
                 found.value, first.line, first.key
             );
             report.error(&found.place, what, remedy(self));
-            return;
+            return false;
         }
         self.0.insert(found.value, found.place);
+        true
     }
 
     /// Takes a value that cannot be a mistake.

@@ -87,6 +87,11 @@ pub(crate) const NODE: Table = Table {
         required("name", "\"server-1\""),
         default("run_dir", "\"/run/l2ha\""),
         default("bpffs", "\"/sys/fs/bpf\""),
+        optional(
+            "addresses",
+            "[\"fd00:a::1\"]",
+            "the first address of a tunnel, where another tunnel has none",
+        ),
     ],
 };
 

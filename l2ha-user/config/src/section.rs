@@ -141,10 +141,10 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn string(&self, name: &str) -> Option<Found<&'a str>> {
-        self.text_or(name, |literal| Some(literal.to_owned()))
+        self.text_or(name, |_| None)
     }
 
-    /// A string; `meant` corrects what is written without quotes.
+    /// A string; `meant` corrects what is written without quotes, if something good can be made of it.
     pub(crate) fn text_or(
         &self,
         name: &str,
@@ -254,17 +254,26 @@ impl<'a> Section<'a> {
         chosen.map(|(_, value)| *value)
     }
 
-    /// An array of strings, each with its own line.
-    pub(crate) fn strings(&self, name: &str) -> Option<Strings<'a>> {
+    /// An array of strings, each with its own line. What stands there without brackets or quotes is shown with
+    /// them where it `is_good`.
+    pub(crate) fn strings(
+        &self,
+        name: &str,
+        is_good: impl Fn(&str) -> bool,
+    ) -> Option<Strings<'a>> {
         let found = self.wanted(name)?;
         let value = found.value.get_ref();
+        let quoted = |value: &DeValue<'_>| {
+            let text = literal(value).filter(|text| is_good(text))?;
+            Some(format!("[{text:?}]"))
+        };
         let DeValue::Array(array) = value else {
-            let good = literal(value).map(|text| format!("[\"{text}\"]"));
+            let good = quoted(value);
             self.wrong_kind(&found.place, name, value, "an array of strings", good);
             return None;
         };
         Some(Strings {
-            good: self.elements(name, &found.place, array),
+            good: self.elements(name, &found.place, array, quoted),
             empty: array.is_empty(),
             place: found.place,
         })
@@ -302,7 +311,8 @@ impl<'a> Section<'a> {
 
     /// The key `tunnels`: names among those of `known`, which are tunnels `with` something.
     pub(crate) fn tunnels(&self, known: &[String], with: &str) -> Vec<String> {
-        let named = self.strings("tunnels").map_or_else(Vec::new, |s| s.good);
+        let named = self.strings("tunnels", |name| known.iter().any(|it| it == name));
+        let named = named.map_or_else(Vec::new, |strings| strings.good);
         for name in &named {
             if !known.iter().any(|tunnel| tunnel == name.value) {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -318,7 +328,13 @@ impl<'a> Section<'a> {
         named.iter().map(|name| name.value.to_owned()).collect()
     }
 
-    fn elements(&self, name: &str, place: &Place, array: &'a DeArray<'a>) -> Vec<Found<&'a str>> {
+    fn elements(
+        &self,
+        name: &str,
+        place: &Place,
+        array: &'a DeArray<'a>,
+        quoted: impl Fn(&DeValue<'_>) -> Option<String>,
+    ) -> Vec<Found<&'a str>> {
         let mut strings = Vec::new();
         for (index, element) in array.iter().enumerate() {
             let place = Place {
@@ -331,8 +347,7 @@ impl<'a> Section<'a> {
                     place,
                 }),
                 other => {
-                    let good = literal(other).map(|text| format!("[\"{text}\"]"));
-                    self.wrong_kind(&place, name, other, "a string", good);
+                    self.wrong_kind(&place, name, other, "a string", quoted(other));
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::{
     address, check, names,
-    report::Unique,
+    report::{Found, Report, Unique},
     schema::OSPF,
     section::Section,
     tunnel::ReadTunnel,
@@ -20,11 +20,12 @@ const WHEN_FAILED: &[(&str, WhenFailed)] = &[
 
 /// Reads `[[services]]`.
 pub(crate) fn services(
+    report: &Report,
     sections: &[Section<'_>],
     has_ospf: bool,
     ipv4: Option<bool>,
     tunnels: &[ReadTunnel],
-    underlay: Option<&ReadUnderlay>,
+    (own, underlay): (&[Found<IpAddr>], Option<&ReadUnderlay>),
 ) -> Vec<Service> {
     if let Some(first) = sections.first()
         && !has_ospf
@@ -48,6 +49,11 @@ pub(crate) fn services(
     });
     for found in elsewhere.chain(on_tunnels) {
         addresses.put(found);
+    }
+    for found in own {
+        addresses.take(report, found.clone(), |_| {
+            "write an address of this node's own, or remove one of the two".to_owned()
+        });
     }
     sections
         .iter()

@@ -5,6 +5,7 @@ mod cookies;
 mod documentation;
 mod mistakes;
 mod mutations;
+mod remedies;
 
 use std::{
     fs,

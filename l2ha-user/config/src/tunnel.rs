@@ -228,28 +228,34 @@ fn visible(section: &Section<'_>, name: Option<&str>, taken: &mut Taken) -> Opti
             Found { value, place }
         }
     };
-    let remedy = |_: &Unique<String>| {
-        let good = name
-            .filter(|name| names::problem(name).is_none())
-            .unwrap_or("wire");
+    let visible = found.value.clone();
+    let remedy = |others: &Unique<String>| {
+        let fits = |name: &String| {
+            names::problem(name).is_none()
+                && !others.has(name)
+                && !others.has(&names::hidden(name))
+                && *name != visible
+        };
+        let own = name.map(str::to_owned).into_iter();
+        let good = own
+            .chain((1..).map(|n| format!("wire-{n}")))
+            .find(fits)
+            .unwrap_or_default();
         format!("write another, as `interface = \"{good}\"`")
     };
-    let hidden = names::hidden(&found.value);
-    let name = found.value.clone();
+    let hidden = names::hidden(&visible);
     let place = Place {
         key: format!("{} (its hidden end)", found.place.key),
         ..found.place.clone()
     };
-    let before = section.report.count();
-    taken.interfaces.take(section.report, found, remedy);
-    if section.report.count() == before {
+    if taken.interfaces.take(section.report, found, remedy) {
         let hidden = Found {
             value: hidden,
             place,
         };
         taken.interfaces.take(section.report, hidden, remedy);
     }
-    Some(name)
+    Some(visible)
 }
 
 /// The peer's address and the local one of its family.
@@ -403,7 +409,7 @@ fn cookies(
 
 fn addresses(section: &Section<'_>, taken: &mut Taken) -> Vec<Found<IpNet>> {
     let texts = section
-        .strings("addresses")
+        .strings("addresses", address::is_interface)
         .map_or_else(Vec::new, |strings| strings.good);
     let networks: Vec<_> = texts
         .iter()

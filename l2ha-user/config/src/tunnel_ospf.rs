@@ -22,7 +22,7 @@ pub(crate) fn read(
     section: &Section<'_>,
 ) -> (Option<TunnelOspf>, bool) {
     let wanted = section.boolean("ospf");
-    let area = section.string("area");
+    let area = section.text_or("area", address::dotted);
     let area = area.and_then(|found| address::area(section.report, &found));
     let cost = section.integer::<u16>("cost", COSTS);
     let bfd = bfd::bfd(section);

@@ -29,6 +29,9 @@ pub const DEFAULT_PORT: u16 = 1701;
 pub struct Config {
     /// This node.
     pub node: Node,
+    /// Addresses of this node alone, on its loopback, which OSPF advertises and its own connections come from: at
+    /// most one of a family; empty without [`Config::ospf`].
+    pub own_addresses: Vec<IpAddr>,
     /// The network that carries the pseudowires.
     pub underlay: Underlay,
     /// One pseudowire and virtual interface each, in the order of the file.
@@ -321,7 +324,45 @@ impl Node {
     }
 }
 
+/// Files that the daemon has open however many tunnels there are: maps and programs, netlink, timers, the log.
+const FILES: u64 = 128;
+/// Files of a tunnel over which OSPF runs: its socket.
+const FILES_OF_OSPF: u64 = 1;
+/// Files of a tunnel that BFD watches: a socket to send, one to receive and one for ICMPv6.
+const FILES_OF_BFD: u64 = 3;
+
 impl Config {
+    /// How many files the daemon may come to have open at once.
+    pub fn open_files(&self) -> u64 {
+        let tunnels = self.tunnels.iter().filter_map(|tunnel| tunnel.ospf);
+        let files = tunnels.map(|ospf| {
+            let bfd = if ospf.bfd.is_some() { FILES_OF_BFD } else { 0 };
+            FILES_OF_OSPF + bfd
+        });
+        FILES + files.sum::<u64>()
+    }
+
+    /// The address that connections of this node's own come from, if they shall come from one: what `[node]` says,
+    /// else the first address of this family on a tunnel, where others have none: the kernel would take the
+    /// underlay's or a service's there. Where each tunnel has one, the kernel takes that of the tunnel.
+    pub fn source(&self, ipv4: bool) -> Option<IpAddr> {
+        let own = self.own_addresses.iter();
+        let own = own.copied().find(|address| address.is_ipv4() == ipv4);
+        let tunnels = || self.tunnels.iter().filter(|tunnel| tunnel.ospf.is_some());
+        let first = |tunnel: &Tunnel| {
+            let mut addresses = tunnel.addresses.iter().map(IpNet::addr);
+            addresses.find(|address| address.is_ipv4() == ipv4)
+        };
+        let some_lack_it = || tunnels().any(|tunnel| first(tunnel).is_none());
+        own.or_else(|| tunnels().find_map(first).filter(|_| some_lack_it()))
+    }
+
+    /// The sources of both families.
+    pub fn sources(&self) -> Vec<IpAddr> {
+        let sources = [false, true].into_iter();
+        sources.filter_map(|ipv4| self.source(ipv4)).collect()
+    }
+
     /// The area the services are in: that of `[ospf]` if a tunnel is in it, else the lowest one.
     /// Elsewhere they would make this node a border router to nowhere.
     pub fn home_area(&self) -> Option<Ipv4Addr> {

@@ -20,12 +20,12 @@ const LONGEST_SOCKET: usize = 107;
 
 /// Reads `[node]`.
 pub(crate) fn node(section: &Section<'_>) -> Option<Node> {
-    let name = section.string("name").and_then(|found| {
+    let corrected = |text: &str| names::corrected(text, names::LONGEST_NAME, names::node_problem);
+    let name = section.text_or("name", corrected).and_then(|found| {
         let Some(problem) = names::node_problem(found.value) else {
             return Some(found);
         };
-        let good = names::corrected(found.value, names::LONGEST_NAME, names::node_problem);
-        let good = good.as_deref().unwrap_or("server-1");
+        let good = corrected(found.value).unwrap_or_else(|| "server-1".to_owned());
         section
             .report
             .error(&found.place, problem, format!("write `name = \"{good}\"`"));
@@ -53,6 +53,57 @@ pub(crate) fn node(section: &Section<'_>) -> Option<Node> {
         return None;
     }
     Some(node)
+}
+
+/// `addresses` of `[node]`: those of this node alone, at most one of a family.
+pub(crate) fn own_addresses(section: &Section<'_>, has_ospf: bool) -> Vec<Found<IpAddr>> {
+    let key = "addresses";
+    let shown = Shown {
+        key,
+        array: true,
+        example: "fd00:a::1",
+        of: "this node",
+    };
+    if let Some(place) = section.place_of(key).filter(|_| !has_ospf) {
+        section.report.error(
+            &place,
+            "OSPF advertises these addresses, but there is no [ospf]",
+            "remove it, or add a section `[ospf]`",
+        );
+        return Vec::new();
+    }
+    let is_good = |text: &str| text.parse().is_ok_and(address::is_host);
+    let written = section.strings(key, is_good);
+    let written = written.map_or_else(Vec::new, |written| written.good);
+    let addresses = written
+        .iter()
+        .filter_map(|text| address::global(section.report, text, &shown));
+    one_of_each_family(section, addresses, &shown)
+}
+
+/// Reports every address whose family another one has.
+fn one_of_each_family(
+    section: &Section<'_>,
+    addresses: impl Iterator<Item = Found<IpAddr>>,
+    shown: &Shown<'_>,
+) -> Vec<Found<IpAddr>> {
+    let mut taken: Vec<Found<IpAddr>> = Vec::new();
+    for address in addresses {
+        let same_family = |other: &&Found<IpAddr>| other.value.is_ipv4() == address.value.is_ipv4();
+        if let Some(first) = taken.iter().find(same_family) {
+            section.report.error(
+                &address.place,
+                format!(
+                    "`{}` is a second address of its family, beside `{}`",
+                    address.value, first.value
+                ),
+                format!("keep one of each family: {}", shown.write(first.value)),
+            );
+            continue;
+        }
+        taken.push(address);
+    }
+    taken
 }
 
 /// An absolute path.
@@ -150,7 +201,8 @@ pub(crate) fn interface(section: &Section<'_>, key: &str) -> Option<Found<String
 
 fn addresses(section: &Section<'_>) -> Vec<Found<IpAddr>> {
     let key = "addresses";
-    let Some(written) = section.strings(key) else {
+    let is_good = |text: &str| text.parse().is_ok_and(address::is_host);
+    let Some(written) = section.strings(key, is_good) else {
         return Vec::new();
     };
     let shown = Shown {
@@ -166,24 +218,9 @@ fn addresses(section: &Section<'_>) -> Vec<Found<IpAddr>> {
             shown.write(shown.example),
         );
     }
-    let mut addresses: Vec<Found<IpAddr>> = Vec::new();
-    for text in &written.good {
-        let Some(address) = address::host(section.report, text, &shown) else {
-            continue;
-        };
-        let same_family = |other: &&Found<IpAddr>| other.value.is_ipv4() == address.value.is_ipv4();
-        if let Some(first) = addresses.iter().find(same_family) {
-            section.report.error(
-                &address.place,
-                format!(
-                    "`{}` is a second address of its family, beside `{}`",
-                    address.value, first.value
-                ),
-                format!("keep one of each family: {}", shown.write(first.value)),
-            );
-            continue;
-        }
-        addresses.push(address);
-    }
-    addresses
+    let addresses = written
+        .good
+        .iter()
+        .filter_map(|text| address::host(section.report, text, &shown));
+    one_of_each_family(section, addresses, &shown)
 }

@@ -26,6 +26,23 @@ pub struct Facts {
     pub ipv4: Option<Ipv4>,
     /// Where OSPF runs, what others route here.
     pub routing: Option<Routing>,
+    /// How many files the daemon needs open.
+    pub open_files: u64,
+    /// How many it may have open.
+    pub most_open_files: Option<u64>,
+    /// Chains of nftables through which what comes in must pass, and that drop what no rule lets in.
+    pub closed_chains: Vec<Chain>,
+}
+
+/// A chain of nftables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// Family of its table, such as `inet`.
+    pub family: String,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// What other daemons route on this host.

@@ -7,9 +7,11 @@ mod collect;
 mod daemons;
 mod facts;
 mod finding;
+mod firewall;
 mod interface;
 mod ipv4;
 mod kernel;
+mod limits;
 mod offloads;
 mod programs;
 mod subject;
@@ -19,7 +21,7 @@ mod tunnels;
 mod xdp;
 
 pub use self::{
-    facts::{DaemonRoutes, Facts, Interface, Ipv4, Peer, Routing, System, Tunnel},
+    facts::{Chain, DaemonRoutes, Facts, Interface, Ipv4, Peer, Routing, System, Tunnel},
     finding::{Finding, Severity},
     subject::Subject,
 };
@@ -35,19 +37,27 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         tunnels::check,
         ipv4::check,
         daemons::check,
+        limits::check,
+        firewall::check,
     ];
     let mut findings: Vec<Finding> = groups.iter().flat_map(|check| check(facts)).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
 
-/// What other routing daemons on this host have to do with a configuration.
-pub fn daemons(config: &config::Config) -> Vec<Finding> {
-    let (routing, _) = collect::daemons(&Subject::of(config));
-    daemons::check(&Facts {
+/// What other routing daemons on this host and its limits have to do with a configuration.
+pub fn briefly(config: &config::Config) -> Vec<Finding> {
+    let subject = Subject::of(config);
+    let (routing, _) = collect::daemons(&subject);
+    let facts = Facts {
         routing,
+        open_files: subject.open_files,
+        most_open_files: linux::most_open_files().ok(),
         ..Facts::default()
-    })
+    };
+    let mut findings = daemons::check(&facts);
+    findings.extend(limits::check(&facts));
+    findings
 }
 
 /// Says the findings in the log.

@@ -21,6 +21,8 @@ pub struct Subject {
     pub ipv4: Option<Ipv4>,
     /// What the configuration says of OSPF's routes, if it runs.
     pub routing: Option<Routing>,
+    /// How many files the daemon needs open.
+    pub open_files: u64,
     /// Where the bpffs shall be.
     pub bpffs: PathBuf,
     /// The node's folder of pins, if it is known.
@@ -41,6 +43,7 @@ impl Subject {
             tunnels: Vec::new(),
             ipv4: None,
             routing: None,
+            open_files: 0,
             bpffs: config::DEFAULT_BPFFS.into(),
             pins: None,
             try_kernel: false,
@@ -70,6 +73,7 @@ impl Subject {
                     .collect(),
                 ..Routing::default()
             }),
+            open_files: config.open_files(),
             bpffs: config.node.bpffs.clone(),
             pins: Some(config.node.pins()),
             ..Self::interface(&config.underlay.interface)

@@ -3,6 +3,7 @@
 mod daemons;
 mod drivers;
 mod ipv4;
+mod limits;
 mod programs;
 mod system;
 

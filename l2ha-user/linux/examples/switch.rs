@@ -102,6 +102,7 @@ fn route(number: u32, object: Option<u32>, hop: Nexthop) -> KernelRoute {
         prefix_len: 128,
         table: 254,
         priority: 20,
+        source: None,
         object,
         mtu: None,
         nexthops: vec![hop],

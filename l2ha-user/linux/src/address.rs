@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
 };
 
 use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
+
+/// A lifetime without an end (INFINITY_LIFE_TIME in addrconf.h).
+const FOR_EVER: u32 = u32::MAX;
 
 /// An address on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,9 @@ pub struct Address {
     pub address: IpAddr,
     /// Length of its prefix in bits.
     pub prefix_len: u8,
+    /// Whether the kernel chooses it as the source of a connection only where nothing else will do (`preferred_lft
+    /// 0`, RFC 6724 section 5 rule 3), as befits an anycast address: answers to it may reach another host.
+    pub deprecated: bool,
 }
 
 impl Netlink {
@@ -47,6 +53,7 @@ impl Netlink {
             interface,
             address,
             prefix_len,
+            deprecated,
         } = *address;
         let mut request = self
             .handle
@@ -59,6 +66,12 @@ impl Netlink {
             message
                 .attributes
                 .push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+        if deprecated {
+            let mut lifetimes = CacheInfo::default();
+            lifetimes.ifa_valid = FOR_EVER;
+            let attributes = &mut request.message_mut().attributes;
+            attributes.push(AddressAttribute::CacheInfo(lifetimes));
         }
         request
             .execute()
@@ -95,11 +108,18 @@ impl Netlink {
 impl Address {
     fn from_message(message: &AddressMessage) -> Option<Self> {
         let mut found = None;
+        let mut deprecated = message
+            .header
+            .flags
+            .contains(AddressHeaderFlags::Deprecated);
         for attribute in &message.attributes {
             match attribute {
                 // IFA_LOCAL is the address itself where both are there (if_addr.h).
                 AddressAttribute::Local(address) => found = Some(*address),
                 AddressAttribute::Address(address) if found.is_none() => found = Some(*address),
+                AddressAttribute::Flags(flags) => {
+                    deprecated |= flags.contains(AddressFlags::Deprecated);
+                }
                 _ => {}
             }
         }
@@ -107,6 +127,7 @@ impl Address {
             interface: message.header.index,
             address: found?,
             prefix_len: message.header.prefix_len,
+            deprecated,
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod ethtool;
 pub mod features;
 mod foreign;
 mod gateway;
+mod limit;
 mod link;
 mod monitor;
 mod namespace;
@@ -30,6 +31,7 @@ pub use self::{
     batch::{Batch, Order},
     blocking::KernelRefusal,
     foreign::{ForeignRoute, HostRoute, HostRoutes, RouteSource},
+    limit::{most_open_files, raise_open_files},
     link::{Link, VethPair},
     monitor::{Change, Monitor},
     neighbour::Reachability,

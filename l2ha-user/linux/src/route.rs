@@ -39,6 +39,9 @@ pub struct KernelRoute {
     pub table: u32,
     /// Kernel priority (`metric` in ip-route); lower wins.
     pub priority: u32,
+    /// The address that what this host sends there comes from, unless a socket says otherwise (RTA_PREFSRC); one of
+    /// its own.
+    pub source: Option<IpAddr>,
     /// The nexthop object it uses.
     pub object: Option<u32>,
     /// The MTU of packets that take it, in bytes, where that is less than what the interface takes.
@@ -155,6 +158,10 @@ impl KernelRoute {
             }
         }
         let mut message = builder.build();
+        if let Some(source) = self.source.filter(|_| with_nexthops) {
+            let source = RouteAddress::from(source);
+            message.attributes.push(RouteAttribute::PrefSource(source));
+        }
         if let Some(object) = self.object.filter(|_| with_nexthops) {
             message.attributes.push(RouteAttribute::NhId(object));
         }
@@ -177,6 +184,7 @@ impl KernelRoute {
             prefix_len: message.header.destination_prefix_length,
             table: u32::from(message.header.table),
             priority: 0,
+            source: None,
             object: None,
             mtu: None,
             nexthops: Vec::new(),
@@ -190,6 +198,7 @@ impl KernelRoute {
                 }
                 RouteAttribute::Table(table) => route.table = *table,
                 RouteAttribute::Priority(priority) => route.priority = *priority,
+                RouteAttribute::PrefSource(address) => route.source = ip(address),
                 RouteAttribute::NhId(object) => route.object = Some(*object),
                 RouteAttribute::Metrics(metrics) => {
                     route.mtu = metrics.iter().find_map(|metric| match metric {

@@ -283,6 +283,7 @@ impl Route {
             prefix_len,
             table,
             priority,
+            source: _,
             object: _,
             mtu: _,
             mut nexthops,

@@ -124,6 +124,7 @@ async fn remove_addresses(addresses: &[AddressEntry], tools: &mut Tools) -> Resu
                 interface: link.index,
                 address: entry.address,
                 prefix_len: entry.prefix_len,
+                deprecated: false,
             };
             tools.netlink.delete_address(&address).await?;
         }
@@ -133,7 +134,7 @@ async fn remove_addresses(addresses: &[AddressEntry], tools: &mut Tools) -> Resu
 
 /// The addresses in the journal that the configuration does not have.
 fn unwanted(config: &Config, tools: &Tools) -> Vec<AddressEntry> {
-    let services = config.services.iter().map(services::entry);
+    let loopback = services::entries(config);
     let tunnels = config.tunnels.iter().flat_map(|tunnel| {
         tunnel.addresses.iter().map(|net| AddressEntry {
             interface: tunnel.interface.clone(),
@@ -141,7 +142,7 @@ fn unwanted(config: &Config, tools: &Tools) -> Vec<AddressEntry> {
             prefix_len: net.prefix_len(),
         })
     });
-    let wanted: HashSet<AddressEntry> = services.chain(tunnels).collect();
+    let wanted: HashSet<AddressEntry> = loopback.chain(tunnels).collect();
     let interfaces: HashSet<&str> = config
         .tunnels
         .iter()

@@ -243,6 +243,7 @@ impl Router {
             services: services.prefixes(config, gates),
             home: config.home_area(),
             areas: config.ospf_areas.clone(),
+            sources: services.sources(),
             reserved: services.addresses(config),
             endpoints: endpoints.collect(),
             underlay: underlay.map(|link| link.index),

@@ -1,4 +1,4 @@
-//! The services' addresses on the loopback: which are in place, and which are on their way out.
+//! The services' addresses and the node's own on the loopback: which are in place, and which are on their way out.
 //!
 //! A service is in place when a route look-up for its address says `local`, and is not advertised
 //! before. The address alone is not enough: the kernel acknowledges a new IPv6 address and installs
@@ -40,6 +40,8 @@ pub(crate) struct Services {
     in_place: BTreeSet<String>,
     /// Names of those whose address is there without its local route.
     not_local: BTreeSet<String>,
+    /// The addresses that this node's own connections come from, as far as the kernel has them.
+    sources: Vec<IpAddr>,
     /// When to look for missing local routes again.
     retry: Option<Instant>,
     /// Addresses that are withdrawn because no service has them any more, and until when they stay
@@ -56,7 +58,7 @@ impl Services {
         kernel: &Snapshot,
     ) -> Result<()> {
         self.retry = None;
-        let added = if config.services.is_empty() {
+        let added = if config.services.is_empty() && config.own_addresses.is_empty() {
             Ok(false)
         } else {
             add_missing(config, tools, kernel).await
@@ -65,9 +67,13 @@ impl Services {
             Ok(true) => LOCAL_ROUTE_WAIT,
             Ok(false) | Err(_) => Duration::ZERO,
         };
-        let addresses: Vec<IpAddr> = config.services.iter().map(|it| it.address).collect();
+        let sources = config.sources();
+        let addresses = config.services.iter().map(|it| it.address);
+        let addresses = addresses.chain(sources.iter().copied()).collect();
         let not_local = wait_until_local(&tools.netlink, addresses, wait).await?;
         self.record(config, &not_local);
+        self.sources = sources;
+        self.sources.retain(|source| !not_local.contains(source));
         if added.is_ok() && !not_local.is_empty() {
             self.retry = Some(Instant::now() + LOCAL_ROUTE_RETRY);
         }
@@ -148,6 +154,13 @@ impl Services {
 
     /// What to advertise: what is in place and healthy, or the last resort.
     pub(crate) fn prefixes(&self, config: &Config, gates: &Gates) -> Vec<routing::HostPrefix> {
+        let own = config.own_addresses.iter();
+        let own = own
+            .filter(|address| self.sources.contains(*address))
+            .map(|address| routing::HostPrefix {
+                address: *address,
+                metric: 0,
+            });
         let services = config.services.iter();
         services
             .filter(|service| self.in_place.contains(&service.name))
@@ -157,14 +170,21 @@ impl Services {
                     metric: gates.metric(service)?,
                 })
             })
+            .chain(own)
             .collect()
     }
 
-    /// The addresses of services, in place or not, and the withdrawn ones: routes of others to them
-    /// are not for this node.
+    /// The addresses that this node's own connections come from, of those that the kernel has.
+    pub(crate) fn sources(&self) -> Vec<IpAddr> {
+        self.sources.clone()
+    }
+
+    /// The addresses of services, in place or not, the withdrawn ones, and this node's own: routes of others to
+    /// them are not for this node.
     pub(crate) fn addresses(&self, config: &Config) -> Vec<IpAddr> {
         let services = config.services.iter().map(|service| service.address);
         services
+            .chain(config.own_addresses.iter().copied())
             .chain(self.withdrawn.keys().map(|entry| entry.address))
             .collect()
     }
@@ -194,12 +214,18 @@ impl Services {
     }
 }
 
-/// A service's address in the journal.
-pub(crate) fn entry(service: &Service) -> AddressEntry {
+/// What shall be on the loopback, as the journal has it: the services' addresses and this node's own.
+pub(crate) fn entries(config: &Config) -> impl Iterator<Item = AddressEntry> {
+    let services = config.services.iter().map(|service| service.address);
+    let addresses = services.chain(config.own_addresses.iter().copied());
+    addresses.map(entry)
+}
+
+fn entry(address: IpAddr) -> AddressEntry {
     AddressEntry {
         interface: LOOPBACK.to_owned(),
-        address: service.address,
-        prefix_len: service.prefix_len(),
+        address,
+        prefix_len: if address.is_ipv4() { 32 } else { 128 },
     }
 }
 
@@ -218,19 +244,29 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
         tools.netlink.set_up(loopback).await?;
         changed = true;
     }
-    for service in &config.services {
-        let address = Address {
+    let services = config.services.iter();
+    let services = services.map(|it| (Kind::Service, it.name.as_str(), it.address, true));
+    let own = config.own_addresses.iter();
+    let own = own.map(|address| (Kind::Address, LOOPBACK, *address, false));
+    for (kind, whose, address, deprecated) in services.chain(own) {
+        let entry = entry(address);
+        let wanted = Address {
             interface: loopback.index,
-            address: service.address,
-            prefix_len: service.prefix_len(),
+            address,
+            prefix_len: entry.prefix_len,
+            // Answers to an anycast address may reach another server.
+            deprecated,
         };
-        if kernel.has(&address) {
+        if kernel.has(&wanted) {
             continue;
         }
-        let what = format!("{} is missing on lo, adding it", service.address);
-        tools.repairs.found(Kind::Service, &service.name, &what);
-        tools.journal.add(Vec::new(), vec![entry(service)])?;
-        tools.netlink.add_address(&address).await?;
+        let what = match kernel.holds(loopback.index, address) {
+            true => format!("{address} on lo has another lifetime, setting it"),
+            false => format!("{address} is missing on lo, adding it"),
+        };
+        tools.repairs.found(kind, whose, &what);
+        tools.journal.add(Vec::new(), vec![entry])?;
+        tools.netlink.add_address(&wanted).await?;
         changed = true;
     }
     Ok(changed)

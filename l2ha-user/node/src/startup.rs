@@ -18,6 +18,9 @@ pub(crate) struct Startup {
 impl Startup {
     /// Makes the checks of `l2ha doctor` and logs what they find.
     pub(crate) fn examine(config_path: PathBuf, config: &Config) -> Self {
+        if let Err(error) = linux::raise_open_files() {
+            tracing::warn!(%error, "cannot raise the limit of open files (RLIMIT_NOFILE)");
+        }
         let (facts, unknown) = Facts::collect(&Subject::of(config));
         for sentence in unknown {
             tracing::debug!("doctor: cannot learn {sentence}");

@@ -192,6 +192,7 @@ impl TunnelPass<'_> {
                 interface: visible.index,
                 address,
                 prefix_len,
+                deprecated: false,
             };
             if self.kernel.has(&wanted) {
                 continue;
@@ -265,6 +266,7 @@ pub(crate) fn add_to_journal(config: &Config, kernel: &Snapshot, tools: &mut Too
                     interface,
                     address,
                     prefix_len,
+                    deprecated: false,
                 })
             });
             if !there {

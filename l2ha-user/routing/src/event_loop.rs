@@ -14,7 +14,7 @@ use anyhow::Result;
 use config::Ospf;
 use control::OspfStatus;
 use linux::Nexthop;
-use ospfv3::{Event, Family, PathOutcome, Transmit};
+use ospfv3::{Event, Family, NeighborState, PathOutcome, Transmit};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -413,12 +413,22 @@ impl EventLoop {
             Some(open.interface.name.as_str())
         };
         match event {
-            Event::Refused { interface, .. } => self.refusals.note(family, event, name(interface)),
+            Event::Refused { interface, .. } => {
+                let is_full = || self.instances.is_full(*interface);
+                self.refusals.note(family, event, name(interface), is_full);
+            }
+            Event::NeighborChanged {
+                to: NeighborState::Full,
+                ..
+            } => {
+                let at = |interface, address| self.instances.full_at(interface, address);
+                self.twins.heal(at);
+            }
             Event::SelfOriginatedReceived { lsa, sequence, .. } => {
                 let limit = self.reclaimed.entry(family).or_default();
                 if let Some(times) = limit.again(RECLAIMED_AGAIN) {
                     tracing::info!(
-                        ?lsa, sequence, times, %family,
+                        lsa = %format_args!("{} {}", lsa.ty.name(), lsa.id), sequence, times, %family,
                         "others have an LSA of ours that is newer than we know: from before a restart, \
                          or another router has our Router ID. Originated again"
                     );

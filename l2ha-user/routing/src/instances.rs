@@ -3,12 +3,16 @@
 
 mod instance;
 
-use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use config::Ospf;
 use ospfv3::{
-    Event, ExternalPrefix, Family, GracefulRestart, InterfaceState, NeighborView, PathFailure,
-    PathOutcome, Speaker, Time, Transmit, wire::Header,
+    Event, ExternalPrefix, Family, GracefulRestart, InterfaceState, NeighborState, NeighborView,
+    PathFailure, PathOutcome, Speaker, Time, Transmit, wire::Header,
 };
 
 pub(crate) use self::instance::Instance;
@@ -262,6 +266,22 @@ impl Instances {
         outcomes.max().unwrap_or(PathOutcome::Unknown)
     }
 
+    /// Whether any instance has an adjacency on an interface.
+    pub(crate) fn is_full(&self, interface: u32) -> bool {
+        let full = NeighborState::Full;
+        let mut neighbors = self.list.iter().flat_map(|it| it.speaker.neighbors());
+        neighbors.any(|it| it.interface == interface && it.state == full)
+    }
+
+    /// The Router ID of the neighbour at an address, if it is Full with us.
+    pub(crate) fn full_at(&self, interface: u32, address: Ipv6Addr) -> Option<Ipv4Addr> {
+        let mut neighbors = self.list.iter().flat_map(|it| it.speaker.neighbors());
+        let there = neighbors.find(|it| {
+            (it.interface, it.address, it.state) == (interface, address, NeighborState::Full)
+        });
+        there.map(|it| it.router_id)
+    }
+
     /// Whether any instance has neighbours on an interface.
     pub(crate) fn has_neighbors(&self, interface: u32) -> bool {
         let mut speakers = self.list.iter().map(|it| &it.speaker);
@@ -271,8 +291,6 @@ impl Instances {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use config::{OspfNetwork, Redistribute};
     use ospfv3::{Algorithm, AuthKey, KeyChain, Lifetime, NeighborState, wire::ALL_SPF_ROUTERS};
 

@@ -29,8 +29,16 @@ struct Refused {
 }
 
 impl Refusals {
-    /// Takes note of a refusal, and says it if it is new.
-    pub(crate) fn note(&mut self, family: Family, event: &Event, name: Option<&str>) {
+    /// Takes note of a refusal, and says it if it is new and no problem: where there is an adjacency (`is_full`), on
+    /// an interface with several neighbours or because somebody forges packets. Elsewhere the node has a problem,
+    /// which says it.
+    pub(crate) fn note(
+        &mut self,
+        family: Family,
+        event: &Event,
+        name: Option<&str>,
+        is_full: impl FnOnce() -> bool,
+    ) {
         let Event::Refused {
             interface,
             source,
@@ -55,7 +63,7 @@ impl Refusals {
         };
         let count = refused.count;
         self.0.insert((*interface, family, *reason), refused);
-        if new && !reason.is_transient() {
+        if new && !reason.is_transient() && is_full() {
             let interface = name.unwrap_or("?");
             let sides = mismatch.and_then(|sides| shown(*reason, sides));
             let (ours, theirs) = sides.unzip();

@@ -114,6 +114,25 @@ impl Twins {
         }
     }
 
+    /// A neighbour has become Full: where it is one that had a Router ID of another, it has one of its own now.
+    /// `full_at` tells the Router ID of the Full neighbour at an address.
+    pub(crate) fn heal(&mut self, full_at: impl Fn(u32, Ipv6Addr) -> Option<Ipv4Addr>) {
+        let before = self.next_to_us.len();
+        self.next_to_us
+            .retain(|(interface, address), _| full_at(*interface, *address).is_none());
+        if self.next_to_us.len() < before {
+            // What has come back was this neighbour's, as far as is known.
+            self.reclaimed.clear();
+            self.further = None;
+        }
+        self.doubled.retain(|router_id, turns| {
+            let mut links = turns.links.iter();
+            links.all(|(interface, address)| {
+                full_at(*interface, *address).is_none_or(|now| now == *router_id)
+            })
+        });
+    }
+
     fn took_turns(
         &mut self,
         router_id: Ipv4Addr,
@@ -301,6 +320,42 @@ mod tests {
         };
         assert_eq!(twins.hold(start, |_| Some("l2-b")), [named]);
         assert_eq!(twins.hold(start + HEARD, |_| Some("l2-b")), []);
+    }
+
+    #[test]
+    fn a_neighbour_that_is_full_with_another_router_id_is_no_twin_any_more() {
+        let start = Instant::now();
+        let mut twins = Twins::default();
+        let source = "fe80::2".parse().unwrap();
+        let event = Event::Refused {
+            interface: 3,
+            source,
+            reason: Refusal::DuplicateRouterId,
+            mismatch: None,
+        };
+        twins.note(Family::Ipv6, &event, start);
+        for interface in [3, 4, 3, 4] {
+            let event = sign(DoubledSign::Links(interface));
+            twins.note(Family::Ipv6, &event, start);
+        }
+        let is_known = |twins: &Twins| {
+            let next = twins.hold(start, |_| Some("l2-b")).len();
+            (next, twins.doubled(start, |_| Some("l2-b")).len())
+        };
+        // Somebody else, and both as they were.
+        let doubled = Ipv4Addr::new(10, 0, 0, 2);
+        twins.heal(|interface, _| {
+            [None, None, Some(doubled), Some(doubled)][interface as usize - 1]
+        });
+        assert_eq!(is_known(&twins), (0, 1));
+        twins.note(Family::Ipv6, &event, start);
+        twins.heal(|_, address| (address.segments()[7] == 9).then_some(doubled));
+        assert_eq!(is_known(&twins), (1, 1));
+        let another = Ipv4Addr::new(10, 0, 0, 9);
+        twins.heal(|_, address| (address != source).then_some(another));
+        assert_eq!(is_known(&twins), (1, 0));
+        twins.heal(|_, address| (address == source).then_some(another));
+        assert_eq!(is_known(&twins), (0, 0));
     }
 
     #[test]

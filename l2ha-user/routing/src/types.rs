@@ -99,7 +99,9 @@ pub struct Desired {
     pub home: Option<Ipv4Addr>,
     /// Areas that are not like any other.
     pub areas: Vec<OspfArea>,
-    /// Anycast addresses of the configuration, offered now or not.
+    /// This node's own addresses that its connections come from, one of a family; the kernel has them.
+    pub sources: Vec<IpAddr>,
+    /// Anycast addresses of the configuration, offered now or not, and this node's own.
     pub reserved: Vec<IpAddr>,
     /// Outer addresses of the tunnels' ends.
     pub endpoints: Vec<IpAddr>,

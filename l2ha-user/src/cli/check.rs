@@ -68,10 +68,10 @@ impl Check {
 }
 
 /// What is worth knowing of a configuration without mistakes; of this host only what it shares with other
-/// routing daemons.
+/// routing daemons, and how many files may be open.
 fn notes(config: &Config) -> Vec<String> {
     let mut notes = config.notes();
-    for finding in doctor::daemons(config) {
+    for finding in doctor::briefly(config) {
         let remedy = finding.remedy.map(|remedy| format!(": {remedy}"));
         notes.push(format!(
             "this host: {}{}",

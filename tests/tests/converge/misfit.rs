@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, PATIENCE, join, router_id, wait_for};
 use serde_json::Value;
 
+use crate::problems::wait_said;
+
 /// What is wrong with the second node, and what the first says of it.
 struct Case {
     name: &'static str,
@@ -14,6 +16,8 @@ struct Case {
     reason: &'static str,
     /// The problem that `l2ha status` names.
     problem: &'static str,
+    /// The key to change that is named in its first lines.
+    key: &'static str,
     /// What each side has, where that is a number.
     sides: Option<(u64, u64)>,
     /// Whether an exchange begins nevertheless.
@@ -22,7 +26,7 @@ struct Case {
 
 const fn case(
     name: &'static str,
-    (reason, problem): (&'static str, &'static str),
+    (reason, problem, key): (&'static str, &'static str, &'static str),
     change: fn(&mut NodeConfig),
 ) -> Case {
     Case {
@@ -30,6 +34,7 @@ const fn case(
         change,
         reason,
         problem,
+        key,
         sides: None,
         begins: false,
     }
@@ -44,7 +49,7 @@ const CASES: &[Case] = &[
         sides: Some((0, 7)),
         ..case(
             "another area",
-            ("area_mismatch", "ospf-area-mismatch"),
+            ("area_mismatch", "ospf-area-mismatch", "area = "),
             |config| {
                 ospf(config).more.push("area = \"0.0.0.7\"".into());
             },
@@ -54,7 +59,11 @@ const CASES: &[Case] = &[
         sides: Some((1, 2)),
         ..case(
             "another Hello interval",
-            ("hello_interval_mismatch", "ospf-hello-mismatch"),
+            (
+                "hello_interval_mismatch",
+                "ospf-hello-mismatch",
+                "hello_interval = ",
+            ),
             |config| {
                 ospf(config).hello = 2;
             },
@@ -64,7 +73,11 @@ const CASES: &[Case] = &[
         sides: Some((3, 9)),
         ..case(
             "another dead interval",
-            ("dead_interval_mismatch", "ospf-dead-mismatch"),
+            (
+                "dead_interval_mismatch",
+                "ospf-dead-mismatch",
+                "dead_interval = ",
+            ),
             |config| {
                 ospf(config).dead = 9;
             },
@@ -74,7 +87,11 @@ const CASES: &[Case] = &[
         sides: Some((0, 5)),
         ..case(
             "another instance",
-            ("instance_mismatch", "ospf-instance-mismatch"),
+            (
+                "instance_mismatch",
+                "ospf-instance-mismatch",
+                "instance_id = ",
+            ),
             |config| {
                 ospf(config).more.push("instance_id = 5".into());
             },
@@ -85,7 +102,7 @@ const CASES: &[Case] = &[
         begins: true,
         ..case(
             "a larger MTU",
-            ("mtu_mismatch", "ospf-mtu-mismatch"),
+            ("mtu_mismatch", "ospf-mtu-mismatch", "mtu"),
             |config| {
                 config.tunnels[0].more = vec!["mtu = 1400".into()];
             },
@@ -93,14 +110,14 @@ const CASES: &[Case] = &[
     },
     case(
         "signed packets",
-        ("auth_unexpected", "ospf-key-mismatch"),
+        ("auth_unexpected", "ospf-key-mismatch", "[[ospf_keys]]"),
         |config| {
             config.key = Some((3, "a-key-for-the-lab".into()));
         },
     ),
     case(
         "our own Router ID",
-        ("duplicate_router_id", "router-id-doubled"),
+        ("duplicate_router_id", "router-id-doubled", "router_id"),
         |config| {
             ospf(config).router_id = [10, 0, 0, 1].into();
         },
@@ -171,13 +188,17 @@ fn check(lab: &Lab, case: &Case, ours: &Daemon, theirs: &Arc<Daemon>) -> Result<
     let words = case.reason.replace('_', " ");
     let text = ours.l2ha(&["ospf", "interfaces"])?;
     ensure!(text.contains(&words), "{text}");
-    let log = ours.log_since(mark);
-    let lines: Vec<&str> = log
-        .lines()
-        .filter(|it| it.contains("packet refused"))
-        .collect();
-    // A word each, and not one for every packet.
-    ensure!((1..=3).contains(&lines.len()), "{lines:#?}");
+    let first = wait_said(ours, case.problem, &["tunnel them", case.key])?;
+    lab.say(format_args!("{}: {first}", case.name));
+    // It is said once, and not for every packet.
+    wait_for("a line in the log", PATIENCE, || {
+        let log = ours.log_since(mark);
+        let said = |it: &&str| it.contains("WARN") && it.contains(case.problem);
+        let lines: Vec<&str> = log.lines().filter(said).collect();
+        ensure!(lines.len() == 1, "{lines:#?}");
+        ensure!(!log.contains("packet refused"), "{log}");
+        Ok(Some(()))
+    })?;
     let row = text.lines().find(|line| line.contains(&words));
     lab.say(format_args!("{}: {}", case.name, row.unwrap_or_default()));
 

@@ -4,10 +4,10 @@ use super::*;
 
 /// One mistake: what is replaced in [`GOOD`] by what; the line, the key, a part of what is wrong
 /// and a part of the remedy.
-type Mistake<'a> = (&'a str, &'a str, usize, &'a str, &'a str, &'a str);
+pub(super) type Mistake<'a> = (&'a str, &'a str, usize, &'a str, &'a str, &'a str);
 
 #[rustfmt::skip]
-fn mistakes() -> Vec<Mistake<'static>> {
+pub(super) fn mistakes() -> Vec<Mistake<'static>> {
     let end = "2001:db8::80\"\n";
     let peer = "peer_session_id = 2001";
     vec![
@@ -31,7 +31,7 @@ fn mistakes() -> Vec<Mistake<'static>> {
         ("1001", "\"1001\"", 11, "tunnels[0].session_id", "must be a whole number, not a string", "write `session_id = 1001`"),
         ("1001", "1.5", 11, "tunnels[0].session_id", "not a decimal number", "write `session_id = 1001`"),
         ("[\"10.77.0.1\"]", "\"10.77.0.1\"", 6, "underlay.addresses", "must be an array of strings", "write `addresses = [\"10.77.0.1\"]`"),
-        ("[\"10.77.0.1\"]", "[\n  \"10.77.0.1\",\n  7\n]", 8, "underlay.addresses[1]", "must be a string", "write `addresses = [\"7\"]`"),
+        ("[\"10.77.0.1\"]", "[\n  \"10.77.0.1\",\n  7\n]", 8, "underlay.addresses[1]", "must be a string", "write `addresses = [\"10.77.0.1\"]`"),
         (peer, "peer_session_id = 2001\nospf = \"yes\"", 13, "tunnels[0].ospf", "must be `true` or `false`", "write `ospf = true`"),
         // [node]
         ("name = \"server-1\"", "", 1, "node.name", "is missing", "add `name = \"server-1\"` below [node]"),
@@ -88,11 +88,17 @@ fn mistakes() -> Vec<Mistake<'static>> {
         // [ospf]
         ("router_id = \"10.0.0.1\"", "", 14, "ospf.router_id", "is missing", "add `router_id = \"10.0.0.1\"` below [ospf]"),
         ("\"10.0.0.1\"", "\"0.0.0.0\"", 15, "ospf.router_id", "no router id", "write `router_id = \"10.0.0.1\"`"),
+        ("\"10.0.0.1\"", "1", 15, "ospf.router_id", "must be a string, not a whole number", "write `router_id = \"0.0.0.1\"`"),
+        ("\"10.0.0.1\"", "\"1\"", 15, "ospf.router_id", "not four numbers", "write `router_id = \"0.0.0.1\"`"),
+        ("\"10.0.0.1\"", "0", 15, "ospf.router_id", "must be a string, not a whole number", "write `router_id = \"10.0.0.1\"`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nbfd = 50", 16, "ospf.bfd", "must be a string, not a whole number", "write `bfd = \"50x3\"`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nbfd = \"10\"", 16, "ospf.bfd", "`10` is not milliseconds, `x` and a multiplier", "write `bfd = \"10x3\"`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nbfd = \"1x3\"", 16, "ospf.bfd", "must be 3 to 10000 milliseconds", "write `bfd = \"3x3\"`"),
         ("\"10.0.0.1\"", "\"server-1\"", 15, "ospf.router_id", "not four numbers", "write `router_id = \"10.0.0.1\"`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\narea = \"1\"", 16, "ospf.area", "not four numbers", "write `area = \"0.0.0.1\"`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\nhello_interval = 5\ndead_interval = 5", 17, "ospf.dead_interval", "dead after 5 s, but is heard every 5 s", "write `dead_interval = 20`"),
-        ("\"10.0.0.1\"", "\"10.0.0.1\"\nhello_interval = 65535", 16, "ospf.hello_interval", "is heard every 65535 s", "`hello_interval = 1`"),
-        ("\"10.0.0.1\"", "\"10.0.0.1\"\nhello_interval = 0", 16, "ospf.hello_interval", "0 is not in 1 to 65535", "write `hello_interval = 1`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nhello_interval = 65535", 16, "ospf.hello_interval", "65535 is not in 1 to 65534", "`hello_interval = 65534`"),
+        ("\"10.0.0.1\"", "\"10.0.0.1\"\nhello_interval = 0", 16, "ospf.hello_interval", "0 is not in 1 to 65534", "write `hello_interval = 1`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\ncost = 70000", 16, "ospf.cost", "70000 is not in 1 to 65535", "write `cost = 65535`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\ninstance_id = 256", 16, "ospf.instance_id", "256 is not in 0 to 255", "write `instance_id = 255`"),
         ("\"10.0.0.1\"", "\"10.0.0.1\"\ntable = 255", 16, "ospf.table", "the kernel's own table", "write `table = 254`"),
@@ -171,7 +177,7 @@ fn mistakes() -> Vec<Mistake<'static>> {
         (end, "2001:db8::80\"\ncheck = { tcp = \"[::1]:80\", interval = 2 }\n", 20, "services[0].check.interval", "must be a string, not a whole number", "write `interval = \"2s\"`"),
         (end, "2001:db8::80\"\ncheck = { tcp = \"[::1]:80\", interval = \"100\" }\n", 20, "services[0].check.interval", "not a number with `ms` or `s`", "write `interval = \"100s\"`"),
         (end, "2001:db8::80\"\ncheck = { tcp = \"[::1]:80\", interval = \"20ms\" }\n", 20, "services[0].check.interval", "not in 50ms to 3600s", "write `interval = \"50ms\"`"),
-        (end, "2001:db8::80\"\ncheck = { tcp = \"[::1]:80\", timeout = \"2 min\" }\n", 20, "services[0].check.timeout", "not a number with `ms` or `s`", "write `timeout = \"120s\"`"),
+        (end, "2001:db8::80\"\ncheck = { tcp = \"[::1]:80\", timeout = \"2 min\" }\n", 20, "services[0].check.timeout", "not a number with `ms` or `s`", "write `timeout = \"60s\"`"),
         (end, "2001:db8::80\"\ncheck = { tcp = \"[::1]:80\", timeout = \"61s\" }\n", 20, "services[0].check.timeout", "not in 10ms to 60s", "write `timeout = \"60s\"`"),
         (end, "2001:db8::80\"\ncheck = { tcp = \"[::1]:80\", fall = 0 }\n", 20, "services[0].check.fall", "0 is not in 1 to 100", "write `fall = 2`"),
         (end, "2001:db8::80\"\ncheck = { tcp = \"[::1]:80\", rise = 101 }\n", 20, "services[0].check.rise", "101 is not in 1 to 100", "write `rise = 100`"),
@@ -209,6 +215,14 @@ fn each_mistake_of_a_second_tunnel_is_found() {
         (
             "name = \"server-2\"",
             "name = \"client\"\ninterface = \"x\"",
+            22,
+            "tunnels[1].name",
+            "already used on line 9",
+            "`name = \"client-2\"`",
+        ),
+        (
+            "name = \"server-2\"",
+            "name = \"client\"",
             22,
             "tunnels[1].name",
             "already used on line 9",

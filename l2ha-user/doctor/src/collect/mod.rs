@@ -1,6 +1,7 @@
 //! Collecting the facts. Nothing is changed, but for a trial that was asked for.
 
 mod daemons;
+mod firewall;
 mod interface;
 mod proc;
 mod system;
@@ -40,6 +41,15 @@ impl Facts {
                 )),
             }
         }
+        // Large rulesets take nft a while, which a start of the daemon has not.
+        if subject.try_kernel && subject.routing.is_some() {
+            match firewall::closed_chains() {
+                Ok(chains) => facts.closed_chains = chains,
+                Err(error) => unknown.push(format!("what the firewall lets in: {error:#}")),
+            }
+        }
+        facts.open_files = subject.open_files;
+        facts.most_open_files = linux::most_open_files().ok();
         let (routing, error) = daemons(subject);
         facts.routing = routing;
         unknown.extend(error);

@@ -452,10 +452,21 @@ fn bfd(tunnel: &TunnelFacts) -> Option<Problem> {
         found(
             tunnel,
             ProblemId::BfdOneSided,
-            format!("{remote} sends no BFD: a failure is noticed after the dead interval only"),
+            format!(
+                "no BFD comes from {remote}: a failure is noticed after the dead interval only"
+            ),
             format!(
                 "`bfd` in [ospf] or this tunnel at {remote}, and UDP 3784 through both firewalls; or \
                  `bfd = \"off\"` in this [[tunnels]] here"
+            ),
+        )
+    } else if view.state == bfd::State::Init && view.remote_state == bfd::State::Down {
+        found(
+            tunnel,
+            ProblemId::BfdDown,
+            format!("BFD of {remote} is heard, and does not hear this node"),
+            format!(
+                "let UDP 3784 in at {remote}, and out of the firewall of this host; `l2ha status` there"
             ),
         )
     } else if view.remote_state == bfd::State::AdminDown {

@@ -1,7 +1,7 @@
 //! The BFD thread.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
     os::fd::BorrowedFd,
     sync::mpsc,
@@ -55,6 +55,8 @@ struct Thread {
     notices: notices::UnboundedSender<Notice>,
     wanted: Vec<Peer>,
     sessions: BTreeMap<(u32, Ipv6Addr), Watched>,
+    /// What could not be opened, of which the log knows.
+    not_open: BTreeSet<(u32, Ipv6Addr)>,
     /// When to try again to open what could not be opened.
     again: Option<Duration>,
     discriminators: u32,
@@ -73,6 +75,7 @@ pub(super) fn run(wake: BorrowedFd<'_>, inbox: &mpsc::Receiver<Request>) {
         notices: notices::unbounded_channel().0,
         wanted: Vec::new(),
         sessions: BTreeMap::new(),
+        not_open: BTreeSet::new(),
         again: None,
         discriminators: random(),
         real_time,
@@ -169,7 +172,9 @@ impl Thread {
                 Ok(sockets) => sockets,
                 Err(error) => {
                     let interface = &peer.name;
-                    tracing::warn!(interface, %error, "cannot open a BFD session, trying again");
+                    if self.not_open.insert(peer.key()) {
+                        tracing::warn!(interface, %error, "cannot open a BFD session, trying again");
+                    }
                     self.again = Some(now + AGAIN);
                     continue;
                 }
@@ -197,6 +202,7 @@ impl Thread {
                      RLIMIT_RTPRIO"
                 );
             }
+            self.not_open.remove(&peer.key());
             self.sessions.insert(
                 peer.key(),
                 Watched {

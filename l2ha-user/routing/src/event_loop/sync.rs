@@ -59,6 +59,7 @@ impl EventLoop {
         }
         let indexes = desired.interfaces.iter().map(|it| it.index);
         self.routes.know_interfaces(indexes.collect());
+        self.routes.set_sources(&desired.sources).await;
         self.follow();
         let narrow = desired.interfaces.iter().filter(|it| it.carries < it.mtu);
         let mtus = narrow.map(|it| (it.index, u32::from(it.carries)));

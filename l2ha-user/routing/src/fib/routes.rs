@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Routes {
     table: u32,
     priority: u32,
     wanted: BTreeMap<Destination, Vec<Nexthop>>,
+    /// The addresses that what this host sends comes from, one of a family.
+    sources: Vec<IpAddr>,
     /// Where traffic for a destination may go when the neighbour on an interface is gone.
     backups: BTreeMap<(Destination, u32), Nexthop>,
     installed: BTreeMap<Destination, KernelRoute>,
@@ -102,6 +105,7 @@ impl Routes {
             table,
             priority,
             wanted: BTreeMap::new(),
+            sources: Vec::new(),
             backups: BTreeMap::new(),
             installed: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -229,6 +233,14 @@ impl Routes {
     pub(crate) async fn set_mtus(&mut self, mtus: BTreeMap<u32, u32>) {
         if self.mtus != mtus {
             self.mtus = mtus;
+            self.apply().await;
+        }
+    }
+
+    /// Sets the addresses of this host that its own packets shall come from, at most one of a family.
+    pub(crate) async fn set_sources(&mut self, sources: &[IpAddr]) {
+        if self.sources != sources {
+            self.sources = sources.to_vec();
             self.apply().await;
         }
     }
@@ -418,7 +430,11 @@ impl Routes {
             .iter()
             .filter_map(|hop| self.mtus.get(&hop.interface));
         let mtu = mtus.min().copied().filter(|_| key.0.is_ipv4());
+        let mut sources = self.sources.iter();
         Some(KernelRoute {
+            source: sources
+                .find(|source| source.is_ipv4() == key.0.is_ipv4())
+                .copied(),
             destination: key.0,
             prefix_len: key.1,
             table: self.table,
@@ -434,7 +450,9 @@ impl Routes {
             return false;
         };
         match (target.object, installed.object) {
-            (Some(object), Some(before)) => object == before && target.mtu == installed.mtu,
+            (Some(object), Some(other)) => {
+                object == other && target.mtu == installed.mtu && target.source == installed.source
+            }
             (None, None) => target == *installed,
             _ => false,
         }
@@ -459,6 +477,7 @@ impl Routes {
             return;
         };
         let (mut plain, mut written, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut sourceless = Vec::new();
         for (route, refused) in routes.iter().zip(&refused) {
             let key = route.key();
             match refused {
@@ -467,6 +486,11 @@ impl Routes {
                     self.installed.insert(key, route.clone());
                     written.push(route);
                 }
+                // Somebody has taken the address away: until it is back, the route is worth more than its source.
+                Some(_) if route.source.is_some() => sourceless.push(KernelRoute {
+                    source: None,
+                    ..route.clone()
+                }),
                 Some(_) if route.object.is_some() => {
                     let without = KernelRoute {
                         object: None,
@@ -479,6 +503,9 @@ impl Routes {
         }
         self.said.log(&written, "route installed");
         self.said.log_refused(&failed, "route not installed");
+        if !sourceless.is_empty() {
+            self.write(sourceless);
+        }
         if !plain.is_empty() {
             self.counts.plain += plain.len() as u64;
             tracing::warn!(

@@ -91,6 +91,7 @@ mod tests {
             prefix_len: 128,
             table: 254,
             priority: 20,
+            source: None,
             object: None,
             mtu: None,
             nexthops: vec![Nexthop {

@@ -36,6 +36,14 @@ fn neighbours_with_one_router_id_name_each_other() {
             assert_eq!(twins(&mut net, node).await, [known]);
         }
         assert_eq!(twins(&mut net, 3).await, []);
+        // One of them gets another: it is over as soon as they are neighbours, and not a minute later.
+        net.node(2).crash().await;
+        net.node(2).config.router_id = Ipv4Addr::new(10, 9, 9, 9);
+        net.node(2).start();
+        sleep(AT_REST).await;
+        for node in 1..=3 {
+            assert_eq!(twins(&mut net, node).await, [], "{node}");
+        }
     });
 }
 

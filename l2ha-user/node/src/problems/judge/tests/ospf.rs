@@ -169,7 +169,7 @@ fn bfd_at_one_end_only() {
         ProblemId::BfdOneSided,
         &[
             "client",
-            "10.77.0.9 sends no BFD",
+            "no BFD comes from 10.77.0.9",
             "`bfd`",
             "3784",
             "`bfd = \"off\"`",
