@@ -5,10 +5,14 @@ use std::net::IpAddr;
 use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
 };
 
 use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
+
+/// What tells addresses that l2ha has added from others (`IFA_PROTO`, Linux 5.18): the protocol number of L2TPv3. The
+/// kernel has 1 to 3 for its own (linux/if_addr.h) and takes whatever else a program says.
+const PROTOCOL: AddressProtocol = AddressProtocol::Other(115);
 
 /// An address on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +28,28 @@ pub struct Address {
 impl Netlink {
     /// All addresses of the namespace.
     pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
-        let messages: Vec<AddressMessage> = self
-            .handle
+        let messages = self.address_messages().await?;
+        Ok(messages.iter().filter_map(Address::from_message).collect())
+    }
+
+    /// The addresses of the namespace that [`Netlink::add_address`] has added, this process's or another one's.
+    pub async fn added_addresses(&self) -> Result<Vec<Address>, Error> {
+        let mut messages = self.address_messages().await?;
+        messages.retain(|message| {
+            let protocol = AddressAttribute::Protocol(PROTOCOL);
+            message.attributes.contains(&protocol)
+        });
+        Ok(messages.iter().filter_map(Address::from_message).collect())
+    }
+
+    async fn address_messages(&self) -> Result<Vec<AddressMessage>, Error> {
+        self.handle
             .address()
             .get()
             .execute()
             .try_collect()
             .await
-            .asked(|| "cannot list the addresses".into())?;
-        Ok(messages.iter().filter_map(Address::from_message).collect())
+            .asked(|| "cannot list the addresses".into())
     }
 
     /// Puts an address on an interface, without duplicate address detection: no other host can hold
@@ -53,8 +70,9 @@ impl Netlink {
             .address()
             .add(interface, address, prefix_len)
             .replace();
+        let message = request.message_mut();
+        message.attributes.push(AddressAttribute::Protocol(PROTOCOL));
         if address.is_ipv6() {
-            let message = request.message_mut();
             message.header.flags |= AddressHeaderFlags::Nodad;
             message
                 .attributes
