@@ -35,6 +35,7 @@ pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
 
 pub use self::{
     error::{ConfigError, ConfigErrors},
+    names::hidden,
     schema::{Absent, CHECK, Key, TABLES, Table},
     types::{
         Accept, BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
-use nix::errno::Errno;
+use nix::{errno::Errno, net::if_::if_indextoname};
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
 };
@@ -58,7 +58,7 @@ impl Netlink {
     ///
     /// # Errors
     ///
-    /// When the kernel refuses; that it is there already is no error.
+    /// When the kernel refuses, for example because IPv6 is off on that interface; that it is there already is no error.
     pub async fn add_address(&self, address: &Address) -> Result<(), Error> {
         let Address {
             interface,
@@ -78,10 +78,20 @@ impl Netlink {
                 .attributes
                 .push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
-        request
-            .execute()
-            .await
-            .asked(|| format!("cannot put {address}/{prefix_len} on interface {interface}"))
+        let name = || {
+            let name = if_indextoname(interface).map(|name| name.to_string_lossy().into_owned());
+            name.unwrap_or_else(|_| format!("interface {interface}"))
+        };
+        let added = request.execute().await;
+        let added = added.asked(|| format!("cannot put {address}/{prefix_len} on {}", name()));
+        added.map_err(|error| match error.errno() {
+            // inet6_addr_add() in net/ipv6/addrconf.c.
+            Some(Errno::EACCES) if address.is_ipv6() => error.because(format!(
+                "IPv6 is off there: `sysctl net.ipv6.conf.{}.disable_ipv6=0`",
+                name()
+            )),
+            _ => error,
+        })
     }
 
     /// Takes an address off an interface.

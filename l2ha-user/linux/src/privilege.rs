@@ -1,5 +1,7 @@
 //! What the daemon may do once it runs, and what others may do with it.
 
+use std::io;
+
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 use nix::sys::prctl;
 
@@ -17,11 +19,14 @@ const NEEDED: [Capability; 4] = [
 /// before there are secrets or other threads, which inherit it.
 ///
 /// The files below /proc/self belong to root then (proc(5)); a process may read its own in any case.
-pub fn guard_process() {
-    let guarded = prctl::set_dumpable(false).and_then(|()| prctl::set_no_new_privs());
-    if let Err(error) = guarded {
-        tracing::warn!(%error, "cannot keep core dumps and the programs of checks from having more than they should");
-    }
+///
+/// # Errors
+///
+/// When the kernel refuses, as one that filters system calls may.
+pub fn guard_process() -> io::Result<()> {
+    prctl::set_dumpable(false)?;
+    prctl::set_no_new_privs()?;
+    Ok(())
 }
 
 /// Drops, for the calling thread, every capability that is not needed for repair, reload and a clean stop.

@@ -100,7 +100,7 @@ impl Attachment {
             "no decapsulation program on the underlay, attaching it",
         );
         if !linux::tc::has_clsact(underlay.index)? {
-            tools.journal.add_clsact(interface)?;
+            tools.journal.add_clsact(interface);
         }
         let mode = self.mode(config);
         let reachable = self.reachable(config, underlay, mode, tools).await;

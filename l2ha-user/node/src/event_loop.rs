@@ -2,7 +2,6 @@
 //! and has the node act on them.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -10,13 +9,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use config::Config;
 use linux::{Change, Monitor};
-use nix::fcntl::{Flock, FlockArg};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use crate::{node::Node, server::Server};
+use crate::{name_lock::NameLock, node::Node, run_dir::RunDir, server::Server};
 
 /// How often the data plane is looked at for what no notification tells: a bpf_link can be
 /// detached without one.
@@ -50,12 +48,11 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
     let mut hangup = signal(SignalKind::hangup())?;
     let mut restart = signal(SignalKind::user_defined1())?;
 
-    let run_dir = config.node.run_dir.clone();
-    fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
     let name = config.node.name.clone();
-    let _lock = lock(&run_dir.join(format!("{name}.lock")))?;
+    let _lock = NameLock::take(&name)?;
+    let mut run_dir = RunDir::take(&config.node)?;
     let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
-    let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
+    let mut server = Server::listen(&config.node.socket());
     let mut node = Node::start(config_path.clone(), config, lost).await?;
     let mut health = node.health_news();
     linux::drop_capabilities();
@@ -107,7 +104,11 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
             // The checks end with the node.
             Ok(()) = health.changed() => node.heed_health(),
             _ = full.tick() => node.reconcile().await,
-            _ = judge.tick() => node.look().await,
+            _ = judge.tick() => {
+                let run_dir = run_dir.keep();
+                node.keep_state(run_dir.or(server.keep()));
+                node.look().await;
+            }
             request = server.next() => request.answer(&mut node).await,
             _ = hangup.recv() => reload(&mut node, &config_path).await,
             _ = restart.recv() => {
@@ -135,19 +136,6 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// One daemon per node name.
-fn lock(path: &Path) -> Result<Flock<fs::File>> {
-    let file =
-        fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
-        anyhow::anyhow!(
-            "{} is locked ({error}): another l2ha runs under this node name; stop it, or give \
-             this node another [node].name",
-            path.display()
-        )
-    })
 }
 
 /// SIGHUP: a file with mistakes changes nothing.

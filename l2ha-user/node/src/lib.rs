@@ -10,7 +10,9 @@ mod gates;
 mod gateways;
 mod identity;
 mod journal;
+mod marks;
 mod merging;
+mod name_lock;
 mod node;
 mod packet_stream;
 mod pair;
@@ -19,6 +21,7 @@ mod problems;
 mod removal;
 mod repair;
 mod router;
+mod run_dir;
 mod server;
 mod services;
 mod session;
@@ -30,5 +33,7 @@ mod tunnel_status;
 mod tunnels;
 mod underlay;
 mod ways;
+
+pub use linux::guard_process;
 
 pub use self::event_loop::{LostLines, run};

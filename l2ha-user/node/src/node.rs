@@ -22,6 +22,7 @@ use crate::{
     explain::{About, Known},
     gates::Gates,
     journal::Journal,
+    marks,
     merging,
     packet_stream::{self, PacketStream},
     ports::PortReservations,
@@ -56,6 +57,8 @@ pub(crate) struct Node {
     port_taken: Option<String>,
     /// Why the configuration was refused when it was read last.
     reload_refused: Option<String>,
+    /// Why what the next start needs to know is not written down.
+    state_not_kept: Option<String>,
 }
 
 impl Node {
@@ -71,7 +74,8 @@ impl Node {
     ) -> Result<Self> {
         let netlink = Netlink::open().context("cannot open rtnetlink")?;
         let journal = format!("{}.made.json", config.node.name);
-        let journal = Journal::load(config.node.run_dir.join(journal))?;
+        let mut journal = Journal::load(config.node.run_dir.join(journal));
+        marks::recognise(&config.node, &mut journal, &netlink).await?;
         // First, so that the gateways answer while the programs are loaded.
         let attachment = Attachment::begin(&netlink, &config).await?;
         let plane = DataPlane::load(&config.node.pins())?;
@@ -97,6 +101,7 @@ impl Node {
             lost_lines,
             port_taken: None,
             reload_refused: None,
+            state_not_kept: None,
         };
         node.router.start(&node.config)?;
         node.reconcile().await;
@@ -288,6 +293,16 @@ impl Node {
         self.tools.repairs.delay(Instant::now())
     }
 
+    /// Writes down again what the next start needs to know, where that could not be done or somebody has removed it.
+    /// The run folder says whether it is there.
+    pub(crate) fn keep_state(&mut self, run_dir: Option<&str>) {
+        let journal = self.tools.journal.keep();
+        let gates = self.gates.keep();
+        let why = run_dir.or(journal).or(gates);
+        let why = why.or(self.router.keep_state());
+        self.state_not_kept = why.map(str::to_owned);
+    }
+
     /// Looks what is wrong, says what has changed, and starts OSPF again if it has ended.
     pub(crate) async fn look(&mut self) {
         if self.router.look_after(&self.config) {
@@ -317,6 +332,8 @@ impl Node {
             uptime: self.startup.uptime(),
             reload_refused: self.reload_refused.clone(),
             port_taken: self.port_taken.clone(),
+            state_not_kept: self.state_not_kept.clone(),
+            service_refused: self.services.refused().map(str::to_owned),
             undone: tools.repairs.undone(Instant::now()),
             log_lost: false,
         };

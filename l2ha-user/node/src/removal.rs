@@ -68,13 +68,13 @@ pub(crate) async fn remove_old_routes(config: &Config, tools: &mut Tools) -> Res
     for entry in tools.journal.routes().clone() {
         if Some(&entry) != wanted.as_ref() {
             routing::remove_routes(&tools.netlink, entry.table, entry.priority).await?;
-            tools.journal.drop_routes(&entry)?;
+            tools.journal.drop_routes(&entry);
         }
     }
-    match wanted {
-        Some(wanted) => tools.journal.add_routes(wanted),
-        None => Ok(()),
+    if let Some(wanted) = wanted {
+        tools.journal.add_routes(wanted);
     }
+    Ok(())
 }
 
 /// Removes everything that was made, the programs included, and then the journal. Routing has
@@ -110,7 +110,8 @@ async fn remove_addresses(addresses: &[AddressEntry], tools: &mut Tools) -> Resu
             tools.netlink.delete_address(&address).await?;
         }
     }
-    tools.journal.drop_addresses(addresses)
+    tools.journal.drop_addresses(addresses);
+    Ok(())
 }
 
 /// The addresses in the journal that the configuration does not have.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error as AnyError, Result};
 use config::{Config, Service};
 use control::ServiceStatus;
 use linux::{Address, Error, Netlink};
@@ -25,7 +25,8 @@ use crate::{
     tools::Tools,
 };
 
-const LOOPBACK: &str = "lo";
+/// The interface of the services' addresses.
+pub(crate) const LOOPBACK: &str = "lo";
 /// How long a pass waits for the local routes of addresses that it has added.
 const LOCAL_ROUTE_WAIT: Duration = Duration::from_millis(200);
 /// How long it pauses between two look-ups.
@@ -40,6 +41,8 @@ pub(crate) struct Services {
     in_place: BTreeSet<String>,
     /// Names of those whose address is there without its local route.
     not_local: BTreeSet<String>,
+    /// Why an address could not be put in place.
+    refused: Option<String>,
     /// When to look for missing local routes again.
     retry: Option<Instant>,
     /// Addresses that are withdrawn because no service has them any more, and until when they stay
@@ -61,6 +64,7 @@ impl Services {
         } else {
             add_missing(config, tools, kernel).await
         };
+        self.refused = added.as_ref().err().map(|error| format!("{error:#}"));
         let wait = match added {
             Ok(true) => LOCAL_ROUTE_WAIT,
             Ok(false) | Err(_) => Duration::ZERO,
@@ -141,6 +145,11 @@ impl Services {
         }
     }
 
+    /// Why an address could not be put in place in the last pass, if one could not.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
     /// When the next pass is due on account of the services.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.withdrawn.values().copied().chain(self.retry).min()
@@ -218,6 +227,8 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
         tools.netlink.set_up(loopback).await?;
         changed = true;
     }
+    // One that the kernel refuses is not in the way of the others.
+    let mut refused: Option<AnyError> = None;
     for service in &config.services {
         let address = Address {
             interface: loopback.index,
@@ -229,11 +240,13 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
         }
         let what = format!("{} is missing on lo, adding it", service.address);
         tools.repairs.found(Kind::Service, &service.name, &what);
-        tools.journal.add(Vec::new(), vec![entry(service)])?;
-        tools.netlink.add_address(&address).await?;
-        changed = true;
+        tools.journal.add(Vec::new(), vec![entry(service)]);
+        match tools.netlink.add_address(&address).await {
+            Ok(()) => changed = true,
+            Err(error) => refused = refused.or_else(|| Some(error.into())),
+        }
     }
-    Ok(changed)
+    refused.map_or(Ok(changed), Err)
 }
 
 /// Waits until all addresses are local, at most this long. Returns those that are not.
