@@ -71,7 +71,9 @@ impl Netlink {
             .add(interface, address, prefix_len)
             .replace();
         let message = request.message_mut();
-        message.attributes.push(AddressAttribute::Protocol(PROTOCOL));
+        message
+            .attributes
+            .push(AddressAttribute::Protocol(PROTOCOL));
         if address.is_ipv6() {
             message.header.flags |= AddressHeaderFlags::Nodad;
             message

@@ -67,3 +67,35 @@ fn try_keep_only(needed: &[Capability]) -> Result<(), CapsError> {
     caps::set(None, CapSet::Effective, &keep)?;
     caps::set(None, CapSet::Permitted, &keep)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_18_capabilities_are_given_up_without_setpcap() {
+        let thread = std::thread::spawn(|| {
+            let held = caps::read(None, CapSet::Effective).unwrap();
+            if held.contains(&Capability::CAP_SETPCAP) {
+                caps::drop(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap();
+            }
+            drop_capabilities();
+            let held = caps::read(None, CapSet::Permitted).unwrap();
+            assert!(held.iter().all(|it| NEEDED.contains(it)), "{held:?}");
+            drop_all_capabilities();
+            assert!(caps::read(None, CapSet::Permitted).unwrap().is_empty());
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn fault_18_a_guarded_process_dumps_no_core_and_gives_no_rights() {
+        guard_process().unwrap();
+        assert!(!prctl::get_dumpable().unwrap());
+        let inherited = std::thread::spawn(|| prctl::get_no_new_privs().unwrap());
+        assert!(inherited.join().unwrap());
+        // What concerns this process is still to be read.
+        std::fs::read_to_string("/proc/self/status").unwrap();
+        std::fs::File::open("/proc/self/ns/net").unwrap();
+    }
+}

@@ -7,7 +7,9 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -85,7 +87,9 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         return Err(distrusted(&format!("it belongs to user {owner}")));
     }
     if mode & OTHERS_WRITE != 0 {
-        return Err(distrusted(&format!("others may write it (mode {mode:04o})")));
+        return Err(distrusted(&format!(
+            "others may write it (mode {mode:04o})"
+        )));
     }
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes)?;

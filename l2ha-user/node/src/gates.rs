@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use config::{Config, Service, WhenFailed};
 use control::{HealthState, ServiceHealth};
-use linux::state;
 use health::{Health, States, Told, Verdict, Watched};
+use linux::state;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 

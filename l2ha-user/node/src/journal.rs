@@ -263,7 +263,8 @@ mod tests {
     fn fault_17_a_torn_journal_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.made.json");
-        let whole = br#"{"pairs":[{"visible":"l2-a","hidden":"l2h-a"}],"addresses":[],"routes":[]}"#;
+        let whole =
+            br#"{"pairs":[{"visible":"l2-a","hidden":"l2h-a"}],"addresses":[],"routes":[]}"#;
         for length in 0..whole.len() {
             let torn = whole.get(..length).unwrap();
             state::write(&path, torn).unwrap();

@@ -34,6 +34,6 @@ mod tunnels;
 mod underlay;
 mod ways;
 
-pub use linux::guard_process;
+pub use linux::{drop_all_capabilities, guard_process};
 
 pub use self::event_loop::{LostLines, run};

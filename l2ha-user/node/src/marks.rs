@@ -155,16 +155,9 @@ mod tests {
             let known = known.iter().map(|it| it.address.to_string());
             known.collect::<Vec<_>>()
         };
-        assert_eq!(
-            known(&[]),
-            ["2001:db8::83", "2001:db8::80", "2001:db8::81"]
-        );
+        assert_eq!(known(&[]), ["2001:db8::83", "2001:db8::80", "2001:db8::81"]);
         assert_eq!(known(&["other".into()]), ["2001:db8::83"]);
-        journal(
-            folder.path(),
-            "other",
-            &[address("lo", "2001:db8::81")],
-        );
+        journal(folder.path(), "other", &[address("lo", "2001:db8::81")]);
         assert_eq!(known(&[]), ["2001:db8::83", "2001:db8::80"]);
     }
 

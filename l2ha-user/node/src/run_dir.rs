@@ -86,8 +86,7 @@ impl RunDir {
         let cannot = |what: &str, path: &Path, error: &dyn std::fmt::Display| {
             Trouble::Unusable(format!("cannot {what} {}: {error}", path.display()))
         };
-        state::ensure_folder(&self.folder)
-            .map_err(|error| cannot("make", &self.folder, &error))?;
+        state::ensure_folder(&self.folder).map_err(|error| cannot("make", &self.folder, &error))?;
         let file = OpenOptions::new()
             .write(true)
             .create(true)

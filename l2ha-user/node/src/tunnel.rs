@@ -77,7 +77,8 @@ impl TunnelPass<'_> {
         // programs that is lost.
         self.ensure_up(&visible, &hidden).await?;
         let link_local = identity::link_local(mac);
-        self.ensure_addresses(&visible, ipv6.then_some(link_local)).await?;
+        self.ensure_addresses(&visible, ipv6.then_some(link_local))
+            .await?;
         let reassembled = self.tools.plane.reassembled();
         reassembled.set_mtu(visible.index, mtu);
         Ok(Up {
@@ -133,7 +134,8 @@ impl TunnelPass<'_> {
     fn ensure_ipv6(&mut self, visible: &Link, mtu: u32) -> Result<bool> {
         let (tunnel, name) = (self.tunnel, &visible.name);
         let addresses = tunnel.addresses.iter();
-        let needed = tunnel.ospf.is_some() || addresses.map(|net| net.addr()).any(|it| it.is_ipv6());
+        let needed =
+            tunnel.ospf.is_some() || addresses.map(|net| net.addr()).any(|it| it.is_ipv6());
         let why = match sysctl::enable_ipv6(visible) {
             _ if mtu < IPV6_MIN_MTU => format!(
                 "an MTU of {mtu} is too small for IPv6, which needs {IPV6_MIN_MTU}: raise the MTU of {} to {} or more",
@@ -146,7 +148,9 @@ impl TunnelPass<'_> {
                 }
                 return Ok(true);
             }
-            Ok(None) => "this kernel has no IPv6, or it is switched off (ipv6.disable=1)".to_owned(),
+            Ok(None) => {
+                "this kernel has no IPv6, or it is switched off (ipv6.disable=1)".to_owned()
+            }
             Err(error) => format!(
                 "IPv6 is off on {name} and cannot be switched on ({error}): call `sysctl net.ipv6.conf.{name}.disable_ipv6=0`"
             ),
@@ -176,7 +180,9 @@ impl TunnelPass<'_> {
                 Ok(true) => self.setting(name, "rp_filter or accept_local"),
                 Ok(false) => {}
                 Err(error) => {
-                    self.lacks(format!("cannot set what IPv4 packets {name} takes: {error}"));
+                    self.lacks(format!(
+                        "cannot set what IPv4 packets {name} takes: {error}"
+                    ));
                 }
             }
         }
@@ -349,10 +355,7 @@ pub(crate) fn add_to_journal(config: &Config, kernel: &Snapshot, tools: &mut Too
 }
 
 /// The addresses a virtual interface shall have, with their prefix lengths.
-fn addresses(
-    tunnel: &Tunnel,
-    link_local: Option<Ipv6Addr>,
-) -> impl Iterator<Item = (IpAddr, u8)> {
+fn addresses(tunnel: &Tunnel, link_local: Option<Ipv6Addr>) -> impl Iterator<Item = (IpAddr, u8)> {
     let configured = tunnel
         .addresses
         .iter()

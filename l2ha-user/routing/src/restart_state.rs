@@ -140,7 +140,9 @@ impl RestartState {
 impl Memory {
     fn read(path: &Path) -> Result<Option<Self>, String> {
         let bytes = state::read(path).map_err(|error| error.to_string())?;
-        let memory = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        let memory = bytes
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose();
         memory.map_err(|error| format!("it is damaged ({error})"))
     }
 }

@@ -24,6 +24,7 @@ mod peers;
 mod problems;
 mod refuse;
 mod restart;
+mod state;
 mod takes_nothing;
 mod topologies;
 mod tshark;

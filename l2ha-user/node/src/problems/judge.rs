@@ -198,11 +198,7 @@ fn running(ospf: &OspfFacts) -> Vec<Problem> {
     problems
 }
 
-fn service(
-    service: &ServiceStatus,
-    routing_works: bool,
-    refused: Option<&str>,
-) -> Option<Problem> {
+fn service(service: &ServiceStatus, routing_works: bool, refused: Option<&str>) -> Option<Problem> {
     let ServiceStatus { name, address, .. } = service;
     let found = |id, severity, text: String, remedy: String| {
         let subject = Subject::Service(name.clone());
@@ -236,9 +232,9 @@ fn service(
             Severity::Failed,
             match refused {
                 Some(why) => format!("{address} is not advertised: {why}"),
-                None => format!(
-                    "{address} is not advertised: it is not on lo, or has no local route"
-                ),
+                None => {
+                    format!("{address} is not advertised: it is not on lo, or has no local route")
+                }
             },
             format!("see who takes it away here: `ip address show lo`, `ip route get {address}`"),
         ),
