@@ -53,7 +53,7 @@ impl RunDir {
         match run_dir.ensure() {
             Ok(()) => {}
             Err(Trouble::Locked(why)) => bail!(why),
-            Err(Trouble::Unusable(why)) => run_dir.tell(Some(why)),
+            Err(Trouble::Unusable(why)) => run_dir.problem = Some(why),
         }
         Ok(run_dir)
     }
@@ -69,17 +69,8 @@ impl RunDir {
         let problem = self.ensure().err().map(|trouble| match trouble {
             Trouble::Locked(why) | Trouble::Unusable(why) => why,
         });
-        self.tell(problem);
-        self.problem.as_deref()
-    }
-
-    fn tell(&mut self, problem: Option<String>) {
-        if let Some(why) = &problem
-            && self.problem != problem
-        {
-            tracing::error!("{why}; trying again");
-        }
         self.problem = problem;
+        self.problem.as_deref()
     }
 
     fn ensure(&mut self) -> Result<(), Trouble> {

@@ -116,11 +116,6 @@ impl Server {
             }
             Err(error) => Some(format!("cannot listen on {}: {error}", self.path.display())),
         };
-        if let Some(why) = &problem
-            && problem != self.problem
-        {
-            tracing::error!("{why}; trying again, and `l2ha status` cannot ask meanwhile");
-        }
         self.problem = problem;
         self.problem.as_deref()
     }

@@ -120,8 +120,8 @@ fn node(node: &NodeFacts) -> Vec<Problem> {
     if let Some(why) = &node.state_not_kept {
         found(
             ProblemId::StateNotKept,
-            format!("the next start will not know all of this one: {why}"),
-            "make room in [node].run_dir (`df`, `df -i`), or let the daemon write there",
+            why.clone(),
+            "make room in [node].run_dir (`df`, `df -i`) here, or let the daemon write there",
         );
     }
     if node.log_lost {
