@@ -41,8 +41,9 @@ pub enum Sublayer {
 
 /// A cookie of 0, 4 or 8 bytes, in the order of the wire. There is no way to print one.
 ///
-/// Cookies (RFC 3931 section 4.1) keep strangers from injecting frames, so they are secret.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+/// Cookies (RFC 3931 section 4.1) keep strangers from injecting frames, so they are secret, and no longer in memory
+/// when they are dropped.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Cookie {
     /// Zero from `length` on.
     bytes: [u8; 8],
@@ -60,8 +61,8 @@ impl Cookie {
             _ => return None,
         };
         let mut cookie = Self {
+            bytes: [0; 8],
             length,
-            ..Self::default()
         };
         cookie.bytes[..bytes.len()].copy_from_slice(bytes);
         Some(cookie)
@@ -74,11 +75,11 @@ impl Cookie {
         if !matches!(digits.len(), 8 | 16) {
             return None;
         }
-        let mut bytes = [0; 8];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let mut cookie = Self::new(&[0; 8][..digits.len() / 2])?;
+        for (byte, pair) in cookie.bytes.iter_mut().zip(digits.chunks_exact(2)) {
             *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
         }
-        Self::new(&bytes[..digits.len() / 2])
+        Some(cookie)
     }
 
     /// The bytes: 0 (no cookie), 4 or 8.
@@ -91,6 +92,13 @@ impl Cookie {
     #[must_use]
     pub const fn size(&self) -> u16 {
         self.length as u16
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+impl Drop for Cookie {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.bytes);
     }
 }
 

@@ -6,6 +6,7 @@ use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::{
     packet::{AUTHENTICATION, DecodeError, LENGTH, PACKET_LENGTH, Packet},
@@ -75,8 +76,9 @@ pub struct Key {
     pub id: u8,
     /// How it signs.
     pub algorithm: Algorithm,
-    /// The secret: 1 to [`Algorithm::longest_secret`] bytes; what is beyond is not used.
-    pub secret: Vec<u8>,
+    /// The secret: 1 to [`Algorithm::longest_secret`] bytes; what is beyond is not used. No longer in memory when it
+    /// is dropped.
+    pub secret: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for Key {
@@ -96,14 +98,15 @@ impl Key {
 
     /// Packet and authentication section, with the secret where the digest goes (RFC 5880 6.7.3 and
     /// 6.7.4): what is digested.
-    fn message(&self, packet: &[u8; PACKET_LENGTH], sequence: u32) -> Vec<u8> {
+    fn message(&self, packet: &[u8; PACKET_LENGTH], sequence: u32) -> Zeroizing<Vec<u8>> {
         let secret = self.secret();
         let length = match self.algorithm {
             Algorithm::Simple => PASSWORD_AT + secret.len(),
             _ => DIGEST_AT + self.algorithm.longest_secret(),
         };
-        // At most 28: it fits.
-        let mut message = packet.to_vec();
+        // At most 28: it fits. With room from the beginning, so that it is not copied.
+        let mut message = Zeroizing::new(Vec::with_capacity(PACKET_LENGTH + length));
+        message.extend(packet);
         message.extend([self.algorithm.number(), length as u8, self.id]);
         if self.algorithm != Algorithm::Simple {
             message.push(0);
@@ -126,9 +129,11 @@ impl Key {
     fn seal(&self, packet: &[u8; PACKET_LENGTH], sequence: u32) -> Vec<u8> {
         let mut message = self.message(packet, sequence);
         let digest = self.algorithm.digest(&message);
-        message.truncate(message.len() - digest.len());
+        // Over the secret, which is as long.
+        let length = message.len() - digest.len();
+        message.truncate(length);
         message.extend(digest);
-        message
+        std::mem::take(&mut message)
     }
 }
 
@@ -291,7 +296,8 @@ impl Authenticator {
             *to = *reserved;
         }
         let digest = key.algorithm.digest(&expected);
-        expected.truncate(expected.len() - digest.len());
+        let length = expected.len() - digest.len();
+        expected.truncate(length);
         expected.extend(digest);
         let signed = bytes.get(..PACKET_LENGTH + section.len());
         if !signed.is_some_and(|signed| is_same(signed, &expected)) {

@@ -21,7 +21,7 @@ fn key(id: u8, algorithm: Algorithm, secret: &str) -> Key {
     Key {
         id,
         algorithm,
-        secret: secret.into(),
+        secret: secret.as_bytes().to_vec().into(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use l2ha_ebpf::plan::Cookie;
 use nix::{libc::O_NONBLOCK, unistd::geteuid};
+use zeroize::Zeroizing;
 
 use crate::{report::Found, section::Section};
 
@@ -61,7 +62,7 @@ pub(crate) fn secret(
     key: &str,
     folder: &Path,
     longest: usize,
-) -> Option<Vec<u8>> {
+) -> Option<Zeroizing<Vec<u8>>> {
     let found = section.string(key)?;
     let read = match found.value {
         "" => Err(Problem {
@@ -78,14 +79,14 @@ pub(crate) fn secret(
     .ok()
 }
 
-fn secret_text(path: &Path, longest: usize) -> Result<Vec<u8>, Problem> {
+fn secret_text(path: &Path, longest: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let shown = path.display();
     let bytes = text(path, longest as u64 + 2)?;
     let secret = bytes.trim_ascii();
     let problem = match secret.len() {
         0..SHORTEST_SECRET => format!("has {} characters; that can be guessed", secret.len()),
         length if length <= longest => match secret.iter().all(u8::is_ascii_graphic) {
-            true => return Ok(secret.to_vec()),
+            true => return Ok(Zeroizing::new(secret.to_vec())),
             false => "has characters that other routers do not take for a key".to_owned(),
         },
         _ => format!("is longer than the {longest} characters a key can have"),
@@ -119,7 +120,7 @@ fn cookie(path: &Path) -> Result<Cookie, Problem> {
 }
 
 /// The beginning of a file that nobody but its owner can use.
-fn text(path: &Path, longest: u64) -> Result<Vec<u8>, Problem> {
+fn text(path: &Path, longest: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let shown = path.display();
     let file = open(path)?;
     let unreadable = |error: io::Error| Problem {
@@ -150,7 +151,8 @@ fn text(path: &Path, longest: u64) -> Result<Vec<u8>, Problem> {
             remedy: format!("call `chown {user} {shown}`"),
         });
     }
-    let mut text = Vec::new();
+    // With room from the beginning, so that it is not copied.
+    let mut text = Zeroizing::new(Vec::with_capacity(longest as usize + 1));
     file.take(longest)
         .read_to_end(&mut text)
         .map_err(unreadable)?;

@@ -37,6 +37,7 @@ pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
 pub use self::{
     changes::Change,
     error::{ConfigError, ConfigErrors},
+    names::hidden,
     schema::{Absent, CHECK, Key, TABLES, Table},
     types::{
         Accept, BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,

@@ -13,7 +13,7 @@ const HIDDEN: &str = "l2h-";
 
 /// Name of the hidden end of a virtual interface: the same for the same name, whatever else is
 /// configured. Two names that come to the same one are refused as a mistake.
-pub(crate) fn hidden(visible: &str) -> String {
+pub fn hidden(visible: &str) -> String {
     let rest = visible.strip_prefix(VISIBLE).unwrap_or(visible);
     if HIDDEN.len() + rest.len() <= LONGEST {
         return format!("{HIDDEN}{rest}");

@@ -199,6 +199,8 @@ problem_ids! {
     RepairUndone = "repair-undone",
     /// A changed configuration was refused.
     ReloadRefused = "reload-refused",
+    /// What the next start needs to know cannot be written down.
+    StateNotKept = "state-not-kept",
     /// The log's reader is too slow, and lines are lost.
     LogLost = "log-lost",
 }

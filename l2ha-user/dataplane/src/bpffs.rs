@@ -8,6 +8,8 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
+use crate::pins;
+
 /// Where every system has its bpffs, if it has one.
 const STANDARD: &str = "/sys/fs/bpf";
 
@@ -34,6 +36,12 @@ pub(crate) fn ensure_dir(dir: &Path) -> Result<()> {
         )
         .with_context(|| format!("no bpffs at {STANDARD}, and it cannot be mounted"))?;
         tracing::info!(path = STANDARD, "mounted a bpffs");
+    }
+    // The node's folder and those above it, up to the mount point.
+    for folder in dir.ancestors().take(3) {
+        if fs::symlink_metadata(folder).is_ok_and(|it| !it.is_dir()) {
+            pins::set_aside(folder)?;
+        }
     }
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))
 }

@@ -2,7 +2,9 @@
 //! map under its name and the number of its own layout.
 
 use std::{
+    ffi::OsString,
     fs, io,
+    os::fd::{AsFd as _, AsRawFd as _},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +14,13 @@ use l2ha_ebpf::abi::layout::{self, MapLayout};
 
 /// What the folders' names begin with.
 const FOLDER: char = 'v';
+
+/// What is put behind the name of what is in the way. bpffs takes no names with a dot.
+const ASIDE: &str = "_aside";
+/// What the kernel keeps of a map's name (`BPF_OBJ_NAME_LEN` of linux/bpf.h, without its end).
+const NAME: usize = 15;
+/// What /proc shows of a descriptor of a map.
+const MAP: &str = "anon_inode:bpf-map";
 
 /// The folder of this program's layout.
 pub(crate) fn folder(node: &Path) -> PathBuf {
@@ -31,23 +40,59 @@ pub(crate) fn take_over(node: &Path, maps: &Path) -> Result<usize> {
     for map in &layout::MAPS {
         let pin = maps.join(name(map));
         if pin.exists() {
-            there += 1;
-            continue;
+            if open(&pin, map).is_some() {
+                there += 1;
+                continue;
+            }
+            set_aside(&pin)?;
         }
         for other in folders(node)? {
             let old = other.join(name(map));
-            if other == maps || !old.exists() {
+            if other == maps {
                 continue;
             }
-            MapData::from_pin(&old)
-                .with_context(|| format!("{} is not a map", old.display()))?
-                .pin(&pin)
+            let Some(data) = open(&old, map) else {
+                continue;
+            };
+            data.pin(&pin)
                 .with_context(|| format!("cannot pin {}", pin.display()))?;
             there += 1;
             break;
         }
     }
     Ok(there)
+}
+
+/// The map of this name that is pinned there, if it is one: what else can be pinned, programs and links, the kernel
+/// takes for none only when a program is loaded that shall use it.
+fn open(pin: &Path, map: &MapLayout) -> Option<MapData> {
+    let data = MapData::from_pin(pin).ok()?;
+    let descriptor = data.fd().as_fd().as_raw_fd();
+    let kind = fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()?;
+    let info = data.info().ok()?;
+    let wanted = map.name.get(..NAME).unwrap_or(map.name);
+    (kind == Path::new(MAP) && info.name_as_str() == Some(wanted)).then_some(data)
+}
+
+/// Moves what is in the way of a pin or of a folder for pins.
+///
+/// # Errors
+///
+/// When it cannot be moved.
+pub(crate) fn set_aside(path: &Path) -> Result<()> {
+    let mut aside = OsString::from(path);
+    aside.push(ASIDE);
+    let aside = PathBuf::from(aside);
+    fs::rename(path, &aside).with_context(|| {
+        let shown = path.display();
+        format!("{shown} is in the way and cannot be moved: remove it (`rm -r {shown}`)")
+    })?;
+    tracing::warn!(
+        aside = %aside.display(),
+        "{} is not what l2ha pins there: moved out of the way",
+        path.display()
+    );
+    Ok(())
 }
 
 /// Removes the pins of other layouts. Programs that still use those maps keep them.

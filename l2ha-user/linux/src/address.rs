@@ -3,13 +3,16 @@
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
-use nix::errno::Errno;
+use nix::{errno::Errno, net::if_::if_indextoname};
 use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 
 use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
 
+/// What tells addresses that l2ha has added from others (`IFA_PROTO`, Linux 5.18): the protocol number of L2TPv3. The
+/// kernel has 1 to 3 for its own (linux/if_addr.h) and takes whatever else a program says.
+const PROTOCOL: AddressProtocol = AddressProtocol::Other(115);
 /// A lifetime without an end (INFINITY_LIFE_TIME in addrconf.h).
 const FOR_EVER: u32 = u32::MAX;
 
@@ -30,15 +33,28 @@ pub struct Address {
 impl Netlink {
     /// All addresses of the namespace.
     pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
-        let messages: Vec<AddressMessage> = self
-            .handle
+        let messages = self.address_messages().await?;
+        Ok(messages.iter().filter_map(Address::from_message).collect())
+    }
+
+    /// The addresses of the namespace that [`Netlink::add_address`] has added, this process's or another one's.
+    pub async fn added_addresses(&self) -> Result<Vec<Address>, Error> {
+        let mut messages = self.address_messages().await?;
+        messages.retain(|message| {
+            let protocol = AddressAttribute::Protocol(PROTOCOL);
+            message.attributes.contains(&protocol)
+        });
+        Ok(messages.iter().filter_map(Address::from_message).collect())
+    }
+
+    async fn address_messages(&self) -> Result<Vec<AddressMessage>, Error> {
+        self.handle
             .address()
             .get()
             .execute()
             .try_collect()
             .await
-            .asked(|| "cannot list the addresses".into())?;
-        Ok(messages.iter().filter_map(Address::from_message).collect())
+            .asked(|| "cannot list the addresses".into())
     }
 
     /// Puts an address on an interface, without duplicate address detection: no other host can hold
@@ -47,7 +63,7 @@ impl Netlink {
     ///
     /// # Errors
     ///
-    /// When the kernel refuses; that it is there already is no error.
+    /// When the kernel refuses, for example because IPv6 is off on that interface; that it is there already is no error.
     pub async fn add_address(&self, address: &Address) -> Result<(), Error> {
         let Address {
             interface,
@@ -60,8 +76,11 @@ impl Netlink {
             .address()
             .add(interface, address, prefix_len)
             .replace();
+        let message = request.message_mut();
+        message
+            .attributes
+            .push(AddressAttribute::Protocol(PROTOCOL));
         if address.is_ipv6() {
-            let message = request.message_mut();
             message.header.flags |= AddressHeaderFlags::Nodad;
             message
                 .attributes
@@ -73,10 +92,20 @@ impl Netlink {
             let attributes = &mut request.message_mut().attributes;
             attributes.push(AddressAttribute::CacheInfo(lifetimes));
         }
-        request
-            .execute()
-            .await
-            .asked(|| format!("cannot put {address}/{prefix_len} on interface {interface}"))
+        let name = || {
+            let name = if_indextoname(interface).map(|name| name.to_string_lossy().into_owned());
+            name.unwrap_or_else(|_| format!("interface {interface}"))
+        };
+        let added = request.execute().await;
+        let added = added.asked(|| format!("cannot put {address}/{prefix_len} on {}", name()));
+        added.map_err(|error| match error.errno() {
+            // inet6_addr_add() in net/ipv6/addrconf.c.
+            Some(Errno::EACCES) if address.is_ipv6() => error.because(format!(
+                "IPv6 is off there: `sysctl net.ipv6.conf.{}.disable_ipv6=0`",
+                name()
+            )),
+            _ => error,
+        })
     }
 
     /// Takes an address off an interface.

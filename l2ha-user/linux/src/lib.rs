@@ -21,6 +21,7 @@ mod nexthop;
 mod privilege;
 mod route;
 pub mod sockets;
+pub mod state;
 pub mod sysctl;
 pub mod tc;
 mod way;
@@ -37,7 +38,7 @@ pub use self::{
     neighbour::Reachability,
     netlink::{Error, Netlink},
     nexthop::{Found, Leads, NexthopObject, Spread},
-    privilege::{drop_all_capabilities, drop_capabilities},
+    privilege::{drop_all_capabilities, drop_capabilities, guard_process},
     route::{Destination, KernelRoute, Nexthop},
     way::Way,
 };

@@ -29,6 +29,8 @@ pub struct Link {
     pub running: bool,
     /// Whether it is a veth.
     pub veth: bool,
+    /// What somebody has written to it (`ifalias`), empty for nothing.
+    pub alias: String,
     /// For a veth, the index of its other end.
     pub peer: Option<u32>,
     /// This namespace's number of the namespace in which [`Link::peer`] is, unless it is this one.
@@ -132,6 +134,14 @@ impl Netlink {
         .await
     }
 
+    /// Writes to an interface whose it is, at most 255 bytes.
+    pub async fn set_alias(&self, link: &Link, alias: &str) -> Result<(), Error> {
+        let change = LinkUnspec::new_with_index(link.index)
+            .append_extra_attribute(LinkAttribute::IfAlias(alias.to_owned()));
+        self.change(change, || format!("cannot set the alias of {}", link.name))
+            .await
+    }
+
     /// Sets an interface up.
     pub async fn set_up(&self, link: &Link) -> Result<(), Error> {
         let change = LinkUnspec::new_with_index(link.index).up();
@@ -179,6 +189,7 @@ impl Link {
             up: flags.contains(LinkFlags::Up),
             running: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
             veth: false,
+            alias: String::new(),
             peer: None,
             peer_namespace: None,
         };
@@ -188,6 +199,7 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Link(peer) => link.peer = Some(peer),
+                LinkAttribute::IfAlias(alias) => link.alias = alias,
                 LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(id),
                 LinkAttribute::LinkInfo(infos) => {
                     link.veth = infos

@@ -40,6 +40,11 @@ impl Error {
         }
     }
 
+    /// The same with a better reason than the kernel's.
+    pub(crate) fn because(self, reason: String) -> Self {
+        Self { reason, ..self }
+    }
+
     /// The kernel's error number, if it was the kernel that refused.
     pub fn errno(&self) -> Option<Errno> {
         self.errno

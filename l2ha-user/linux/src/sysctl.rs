@@ -20,11 +20,34 @@ pub fn set_retransmit_time(link: &Link) -> io::Result<()> {
         ]
         .iter()
         .collect();
-        if fs::read_to_string(&path)?.trim() != RETRANSMIT {
+        let present = match read(&path) {
+            // The interface does not have this family.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            present => present?,
+        };
+        if present != RETRANSMIT {
             fs::write(&path, RETRANSMIT)?;
         }
     }
     Ok(())
+}
+
+/// Switches IPv6 on for an interface where it is off, as it is for new ones with `net.ipv6.conf.default.disable_ipv6`.
+/// Returns whether that had to be changed; nothing where the kernel has no IPv6 for the interface at all.
+///
+/// # Errors
+///
+/// When it is off and cannot be switched on.
+pub fn enable_ipv6(link: &Link) -> io::Result<Option<bool>> {
+    let path: PathBuf = ["/proc/sys/net/ipv6/conf", &link.name, "disable_ipv6"]
+        .iter()
+        .collect();
+    match read(&path) {
+        Ok(off) if off == "0" => Ok(Some(false)),
+        Ok(_) => fs::write(&path, "0").map(|()| Some(true)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What an interface must not do by itself: take a default route, addresses, an MTU or a hop limit from Router

@@ -109,7 +109,7 @@ impl Attachment {
             "the underlay's interface has another name"
         );
         if tools.journal.clsact().contains(&name) {
-            tools.journal.add_clsact(interface)?;
+            tools.journal.add_clsact(interface);
         }
         // The programs are there; what is kept by name is known by the new one afterwards.
         let attached = self.attach_as(interface, underlay, self.mode(config), tools)?;
@@ -134,7 +134,7 @@ impl Attachment {
             "no decapsulation program on the underlay, attaching it",
         );
         if !linux::tc::has_clsact(underlay.index)? {
-            tools.journal.add_clsact(interface)?;
+            tools.journal.add_clsact(interface);
         }
         let mode = self.mode(config);
         let reachable = self.reachable(config, underlay, mode, tools).await;

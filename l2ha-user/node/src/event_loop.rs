@@ -2,22 +2,22 @@
 //! and has the node act on them.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use config::Config;
 use linux::{Change, Monitor};
-use nix::fcntl::{Flock, FlockArg};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
+    name_lock::NameLock,
     node::Node,
+    run_dir::RunDir,
     server::{Question, Server},
 };
 
@@ -53,12 +53,11 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
     let mut hangup = signal(SignalKind::hangup())?;
     let mut restart = signal(SignalKind::user_defined1())?;
 
-    let run_dir = config.node.run_dir.clone();
-    fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
     let name = config.node.name.clone();
-    let _lock = lock(&run_dir.join(format!("{name}.lock")))?;
+    let _lock = NameLock::take(&name)?;
+    let mut run_dir = RunDir::take(&config.node)?;
     let mut monitor = Monitor::open().context("cannot listen to the kernel")?;
-    let mut server = Server::listen(&run_dir.join(format!("{name}.sock")))?;
+    let mut server = Server::listen(&config.node.socket());
     let mut node = Node::start(config_path.clone(), config, lost).await?;
     let mut health = node.health_news();
     linux::drop_capabilities();
@@ -82,7 +81,11 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
             // The checks end with the node.
             Ok(()) = health.changed() => What::Health,
             _ = full.tick() => What::FullCheck,
-            _ = judge.tick() => What::Judge,
+            _ = judge.tick() => {
+                let run_dir = run_dir.keep();
+                node.keep_state(run_dir.or(server.keep()));
+                What::Judge
+            }
             request = server.next() => What::Question(request),
             _ = hangup.recv() => What::Reload,
             _ = restart.recv() => {
@@ -191,17 +194,4 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// One daemon per node name.
-fn lock(path: &Path) -> Result<Flock<fs::File>> {
-    let file =
-        fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
-        anyhow::anyhow!(
-            "{} is locked ({error}): another l2ha runs under this node name; stop it, or give \
-             this node another [node].name",
-            path.display()
-        )
-    })
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use config::{Config, Service, WhenFailed};
 use control::{HealthState, ServiceHealth};
 use health::{Health, States, Told, Verdict, Watched};
+use linux::state;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -47,6 +48,8 @@ pub(crate) struct Gates {
     states: States,
     memory: Memory,
     path: PathBuf,
+    /// Why the next start will not know of it.
+    unwritten: Option<String>,
     /// What was told last of each service.
     told: BTreeMap<String, Gate>,
 }
@@ -64,6 +67,7 @@ impl Gates {
             states: States::new(),
             memory: Memory::load(&path),
             path,
+            unwritten: None,
             told: BTreeMap::new(),
         };
         gates.configure(None, config);
@@ -133,9 +137,7 @@ impl Gates {
 
     /// Forgets what the next start would go on with: a clean stop.
     pub(crate) fn remove_file(self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(error) = state::remove(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the services' states");
         }
     }
@@ -201,12 +203,15 @@ impl Gates {
                 tracing::info!("{}: withdrawn until its check has passed", service.name);
             }
         }
-        if let Err(error) = self.memory.write(&self.path) {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "the next start will not know which services are healthy"
-            );
-        }
+        self.keep();
+    }
+
+    /// Writes down what the next start goes on with, unless the file has it. Returns why that cannot be done, if it
+    /// cannot.
+    pub(crate) fn keep(&mut self) -> Option<&str> {
+        let written = self.memory.write(&self.path);
+        self.unwritten = written.err().map(|error| format!("{error:#}"));
+        self.unwritten.as_deref()
     }
 
     /// Why a service is not advertised with its metric.
@@ -265,11 +270,14 @@ impl Gates {
 }
 
 impl Memory {
-    /// What an earlier start since the boot has left; a damaged file is none.
+    /// What an earlier start since the boot has left; a damaged file, or one that others can have written, is none.
     fn load(path: &Path) -> Self {
         let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        let memory = fs::read(path).ok();
-        let memory = memory.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        let bytes = state::read(path).unwrap_or_else(|error| {
+            tracing::warn!("{} is not believed: {error}", path.display());
+            None
+        });
+        let memory = bytes.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
         match memory {
             Some(memory) if memory.boot == boot => memory,
             _ => Self {
@@ -282,11 +290,9 @@ impl Memory {
     /// Writes it where it differs from what is there.
     fn write(&self, path: &Path) -> Result<()> {
         let bytes = serde_json::to_vec(self)?;
-        if fs::read(path).is_ok_and(|there| there == bytes) {
+        if state::read(path).is_ok_and(|there| there.as_ref() == Some(&bytes)) {
             return Ok(());
         }
-        let new = path.with_extension("json.new");
-        fs::write(&new, bytes).with_context(|| format!("cannot write {}", new.display()))?;
-        fs::rename(&new, path).with_context(|| format!("cannot write {}", path.display()))
+        state::write(path, &bytes).with_context(|| format!("cannot write {}", path.display()))
     }
 }

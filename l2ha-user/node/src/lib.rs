@@ -11,7 +11,9 @@ mod gates;
 mod gateways;
 mod identity;
 mod journal;
+mod marks;
 mod merging;
+mod name_lock;
 mod node;
 mod packet_stream;
 mod pair;
@@ -21,6 +23,7 @@ mod problems;
 mod removal;
 mod repair;
 mod router;
+mod run_dir;
 mod server;
 mod services;
 mod session;
@@ -32,5 +35,7 @@ mod tunnel_status;
 mod tunnels;
 mod underlay;
 mod ways;
+
+pub use linux::{drop_all_capabilities, guard_process};
 
 pub use self::event_loop::{LostLines, run};

@@ -24,7 +24,7 @@ use crate::{
     fragments::FragmentTap,
     gates::Gates,
     journal::Journal,
-    merging,
+    marks, merging,
     packet_stream::{self, PacketStream},
     path_mtu::PathMtus,
     ports::PortReservations,
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     reload_refused: Option<String>,
     /// The longest time for which the event loop has handled one thing.
     longest_pause: Duration,
+    /// Why what the next start needs to know is not written down.
+    state_not_kept: Option<String>,
 }
 
 impl Node {
@@ -78,7 +80,8 @@ impl Node {
     ) -> Result<Self> {
         let netlink = Netlink::open().context("cannot open rtnetlink")?;
         let journal = format!("{}.made.json", config.node.name);
-        let journal = Journal::load(config.node.run_dir.join(journal))?;
+        let mut journal = Journal::load(config.node.run_dir.join(journal));
+        marks::recognise(&config.node, &mut journal, &netlink).await?;
         // First, so that the gateways answer while the programs are loaded.
         let attachment = Attachment::begin(&netlink, &config).await?;
         let plane = DataPlane::load(&config.node.pins())?;
@@ -107,6 +110,7 @@ impl Node {
             port_taken: None,
             reload_refused: None,
             longest_pause: Duration::ZERO,
+            state_not_kept: None,
         };
         node.router.start(&node.config)?;
         node.reconcile().await;
@@ -316,7 +320,7 @@ impl Node {
 
     /// Goes on with another configuration. Nothing has been changed when this fails.
     async fn take(&mut self, config: Config) -> Result<()> {
-        removal::note_routes(&config, &mut self.tools)?;
+        removal::note_routes(&config, &mut self.tools);
         let mode_changed = config.underlay.mode != self.config.underlay.mode;
         let before = std::mem::replace(&mut self.config, config);
         self.gates.configure(Some(&before), &self.config);
@@ -369,6 +373,16 @@ impl Node {
         self.tools.repairs.delay(Instant::now())
     }
 
+    /// Writes down again what the next start needs to know, where that could not be done or somebody has removed it.
+    /// The run folder says whether it is there.
+    pub(crate) fn keep_state(&mut self, run_dir: Option<&str>) {
+        let journal = self.tools.journal.keep();
+        let gates = self.gates.keep();
+        let why = run_dir.or(journal).or(gates);
+        let why = why.or(self.router.keep_state());
+        self.state_not_kept = why.map(str::to_owned);
+    }
+
     /// Looks what is wrong, says what has changed, and starts OSPF again if it has ended.
     pub(crate) async fn look(&mut self) {
         if self.router.look_after(&self.config) {
@@ -406,6 +420,8 @@ impl Node {
             uptime: self.startup.uptime(),
             reload_refused: self.reload_refused.clone(),
             port_taken: self.port_taken.clone(),
+            state_not_kept: self.state_not_kept.clone(),
+            service_refused: self.services.refused().map(str::to_owned),
             undone: tools.repairs.undone(Instant::now()),
             log_lost: false,
         };

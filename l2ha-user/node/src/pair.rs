@@ -25,34 +25,34 @@ pub(crate) fn ends(kernel: &Snapshot, pair: &VethEntry) -> Option<(Link, Link)> 
 /// Finds a tunnel's veth pair, or makes it. Returns the visible and the hidden end.
 pub(crate) async fn ensure(
     tunnel: &Tunnel,
-    mac: [u8; 6],
+    (mac, alias): ([u8; 6], &str),
     tools: &mut Tools,
     kernel: &mut Snapshot,
 ) -> Result<(Link, Link)> {
     let pair = names(tunnel);
-    if let Some(ends) = ends(kernel, &pair) {
-        tools.journal.add(vec![pair], Vec::new())?;
-        return Ok(ends);
-    }
-    let half = [&pair.visible, &pair.hidden]
+    let there = [&pair.visible, &pair.hidden]
         .into_iter()
         .find_map(|name| kernel.link(name));
-    if let Some(half) = half {
-        if !tools.journal.pairs().contains(&pair) {
+    if let Some(there) = there {
+        if !there.veth || !tools.journal.pairs().contains(&pair) {
             bail!(
                 "an interface {} is there already and not l2ha's: remove it, or give this \
                  tunnel another `interface`",
-                half.name
+                there.name
             );
         }
-        tools.netlink.delete_link(half.index).await?;
+        if let Some(ends) = ends(kernel, &pair) {
+            return Ok(ends);
+        }
+        // Half of a pair.
+        tools.netlink.delete_link(there.index).await?;
     }
     tools.repairs.found(
         Kind::Interface,
         &tunnel.name,
         &format!("virtual interface {} is missing, making it", pair.visible),
     );
-    tools.journal.add(vec![pair.clone()], Vec::new())?;
+    tools.journal.add(vec![pair.clone()], Vec::new());
     tools
         .netlink
         .add_veth(&VethPair {
@@ -67,8 +67,13 @@ pub(crate) async fn ensure(
         .await?;
     let (visible, hidden) = ends(kernel, &pair)
         .with_context(|| format!("{} vanished as soon as it was made", pair.visible))?;
-    tools.netlink.no_automatic_link_local(&visible).await?;
-    tools.netlink.no_automatic_link_local(&hidden).await?;
+    for end in [&visible, &hidden] {
+        tools.netlink.set_alias(end, alias).await?;
+        // Without IPv6 there is none to be kept from.
+        if let Err(error) = tools.netlink.no_automatic_link_local(end).await {
+            tracing::debug!("{error}");
+        }
+    }
     // What this end sees is not for the kernel. The visible one is looked after in each pass, where a failure is told.
     let _ = sysctl::take_nothing(&hidden);
     Ok((visible, hidden))
@@ -85,7 +90,8 @@ pub(crate) async fn remove(pairs: &[VethEntry], tools: &mut Tools) -> Result<()>
             tools.netlink.delete_link(visible.index).await?;
         }
     }
-    tools.journal.drop_pairs(pairs)
+    tools.journal.drop_pairs(pairs);
+    Ok(())
 }
 
 /// How many queues a virtual interface can have at most: one for each processor. Each costs some kilobytes.

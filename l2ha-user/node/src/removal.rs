@@ -59,10 +59,9 @@ pub(crate) async fn remove_old_addresses(
 }
 
 /// Adds the configured table and priority to the journal, before routes are installed there.
-pub(crate) fn note_routes(config: &Config, tools: &mut Tools) -> Result<()> {
-    match place(config) {
-        Some(place) => tools.journal.add_routes(place),
-        None => Ok(()),
+pub(crate) fn note_routes(config: &Config, tools: &mut Tools) {
+    if let Some(place) = place(config) {
+        tools.journal.add_routes(place);
     }
 }
 
@@ -81,7 +80,7 @@ pub(crate) async fn remove_old_routes(
     settled: bool,
     tools: &mut Tools,
 ) -> Result<()> {
-    note_routes(config, tools)?;
+    note_routes(config, tools);
     if !settled {
         return Ok(());
     }
@@ -89,7 +88,7 @@ pub(crate) async fn remove_old_routes(
     for entry in tools.journal.routes().clone() {
         if Some(&entry) != wanted.as_ref() {
             routing::remove_routes(&tools.netlink, entry.table, entry.priority).await?;
-            tools.journal.drop_routes(&entry)?;
+            tools.journal.drop_routes(&entry);
         }
     }
     Ok(())
@@ -129,7 +128,8 @@ async fn remove_addresses(addresses: &[AddressEntry], tools: &mut Tools) -> Resu
             tools.netlink.delete_address(&address).await?;
         }
     }
-    tools.journal.drop_addresses(addresses)
+    tools.journal.drop_addresses(addresses);
+    Ok(())
 }
 
 /// The addresses in the journal that the configuration does not have.

@@ -130,7 +130,7 @@ impl Router {
         self.drained |= routing.was_drained();
         if self.drained {
             tracing::warn!("drained: this node is the last resort until `l2ha drain --off`");
-            routing.drain(true)?;
+            routing.drain(true);
         }
         self.routing = Some(routing);
         Ok(())
@@ -224,6 +224,11 @@ impl Router {
         self.drained
     }
 
+    /// Writes down again what OSPF must remember. Returns why that cannot be done, if it cannot.
+    pub(crate) fn keep_state(&mut self) -> Option<&str> {
+        self.routing.as_mut()?.keep_state()
+    }
+
     /// Gives the routing thread the interfaces and prefixes that there are now.
     pub(crate) fn sync(
         &self,
@@ -263,7 +268,7 @@ impl Router {
             .routing
             .as_mut()
             .context("OSPF does not run, so there is nothing to drain; see `l2ha status`")?;
-        routing.drain(on)?;
+        routing.drain(on);
         let changed = self.drained != on;
         self.drained = on;
         if changed {

@@ -2,13 +2,18 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
 use control::{Answer, Command, Reloaded};
+use linux::state;
+use nix::sys::stat::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
@@ -16,6 +21,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -29,6 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(3);
 /// How many questions may wait for the daemon.
 const WAITING: usize = 16;
+/// How many clients may wait to be accepted.
+const BACKLOG: i32 = 128;
+/// Permissions of the socket's file: root and its group.
+const MODE: u32 = 0o660;
 
 /// A question that waits for its answer.
 pub(crate) struct Question {
@@ -67,30 +77,77 @@ impl Question {
 /// The listening socket; removed when dropped.
 pub(crate) struct Server {
     path: PathBuf,
+    sender: mpsc::Sender<Question>,
     questions: mpsc::Receiver<Question>,
+    /// Accepts clients; nothing while there is no socket.
+    listener: Option<Listening>,
+    /// Why there is no socket.
+    problem: Option<String>,
+}
+
+/// A socket that clients can find.
+struct Listening {
+    /// Device and inode number of its file.
+    file: (u64, u64),
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Server {
-    /// Listens, for root and the socket's group only.
-    ///
-    /// # Errors
-    ///
-    /// When the socket cannot be made at `path`.
-    pub(crate) fn listen(path: &Path) -> Result<Self> {
-        let context = || format!("cannot listen on {}", path.display());
-        // The lock is held, so a socket that is there belongs to a daemon that crashed.
-        if let Err(error) = fs::remove_file(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error).with_context(context);
-        }
-        let listener = UnixListener::bind(path).with_context(context)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).with_context(context)?;
+    /// Listens, for root and the socket's group only. A socket that cannot be made is tried again by
+    /// [`Server::keep`]: the node does its work without.
+    pub(crate) fn listen(path: &Path) -> Self {
         let (sender, questions) = mpsc::channel(WAITING);
-        tokio::spawn(accept(listener, sender));
-        Ok(Self {
+        let mut server = Self {
             path: path.to_owned(),
+            sender,
             questions,
+            listener: None,
+            problem: None,
+        };
+        server.keep();
+        server
+    }
+
+    /// Makes the socket again if somebody has removed it, or there was no room. Returns why that cannot be done, if
+    /// it cannot.
+    pub(crate) fn keep(&mut self) -> Option<&str> {
+        let there = file(&self.path).ok();
+        let listens = self.listener.as_ref();
+        if there.is_some() && listens.map(|it| it.file) == there {
+            return None;
+        }
+        self.listener = None;
+        let problem = match self.open() {
+            Ok(listener) => {
+                self.listener = Some(listener);
+                None
+            }
+            Err(error) => Some(format!("cannot listen on {}: {error}", self.path.display())),
+        };
+        self.problem = problem;
+        self.problem.as_deref()
+    }
+
+    fn open(&self) -> io::Result<Listening> {
+        // The name is locked, so a socket that is there belongs to a daemon that crashed.
+        state::remove(&self.path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        // The file has no more from the beginning, whatever the umask is (unix_bind() in net/unix/af_unix.c).
+        fchmod(&socket, Mode::from_bits_truncate(MODE))?;
+        socket.bind(&SockAddr::unix(&self.path)?)?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(MODE))?;
+        socket.listen(BACKLOG)?;
+        let listener = std::os::unix::net::UnixListener::from(OwnedFd::from(socket));
+        let listener = UnixListener::from_std(listener)?;
+        Ok(Listening {
+            file: file(&self.path)?,
+            task: tokio::spawn(accept(listener, self.sender.clone())),
         })
     }
 
@@ -107,6 +164,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// What tells a file from one that was put in its place.
+fn file(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {

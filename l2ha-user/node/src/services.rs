@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error as AnyError, Result};
 use config::{Config, Service};
 use control::ServiceStatus;
 use linux::{Address, Error, Netlink};
@@ -25,7 +25,8 @@ use crate::{
     tools::Tools,
 };
 
-const LOOPBACK: &str = "lo";
+/// The interface of the services' addresses.
+pub(crate) const LOOPBACK: &str = "lo";
 /// How long a pass waits for the local routes of addresses that it has added.
 const LOCAL_ROUTE_WAIT: Duration = Duration::from_millis(200);
 /// How long it pauses between two look-ups.
@@ -42,6 +43,8 @@ pub(crate) struct Services {
     not_local: BTreeSet<String>,
     /// The addresses that this node's own connections come from, as far as the kernel has them.
     sources: Vec<IpAddr>,
+    /// Why an address could not be put in place.
+    refused: Option<String>,
     /// When to look for missing local routes again.
     retry: Option<Instant>,
     /// Addresses that are withdrawn because no service has them any more, and until when they stay
@@ -63,6 +66,7 @@ impl Services {
         } else {
             add_missing(config, tools, kernel).await
         };
+        self.refused = added.as_ref().err().map(|error| format!("{error:#}"));
         let wait = match added {
             Ok(true) => LOCAL_ROUTE_WAIT,
             Ok(false) | Err(_) => Duration::ZERO,
@@ -145,6 +149,11 @@ impl Services {
         for retry in self.retry.iter_mut().filter(|retry| **retry <= now) {
             *retry = now + LOCAL_ROUTE_RETRY;
         }
+    }
+
+    /// Why an address could not be put in place in the last pass, if one could not.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// When the next pass is due on account of the services.
@@ -244,6 +253,8 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
         tools.netlink.set_up(loopback).await?;
         changed = true;
     }
+    // One that the kernel refuses is not in the way of the others.
+    let mut refused: Option<AnyError> = None;
     let services = config.services.iter();
     let services = services.map(|it| (Kind::Service, it.name.as_str(), it.address, true));
     let own = config.own_addresses.iter();
@@ -265,11 +276,13 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
             false => format!("{address} is missing on lo, adding it"),
         };
         tools.repairs.found(kind, whose, &what);
-        tools.journal.add(Vec::new(), vec![entry])?;
-        tools.netlink.add_address(&wanted).await?;
-        changed = true;
+        tools.journal.add(Vec::new(), vec![entry]);
+        match tools.netlink.add_address(&wanted).await {
+            Ok(()) => changed = true,
+            Err(error) => refused = refused.or_else(|| Some(error.into())),
+        }
     }
-    Ok(changed)
+    refused.map_or(Ok(changed), Err)
 }
 
 /// Waits until all addresses are local, at most this long. Returns those that are not.

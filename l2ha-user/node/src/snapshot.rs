@@ -53,6 +53,11 @@ impl Snapshot {
             .push(address);
     }
 
+    /// All interfaces.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
     /// The interface of this name.
     pub(crate) fn link(&self, name: &str) -> Option<&Link> {
         self.links.get(name)

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use config::{Config, Encapsulation, Tunnel};
 use dataplane::Session;
 use linux::{
@@ -12,8 +12,8 @@ use linux::{
 };
 
 use crate::{
-    identity, journal::AddressEntry, pair, repair::Kind, session::session, snapshot::Snapshot,
-    tools::Tools, underlay::UnderlayLink,
+    identity, journal::AddressEntry, marks, pair, repair::Kind, session::session,
+    snapshot::Snapshot, tools::Tools, underlay::UnderlayLink,
 };
 
 /// How much larger the hidden end's MTU is: frames that are not IP pass it with their outer
@@ -21,6 +21,9 @@ use crate::{
 const HIDDEN_EXTRA: u32 = 128;
 /// Largest MTU a veth takes (`ETH_MAX_MTU`, linux/if_ether.h).
 const LARGEST_MTU: u32 = 65535;
+
+/// Smallest MTU in bytes at which Linux has IPv6 on an interface (`IPV6_MIN_MTU`, RFC 8200 5).
+const IPV6_MIN_MTU: u32 = 1280;
 
 /// A tunnel that is in place.
 #[derive(Clone, Debug)]
@@ -59,17 +62,23 @@ impl TunnelPass<'_> {
     pub(crate) async fn ensure(mut self) -> Result<Up> {
         let tunnel = self.tunnel;
         let mac = identity::mac(self.config, tunnel);
-        let (visible, hidden) = pair::ensure(tunnel, mac, self.tools, self.kernel).await?;
+        let alias = marks::alias(&self.config.node.name);
+        let make = (mac, alias.as_str());
+        let (visible, hidden) = pair::ensure(tunnel, make, self.tools, self.kernel).await?;
+        self.ensure_alias([&visible, &hidden], &alias).await?;
         let underlay_mtu = u16::try_from(self.underlay.mtu).unwrap_or(u16::MAX);
         let mtu = u32::from(tunnel.mtu_for(underlay_mtu));
         self.ensure_settings(&visible, &hidden, mac, mtu).await?;
+        let ipv6 = self.ensure_ipv6(&visible, mtu)?;
+        self.ensure_niceties(&visible);
         let session = self.ensure_session(&visible, &hidden)?;
         self.ensure_programs(&visible, &hidden)?;
         // Only now: the kernel sends of its own accord as soon as there is an address on what is up, and without the
         // programs that is lost.
         self.ensure_up(&visible, &hidden).await?;
         let link_local = identity::link_local(mac);
-        self.ensure_addresses(&visible, link_local).await?;
+        self.ensure_addresses(&visible, ipv6.then_some(link_local))
+            .await?;
         let reassembled = self.tools.plane.reassembled();
         reassembled.set_mtu(visible.index, mtu);
         Ok(Up {
@@ -80,6 +89,17 @@ impl TunnelPass<'_> {
             session,
             lacking: self.lacking,
         })
+    }
+
+    /// The mark by which the pair is known without the journal.
+    async fn ensure_alias(&mut self, ends: [&Link; 2], alias: &str) -> Result<()> {
+        for end in ends {
+            if end.alias != alias {
+                self.setting(&end.name, "alias");
+                self.tools.netlink.set_alias(end, alias).await?;
+            }
+        }
+        Ok(())
     }
 
     /// MTU, MAC address and offloads.
@@ -103,22 +123,74 @@ impl TunnelPass<'_> {
         if hidden.mtu != hidden_mtu {
             self.tools.netlink.set_mtu(hidden, hidden_mtu).await?;
         }
-        self.ensure_offloads(name)?;
-        sysctl::set_retransmit_time(visible)
-            .with_context(|| format!("cannot set how often neighbours are asked on {name}"))?;
+        self.ensure_offloads(name)
+    }
+
+    /// Whether the virtual interface has IPv6. Where IPv6 is off for new interfaces, it is switched on for this one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot have IPv6 and needs it, for OSPF or for its addresses.
+    fn ensure_ipv6(&mut self, visible: &Link, mtu: u32) -> Result<bool> {
+        let (tunnel, name) = (self.tunnel, &visible.name);
+        let addresses = tunnel.addresses.iter();
+        let needed =
+            tunnel.ospf.is_some() || addresses.map(|net| net.addr()).any(|it| it.is_ipv6());
+        let why = match sysctl::enable_ipv6(visible) {
+            _ if mtu < IPV6_MIN_MTU => format!(
+                "an MTU of {mtu} is too small for IPv6, which needs {IPV6_MIN_MTU}: raise the MTU of {} to {} or more",
+                self.config.underlay.interface,
+                IPV6_MIN_MTU + u32::from(tunnel.overhead())
+            ),
+            Ok(Some(changed)) => {
+                if changed && visible.up {
+                    self.setting(name, "disable_ipv6");
+                }
+                return Ok(true);
+            }
+            Ok(None) => {
+                "this kernel has no IPv6, or it is switched off (ipv6.disable=1)".to_owned()
+            }
+            Err(error) => format!(
+                "IPv6 is off on {name} and cannot be switched on ({error}): call `sysctl net.ipv6.conf.{name}.disable_ipv6=0`"
+            ),
+        };
+        if needed {
+            bail!(why);
+        }
+        Ok(false)
+    }
+
+    /// What makes it better, and keeps no packet from it where it cannot be had: in a container with a read-only
+    /// /proc/sys for instance.
+    fn ensure_niceties(&mut self, visible: &Link) {
+        let name = &visible.name;
+        if let Err(error) = sysctl::set_retransmit_time(visible) {
+            self.lacks(format!(
+                "cannot set how often neighbours are asked on {name}: {error}"
+            ));
+        }
         self.take_nothing(visible);
         let ospf = self.config.ospf.as_ref();
         let routes_ipv4 = ospf.is_some_and(|ospf| ospf.ipv4.is_some());
         if routes_ipv4 && self.tunnel.ospf.is_some() {
             let mut addresses = self.tunnel.addresses.iter();
             let has_ipv4 = addresses.any(|net| net.addr().is_ipv4());
-            let changed = sysctl::relax_source_validation(visible, has_ipv4)
-                .with_context(|| format!("cannot set what IPv4 packets {name} takes"))?;
-            if changed {
-                self.setting(name, "rp_filter or accept_local");
+            match sysctl::relax_source_validation(visible, has_ipv4) {
+                Ok(true) => self.setting(name, "rp_filter or accept_local"),
+                Ok(false) => {}
+                Err(error) => {
+                    self.lacks(format!(
+                        "cannot set what IPv4 packets {name} takes: {error}"
+                    ));
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Notes what could not be set; of several, the last one is the gravest.
+    fn lacks(&mut self, what: String) {
+        self.lacking = Some(what);
     }
 
     /// Has the kernel take no routes, addresses or settings from what comes out of the tunnel. The tunnel works
@@ -131,12 +203,10 @@ impl TunnelPass<'_> {
                     self.setting(&visible.name, name);
                 }
             }
-            Err(error) => {
-                self.lacking = Some(format!(
-                    "cannot keep {} from taking routes and addresses from what comes out of it: {error}",
-                    visible.name
-                ))
-            }
+            Err(error) => self.lacks(format!(
+                "cannot keep {} from taking routes and addresses from what comes out of it: {error}",
+                visible.name
+            )),
         }
     }
 
@@ -186,7 +256,11 @@ impl TunnelPass<'_> {
     }
 
     /// The link-local address and those of the configuration.
-    async fn ensure_addresses(&mut self, visible: &Link, link_local: Ipv6Addr) -> Result<()> {
+    async fn ensure_addresses(
+        &mut self,
+        visible: &Link,
+        link_local: Option<Ipv6Addr>,
+    ) -> Result<()> {
         for (address, prefix_len) in addresses(self.tunnel, link_local) {
             let wanted = Address {
                 interface: visible.index,
@@ -208,7 +282,7 @@ impl TunnelPass<'_> {
                 address,
                 prefix_len,
             };
-            tools.journal.add(Vec::new(), vec![entry])?;
+            tools.journal.add(Vec::new(), vec![entry]);
             tools.netlink.add_address(&wanted).await?;
             self.kernel.add_address(wanted);
         }
@@ -246,21 +320,21 @@ impl TunnelPass<'_> {
 }
 
 /// Adds to the journal what the pass is about to make for its tunnels.
-pub(crate) fn add_to_journal(config: &Config, kernel: &Snapshot, tools: &mut Tools) -> Result<()> {
+pub(crate) fn add_to_journal(config: &Config, kernel: &Snapshot, tools: &mut Tools) {
     let (mut pairs, mut missing) = (Vec::new(), Vec::new());
     for tunnel in &config.tunnels {
         let pair = pair::names(tunnel);
         let index = match (kernel.link(&pair.visible), kernel.link(&pair.hidden)) {
             (None, None) => None,
             (Some(_), Some(_)) => match pair::ends(kernel, &pair) {
-                Some((visible, _)) => Some(visible.index),
+                Some((visible, _)) if tools.journal.pairs().contains(&pair) => Some(visible.index),
                 // Perhaps interfaces of others.
-                None => continue,
+                Some(_) | None => continue,
             },
             (Some(_), None) | (None, Some(_)) => continue,
         };
         let mac = identity::mac(config, tunnel);
-        for (address, prefix_len) in addresses(tunnel, identity::link_local(mac)) {
+        for (address, prefix_len) in addresses(tunnel, Some(identity::link_local(mac))) {
             let there = index.is_some_and(|interface| {
                 kernel.has(&Address {
                     interface,
@@ -279,14 +353,15 @@ pub(crate) fn add_to_journal(config: &Config, kernel: &Snapshot, tools: &mut Too
         }
         pairs.push(pair);
     }
-    tools.journal.add(pairs, missing)
+    tools.journal.add(pairs, missing);
 }
 
 /// The addresses a virtual interface shall have, with their prefix lengths.
-fn addresses(tunnel: &Tunnel, link_local: Ipv6Addr) -> impl Iterator<Item = (IpAddr, u8)> {
+fn addresses(tunnel: &Tunnel, link_local: Option<Ipv6Addr>) -> impl Iterator<Item = (IpAddr, u8)> {
     let configured = tunnel
         .addresses
         .iter()
         .map(|net| (net.addr(), net.prefix_len()));
-    std::iter::once((IpAddr::V6(link_local), 64)).chain(configured)
+    let link_local = link_local.map(|it| (IpAddr::V6(it), 64));
+    link_local.into_iter().chain(configured)
 }

@@ -35,13 +35,7 @@ impl Tunnels {
         tools: &mut Tools,
         kernel: &mut Snapshot,
     ) {
-        if let Err(error) = add_to_journal(config, kernel, tools) {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "cannot write down what is about to be made"
-            );
-            return;
-        }
+        add_to_journal(config, kernel, tools);
         self.ways.look_up(config, underlay, &tools.netlink).await;
         for tunnel in &config.tunnels {
             let name = &tunnel.name;

@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use zeroize::Zeroizing;
 
 use crate::wire::{TRAILER_FIXED_LEN, Trailer};
 
@@ -64,17 +65,17 @@ impl Algorithm {
 
     /// RFC 7166 4.5 (1): keys longer than the digest are hashed. Shorter ones are filled with
     /// zeros, which HMAC does.
-    fn key(self, secret: &[u8], id: ProtocolId) -> Vec<u8> {
-        let key = [secret, &id.bytes()].concat();
+    fn key(self, secret: &[u8], id: ProtocolId) -> Zeroizing<Vec<u8>> {
+        let key = Zeroizing::new([secret, &id.bytes()].concat());
         if key.len() <= self.size() {
             return key;
         }
-        match self {
-            Self::HmacSha1 => Sha1::digest(key).to_vec(),
-            Self::HmacSha256 => Sha256::digest(key).to_vec(),
-            Self::HmacSha384 => Sha384::digest(key).to_vec(),
-            Self::HmacSha512 => Sha512::digest(key).to_vec(),
-        }
+        Zeroizing::new(match self {
+            Self::HmacSha1 => Sha1::digest(&key).to_vec(),
+            Self::HmacSha256 => Sha256::digest(&key).to_vec(),
+            Self::HmacSha384 => Sha384::digest(&key).to_vec(),
+            Self::HmacSha512 => Sha512::digest(&key).to_vec(),
+        })
     }
 }
 
@@ -106,8 +107,8 @@ pub struct AuthKey {
     pub sa_id: u16,
     /// How digests are made with it.
     pub algorithm: Algorithm,
-    /// The secret. Never shown.
-    pub secret: Vec<u8>,
+    /// The secret. Never shown, and no longer in memory when it is dropped.
+    pub secret: Zeroizing<Vec<u8>>,
     /// What is appended to it; if that is not said, what the neighbours of the link append to it.
     pub protocol_id: Option<ProtocolId>,
     /// When it signs.
@@ -134,7 +135,7 @@ impl AuthKey {
         Self {
             sa_id,
             algorithm,
-            secret: secret.into(),
+            secret: Zeroizing::new(secret.into()),
             protocol_id: None,
             send: Lifetime::default(),
             accept: Lifetime::default(),

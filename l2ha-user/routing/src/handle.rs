@@ -45,14 +45,14 @@ impl Routing {
     ///
     /// # Errors
     ///
-    /// When the file cannot be written, or the thread cannot be had.
+    /// When the thread cannot be had.
     pub fn start(
         config: Ospf,
         memory: &Path,
         detours: Option<Box<dyn DetourTable>>,
         bfd: Option<&Bfd>,
     ) -> Result<Self> {
-        let state = RestartState::begin(memory)?;
+        let state = RestartState::begin(memory);
         let begin = (state.epoch, state.before);
         let (mut routing, handled) = Self::of(state);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -134,14 +134,15 @@ impl Routing {
     }
 
     /// Makes the node the last resort, or ends that, also for runs that follow without a clean stop.
-    ///
-    /// # Errors
-    ///
-    /// When that cannot be written down; nothing has been changed then.
-    pub fn drain(&mut self, on: bool) -> Result<()> {
-        self.state.drain(on)?;
+    pub fn drain(&mut self, on: bool) {
+        self.state.drain(on);
         self.ask(Request::Drain(on));
-        Ok(())
+    }
+
+    /// Writes down again what must outlive a crash, if that could not be done or somebody has removed it. Returns why
+    /// it cannot be done, if it cannot.
+    pub fn keep_state(&mut self) -> Option<&str> {
+        self.state.keep()
     }
 
     /// What the thread answers to `view`, when it does.
@@ -162,14 +163,11 @@ impl Routing {
         self.end(Ending::Restarting).await;
     }
 
-    async fn end(self, ending: Ending) {
+    async fn end(mut self, ending: Ending) {
         self.ask(Request::End(ending));
         let _ = self.finished.await;
-        if let Err(error) = self.state.end(ending) {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "the next start will take this end for a crash"
-            );
+        if let Some(why) = self.state.end(ending) {
+            tracing::error!("the next start will take this end for a crash: {why}");
         }
         if self.thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the routing thread had panicked");

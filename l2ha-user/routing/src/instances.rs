@@ -421,7 +421,7 @@ mod tests {
         let key = AuthKey {
             sa_id: 7,
             algorithm: Algorithm::HmacSha256,
-            secret: b"secret".to_vec(),
+            secret: b"secret".to_vec().into(),
             protocol_id: None,
             send: Lifetime::default(),
             accept: Lifetime::default(),

@@ -2,12 +2,12 @@
 //! authenticated packets (RFC 7166 4.1), and how the run ended.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
+use linux::state;
 use serde::{Deserialize, Serialize};
 
 /// How a run of the router ended.
@@ -47,6 +47,8 @@ pub(crate) struct RestartState {
     pub(crate) before: Option<Ending>,
     /// Whether the run before was the last resort when it ended, other than by a clean stop.
     pub(crate) drained: bool,
+    /// Why the file does not say so.
+    unwritten: Option<String>,
 }
 
 /// Time of day since 1970.
@@ -64,23 +66,23 @@ fn boot() -> String {
 }
 
 impl RestartState {
-    /// Begins a run. Its epoch is written down before it is used.
-    pub(crate) fn begin(path: &Path) -> Result<Self> {
+    /// Begins a run. Its epoch is written down before it is used; where that cannot be done, the next one is greater by
+    /// the clock.
+    pub(crate) fn begin(path: &Path) -> Self {
         Self::begin_at(path, wall_clock(), boot())
     }
 
-    fn begin_at(path: &Path, wall: Duration, boot: String) -> Result<Self> {
-        let last = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice::<Memory>(&bytes)
-                .inspect_err(|error| {
-                    tracing::warn!(path = %path.display(), %error, "this file is damaged, beginning again");
-                })
-                .ok(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-        };
+    fn begin_at(path: &Path, wall: Duration, boot: String) -> Self {
+        let last = Memory::read(path).unwrap_or_else(|why| {
+            let aside = state::set_aside(path);
+            let aside = aside.as_deref().unwrap_or(path);
+            tracing::warn!(
+                aside = %aside.display(),
+                "{} is not believed, {why}: beginning again",
+                path.display()
+            );
+            None
+        });
         let seconds = u32::try_from(wall.as_secs()).unwrap_or(u32::MAX);
         let above = last
             .as_ref()
@@ -90,35 +92,58 @@ impl RestartState {
             .as_ref()
             .is_some_and(|memory| memory.drained && memory.ending != Ending::Stopped);
         let before = last.map(|memory| memory.ending);
-        let state = Self {
+        let mut state = Self {
             path: path.to_owned(),
             boot,
             epoch: seconds.max(above.saturating_add(1)),
             before,
             drained,
+            unwritten: None,
         };
-        state.end(Ending::None)?;
-        Ok(state)
+        state.end(Ending::None);
+        state
     }
 
     /// Writes down whether this node is the last resort.
-    pub(crate) fn drain(&mut self, on: bool) -> Result<()> {
-        let was = std::mem::replace(&mut self.drained, on);
-        self.end(Ending::None).inspect_err(|_| self.drained = was)
+    pub(crate) fn drain(&mut self, on: bool) {
+        self.drained = on;
+        self.end(Ending::None);
     }
 
-    /// Writes down how it ends.
-    pub(crate) fn end(&self, ending: Ending) -> Result<()> {
-        let bytes = serde_json::to_vec(&Memory {
+    /// Writes the file of a run that goes on again, if it could not be written or somebody has removed it. Returns why
+    /// that cannot be done, if it cannot.
+    pub(crate) fn keep(&mut self) -> Option<&str> {
+        if self.unwritten.is_some() || !self.path.exists() {
+            self.end(Ending::None);
+        }
+        self.unwritten.as_deref()
+    }
+
+    /// Writes down how it ends. Returns why that cannot be done, if it cannot.
+    pub(crate) fn end(&mut self, ending: Ending) -> Option<&str> {
+        let memory = Memory {
             authentication_epoch: self.epoch,
             ending,
             boot: self.boot.clone(),
             drained: self.drained,
-        })?;
-        let new = self.path.with_extension("json.new");
-        fs::write(&new, bytes)
-            .and_then(|()| fs::rename(&new, &self.path))
-            .with_context(|| format!("cannot write {}", self.path.display()))
+        };
+        let written = serde_json::to_vec(&memory)
+            .map_err(Into::into)
+            .and_then(|bytes| state::write(&self.path, &bytes));
+        self.unwritten = written
+            .err()
+            .map(|error| format!("cannot write {}: {error}", self.path.display()));
+        self.unwritten.as_deref()
+    }
+}
+
+impl Memory {
+    fn read(path: &Path) -> Result<Option<Self>, String> {
+        let bytes = state::read(path).map_err(|error| error.to_string())?;
+        let memory = bytes
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose();
+        memory.map_err(|error| format!("it is damaged ({error})"))
     }
 }
 
@@ -127,7 +152,7 @@ mod tests {
     use super::*;
 
     fn begin(path: &Path, seconds: u64, boot: &str) -> RestartState {
-        RestartState::begin_at(path, Duration::from_secs(seconds), boot.to_owned()).unwrap()
+        RestartState::begin_at(path, Duration::from_secs(seconds), boot.to_owned())
     }
 
     #[test]
@@ -149,12 +174,12 @@ mod tests {
         let path = folder.path().join("node.ospf.json");
         let state = begin(&path, 1, "a");
         assert_eq!(state.before, None, "the first");
-        let state = begin(&path, 2, "a");
+        let mut state = begin(&path, 2, "a");
         assert_eq!(state.before, Some(Ending::None), "crashed");
-        state.end(Ending::Restarting).unwrap();
-        let state = begin(&path, 3, "a");
+        state.end(Ending::Restarting);
+        let mut state = begin(&path, 3, "a");
         assert_eq!(state.before, Some(Ending::Restarting));
-        state.end(Ending::Stopped).unwrap();
+        state.end(Ending::Stopped);
         let state = begin(&path, 4, "a");
         assert_eq!(state.before, Some(Ending::Stopped));
         let state = begin(&path, 5, "b");
@@ -169,19 +194,53 @@ mod tests {
         let path = folder.path().join("node.ospf.json");
         let mut state = begin(&path, 1, "a");
         assert!(!state.drained);
-        state.drain(true).unwrap();
-        let state = begin(&path, 2, "a");
+        state.drain(true);
+        let mut state = begin(&path, 2, "a");
         assert!(state.drained, "crashed");
-        state.end(Ending::Restarting).unwrap();
-        let state = begin(&path, 3, "a");
+        state.end(Ending::Restarting);
+        let mut state = begin(&path, 3, "a");
         assert!(state.drained, "restarted");
-        state.end(Ending::Stopped).unwrap();
+        state.end(Ending::Stopped);
         let mut state = begin(&path, 4, "a");
         assert!(!state.drained, "stopped");
-        state.drain(true).unwrap();
-        state.drain(false).unwrap();
+        state.drain(true);
+        state.drain(false);
         assert!(!begin(&path, 5, "a").drained);
-        begin(&path, 6, "a").drain(true).unwrap();
+        begin(&path, 6, "a").drain(true);
         assert!(!begin(&path, 7, "b").drained, "booted");
+    }
+
+    #[test]
+    fn fault_17_a_file_that_cannot_be_written_keeps_no_run_from_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let run_dir = folder.path().join("run");
+        let path = run_dir.join("node.ospf.json");
+        let mut state = begin(&path, 5, "a");
+        assert_eq!(state.epoch, 5);
+        let why = state.keep().unwrap();
+        assert!(why.contains("node.ospf.json: No such file"), "{why}");
+        state.drain(true);
+        assert!(state.drained);
+        fs::create_dir(&run_dir).unwrap();
+        assert_eq!(state.keep(), None);
+        // Removed under a running daemon.
+        fs::remove_dir_all(&run_dir).unwrap();
+        fs::create_dir(&run_dir).unwrap();
+        assert_eq!(state.keep(), None);
+        let state = begin(&path, 5, "a");
+        assert_eq!((state.epoch, state.drained), (6, true));
+    }
+
+    #[test]
+    fn fault_17_a_torn_file_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.ospf.json");
+        for torn in ["", "{", "null", "{\"authentication_epoch\": 9"] {
+            state::write(&path, torn.as_bytes()).unwrap();
+            assert_eq!(begin(&path, 5, "a").before, None, "{torn}");
+            let aside = fs::read(folder.path().join("node.ospf.json.damaged")).unwrap();
+            assert_eq!(aside, torn.as_bytes());
+            fs::remove_file(&path).unwrap();
+        }
     }
 }

@@ -25,7 +25,12 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn main(self) -> Result<u8> {
+        // Before there is a thread that does not inherit it, or a secret.
+        let guarded = node::guard_process();
         let log = log::start(&self.log)?;
+        if let Err(error) = guarded {
+            tracing::warn!(%error, "core dumps may have secrets, and what checks start may gain rights");
+        }
         match Config::load(&self.config.path) {
             Ok(config) => {
                 for note in config.notes() {

@@ -34,7 +34,7 @@ fn keys(which: u8) -> Vec<Key> {
     let key = |at: usize| Key {
         id: at as u8,
         algorithm: ALGORITHMS[at],
-        secret: b"a secret".to_vec(),
+        secret: b"a secret".to_vec().into(),
     };
     let chosen = (0..ALGORITHMS.len()).filter(|at| which & 1 << at != 0);
     chosen.map(key).collect()

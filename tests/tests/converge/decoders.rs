@@ -154,7 +154,7 @@ fn bfd_again(payload: &[u8], seen: &mut Seen) -> Result<()> {
     let key = bfd::Key {
         id: BFD_KEY.0,
         algorithm,
-        secret: BFD_KEY.1.into(),
+        secret: BFD_KEY.1.as_bytes().to_vec().into(),
     };
     let sequence = match section.get(4..8) {
         Some(bytes) if algorithm != bfd::Algorithm::Simple => {

@@ -27,6 +27,7 @@ mod problems;
 mod refuse;
 mod restart;
 mod source;
+mod state;
 mod takes_nothing;
 mod topologies;
 mod tshark;

@@ -32,6 +32,10 @@ pub(crate) struct NodeFacts {
     pub(crate) reload_refused: Option<String>,
     /// Why a port or protocol of the tunnels could not be reserved.
     pub(crate) port_taken: Option<String>,
+    /// Why what the next start needs to know is not written down.
+    pub(crate) state_not_kept: Option<String>,
+    /// Why an address of a service could not be put in place.
+    pub(crate) service_refused: Option<String>,
     /// What was repaired again and again: the subject, and what was found.
     pub(crate) undone: Vec<(String, String)>,
     /// Whether the log has lost lines lately.

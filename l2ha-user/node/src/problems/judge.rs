@@ -52,7 +52,8 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Problem> {
     }
     let routing_works = ospf.is_some() && has_underlay;
     let services = facts.services.iter();
-    problems.extend(services.filter_map(|it| service(it, routing_works)));
+    let refused = facts.node.service_refused.as_deref();
+    problems.extend(services.filter_map(|it| service(it, routing_works, refused)));
     Problem::sort(&mut problems);
     problems
 }
@@ -114,6 +115,13 @@ fn node(node: &NodeFacts) -> Vec<Problem> {
             ProblemId::ReloadRefused,
             format!("the changed configuration is not in force: {why}"),
             "correct it here (`l2ha check` shows every mistake), then reload",
+        );
+    }
+    if let Some(why) = &node.state_not_kept {
+        found(
+            ProblemId::StateNotKept,
+            why.clone(),
+            "make room in [node].run_dir (`df`, `df -i`) here, or let the daemon write there",
         );
     }
     if node.log_lost {
@@ -190,7 +198,7 @@ fn running(ospf: &OspfFacts) -> Vec<Problem> {
     problems
 }
 
-fn service(service: &ServiceStatus, routing_works: bool) -> Option<Problem> {
+fn service(service: &ServiceStatus, routing_works: bool, refused: Option<&str>) -> Option<Problem> {
     let ServiceStatus { name, address, .. } = service;
     let found = |id, severity, text: String, remedy: String| {
         let subject = Subject::Service(name.clone());
@@ -222,7 +230,12 @@ fn service(service: &ServiceStatus, routing_works: bool) -> Option<Problem> {
         (HealthState::Passing, _) if !service.advertised && routing_works => found(
             ProblemId::ServiceNotAdvertised,
             Severity::Failed,
-            format!("{address} is not advertised: it is not on lo, or has no local route"),
+            match refused {
+                Some(why) => format!("{address} is not advertised: {why}"),
+                None => {
+                    format!("{address} is not advertised: it is not on lo, or has no local route")
+                }
+            },
             format!("see who takes it away here: `ip address show lo`, `ip route get {address}`"),
         ),
         (HealthState::Passing, _) => None,

@@ -189,7 +189,7 @@ impl Node {
     /// Starts the daemon.
     pub(super) fn start(&mut self) {
         let path = self.memory.path().join("node.ospf.json");
-        let state = RestartState::begin(&path).unwrap();
+        let state = RestartState::begin(&path);
         let begin = (state.epoch, state.before);
         let (routing, handled) = Routing::of(state);
         let (notices, noticed) = mpsc::unbounded_channel();

@@ -105,7 +105,7 @@ fn each_interface_changes_under_its_adjacency() {
         let key = AuthKey {
             sa_id: 7,
             algorithm: Algorithm::HmacSha256,
-            secret: b"secret".to_vec(),
+            secret: b"secret".to_vec().into(),
             protocol_id: None,
             send: Lifetime::default(),
             accept: Lifetime::default(),

@@ -123,7 +123,7 @@ fn a_crash_moves_routes_elsewhere_and_the_return_finds_its_own_in_place() {
 fn a_drained_node_is_the_last_resort_until_that_ends() {
     play(async {
         let mut net = Net::client_and_servers().await;
-        net.node(2).routing().drain(true).unwrap();
+        net.node(2).routing().drain(true);
         sleep(Duration::from_secs(2)).await;
         assert_eq!(net.node(1).leads(SERVICE), [3]);
         assert_eq!(net.node(1).watched(), [2, 3], "adjacent all the same");
@@ -138,7 +138,7 @@ fn a_drained_node_is_the_last_resort_until_that_ends() {
         net.node(2).stop_for_restart().await;
         net.node(2).start();
         assert!(net.node(2).routing().was_drained());
-        net.node(2).routing().drain(true).unwrap();
+        net.node(2).routing().drain(true);
         sleep(AT_REST).await;
         assert_eq!(net.node(1).leads(SERVICE), [3]);
 
@@ -150,7 +150,7 @@ fn a_drained_node_is_the_last_resort_until_that_ends() {
         sleep(AT_REST).await;
         assert_eq!(net.node(1).leads(SERVICE), [3]);
 
-        net.node(2).routing().drain(false).unwrap();
+        net.node(2).routing().drain(false);
         sleep(Duration::from_secs(2)).await;
         assert_eq!(net.node(1).leads(SERVICE), [2]);
     });

@@ -46,9 +46,10 @@ impl Queue {
     /// When the kernel gives no thread.
     pub(super) fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
         let (messages, waiting) = mpsc::sync_channel(WAITING);
-        thread::Builder::new()
-            .name("log".into())
-            .spawn(move || write(sink, &waiting))?;
+        thread::Builder::new().name("log".into()).spawn(move || {
+            node::drop_all_capabilities();
+            write(sink, &waiting);
+        })?;
         Ok(Self {
             messages,
             lost: Arc::default(),

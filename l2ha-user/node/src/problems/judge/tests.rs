@@ -353,6 +353,14 @@ fn a_dead_service_and_one_that_is_to_come() {
         Severity::Failed,
         words,
     );
+    let why = "cannot put 2001:db8::80/128 on lo: IPv6 is off there: `sysctl ..`";
+    facts.node.service_refused = Some(why.to_owned());
+    only(
+        &facts,
+        ProblemId::ServiceNotAdvertised,
+        Severity::Failed,
+        &["2001:db8::80 is not advertised", "IPv6 is off there"],
+    );
 }
 
 #[test]
@@ -374,6 +382,15 @@ fn the_node_itself() {
         &["l2ha.toml:7", "l2ha check"],
     );
     facts.node.reload_refused = None;
+    let full = "cannot write /run/l2ha/node.made.json: No space left on device (os error 28)";
+    facts.node.state_not_kept = Some(full.to_owned());
+    only(
+        &facts,
+        ProblemId::StateNotKept,
+        Severity::Degraded,
+        &["node.made.json", "No space", "df"],
+    );
+    facts.node.state_not_kept = None;
     facts.node.log_lost = true;
     only(
         &facts,
