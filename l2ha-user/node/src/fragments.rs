@@ -113,10 +113,9 @@ async fn receive(socket: AsyncFd<Socket>, reassembled: Reassembled) {
             return;
         };
         let read = ready.try_io(|watched| io::Read::read(&mut watched.get_ref(), &mut buffer));
-        match read {
-            Ok(Ok(length)) => reassembled.take_fragment(&buffer[..length]),
-            // The interface is down, or none of these is left.
-            Ok(Err(_)) | Err(_) => {}
+        // Otherwise the interface is down, or none is left.
+        if let Ok(Ok(length)) = read {
+            reassembled.take_fragment(&buffer[..length]);
         }
     }
 }

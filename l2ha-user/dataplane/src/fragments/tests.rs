@@ -16,14 +16,22 @@ fn new() -> Fragments {
 fn udp(v6: bool, length: usize) -> Vec<u8> {
     let mut udp: Vec<u8> = (0..length).map(|at| (at * 7) as u8).collect();
     udp[4..6].copy_from_slice(&(length as u16).to_be_bytes());
+    udp[6..8].fill(0);
     let (local, remote) = way(v6);
-    for sum in 1..=u16::MAX {
-        udp[6..8].copy_from_slice(&sum.to_be_bytes());
-        if is_checksum_right(local, remote, &udp) {
-            return udp;
+    let mut all = Vec::new();
+    for address in [local, remote] {
+        match address {
+            IpAddr::V4(address) => all.extend(address.octets()),
+            IpAddr::V6(address) => all.extend(address.octets()),
         }
     }
-    unreachable!("one of them is right")
+    all.extend([0, 17]);
+    all.extend((length as u16).to_be_bytes());
+    all.extend(&udp);
+    all.resize(all.len().next_multiple_of(2), 0);
+    let sum = wire::checksum_finish(wire::checksum_sum(&all));
+    udp[6..8].copy_from_slice(&sum.to_be_bytes());
+    udp
 }
 
 /// A piece of a payload, from one place up to another.
