@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv6Net};
 
-use crate::report::{Found, Report};
+use crate::{
+    report::{Found, Report},
+    section::Section,
+};
 
 /// What an address is of, if it is of a kind that no host can be reached at.
 fn special(address: IpAddr) -> Option<&'static str> {
@@ -295,15 +298,20 @@ fn usual_length(address: IpAddr) -> u8 {
     }
 }
 
-/// An area as `area` says it.
-pub(crate) fn area(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
+/// An area as `area` says it; `meant` corrects what is written otherwise.
+pub(crate) fn area(
+    section: &Section<'_>,
+    found: &Found<&str>,
+    meant: impl Fn(&str) -> Option<String>,
+) -> Option<Ipv4Addr> {
     let area = found.value.trim().parse().ok();
     if area.is_none() {
-        let good = dotted(found.value).unwrap_or("0.0.0.0".to_owned());
-        report.error(
+        let good = meant(found.value).map(|good| format!("\"{good}\""));
+        let good = good.unwrap_or_else(|| section.example("area").to_owned());
+        section.report.error(
             &found.place,
             format!("`{}` is not four numbers with dots", found.value),
-            format!("write `area = \"{good}\"`"),
+            format!("write `area = {good}`"),
         );
     }
     area

@@ -97,8 +97,13 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 /// The name of a tunnel or a service, unlike the others; nothing for one that another has, of which nothing more
 /// is said.
-pub(crate) fn label(section: &Section<'_>, others: &mut Unique<String>) -> Option<String> {
-    let good = |text: &str| corrected(text, LONGEST_NAME, label_problem);
+/// A name that is shown as what to write has at most `longest` bytes.
+pub(crate) fn label(
+    section: &Section<'_>,
+    others: &mut Unique<String>,
+    longest: usize,
+) -> Option<String> {
+    let good = |text: &str| corrected(text, longest, label_problem);
     let found = section.text_or("name", good)?;
     if let Some(problem) = label_problem(found.value) {
         let good = good(found.value).unwrap_or_else(|| "client".to_owned());
@@ -109,11 +114,6 @@ pub(crate) fn label(section: &Section<'_>, others: &mut Unique<String>) -> Optio
     }
     let name = found.value.to_owned();
     let is_free = others.take(section.report, found.with(name.clone()), |others| {
-        // An interface that is named after it has its name, too.
-        let longest = match name.len() + VISIBLE.len() > LONGEST {
-            true => LONGEST_NAME,
-            false => LONGEST - VISIBLE.len(),
-        };
         let numbered = |n: u32| {
             let end = format!("-{n}");
             let kept = name.len().min(longest - end.len());

@@ -66,12 +66,13 @@ pub(crate) fn ospf(section: &Section<'_>) -> ReadOspf {
         .text_or("router_id", dotted_id)
         .and_then(|found| router_id(section.report, &found));
     let area = match section.text_or("area", address::dotted) {
-        Some(found) => address::area(section.report, &found),
+        Some(found) => address::area(section, &found, address::dotted),
         None => Some(Ipv4Addr::UNSPECIFIED),
     };
     let hello = section.integer::<u16>("hello_interval", HELLO_INTERVALS);
     let hello_interval = hello.as_ref().map_or(DEFAULT_HELLO, |found| found.value);
-    let dead = section.integer::<u16>("dead_interval", seconds.clone());
+    let is_longer = |dead| dead > i128::from(hello_interval);
+    let dead = section.integer_where::<u16>("dead_interval", seconds.clone(), is_longer);
     let usual_dead = hello_interval.saturating_mul(DEAD_PER_HELLO);
     let dead_interval = dead.as_ref().map_or(usual_dead, |found| found.value);
     if dead_interval <= hello_interval {
@@ -152,7 +153,8 @@ pub(crate) fn ospf(section: &Section<'_>) -> ReadOspf {
 
 /// The Instance ID for IPv6, which must not be one that stands for another family.
 fn instance_id(section: &Section<'_>) -> u8 {
-    let Some(found) = section.integer::<u8>("instance_id", 0..=255) else {
+    let of_ipv6 = |id| u8::try_from(id).is_ok_and(|id| !OTHER_FAMILIES.contains(&id));
+    let Some(found) = section.integer_where::<u8>("instance_id", 0..=255, of_ipv6) else {
         return Family::Ipv6.instance();
     };
     if OTHER_FAMILIES.contains(&found.value) {

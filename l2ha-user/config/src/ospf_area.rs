@@ -32,15 +32,17 @@ pub(crate) fn areas(sections: &[Section<'_>], has_ospf: bool) -> Vec<OspfArea> {
 }
 
 fn area(section: &Section<'_>, taken: &mut Unique<Ipv4Addr>) -> Option<OspfArea> {
-    let text = section.text_or("area", address::dotted);
-    let found = text.and_then(|text| Some(text.with(address::area(section.report, &text)?)));
+    let stub = section.boolean("stub");
+    let is_stub = stub.as_ref().is_some_and(|found| found.value);
+    let backbone = BACKBONE.to_string();
+    let meant = |text: &str| address::dotted(text).filter(|id| !is_stub || *id != backbone);
+    let text = section.text_or("area", meant);
+    let found = text.and_then(|text| Some(text.with(address::area(section, &text, meant)?)));
     if let Some(found) = &found {
         taken.take(section.report, found.clone(), |_| {
             "write the other area, or remove one of the two sections".to_owned()
         });
     }
-    let stub = section.boolean("stub");
-    let is_stub = stub.as_ref().is_some_and(|found| found.value);
     if let (Some(area), Some(stub)) = (&found, &stub)
         && area.value == BACKBONE
         && stub.value

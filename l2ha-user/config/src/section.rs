@@ -66,6 +66,9 @@ impl<'a> Section<'a> {
                 "put the cookie into a file of its own with `l2ha genkey --output FILE`, and write \
                  `{key} = \"FILE\"`"
             ),
+            (None, Some(known)) if self.table.keys().any(|key| key.get_ref() == known) => {
+                format!("remove it: `{known}` is there")
+            }
             (None, Some(known)) => format!("did you mean `{known}`?"),
             (None, None) => format!("remove it; {header} has {}", list(&names)),
         };
@@ -167,6 +170,16 @@ impl<'a> Section<'a> {
         name: &str,
         range: RangeInclusive<i128>,
     ) -> Option<Found<T>> {
+        self.integer_where(name, range, |_| true)
+    }
+
+    /// A whole number of this range; one that is not good is never shown as what to write, and is not refused here.
+    pub(crate) fn integer_where<T: TryFrom<i128>>(
+        &self,
+        name: &str,
+        range: RangeInclusive<i128>,
+        is_good: impl Fn(i128) -> bool,
+    ) -> Option<Found<T>> {
         let found = self.wanted(name)?;
         let value = found.value.get_ref();
         let DeValue::Integer(digits) = value else {
@@ -174,7 +187,7 @@ impl<'a> Section<'a> {
                 .as_str()
                 .and_then(|text| text.trim().parse::<i128>().ok());
             let good = quoted
-                .filter(|number| range.contains(number))
+                .filter(|number| range.contains(number) && is_good(*number))
                 .map(|number| number.to_string());
             self.wrong_kind(&found.place, name, value, "a whole number", good);
             return None;
@@ -186,8 +199,8 @@ impl<'a> Section<'a> {
         }
         let (least, most) = (range.start(), range.end());
         let good = match number {
-            Some(number) if number > *most => most.to_string(),
-            Some(number) if number < *least && *least > 1 => least.to_string(),
+            Some(number) if number > *most && is_good(*most) => most.to_string(),
+            Some(number) if number < *least && *least > 1 && is_good(*least) => least.to_string(),
             _ => self.example(name).to_owned(),
         };
         self.report.error(

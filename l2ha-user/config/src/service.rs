@@ -58,7 +58,7 @@ pub(crate) fn services(
     sections
         .iter()
         .filter_map(|section| {
-            let name = names::label(section, &mut labels);
+            let name = names::label(section, &mut labels, names::LONGEST_NAME);
             let address = section
                 .string("address")
                 .and_then(|found| address::service(section.report, &found));

@@ -99,7 +99,12 @@ pub(crate) fn ospf_has_interfaces(ospf: &Section<'_>, tunnels: &[ReadTunnel]) {
 }
 
 fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> ReadTunnel {
-    let name = names::label(section, &mut taken.names);
+    // An interface is named after it, unless it has a name of its own.
+    let longest = match section.place_of("interface") {
+        Some(_) => names::LONGEST_NAME,
+        None => names::LONGEST - names::VISIBLE.len(),
+    };
+    let name = names::label(section, &mut taken.names, longest);
     let interface = visible(section, name.as_deref(), taken);
     let remote = remote(context, section);
     let encapsulation = encapsulation(section);

@@ -23,7 +23,7 @@ pub(crate) fn read(
 ) -> (Option<TunnelOspf>, bool) {
     let wanted = section.boolean("ospf");
     let area = section.text_or("area", address::dotted);
-    let area = area.and_then(|found| address::area(section.report, &found));
+    let area = area.and_then(|found| address::area(section, &found, address::dotted));
     let cost = section.integer::<u16>("cost", COSTS);
     let bfd = bfd::bfd(section);
     let network = section.choice("ospf_network", NETWORKS);

@@ -192,10 +192,13 @@ pub(crate) fn interface(section: &Section<'_>, key: &str) -> Option<Found<String
         return Some(found.with(found.value.to_owned()));
     };
     let good = names::corrected(found.value, names::LONGEST, names::problem);
-    let good = good.unwrap_or_else(|| "eth0".to_owned());
+    let good = good.map_or_else(
+        || section.example(key).to_owned(),
+        |good| format!("\"{good}\""),
+    );
     section
         .report
-        .error(&found.place, problem, format!("write `{key} = \"{good}\"`"));
+        .error(&found.place, problem, format!("write `{key} = {good}`"));
     None
 }
 

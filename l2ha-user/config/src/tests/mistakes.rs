@@ -24,7 +24,7 @@ pub(super) fn mistakes() -> Vec<Mistake<'static>> {
         ("name = \"client\"\n", "name = \"client\"\nname = \"again\"\n", 10, "", "duplicate key `name`", "keep one of the two"),
         // Unknown keys and wrong kinds.
         ("remote =", "remot =", 10, "tunnels[0].remot", "no key `remot`", "did you mean `remote`?"),
-        ("remote =", "session-id = 7\nremote =", 10, "tunnels[0].session-id", "no key", "did you mean `session_id`?"),
+        ("remote =", "session-id = 7\nremote =", 10, "tunnels[0].session-id", "no key", "remove it: `session_id` is there"),
         ("remote =", "colour = 7\nremote =", 10, "tunnels[0].colour", "no key", "remove it; [[tunnels]] has `name`, `interface`"),
         ("remote =", "send_cookie = \"00112233\"\nremote =", 10, "tunnels[0].send_cookie", "no key", "`send_cookie_file = \"FILE\"`"),
         ("\"server-1\"", "1", 2, "node.name", "must be a string, not a whole number", "write `name = \"1\"`"),
