@@ -18,8 +18,8 @@ use tokio::{
 
 use crate::{node::Node, server::Server};
 
-/// How often the data plane is looked at for what no notification tells: a bpf_link can be
-/// detached without one.
+/// How often the data plane and the interfaces' settings are looked at for what no notification tells: a bpf_link can
+/// be detached, and most settings be changed, without one.
 const QUICK_CHECK: Duration = Duration::from_millis(200);
 /// How often everything is compared, should a notification have been lost.
 const FULL_CHECK: Duration = Duration::from_secs(10);
@@ -77,6 +77,7 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
                 Some(Change::OspfRoute(interface)) if !node.is_underlay(interface) => {
                     node.check_routes();
                 }
+                Some(Change::Nexthop) => node.check_routes(),
                 Some(Change::OspfRoute(_) | Change::Route) => {
                     node.check_routes();
                     routes_due.get_or_insert_with(|| Instant::now() + COLLECT);
@@ -84,7 +85,7 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
                 Some(change) => {
                     // The kernel removes IPv4 routes with an interface or with its last address, and
                     // does not notify of that.
-                    if change != Change::TrafficControl {
+                    if !matches!(change, Change::TrafficControl | Change::Setting) {
                         node.check_routes();
                     }
                     due.get_or_insert_with(|| Instant::now() + COLLECT + node.repair_delay());
@@ -102,6 +103,9 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
             _ = quick.tick() => {
                 if !node.still_attached() {
                     node.reconcile().await;
+                }
+                if !node.settings_hold() {
+                    due.get_or_insert_with(|| Instant::now() + COLLECT + node.repair_delay());
                 }
             }
             // The checks end with the node.

@@ -201,6 +201,11 @@ impl Node {
         self.attachment.still_attached(&self.tools)
     }
 
+    /// Whether the settings of some virtual interfaces are as a pass has left them; of others the next time.
+    pub(crate) fn settings_hold(&mut self) -> bool {
+        self.tunnels.settings_hold(&self.config)
+    }
+
     /// When the next pass is due, if nothing else asks for one before.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.services.due()

@@ -66,12 +66,51 @@ impl Services {
             Ok(false) | Err(_) => Duration::ZERO,
         };
         let addresses: Vec<IpAddr> = config.services.iter().map(|it| it.address).collect();
-        let not_local = wait_until_local(&tools.netlink, addresses, wait).await?;
+        let mut not_local = wait_until_local(&tools.netlink, addresses, wait).await?;
+        if self.put_again(config, tools, kernel, &not_local).await? {
+            not_local = wait_until_local(&tools.netlink, not_local, LOCAL_ROUTE_WAIT).await?;
+        }
         self.record(config, &not_local);
         if added.is_ok() && !not_local.is_empty() {
             self.retry = Some(Instant::now() + LOCAL_ROUTE_RETRY);
         }
         added.map(drop)
+    }
+
+    /// Puts addresses on the loopback again whose local routes somebody has removed: the kernel makes one with the
+    /// address only. Tried once; what is not local then for another reason, a routing rule say, stays so. Returns
+    /// whether local routes are to come.
+    async fn put_again(
+        &self,
+        config: &Config,
+        tools: &mut Tools,
+        kernel: &Snapshot,
+        not_local: &[IpAddr],
+    ) -> Result<bool> {
+        let mut changed = false;
+        let Some(loopback) = kernel.link(LOOPBACK) else {
+            return Ok(false);
+        };
+        for service in &config.services {
+            let address = Address {
+                interface: loopback.index,
+                address: service.address,
+                prefix_len: service.prefix_len(),
+            };
+            let was_local = self.in_place.contains(&service.name) && kernel.has(&address);
+            if !was_local || !not_local.contains(&service.address) {
+                continue;
+            }
+            let what = format!(
+                "{} has no local route any more, putting it on lo again",
+                service.address
+            );
+            tools.repairs.found(Kind::Service, &service.name, &what);
+            tools.netlink.delete_address(&address).await?;
+            tools.netlink.add_address(&address).await?;
+            changed = true;
+        }
+        Ok(changed)
     }
 
     /// Records which services are in place. A missing local route is logged once, and its return.

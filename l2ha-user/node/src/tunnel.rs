@@ -91,6 +91,18 @@ impl TunnelPass<'_> {
         mtu: u32,
     ) -> Result<()> {
         let name = &visible.name;
+        for end in [visible, hidden] {
+            self.ensure_free(end).await?;
+        }
+        let switched_on = sysctl::switch_ipv6_on(visible).with_context(|| {
+            format!(
+                "IPv6 is switched off on {name} and cannot be switched on \
+                 (sysctl -w net.ipv6.conf.{name}.disable_ipv6=0)"
+            )
+        })?;
+        if switched_on && visible.up {
+            self.setting(name, "disable_ipv6");
+        }
         if visible.mac != mac {
             self.setting(name, "MAC address");
             self.tools.netlink.set_mac(visible, mac).await?;
@@ -107,17 +119,32 @@ impl TunnelPass<'_> {
         sysctl::set_retransmit_time(visible)
             .with_context(|| format!("cannot set how often neighbours are asked on {name}"))?;
         self.take_nothing(visible);
-        let ospf = self.config.ospf.as_ref();
-        let routes_ipv4 = ospf.is_some_and(|ospf| ospf.ipv4.is_some());
-        if routes_ipv4 && self.tunnel.ospf.is_some() {
-            let mut addresses = self.tunnel.addresses.iter();
-            let has_ipv4 = addresses.any(|net| net.addr().is_ipv4());
+        if let Some(has_ipv4) = routed_ipv4(self.config, self.tunnel) {
             let changed = sysctl::relax_source_validation(visible, has_ipv4)
                 .with_context(|| format!("cannot set what IPv4 packets {name} takes"))?;
             if changed {
                 self.setting(name, "rp_filter or accept_local");
             }
         }
+        Ok(())
+    }
+
+    /// Takes an end out of a bridge or bond that somebody has put it into: what it receives would go there, and
+    /// neither to the kernel nor to OSPF.
+    async fn ensure_free(&mut self, end: &Link) -> Result<()> {
+        let Some(index) = end.controller else {
+            return Ok(());
+        };
+        let controller = self.kernel.name_of(index).unwrap_or("another interface");
+        self.tools.repairs.found(
+            Kind::Setting,
+            &self.tunnel.name,
+            &format!(
+                "{} is a port of {controller}, taking it out: keep l2ha's interfaces out of it",
+                end.name
+            ),
+        );
+        self.tools.netlink.set_free(end).await?;
         Ok(())
     }
 
@@ -242,6 +269,19 @@ impl TunnelPass<'_> {
         );
         plane.attach_session_interface(&visible.name, &hidden.name)
     }
+}
+
+/// Whether a tunnel has IPv4 addresses, if IPv4 is routed over it.
+fn routed_ipv4(config: &Config, tunnel: &Tunnel) -> Option<bool> {
+    let ospf = config.ospf.as_ref();
+    let routes_ipv4 = ospf.is_some_and(|ospf| ospf.ipv4.is_some());
+    let mut addresses = tunnel.addresses.iter();
+    (routes_ipv4 && tunnel.ospf.is_some()).then(|| addresses.any(|net| net.addr().is_ipv4()))
+}
+
+/// Whether the settings of a tunnel's virtual interface are as a pass has left them.
+pub(crate) fn settings_hold(config: &Config, tunnel: &Tunnel) -> bool {
+    sysctl::all_hold(&tunnel.interface, routed_ipv4(config, tunnel))
 }
 
 /// Adds to the journal what the pass is about to make for its tunnels.
