@@ -13,6 +13,7 @@ mod counters;
 mod detours;
 mod filter;
 mod forwarder;
+pub mod nodes;
 mod object;
 mod pins;
 mod plane;

@@ -125,6 +125,24 @@ impl Journal {
         })
     }
 
+    /// Takes over what another node's journal has, which is removed.
+    pub(crate) fn absorb(&mut self, other: Self) -> Result<()> {
+        let Entries {
+            pairs,
+            addresses,
+            routes,
+            clsact,
+        } = other.entries.clone();
+        self.update(|entries| {
+            entries.pairs.extend(pairs);
+            entries.addresses.extend(addresses);
+            entries.routes.extend(routes);
+            entries.clsact.extend(clsact);
+        })?;
+        other.remove_file();
+        Ok(())
+    }
+
     /// Adds an interface that is about to get a clsact.
     pub(crate) fn add_clsact(&mut self, interface: &str) -> Result<()> {
         self.update(|entries| {
@@ -150,6 +168,11 @@ impl Journal {
         self.update(|entries| {
             entries.routes.remove(removed);
         })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Removes the file: nothing is left.
@@ -237,6 +260,29 @@ mod tests {
             &BTreeSet::from([address("l2-b"), address("lo")])
         );
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_another_node_made_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(format!("{name}.made.json"));
+        let mut old = Journal::load(path("old")).unwrap();
+        old.add_clsact("eth0").unwrap();
+        let routes = RoutesEntry {
+            table: 254,
+            priority: 20,
+        };
+        old.add_routes(routes.clone()).unwrap();
+        let mut new = Journal::load(path("new")).unwrap();
+        new.add_clsact("eth1").unwrap();
+        new.absorb(old).unwrap();
+        assert!(!path("old").exists());
+        let new = Journal::load(path("new")).unwrap();
+        assert_eq!(new.routes(), &BTreeSet::from([routes]));
+        assert_eq!(
+            new.clsact(),
+            &BTreeSet::from(["eth0".to_owned(), "eth1".to_owned()])
+        );
     }
 
     /// A daemon of another version reads it.

@@ -3,6 +3,8 @@
 
 mod answers;
 mod attachment;
+mod claim;
+mod clean;
 mod detours;
 mod event_loop;
 mod explain;
@@ -14,7 +16,9 @@ mod merging;
 mod node;
 mod packet_stream;
 mod pair;
+mod port_holder;
 mod ports;
+mod predecessor;
 mod problems;
 mod removal;
 mod repair;
@@ -31,4 +35,7 @@ mod tunnels;
 mod underlay;
 mod ways;
 
-pub use self::event_loop::{LostLines, run};
+pub use self::{
+    clean::{Cleaned, clean},
+    event_loop::{LostLines, run},
+};

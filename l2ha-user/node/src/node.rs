@@ -10,7 +10,7 @@ use config::{Config, Ospf};
 use control::{
     Answer, Command, DataplaneStatus, Explanation, Health, Problem, SessionStatus, Status,
 };
-use dataplane::{DataPlane, Hook};
+use dataplane::{DataPlane, Hook, nodes::Held};
 use health::States;
 use linux::Netlink;
 use routing::View;
@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     attachment::Attachment,
+    claim::Claim,
     event_loop::LostLines,
     explain::{About, Known},
     gates::Gates,
@@ -25,6 +26,7 @@ use crate::{
     merging,
     packet_stream::{self, PacketStream},
     ports::PortReservations,
+    predecessor,
     problems::{NodeFacts, Observer, Registry, RoutingViews, Views, judge},
     removal,
     repair::Repairs,
@@ -40,6 +42,9 @@ use crate::{
 /// The parts of the node. Each owns its state; the order in which they act is here.
 pub(crate) struct Node {
     config: Config,
+    claim: Claim,
+    /// The node's folder on bpffs.
+    _held: Held,
     startup: Startup,
     tools: Tools,
     ports: PortReservations,
@@ -63,20 +68,32 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When the programs cannot be loaded, OSPF cannot be started, or the node would be cut off.
+    /// When another daemon has the underlay's interface or what this node would take over, the programs cannot be
+    /// loaded, OSPF cannot be started, or the node would be cut off.
     pub(crate) async fn start(
         config_path: PathBuf,
         config: Config,
         lost_lines: LostLines,
     ) -> Result<Self> {
         let netlink = Netlink::open().context("cannot open rtnetlink")?;
+        let mut claim = Claim::new(&config.node.name, &config_path);
+        let links = netlink.links().await?;
+        let underlay = &config.underlay.interface;
+        if let Some(link) = links.iter().find(|link| link.name == *underlay) {
+            claim.ensure(link.index, underlay).await?;
+        }
         let journal = format!("{}.made.json", config.node.name);
-        let journal = Journal::load(config.node.run_dir.join(journal))?;
+        let mut journal = Journal::load(config.node.run_dir.join(journal))?;
+        predecessor::take_over(&config, &links, &mut journal)
+            .context("another node's programs are here, and they cannot be taken over")?;
+        let held = predecessor::hold_own(&config.node)?;
         // First, so that the gateways answer while the programs are loaded.
         let attachment = Attachment::begin(&netlink, &config).await?;
         let plane = DataPlane::load(&config.node.pins())?;
         let gates = Gates::start(&config)?;
         let mut node = Self {
+            claim,
+            _held: held,
             startup: Startup::examine(config_path, &config),
             config,
             ports: PortReservations::new(plane.reassembled().clone()),
@@ -170,7 +187,17 @@ impl Node {
     async fn apply(&mut self, mut kernel: Snapshot) {
         let Self { config, tools, .. } = self;
         let underlay = &config.underlay;
-        let checked = self.underlay.check(underlay, &kernel, &tools.netlink).await;
+        let claimed = match kernel.link(&underlay.interface) {
+            Some(link) => self.claim.ensure(link.index, &link.name).await,
+            None => Ok(()),
+        };
+        let checked = match claimed {
+            Ok(()) => self.underlay.check(underlay, &kernel, &tools.netlink).await,
+            Err(error) => {
+                self.underlay.leave();
+                Err(error)
+            }
+        };
         if let Err(error) = checked {
             self.underlay
                 .set_problem(underlay, Some(format!("{error:#}")));

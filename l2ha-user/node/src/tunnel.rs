@@ -139,10 +139,7 @@ impl TunnelPass<'_> {
         self.tools.repairs.found(
             Kind::Setting,
             &self.tunnel.name,
-            &format!(
-                "{} is a port of {controller}, taking it out: keep l2ha's interfaces out of it",
-                end.name
-            ),
+            &format!("{} is a port of {controller}, taking it out", end.name),
         );
         self.tools.netlink.set_free(end).await?;
         Ok(())

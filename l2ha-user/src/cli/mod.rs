@@ -3,6 +3,7 @@
 mod bfd;
 mod capture;
 mod check;
+mod clean;
 mod doctor;
 mod drain;
 mod explain;
@@ -64,6 +65,7 @@ enum Command {
     Ospf(ospf::Ospf),
     Bfd(bfd::Bfd),
     Drain(drain::Drain),
+    Clean(clean::Clean),
     Genkey(genkey::Genkey),
 }
 
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Ospf(ospf) => ospf.main(),
         Command::Bfd(bfd) => bfd.main(),
         Command::Drain(drain) => drain.main(),
+        Command::Clean(clean) => clean.main(),
         Command::Genkey(genkey) => genkey.main(),
     };
     let code = result.unwrap_or_else(|error| {

@@ -20,6 +20,7 @@ mod hostile;
 mod ipv4;
 mod lab;
 mod misfit;
+mod owners;
 mod peers;
 mod problems;
 mod refuse;

@@ -11,6 +11,7 @@ mod hitless_half;
 mod ipv4;
 mod probe;
 mod queues;
+mod removed;
 mod repair;
 mod restart;
 mod rollback;
