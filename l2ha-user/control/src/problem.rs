@@ -127,6 +127,8 @@ problem_ids! {
     RouterIdDoubled = "router-id-doubled",
     /// Packets come from this node's own address: the other end has the same names and the same outer address.
     NamesDoubled = "names-doubled",
+    /// Somebody undoes what the daemon puts right.
+    RepairUndone = "repair-undone",
     /// The virtual interface of a tunnel, or its session, cannot be made.
     TunnelNotInPlace = "tunnel-not-in-place",
     /// No route of the underlay leads to the peer.
@@ -195,8 +197,6 @@ problem_ids! {
     ServiceWaiting = "service-waiting",
     /// Another process has the port.
     PortTaken = "port-taken",
-    /// Somebody undoes what the daemon puts right.
-    RepairUndone = "repair-undone",
     /// A changed configuration was refused.
     ReloadRefused = "reload-refused",
     /// What the next start needs to know cannot be written down.

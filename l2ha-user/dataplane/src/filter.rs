@@ -81,14 +81,20 @@ pub(crate) fn remove_ours(interface: &str, hook: TcHook, keep: Option<u32>) -> R
         if keep.is_some() && filter.program == keep {
             continue;
         }
-        // Dropping the link detaches it.
-        drop(link(interface, hook, &filter)?);
+        remove(interface, hook, &filter)?;
     }
     Ok(())
 }
 
+/// Removes a filter.
+pub(crate) fn remove(interface: &str, hook: TcHook, filter: &Filter) -> Result<()> {
+    // Dropping the link detaches it.
+    drop(link(interface, hook, filter)?);
+    Ok(())
+}
+
 /// Our filters on a hook; none when the interface is gone.
-fn ours(interface: &str, hook: TcHook) -> Result<Vec<Filter>> {
+pub(crate) fn ours(interface: &str, hook: TcHook) -> Result<Vec<Filter>> {
     let ifindex = match if_nametoindex(interface) {
         Ok(ifindex) => ifindex,
         Err(Errno::ENODEV) => return Ok(Vec::new()),

@@ -14,6 +14,7 @@ mod detours;
 mod filter;
 mod forwarder;
 mod fragments;
+pub mod nodes;
 mod object;
 mod pins;
 mod plane;

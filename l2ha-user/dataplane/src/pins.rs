@@ -121,7 +121,7 @@ fn remove(folder: &Path) -> Result<()> {
 }
 
 /// The folders of all layouts that are there.
-fn folders(node: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn folders(node: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("cannot list {}", node.display());
     let entries = match fs::read_dir(node) {
         Ok(entries) => entries,

@@ -35,6 +35,8 @@ pub struct Link {
     pub peer: Option<u32>,
     /// This namespace's number of the namespace in which [`Link::peer`] is, unless it is this one.
     pub peer_namespace: Option<i32>,
+    /// Index of the bridge, bond or other interface that it is a port of, which takes what it receives.
+    pub controller: Option<u32>,
 }
 
 /// A veth pair to be made.
@@ -149,6 +151,15 @@ impl Netlink {
             .await
     }
 
+    /// Takes an interface out of the bridge or bond that it is a port of.
+    pub async fn set_free(&self, link: &Link) -> Result<(), Error> {
+        let change = LinkUnspec::new_with_index(link.index).nocontroller();
+        self.change(change, || {
+            format!("cannot take {} out of its bridge or bond", link.name)
+        })
+        .await
+    }
+
     /// Keeps the kernel from giving an interface a link-local address by itself.
     ///
     /// # Errors
@@ -192,6 +203,7 @@ impl Link {
             alias: String::new(),
             peer: None,
             peer_namespace: None,
+            controller: None,
         };
         for attribute in message.attributes {
             match attribute {
@@ -201,6 +213,7 @@ impl Link {
                 LinkAttribute::Link(peer) => link.peer = Some(peer),
                 LinkAttribute::IfAlias(alias) => link.alias = alias,
                 LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(id),
+                LinkAttribute::Controller(index) if index != 0 => link.controller = Some(index),
                 LinkAttribute::LinkInfo(infos) => {
                     link.veth = infos
                         .iter()

@@ -7,29 +7,67 @@ use crate::link::Link;
 /// Time between solicitations of a neighbour that does not answer, in milliseconds.
 const RETRANSMIT: &str = "100";
 
+/// A setting of an interface that is not as wanted.
+struct Wrong {
+    path: PathBuf,
+    name: &'static str,
+    wanted: &'static str,
+}
+
+impl Wrong {
+    fn set(&self) -> io::Result<()> {
+        fs::write(&self.path, self.wanted)
+    }
+}
+
 /// Has the neighbours on a virtual interface solicited ten times a second instead of once: after a
 /// repair the first solicitation may be lost, and the path is back long before a second has passed.
 pub fn set_retransmit_time(link: &Link) -> io::Result<()> {
+    slow_to_ask(&link.name)?.iter().try_for_each(Wrong::set)
+}
+
+fn slow_to_ask(interface: &str) -> io::Result<Vec<Wrong>> {
+    let name = "retrans_time_ms";
+    let mut wrong = Vec::new();
     for family in ["ipv4", "ipv6"] {
-        let path: PathBuf = [
-            "/proc/sys/net",
-            family,
-            "neigh",
-            &link.name,
-            "retrans_time_ms",
-        ]
-        .iter()
-        .collect();
-        let present = match read(&path) {
-            // The interface does not have this family.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            present => present?,
-        };
-        if present != RETRANSMIT {
-            fs::write(&path, RETRANSMIT)?;
+        let path: PathBuf = ["/proc/sys/net", family, "neigh", interface, name]
+            .iter()
+            .collect();
+        // An interface need not have a family.
+        if read_if_there(&path)?.is_some_and(|present| present != RETRANSMIT) {
+            wrong.push(Wrong {
+                path,
+                name,
+                wanted: RETRANSMIT,
+            });
         }
     }
-    Ok(())
+    Ok(wrong)
+}
+
+/// Whether the settings of a virtual interface that [`set_retransmit_time`], [`take_nothing`], [`enable_ipv6`] and,
+/// with `has_ipv4`, [`relax_source_validation`] set are as these leave them; also where they cannot be read. The kernel
+/// notifies of the fewest.
+pub fn all_hold(interface: &str, has_ipv4: Option<bool>) -> bool {
+    let holds = |wrong: io::Result<Vec<Wrong>>| wrong.unwrap_or_default().is_empty();
+    holds(slow_to_ask(interface))
+        && holds(takes(interface))
+        && holds(without_ipv6(interface))
+        && has_ipv4.is_none_or(|has_ipv4| holds(validates(interface, has_ipv4)))
+}
+
+fn without_ipv6(interface: &str) -> io::Result<Vec<Wrong>> {
+    let name = "disable_ipv6";
+    let path: PathBuf = ["/proc/sys/net/ipv6/conf", interface, name]
+        .iter()
+        .collect();
+    let is_off = read_if_there(&path)?.is_some_and(|present| present != "0");
+    let wrong = Wrong {
+        path,
+        name,
+        wanted: "0",
+    };
+    Ok(is_off.then_some(wrong).into_iter().collect())
 }
 
 /// Switches IPv6 on for an interface where it is off, as it is for new ones with `net.ipv6.conf.default.disable_ipv6`.
@@ -71,22 +109,23 @@ const NOTHING: [(&str, &str); 7] = [
 ///
 /// When a setting that is on cannot be switched off. One that this kernel does not have is no error.
 pub fn take_nothing(link: &Link) -> io::Result<Vec<&'static str>> {
-    let mut changed = Vec::new();
+    let wrong = takes(&link.name)?;
+    wrong.iter().try_for_each(Wrong::set)?;
+    Ok(wrong.iter().map(|it| it.name).collect())
+}
+
+fn takes(interface: &str) -> io::Result<Vec<Wrong>> {
+    let mut wrong = Vec::new();
     for (family, name) in NOTHING {
-        let path: PathBuf = ["/proc/sys/net", family, "conf", &link.name, name]
+        let path: PathBuf = ["/proc/sys/net", family, "conf", interface, name]
             .iter()
             .collect();
-        let present = match read(&path) {
-            Ok(present) => present,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        if present != "0" {
-            fs::write(&path, "0")?;
-            changed.push(name);
+        if read_if_there(&path)?.is_some_and(|present| present != "0") {
+            let wanted = "0";
+            wrong.push(Wrong { path, name, wanted });
         }
     }
-    Ok(changed)
+    Ok(wrong)
 }
 
 /// The MTU of IPv6 on an interface, in bytes: what its packets through there are cut to, whatever the interface itself
@@ -126,6 +165,15 @@ fn read(path: &PathBuf) -> io::Result<String> {
     Ok(fs::read_to_string(path)?.trim().to_owned())
 }
 
+/// Nothing where this kernel has no such setting.
+fn read_if_there(path: &PathBuf) -> io::Result<Option<String>> {
+    match read(path) {
+        Ok(present) => Ok(Some(present)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Has a virtual interface accept IPv4 packets whatever the route back to their source is. Returns
 /// whether that had to be changed.
 ///
@@ -138,23 +186,30 @@ fn read(path: &PathBuf) -> io::Result<String> {
 /// interface with an IPv4 address. Without one, packets with another route back are dropped even then,
 /// so only 0 helps.
 pub fn relax_source_validation(link: &Link, has_ipv4: bool) -> io::Result<bool> {
-    let own = ipv4_setting(&link.name, "rp_filter");
-    let all = read(&ipv4_setting("all", "rp_filter"))?;
+    let wrong = validates(&link.name, has_ipv4)?;
+    wrong.iter().try_for_each(Wrong::set)?;
+    Ok(!wrong.is_empty())
+}
+
+fn validates(interface: &str, has_ipv4: bool) -> io::Result<Vec<Wrong>> {
+    let name = "rp_filter";
+    let path = ipv4_setting(interface, name);
+    let all = read(&ipv4_setting("all", name))?;
     let wanted = match (has_ipv4, all.as_str()) {
         (false, "0") => "0",
         _ => "2",
     };
-    let present = read(&own)?;
-    let mut changed = false;
+    let present = read(&path)?;
+    let mut wrong = Vec::new();
     // A value that is loose enough stays as it is.
     if present != wanted && (present == "1" || all == "1" || !has_ipv4) {
-        fs::write(&own, wanted)?;
-        changed = true;
+        wrong.push(Wrong { path, name, wanted });
     }
-    let local = ipv4_setting(&link.name, "accept_local");
-    if read(&local)? != "1" {
-        fs::write(&local, "1")?;
-        changed = true;
+    let name = "accept_local";
+    let path = ipv4_setting(interface, name);
+    if read(&path)? != "1" {
+        let wanted = "1";
+        wrong.push(Wrong { path, name, wanted });
     }
-    Ok(changed)
+    Ok(wrong)
 }

@@ -21,8 +21,8 @@ use crate::{
     server::{Question, Server},
 };
 
-/// How often the data plane is looked at for what no notification tells: a bpf_link can be
-/// detached without one.
+/// How often the data plane and the interfaces' settings are looked at for what no notification tells: a bpf_link can
+/// be detached, and most settings be changed, without one.
 const QUICK_CHECK: Duration = Duration::from_millis(200);
 /// How often everything is compared, should a notification have been lost.
 const FULL_CHECK: Duration = Duration::from_secs(10);
@@ -152,6 +152,9 @@ impl Plan {
                 if !node.still_attached() {
                     node.reconcile().await;
                 }
+                if !node.settings_hold() {
+                    self.pass_soon(node);
+                }
             }
             What::FullCheck => node.reconcile().await,
             What::Health => node.heed_health(),
@@ -167,24 +170,28 @@ impl Plan {
 
     /// Takes note of a change in the kernel.
     fn note(&mut self, node: &Node, change: Change) {
-        let soon = || Instant::now() + COLLECT;
         match change {
             // Most routes of OSPF are our own, over tunnels.
             Change::OspfRoute(interface) if !node.is_underlay(interface) => node.check_routes(),
+            Change::Nexthop => node.check_routes(),
             Change::OspfRoute(_) | Change::Route => {
                 node.check_routes();
-                self.routes.get_or_insert_with(soon);
+                self.routes.get_or_insert_with(|| Instant::now() + COLLECT);
             }
             change => {
                 // The kernel removes IPv4 routes with an interface or with its last address, and
                 // does not notify of that.
-                if change != Change::TrafficControl {
+                if !matches!(change, Change::TrafficControl | Change::Setting) {
                     node.check_routes();
                 }
-                self.pass
-                    .get_or_insert_with(|| soon() + node.repair_delay());
+                self.pass_soon(node);
             }
         }
+    }
+
+    fn pass_soon(&mut self, node: &Node) {
+        self.pass
+            .get_or_insert_with(|| Instant::now() + COLLECT + node.repair_delay());
     }
 }
 

@@ -163,6 +163,23 @@ impl Journal {
         });
     }
 
+    /// Takes over what another node's journal has, which is removed.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        let Entries {
+            pairs,
+            addresses,
+            routes,
+            clsact,
+        } = other.entries.clone();
+        self.update(|entries| {
+            entries.pairs.extend(pairs);
+            entries.addresses.extend(addresses);
+            entries.routes.extend(routes);
+            entries.clsact.extend(clsact);
+        });
+        other.remove_file();
+    }
+
     /// Adds an interface that is about to get a clsact.
     pub(crate) fn add_clsact(&mut self, interface: &str) {
         self.update(|entries| {
@@ -334,6 +351,29 @@ mod tests {
         assert_eq!(
             journal.addresses(),
             &BTreeSet::from([address("l2-b"), address("lo")])
+        );
+    }
+
+    #[test]
+    fn what_another_node_made_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(format!("{name}.made.json"));
+        let mut old = Journal::load(path("old"));
+        old.add_clsact("eth0");
+        let routes = RoutesEntry {
+            table: 254,
+            priority: 20,
+        };
+        old.add_routes(routes.clone());
+        let mut new = Journal::load(path("new"));
+        new.add_clsact("eth1");
+        new.absorb(old);
+        assert!(!path("old").exists());
+        let new = Journal::load(path("new"));
+        assert_eq!(new.routes(), &BTreeSet::from([routes]));
+        assert_eq!(
+            new.clsact(),
+            &BTreeSet::from(["eth0".to_owned(), "eth1".to_owned()])
         );
     }
 

@@ -3,6 +3,8 @@
 
 mod answers;
 mod attachment;
+mod claim;
+mod clean;
 mod detours;
 mod event_loop;
 mod explain;
@@ -18,7 +20,9 @@ mod node;
 mod packet_stream;
 mod pair;
 mod path_mtu;
+mod port_holder;
 mod ports;
+mod predecessor;
 mod problems;
 mod removal;
 mod repair;
@@ -38,4 +42,7 @@ mod ways;
 
 pub use linux::{drop_all_capabilities, guard_process};
 
-pub use self::event_loop::{LostLines, run};
+pub use self::{
+    clean::{Cleaned, clean},
+    event_loop::{LostLines, run},
+};

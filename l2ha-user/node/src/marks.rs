@@ -15,18 +15,32 @@ use crate::{
     snapshot::Snapshot,
 };
 
+/// What the alias of both ends of a node's veth pairs begins with; the node's name follows.
+const ALIAS: &str = "l2ha ";
+
 /// The alias of both ends of a node's veth pairs.
 pub(crate) fn alias(node: &str) -> String {
-    format!("l2ha {node}")
+    format!("{ALIAS}{node}")
 }
 
-/// Corrects the journal by the kernel: what bears this node's marks is this node's, listed or not; what bears none is
-/// not, whatever is listed.
+/// The node whose mark an alias is.
+pub(crate) fn node(alias: &str) -> Option<&str> {
+    let name = alias.strip_prefix(ALIAS);
+    name.filter(|name| !name.is_empty() && !name.contains('/'))
+}
+
+/// Corrects the journal by the kernel: what bears this node's marks, or those of names whose place it has taken
+/// (`predecessors`), is this node's, listed or not; what bears none is not, whatever is listed.
 ///
 /// # Errors
 ///
 /// When the kernel does not answer.
-pub(crate) async fn recognise(node: &Node, journal: &mut Journal, netlink: &Netlink) -> Result<()> {
+pub(crate) async fn recognise(
+    node: &Node,
+    predecessors: &[String],
+    journal: &mut Journal,
+    netlink: &Netlink,
+) -> Result<()> {
     let kernel = Snapshot::read(netlink).await?;
     let names: BTreeMap<u32, &str> = kernel
         .links()
@@ -40,7 +54,7 @@ pub(crate) async fn recognise(node: &Node, journal: &mut Journal, netlink: &Netl
             prefix_len: it.prefix_len,
         })
     });
-    let pairs = own_pairs(node, journal, &kernel);
+    let pairs = own_pairs(node, predecessors, journal, &kernel);
     let added = added.collect();
     let others = name_lock::others(&node.name);
     let addresses = own_addresses(journal, &pairs, &added, &others);
@@ -81,15 +95,21 @@ fn left_alone(journal: &Journal, what: &str) {
 
 /// The veth pairs with this node's alias. One that was made and not marked before the daemon died is known by the
 /// journal and by its name together.
-fn own_pairs(node: &Node, journal: &Journal, kernel: &Snapshot) -> BTreeSet<VethEntry> {
-    let own = alias(&node.name);
+fn own_pairs(
+    node: &Node,
+    predecessors: &[String],
+    journal: &Journal,
+    kernel: &Snapshot,
+) -> BTreeSet<VethEntry> {
+    let names = predecessors.iter().chain([&node.name]);
+    let own: Vec<String> = names.map(|name| alias(name)).collect();
     let pair = |link: &Link| {
         let entry = VethEntry {
             visible: link.name.clone(),
             hidden: config::hidden(&link.name),
         };
         pair::ends(kernel, &entry)?;
-        let marked = link.alias == own;
+        let marked = own.contains(&link.alias);
         let unmarked = link.alias.is_empty() && journal.pairs().contains(&entry);
         (marked || unmarked).then_some(entry)
     };

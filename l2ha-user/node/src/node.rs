@@ -11,7 +11,7 @@ use control::{
     Answer, Command, DataplaneStatus, Explanation, Health, Problem, ReloadChange, Reloaded,
     SessionStatus, Status,
 };
-use dataplane::{DataPlane, Hook, Reason};
+use dataplane::{DataPlane, Hook, Reason, nodes::Held};
 use health::States;
 use linux::Netlink;
 use routing::View;
@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     attachment::Attachment,
+    claim::Claim,
     event_loop::LostLines,
     explain::{About, Known},
     fragments::FragmentTap,
@@ -28,6 +29,7 @@ use crate::{
     packet_stream::{self, PacketStream},
     path_mtu::PathMtus,
     ports::PortReservations,
+    predecessor,
     problems::{NodeFacts, Observer, Registry, RoutingViews, Views, judge},
     removal,
     repair::Repairs,
@@ -43,6 +45,9 @@ use crate::{
 /// The parts of the node. Each owns its state; the order in which they act is here.
 pub(crate) struct Node {
     config: Config,
+    claim: Claim,
+    /// The node's folder on bpffs.
+    _held: Held,
     startup: Startup,
     tools: Tools,
     ports: PortReservations,
@@ -72,21 +77,33 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When the programs cannot be loaded, OSPF cannot be started, or the node would be cut off.
+    /// When another daemon has the underlay's interface or what this node would take over, the programs cannot be
+    /// loaded, OSPF cannot be started, or the node would be cut off.
     pub(crate) async fn start(
         config_path: PathBuf,
         config: Config,
         lost_lines: LostLines,
     ) -> Result<Self> {
         let netlink = Netlink::open().context("cannot open rtnetlink")?;
+        let mut claim = Claim::new(&config.node.name, &config_path);
+        let links = netlink.links().await?;
+        let underlay = &config.underlay.interface;
+        if let Some(link) = links.iter().find(|link| link.name == *underlay) {
+            claim.ensure(link.index, underlay).await?;
+        }
         let journal = format!("{}.made.json", config.node.name);
         let mut journal = Journal::load(config.node.run_dir.join(journal));
-        marks::recognise(&config.node, &mut journal, &netlink).await?;
+        let predecessors = predecessor::take_over(&config, &links, &mut journal)
+            .context("another node's programs are here, and they cannot be taken over")?;
+        let held = predecessor::hold_own(&config.node)?;
+        marks::recognise(&config.node, &predecessors, &mut journal, &netlink).await?;
         // First, so that the gateways answer while the programs are loaded.
         let attachment = Attachment::begin(&netlink, &config).await?;
         let plane = DataPlane::load(&config.node.pins())?;
         let gates = Gates::start(&config)?;
         let mut node = Self {
+            claim,
+            _held: held,
             startup: Startup::examine(config_path, &config),
             config,
             ports: PortReservations::new(plane.reassembled().clone()),
@@ -186,7 +203,17 @@ impl Node {
     async fn apply(&mut self, mut kernel: Snapshot) {
         let Self { config, tools, .. } = self;
         let underlay = &config.underlay;
-        let checked = self.underlay.check(underlay, &kernel, &tools.netlink).await;
+        let claimed = match kernel.link(&underlay.interface) {
+            Some(link) => self.claim.ensure(link.index, &link.name).await,
+            None => Ok(()),
+        };
+        let checked = match claimed {
+            Ok(()) => self.underlay.check(underlay, &kernel, &tools.netlink).await,
+            Err(error) => {
+                self.underlay.leave();
+                Err(error)
+            }
+        };
         if let Err(error) = checked {
             self.underlay
                 .set_problem(underlay, Some(format!("{error:#}")));
@@ -215,6 +242,11 @@ impl Node {
     /// Whether the program that was attached to the underlay still is.
     pub(crate) fn still_attached(&self) -> bool {
         self.attachment.still_attached(&self.tools)
+    }
+
+    /// Whether the settings of some virtual interfaces are as a pass has left them; of others the next time.
+    pub(crate) fn settings_hold(&mut self) -> bool {
+        self.tunnels.settings_hold(&self.config)
     }
 
     /// When the next pass is due, if nothing else asks for one before.

@@ -17,6 +17,8 @@ use linux::sockets::{self, PathMtu};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
+use crate::port_holder;
+
 /// IP protocol number of L2TPv3 over IP (RFC 3931 4.1.1).
 const L2TP: i32 = 115;
 
@@ -57,6 +59,8 @@ struct Reservation {
 /// The reserved ports, with their sockets.
 pub(crate) struct PortReservations {
     reservations: BTreeMap<Port, Reservation>,
+    /// Who has those that cannot be had.
+    taken: BTreeMap<Port, String>,
     reassembled: Reassembled,
 }
 
@@ -65,6 +69,7 @@ impl PortReservations {
     pub(crate) fn new(reassembled: Reassembled) -> Self {
         Self {
             reservations: BTreeMap::new(),
+            taken: BTreeMap::new(),
             reassembled,
         }
     }
@@ -73,7 +78,8 @@ impl PortReservations {
     ///
     /// # Errors
     ///
-    /// When a port cannot be bound; the text says at which address.
+    /// When a port cannot be bound; the text says at which address, and who has it if that can be told. The others are
+    /// reserved all the same.
     pub(crate) fn ensure(&mut self, config: &Config) -> Result<()> {
         let wanted = Port::all(config);
         self.reservations.retain(|port, reservation| {
@@ -83,25 +89,47 @@ impl PortReservations {
             }
             keep
         });
+        self.taken.retain(|port, _| wanted.contains_key(port));
+        let mut result = Ok(());
         for (port, unchecked) in wanted {
-            if !self.reservations.contains_key(&port) {
-                let socket = open(port).with_context(|| match port {
-                    Port::Udp(address) => format!(
-                        "cannot bind UDP {address}: is another program using the port (ss -ulpn)?"
-                    ),
-                    Port::Ip(address) => format!("cannot open IP protocol 115 on {address}"),
-                })?;
-                let watched = sockets::watch(socket.try_clone()?)?;
-                let task = tokio::spawn(receive(watched, port, self.reassembled.clone()));
-                let reservation = Reservation { socket, task };
-                self.reservations.insert(port, reservation);
-            }
-            if let (Port::Udp(_), Some(reservation)) = (port, self.reservations.get(&port)) {
-                sockets::accept_zero_checksum(&reservation.socket, unchecked)
-                    .with_context(|| format!("cannot set UDP_NO_CHECK6_RX of {port:?}"))?;
-            }
+            result = result.and(self.reserve(port, unchecked));
+        }
+        result
+    }
+
+    fn reserve(&mut self, port: Port, unchecked: bool) -> Result<()> {
+        if !self.reservations.contains_key(&port) {
+            let socket = match open(port) {
+                Ok(socket) => socket,
+                Err(error) => return Err(error).with_context(|| self.why_not(port)),
+            };
+            let watched = sockets::watch(socket.try_clone()?)?;
+            let task = tokio::spawn(receive(watched, port, self.reassembled.clone()));
+            self.taken.remove(&port);
+            let reservation = Reservation { socket, task };
+            self.reservations.insert(port, reservation);
+        }
+        if let (Port::Udp(_), Some(reservation)) = (port, self.reservations.get(&port)) {
+            sockets::accept_zero_checksum(&reservation.socket, unchecked)
+                .with_context(|| format!("cannot set UDP_NO_CHECK6_RX of {port:?}"))?;
         }
         Ok(())
+    }
+
+    /// What is in the way of a port. Without capabilities the daemon sees fewer processes than at its start: what was
+    /// found once is kept.
+    fn why_not(&mut self, port: Port) -> String {
+        let address = match port {
+            Port::Udp(address) => address,
+            Port::Ip(address) => return format!("cannot open IP protocol 115 on {address}"),
+        };
+        if let Some(holder) = port_holder::find(address) {
+            self.taken.insert(port, holder);
+        }
+        match self.taken.get(&port) {
+            Some(holder) => format!("UDP {address} is held by {holder}"),
+            None => format!("UDP {address} cannot be bound (`ss -ulpn`, `ip l2tp show tunnel`)"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use config::Config;
 use linux::Address;
 
 use crate::{
+    identity,
     journal::{AddressEntry, RoutesEntry, VethEntry},
     pair,
     repair::Kind,
@@ -142,17 +143,16 @@ fn unwanted(config: &Config, tools: &Tools) -> Vec<AddressEntry> {
             prefix_len: net.prefix_len(),
         })
     });
-    let wanted: HashSet<AddressEntry> = loopback.chain(tunnels).collect();
-    let interfaces: HashSet<&str> = config
-        .tunnels
-        .iter()
-        .map(|tunnel| tunnel.interface.as_str())
-        .collect();
-    let is_wanted = |entry: &AddressEntry| {
-        let link_local =
-            matches!(entry.address, IpAddr::V6(address) if address.is_unicast_link_local());
-        wanted.contains(entry) || (link_local && interfaces.contains(entry.interface.as_str()))
-    };
+    // One of another node name, or of another `local`, is not wanted any more.
+    let link_locals = config.tunnels.iter().map(|tunnel| AddressEntry {
+        interface: tunnel.interface.clone(),
+        address: IpAddr::V6(identity::link_local(identity::mac(config, tunnel))),
+        prefix_len: 64,
+    });
+    let wanted: HashSet<AddressEntry> = loopback.chain(tunnels).chain(link_locals).collect();
     let entries = tools.journal.addresses().iter();
-    entries.filter(|entry| !is_wanted(entry)).cloned().collect()
+    entries
+        .filter(|entry| !wanted.contains(entry))
+        .cloned()
+        .collect()
 }

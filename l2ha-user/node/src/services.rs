@@ -73,8 +73,11 @@ impl Services {
         };
         let sources = config.sources();
         let addresses = config.services.iter().map(|it| it.address);
-        let addresses = addresses.chain(sources.iter().copied()).collect();
-        let not_local = wait_until_local(&tools.netlink, addresses, wait).await?;
+        let addresses: Vec<IpAddr> = addresses.chain(sources.iter().copied()).collect();
+        let mut not_local = wait_until_local(&tools.netlink, addresses, wait).await?;
+        if self.put_again(config, tools, kernel, &not_local).await? {
+            not_local = wait_until_local(&tools.netlink, not_local, LOCAL_ROUTE_WAIT).await?;
+        }
         self.record(config, &not_local);
         self.sources = sources;
         self.sources.retain(|source| !not_local.contains(source));
@@ -82,6 +85,43 @@ impl Services {
             self.retry = Some(Instant::now() + LOCAL_ROUTE_RETRY);
         }
         added.map(drop)
+    }
+
+    /// Puts addresses on the loopback again whose local routes somebody has removed: the kernel makes one with the
+    /// address only. Tried once; what is not local then for another reason, a routing rule say, stays so. Returns
+    /// whether local routes are to come.
+    async fn put_again(
+        &self,
+        config: &Config,
+        tools: &mut Tools,
+        kernel: &Snapshot,
+        not_local: &[IpAddr],
+    ) -> Result<bool> {
+        let mut changed = false;
+        let Some(loopback) = kernel.link(LOOPBACK) else {
+            return Ok(false);
+        };
+        for service in &config.services {
+            let address = Address {
+                interface: loopback.index,
+                address: service.address,
+                prefix_len: service.prefix_len(),
+                deprecated: true,
+            };
+            let was_local = self.in_place.contains(&service.name) && kernel.has(&address);
+            if !was_local || !not_local.contains(&service.address) {
+                continue;
+            }
+            let what = format!(
+                "{} has no local route any more, putting it on lo again",
+                service.address
+            );
+            tools.repairs.found(Kind::Service, &service.name, &what);
+            tools.netlink.delete_address(&address).await?;
+            tools.netlink.add_address(&address).await?;
+            changed = true;
+        }
+        Ok(changed)
     }
 
     /// Records which services are in place. A missing local route is logged once, and its return.

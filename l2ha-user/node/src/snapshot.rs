@@ -63,6 +63,13 @@ impl Snapshot {
         self.links.get(name)
     }
 
+    /// The name of the interface with this index.
+    pub(crate) fn name_of(&self, index: u32) -> Option<&str> {
+        let mut links = self.links.values();
+        let link = links.find(|link| link.index == index)?;
+        Some(&link.name)
+    }
+
     /// Whether an interface has an address.
     pub(crate) fn has(&self, wanted: &Address) -> bool {
         self.on(wanted.interface).contains(wanted)

@@ -111,6 +111,9 @@ impl TunnelPass<'_> {
         mtu: u32,
     ) -> Result<()> {
         let name = &visible.name;
+        for end in [visible, hidden] {
+            self.ensure_free(end).await?;
+        }
         if visible.mac != mac {
             self.setting(name, "MAC address");
             self.tools.netlink.set_mac(visible, mac).await?;
@@ -171,11 +174,7 @@ impl TunnelPass<'_> {
             ));
         }
         self.take_nothing(visible);
-        let ospf = self.config.ospf.as_ref();
-        let routes_ipv4 = ospf.is_some_and(|ospf| ospf.ipv4.is_some());
-        if routes_ipv4 && self.tunnel.ospf.is_some() {
-            let mut addresses = self.tunnel.addresses.iter();
-            let has_ipv4 = addresses.any(|net| net.addr().is_ipv4());
+        if let Some(has_ipv4) = routed_ipv4(self.config, self.tunnel) {
             match sysctl::relax_source_validation(visible, has_ipv4) {
                 Ok(true) => self.setting(name, "rp_filter or accept_local"),
                 Ok(false) => {}
@@ -191,6 +190,22 @@ impl TunnelPass<'_> {
     /// Notes what could not be set; of several, the last one is the gravest.
     fn lacks(&mut self, what: String) {
         self.lacking = Some(what);
+    }
+
+    /// Takes an end out of a bridge or bond that somebody has put it into: what it receives would go there, and
+    /// neither to the kernel nor to OSPF.
+    async fn ensure_free(&mut self, end: &Link) -> Result<()> {
+        let Some(index) = end.controller else {
+            return Ok(());
+        };
+        let controller = self.kernel.name_of(index).unwrap_or("another interface");
+        self.tools.repairs.found(
+            Kind::Setting,
+            &self.tunnel.name,
+            &format!("{} is a port of {controller}, taking it out", end.name),
+        );
+        self.tools.netlink.set_free(end).await?;
+        Ok(())
     }
 
     /// Has the kernel take no routes, addresses or settings from what comes out of the tunnel. The tunnel works
@@ -317,6 +332,19 @@ impl TunnelPass<'_> {
         );
         plane.attach_session_interface(&visible.name, &hidden.name)
     }
+}
+
+/// Whether a tunnel has IPv4 addresses, if IPv4 is routed over it.
+fn routed_ipv4(config: &Config, tunnel: &Tunnel) -> Option<bool> {
+    let ospf = config.ospf.as_ref();
+    let routes_ipv4 = ospf.is_some_and(|ospf| ospf.ipv4.is_some());
+    let mut addresses = tunnel.addresses.iter();
+    (routes_ipv4 && tunnel.ospf.is_some()).then(|| addresses.any(|net| net.addr().is_ipv4()))
+}
+
+/// Whether the settings of a tunnel's virtual interface are as a pass has left them.
+pub(crate) fn settings_hold(config: &Config, tunnel: &Tunnel) -> bool {
+    sysctl::all_hold(&tunnel.interface, routed_ipv4(config, tunnel))
 }
 
 /// Adds to the journal what the pass is about to make for its tunnels.

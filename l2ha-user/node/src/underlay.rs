@@ -73,6 +73,11 @@ impl Underlay {
         Ok(())
     }
 
+    /// The interface is another daemon's.
+    pub(crate) fn leave(&mut self) {
+        self.link = None;
+    }
+
     /// Records what is wrong, if anything; a change is logged, once.
     pub(crate) fn set_problem(&mut self, config: &config::Underlay, problem: Option<String>) {
         if self.problem == problem {

@@ -3,6 +3,7 @@
 mod bfd;
 mod capture;
 mod check;
+mod clean;
 mod doctor;
 mod drain;
 mod explain;
@@ -66,6 +67,7 @@ enum Command {
     Bfd(bfd::Bfd),
     Drain(drain::Drain),
     Reload(reload::Reload),
+    Clean(clean::Clean),
     Genkey(genkey::Genkey),
 }
 
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Bfd(bfd) => bfd.main(),
         Command::Drain(drain) => drain.main(),
         Command::Reload(reload) => reload.main(),
+        Command::Clean(clean) => clean.main(),
         Command::Genkey(genkey) => genkey.main(),
     };
     let code = result.unwrap_or_else(|error| {

@@ -21,6 +21,7 @@ mod hostile;
 mod ipv4;
 mod lab;
 mod misfit;
+mod owners;
 mod path_mtu;
 mod peers;
 mod problems;

@@ -12,6 +12,7 @@ mod ipv4;
 mod probe;
 mod queues;
 mod reload;
+mod removed;
 mod repair;
 mod restart;
 mod rollback;

@@ -33,6 +33,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Problem> {
     problems.extend(node(&facts.node));
     problems.extend(routing(&facts.routing));
     let has_underlay = !problems.iter().any(|it| it.subject == Subject::Underlay);
+    let undone = undone(facts);
     let ospf = match &facts.routing {
         RoutingFacts::Runs(ospf) => Some(ospf),
         RoutingFacts::None | RoutingFacts::Ended(_) | RoutingFacts::Silent => None,
@@ -42,6 +43,11 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Problem> {
         let mut found: Vec<Problem> = tunnels
             .flat_map(|tunnel| tunnels::check(tunnel, ospf, facts.node.uptime))
             .collect();
+        let (of_tunnel, other): (Vec<Problem>, Vec<Problem>) = undone
+            .into_iter()
+            .partition(|it| matches!(it.subject, Subject::Tunnel(_)));
+        found.extend(of_tunnel);
+        problems.extend(other);
         if ospf.is_some_and(|ospf| is_alone(facts, ospf)) {
             // No neighbour is left: what is advertised here reaches nobody.
             for problem in &mut found {
@@ -49,6 +55,8 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Problem> {
             }
         }
         problems.extend(found);
+    } else {
+        problems.extend(undone);
     }
     let routing_works = ospf.is_some() && has_underlay;
     let services = facts.services.iter();
@@ -131,15 +139,26 @@ fn node(node: &NodeFacts) -> Vec<Problem> {
             "see to what reads standard error here (journald, or the other end of the pipe)",
         );
     }
-    // One problem, however much is undone: each has a line in the log.
-    if let Some((subject, what)) = node.undone.first() {
-        found(
-            ProblemId::RepairUndone,
-            format!("{subject}: somebody undoes what is put right here: {what}"),
-            "find what changes it on this host (`ip monitor`): another tool, a script, cron",
-        );
-    }
     problems
+}
+
+/// One problem, however much is undone: each has a line in the log. What follows from it at its tunnel comes after it.
+fn undone(facts: &Facts) -> Option<Problem> {
+    let (about, what) = facts.node.undone.first()?;
+    let is_tunnel = facts.tunnels.iter().any(|it| it.status.name == *about);
+    let is_service = facts.services.iter().any(|it| it.name == *about);
+    let (subject, who) = match (is_tunnel, is_service) {
+        (true, _) => (Subject::Tunnel(about.clone()), String::new()),
+        (false, true) => (Subject::Service(about.clone()), String::new()),
+        (false, false) => (Subject::Node, format!("{about}: ")),
+    };
+    Some(problem(
+        ProblemId::RepairUndone,
+        Severity::Degraded,
+        subject,
+        format!("{who}somebody undoes what is put right here: {what}"),
+        "find what changes it on this host (`ip monitor`): another tool, a script, cron",
+    ))
 }
 
 fn routing(routing: &RoutingFacts) -> Vec<Problem> {

@@ -410,6 +410,19 @@ fn the_node_itself() {
 }
 
 #[test]
+fn what_is_undone_at_a_tunnel_is_shown_before_what_follows_from_it() {
+    let mut facts = healthy();
+    let name = facts.tunnels[0].status.name.clone();
+    facts.tunnels[0].neighbors.clear();
+    facts.node.undone = vec![(name.clone(), "l2-a is a port of br0".to_owned())];
+    let problems = judge(&facts);
+    assert!(problems.len() > 1, "{problems:?}");
+    assert_eq!(problems[0].id, ProblemId::RepairUndone, "{problems:?}");
+    assert_eq!(problems[0].subject, Subject::Tunnel(name));
+    assert_eq!(problems[0].severity, problems[1].severity);
+}
+
+#[test]
 fn routing_that_has_ended() {
     let mut facts = healthy();
     ospf(&mut facts).routes_refused = true;
