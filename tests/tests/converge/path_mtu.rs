@@ -247,13 +247,27 @@ fn narrow(lab: &Lab, mode: &str, v6: bool, icmp: bool) -> Result<()> {
         ensure!(took < Duration::from_secs(10), "{to}: {took:?}");
         lab.say(format_args!("then {took:?} to {to}"));
     }
-    // A daemon that is started again goes on with it, and the kernel believes nothing of the remote.
+    for daemon in world.daemons() {
+        ensure!(adjacencies_lost(daemon)? == 0, "an adjacency is lost");
+    }
+    // A daemon that is started again goes on with it.
+    Pair::restart(&world.pair.sender)?;
+    let tunnel = world.pair.sender.config().tunnels[0].interface.clone();
+    let v6_mtu = world
+        .sender()
+        .ns
+        .read_sysctl(&format!("net/ipv6/conf/{tunnel}/mtu"))?;
+    ensure!(v6_mtu.trim() == found, "IPv6 has an MTU of {v6_mtu}");
+    ensure!(
+        world.route_mtu(Pair::ADDRESSES_V4[1])? == Some(fits),
+        "gone"
+    );
+    wait_problem(&world.pair.sender, "tunnel-mtu", &[&found])?;
     world.carry(None)?;
     for daemon in world.daemons() {
         daemon.reload(|_| {})?;
         world.wait_carries(daemon, world.mtu)?;
         wait_healthy(daemon)?;
-        ensure!(adjacencies_lost(daemon)? == 0, "an adjacency is lost");
     }
     for to in [Pair::ADDRESSES_V4[1], SERVICE] {
         ensure!(world.route_mtu(to)?.is_none(), "{to}");
