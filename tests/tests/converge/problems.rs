@@ -11,7 +11,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use l2ha_lab::{CloudOptions, Daemon, Lab, Link, NodeConfig, PATIENCE, Process, join, wait_for};
+use l2ha_lab::{
+    CloudOptions, Daemon, Lab, Link, NodeConfig, PATIENCE, Process, join, secret_file, wait_for,
+};
 use ospfv3::wire::{ALL_SPF_ROUTERS, Header, Packet, PacketBody};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -40,8 +42,10 @@ const CASES: &[Case] = &[
         name: "wrong cookie",
         ours: false,
         change: |config| {
-            let other = config.tunnels[0].receive_cookie.clone();
-            config.tunnels[0].send_cookie = other;
+            let good = config.tunnels[0].send_cookie.clone();
+            let other = good.expect("a cookie").with_extension("other");
+            secret_file(&other, "0011223344556677").expect("a cookie file");
+            config.tunnels[0].send_cookie = Some(other);
         },
         id: "cookie-refused",
         words: &["tunnel them", "cookie", "receive_cookie_file"],
