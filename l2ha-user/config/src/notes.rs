@@ -79,7 +79,9 @@ impl Config {
         }
         let (names, examples): (Vec<&str>, Vec<&str>) = families.into_iter().unzip();
         Some(format!(
-            "[node]: this node has no {} address of its own: what it connects to over the tunnels sees the              underlay's address, and answers do not come back; write `addresses = {examples:?}` with addresses              that no other node has",
+            "[node]: this node has no {} address of its own: what it connects to over the tunnels sees the \
+             underlay's address, and answers do not come back; write `addresses = {examples:?}` with addresses \
+             that no other node has",
             names.join(" and ")
         ))
     }

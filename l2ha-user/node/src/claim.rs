@@ -139,7 +139,7 @@ impl Drop for Claim {
 }
 
 fn address(ifindex: u32) -> io::Result<SocketAddr> {
-    SocketAddr::from_abstract_name(format!("l2ha/underlay/{ifindex}"))
+    SocketAddr::from_abstract_name(format!("l2ha-underlay/{ifindex}"))
 }
 
 fn bind(ifindex: u32) -> io::Result<UnixListener> {

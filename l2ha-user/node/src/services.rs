@@ -296,7 +296,11 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
     // One that the kernel refuses is not in the way of the others.
     let mut refused: Option<AnyError> = None;
     let services = config.services.iter();
-    let services = services.map(|it| (Kind::Service, it.name.as_str(), it.address, true));
+    // Answers to an anycast address may reach another server. IPv4 knows no preference among addresses.
+    let services = services.map(|it| {
+        let deprecated = it.address.is_ipv6();
+        (Kind::Service, it.name.as_str(), it.address, deprecated)
+    });
     let own = config.own_addresses.iter();
     let own = own.map(|address| (Kind::Address, LOOPBACK, *address, false));
     for (kind, whose, address, deprecated) in services.chain(own) {
@@ -305,7 +309,6 @@ async fn add_missing(config: &Config, tools: &mut Tools, kernel: &Snapshot) -> R
             interface: loopback.index,
             address,
             prefix_len: entry.prefix_len,
-            // Answers to an anycast address may reach another server.
             deprecated,
         };
         if kernel.has(&wanted) {

@@ -111,8 +111,11 @@ impl TunnelPass<'_> {
         mtu: u32,
     ) -> Result<()> {
         let name = &visible.name;
-        for end in [visible, hidden] {
-            self.ensure_free(end).await?;
+        self.ensure_free(hidden).await?;
+        let used = self.tunnel.ospf.is_some() || !self.tunnel.addresses.is_empty();
+        // Without that a bridge may be what it is for.
+        if used {
+            self.ensure_free(visible).await?;
         }
         if visible.mac != mac {
             self.setting(name, "MAC address");

@@ -37,7 +37,7 @@ fn fault_9_a_firewall_that_drops_by_default_is_named_with_the_rule() -> Result<(
         nft(
             &ours,
             "table inet filter { chain input { type filter hook input priority 0; policy drop; \
-             iif lo accept; ct state established accept; udp dport 1701 accept; } }",
+             iif lo accept; ct state established accept; udp dport 1701 accept; }; }",
         )?;
         let words = &[
             "tunnel them",
@@ -74,7 +74,7 @@ fn fault_10_bfd_that_a_firewall_filters_is_named_at_both_ends() -> Result<()> {
         nft(
             &ours,
             "table inet filter { chain input { type filter hook input priority 0; \
-             udp dport 3784 drop; } }",
+             udp dport 3784 drop; }; }",
         )?;
         ours.run()?;
         theirs.run()?;

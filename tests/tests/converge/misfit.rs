@@ -193,7 +193,8 @@ fn check(lab: &Lab, case: &Case, ours: &Daemon, theirs: &Arc<Daemon>) -> Result<
     // It is said once, and not for every packet.
     wait_for("a line in the log", PATIENCE, || {
         let log = ours.log_since(mark);
-        let said = |it: &&str| it.contains("WARN") && it.contains(case.problem);
+        let problem = format!("problem={}", case.problem);
+        let said = |it: &&str| !it.contains("no longer so") && it.contains(&problem);
         let lines: Vec<&str> = log.lines().filter(said).collect();
         ensure!(lines.len() == 1, "{lines:#?}");
         ensure!(!log.contains("packet refused"), "{log}");

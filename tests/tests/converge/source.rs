@@ -92,7 +92,7 @@ fn fault_8_a_node_has_a_source_of_its_own() -> Result<()> {
         let held = loopback(&theirs)?;
         let wanted = [
             ("192.0.2.2", false),
-            ("192.0.2.80", true),
+            ("192.0.2.80", false),
             ("2001:db8::80", true),
             ("fd00:a::2", false),
         ];

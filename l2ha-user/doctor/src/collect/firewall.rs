@@ -135,16 +135,13 @@ mod tests {
             json!(22),
         );
         let ssh = ("input", json!([port, {"accept": null}]));
-        assert_eq!(closed(&ruleset("drop", &[ssh.clone()])), [input.clone()]);
-        assert_eq!(closed(&ruleset("accept", &[ssh.clone()])), []);
-        let reject = (
-            "input",
-            json!([{"counter": {"packets": 0, "bytes": 0}}, {"reject": null}]),
-        );
-        assert_eq!(
-            closed(&ruleset("accept", &[ssh.clone(), reject])),
-            [input.clone()]
-        );
+        let ssh = vec![ssh];
+        assert_eq!(closed(&ruleset("drop", &ssh)), vec![input.clone()]);
+        assert_eq!(closed(&ruleset("accept", &ssh)), []);
+        let counter = json!({"counter": {"packets": 0, "bytes": 0}});
+        let reject = ("input", json!([counter, {"reject": null}]));
+        let ends = [ssh, vec![reject]].concat();
+        assert_eq!(closed(&ruleset("accept", &ends)), vec![input]);
         assert_eq!(closed(&json!({"nftables": []})), []);
     }
 
