@@ -128,11 +128,19 @@ fn renamed(lab: &Lab, mode: &str) -> Result<()> {
             before.len() == after.len() && after.iter().all(|now| !before.contains(now)),
             "{before:#?} and then {after:#?}"
         );
-        let addresses = ns.run(["ip", "-6", "addr", "show", "dev", "lo"])?;
-        ensure!(
-            addresses.contains(&service) && !addresses.contains("2001:db8::81"),
-            "{addresses}"
-        );
+        // The former address is withdrawn first, and stays while neighbours still send to it.
+        wait_for("the addresses of now", PATIENCE, || {
+            let addresses = ns.run(["ip", "-6", "addr", "show", "dev", "lo"])?;
+            let former = [
+                "2001:db8::81".to_owned(),
+                format!("2001:db8::9{}", 1 - round),
+            ];
+            ensure!(
+                addresses.contains(&service) && former.iter().all(|it| !addresses.contains(it)),
+                "{addresses}"
+            );
+            Ok(Some(()))
+        })?;
         let device = ours.config().tunnels[0].interface.clone();
         let links = ns.ip_json(&["link", "show", "type", "veth"])?;
         let ours_of = links.as_array().into_iter().flatten();
