@@ -40,17 +40,27 @@ const ADDRESSES: &[&str] = &["ip -o addr show dev l2-server", "ip -o addr show d
 
 /// For the client: its tunnel is `server`, its own services are 2001:db8::81 and 192.0.2.81.
 const CASES: &[Case] = &[
-    case("routes", "ip -6 route flush proto ospf", ROUTES),
-    case("IPv4 routes", "ip -4 route flush proto ospf", ROUTES),
+    case("routes", "ip -6 route del 2001:db8::80 proto ospf", ROUTES),
+    case(
+        "IPv4 routes",
+        "ip -4 route del 192.0.2.80 proto ospf",
+        ROUTES,
+    ),
     case("nexthop objects", "ip nexthop flush proto 188", ROUTES),
+    // From now on; routes are shown without where they lead, too.
+    case(
+        "nothing, and no notifications of routes any more",
+        "sysctl -qw net.ipv4.nexthop_compat_mode=0",
+        &["true"],
+    ),
     case(
         "nexthop objects, without notifications of their routes",
-        "sysctl -qw net.ipv4.nexthop_compat_mode=0; ip nexthop flush proto 188",
+        "ip nexthop flush proto 188",
         ROUTES,
     ),
     case(
         "where a nexthop object leads",
-        "ip nexthop replace id $(ip nexthop show proto 188 | cut -d' ' -f2 | head -1) dev lo proto 188",
+        "ip -6 nexthop replace id $(ip nexthop show proto 188 | grep fe80 | cut -d' ' -f2 | head -1) via fe80::bad dev l2-server proto 188",
         ROUTES,
     ),
     case(
