@@ -165,7 +165,8 @@ impl Owners {
         Ok(ours.any(|it| it.program.and_then(|id| self.of(id)) == Some(node)))
     }
 
-    /// Removes a node's filters from an interface. Whether there were any.
+    /// Removes a node's filters from an interface that has programs of it, those included that use no maps and so could
+    /// be any node's. Whether there were any.
     ///
     /// # Errors
     ///
@@ -174,7 +175,8 @@ impl Owners {
         let mut removed = false;
         for hook in [TcHook::Ingress, TcHook::Egress] {
             for filter in filter::ours(interface, hook)? {
-                if filter.program.and_then(|id| self.of(id)) == Some(node) {
+                let owner = filter.program.and_then(|id| self.of(id));
+                if owner.is_none_or(|owner| owner == node) {
                     filter::remove(interface, hook, &filter)?;
                     removed = true;
                 }

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use config::{Config, Encapsulation};
 use dataplane::Reassembled;
 use linux::sockets::{self, PathMtu};
@@ -101,7 +101,7 @@ impl PortReservations {
         if !self.reservations.contains_key(&port) {
             let socket = match open(port) {
                 Ok(socket) => socket,
-                Err(error) => return Err(error).with_context(|| self.why_not(port)),
+                Err(error) => return Err(self.why_not(port, error)),
             };
             let watched = sockets::watch(socket.try_clone()?)?;
             let task = tokio::spawn(receive(watched, port, self.reassembled.clone()));
@@ -118,17 +118,21 @@ impl PortReservations {
 
     /// What is in the way of a port. Without capabilities the daemon sees fewer processes than at its start: what was
     /// found once is kept.
-    fn why_not(&mut self, port: Port) -> String {
+    fn why_not(&mut self, port: Port, error: io::Error) -> anyhow::Error {
         let address = match port {
             Port::Udp(address) => address,
-            Port::Ip(address) => return format!("cannot open IP protocol 115 on {address}"),
+            Port::Ip(address) => {
+                return anyhow!(error).context(format!("cannot open IP protocol 115 on {address}"));
+            }
         };
         if let Some(holder) = port_holder::find(address) {
             self.taken.insert(port, holder);
         }
         match self.taken.get(&port) {
-            Some(holder) => format!("UDP {address} is held by {holder}"),
-            None => format!("UDP {address} cannot be bound (`ss -ulpn`, `ip l2tp show tunnel`)"),
+            Some(holder) => anyhow!("UDP {address} is held by {holder}"),
+            None => anyhow!(error).context(format!(
+                "UDP {address} cannot be bound (`ss -ulpn`, `ip l2tp show tunnel`)"
+            )),
         }
     }
 }
