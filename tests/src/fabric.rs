@@ -129,7 +129,7 @@ impl Router {
 
     /// What the others get in their own configuration, in ours.
     fn write_ours(&mut self, own: Ipv6Addr) {
-        self.config.services.push(("self".into(), own));
+        self.config.own_addresses.push(own.into());
         for at in 0..self.config.tunnels.len() {
             let area = self.area_of(&self.config.tunnels[at].name);
             let more = &mut self.config.tunnels[at].more;

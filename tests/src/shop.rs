@@ -64,7 +64,7 @@ impl Shop {
         }
         for (client, number) in clients.iter_mut().zip(1..) {
             let own = format!("2001:db8::c{number}");
-            client.services.push(("self".into(), own.parse()?));
+            client.own_addresses.push(own.parse()?);
         }
         let mut daemons = Vec::new();
         let mut shop = Self {

@@ -84,23 +84,25 @@ impl Trio {
         if options.mesh {
             join(first, second, cost(10))?;
         }
-        for (node, speaker, name, address, address4) in [
-            (first, options.servers, "web", ANYCAST, ANYCAST4),
-            (second, options.servers, "web", ANYCAST, ANYCAST4),
-            (client, options.client, "self", CLIENT, CLIENT4),
-        ] {
-            let check = options.check.filter(|_| name == "web");
-            if let Some(check) = check {
-                let service = format!("name = \"{name}\"\naddress = \"{address}\"\n");
+        for server in [first, second] {
+            if let Some(check) = options.check {
+                let service = format!("name = \"web\"\naddress = \"{ANYCAST}\"\n");
                 let check = format!("check = {{ {check} }}\n");
-                node.more
+                server
+                    .more
                     .push_str(&format!("\n[[services]]\n{service}{check}"));
-            } else if speaker == Speaker::L2ha {
-                node.services.push((name.into(), address));
+            } else if options.servers == Speaker::L2ha {
+                server.services.push(("web".into(), ANYCAST));
             }
-            if speaker == Speaker::L2ha && options.ipv4.is_some() {
-                let service = format!("name = \"v4\"\naddress = \"{address4}\"\n");
-                node.more.push_str(&format!("\n[[services]]\n{service}"));
+            if options.servers == Speaker::L2ha && options.ipv4.is_some() {
+                let service = format!("name = \"v4\"\naddress = \"{ANYCAST4}\"\n");
+                server.more.push_str(&format!("\n[[services]]\n{service}"));
+            }
+        }
+        if options.client == Speaker::L2ha {
+            client.own_addresses.push(CLIENT.into());
+            if options.ipv4.is_some() {
+                client.own_addresses.push(CLIENT4.into());
             }
         }
         if options.ipv4 == Some(Ipv4Links::Numbered) {

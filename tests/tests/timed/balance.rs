@@ -132,7 +132,7 @@ fn start(lab: &Lab, hosts: &[Arc<Host>]) -> Result<Cluster> {
         .ns
         .sysctl("net/ipv6/fib_multipath_hash_policy", "1")?;
     let mut ours = NodeConfig::new(lab, client)?;
-    ours.services.push(("self".into(), CLIENT));
+    ours.own_addresses.push(CLIENT.into());
     let mut theirs = Vec::new();
     for host in servers {
         let mut config = NodeConfig::new(lab, host)?;
