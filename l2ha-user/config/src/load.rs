@@ -163,11 +163,15 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
     {
         tunnel::ospf_has_interfaces(section, &read_tunnels);
     }
+    let ipv4 = ospf.as_ref().and_then(|(ospf, _)| ospf.ipv4);
+    for own in &own_addresses {
+        service::refuse_unrouted(report, own, ipv4);
+    }
     let services = service::services(
         report,
         &services,
         is_there(&OSPF),
-        ospf.as_ref().and_then(|(ospf, _)| ospf.ipv4),
+        ipv4,
         &read_tunnels,
         (&own_addresses, underlay.as_ref()),
     );
@@ -194,7 +198,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, folder: &Path) -> Opti
             .map(|tunnel| tunnel.tunnel)
             .collect::<Option<_>>()?,
         ospf: match ospf {
-            Some((ospf, _)) => Some(ospf.value(&services)?),
+            Some((ospf, _)) => Some(ospf.value(&services, &own_addresses)?),
             None => None,
         },
         ospf_areas,

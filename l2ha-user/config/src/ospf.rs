@@ -1,6 +1,6 @@
 //! `[ospf]`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ospfv3::Family;
 
@@ -49,9 +49,11 @@ pub(crate) struct ReadOspf {
 }
 
 impl ReadOspf {
-    /// The whole, if it could be read. IPv4 is routed where a service needs it.
-    pub(crate) fn value(self, services: &[Service]) -> Option<Ospf> {
-        let needed = || services.iter().any(|service| service.address.is_ipv4());
+    /// The whole, if it could be read. IPv4 is routed where a service or the node's own addresses need it.
+    pub(crate) fn value(self, services: &[Service], own: &[Found<IpAddr>]) -> Option<Ospf> {
+        let services = services.iter().map(|service| service.address);
+        let mut all = services.chain(own.iter().map(|found| found.value));
+        let needed = || all.any(|address| address.is_ipv4());
         let ipv4 = self
             .ipv4
             .unwrap_or_else(needed)

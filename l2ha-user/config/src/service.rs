@@ -70,13 +70,7 @@ pub(crate) fn services(
                 addresses.take(section.report, found.with(found.value), |_| {
                     format!("write another `address = \"{another}\"`, or remove one of the two")
                 });
-                if found.value.is_ipv4() && ipv4 == Some(false) {
-                    section.report.error(
-                        &found.place,
-                        format!("`{}` is IPv4, but `ipv4 = false` in [ospf]", found.value),
-                        "write `ipv4 = true` there, or remove that key",
-                    );
-                }
+                refuse_unrouted(section.report, found, ipv4);
             }
             let metric = section
                 .integer("metric", 0..=65535)
@@ -95,4 +89,15 @@ pub(crate) fn services(
             })
         })
         .collect()
+}
+
+/// Reports an IPv4 address that OSPF would advertise, where IPv4 is switched off.
+pub(crate) fn refuse_unrouted(report: &Report, found: &Found<IpAddr>, ipv4: Option<bool>) {
+    if found.value.is_ipv4() && ipv4 == Some(false) {
+        report.error(
+            &found.place,
+            format!("`{}` is IPv4, but `ipv4 = false` in [ospf]", found.value),
+            "write `ipv4 = true` there, or remove that key",
+        );
+    }
 }

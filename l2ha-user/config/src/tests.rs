@@ -287,6 +287,15 @@ fn ipv4_services() {
     let text = GOOD.replace("[ospf]", "[ospf]\nipv4 = false\ninstance_id = 200");
     let ospf = load(&text).unwrap().ospf.unwrap();
     assert_eq!((ospf.ipv4, ospf.instance_id), (None, 200));
+    let text = GOOD.replace("[node]", "[node]\naddresses = [\"192.0.2.1\"]");
+    let ospf = load(&text).unwrap().ospf.unwrap();
+    assert_eq!(ospf.ipv4, Some(64), "the node's own address needs it");
+    let text = text.replace("[ospf]", "[ospf]\nipv4 = false");
+    let errors = load(&text).unwrap_err().to_string();
+    assert!(
+        errors.contains("node.addresses[0]: `192.0.2.1` is IPv4, but `ipv4 = false` in [ospf]"),
+        "{errors}"
+    );
 }
 
 /// Facts measured on a live Linux kernel peer over an underlay of 1500 bytes.

@@ -318,9 +318,9 @@ fn flush_across_areas(ours: usize) -> Result<()> {
             if first.speaker() == Speaker::L2ha {
                 first.daemon.reload(|config| match yes {
                     true => config
-                        .services
-                        .push(("self".into(), Router::address(&first.host))),
-                    false => config.services.clear(),
+                        .own_addresses
+                        .push(Router::address(&first.host).into()),
+                    false => config.own_addresses.clear(),
                 })?;
             } else {
                 let own = format!("{address}/128");
