@@ -106,7 +106,7 @@ impl Services {
                 interface: loopback.index,
                 address: service.address,
                 prefix_len: service.prefix_len(),
-                deprecated: true,
+                deprecated: service.address.is_ipv6(),
             };
             let was_local = self.in_place.contains(&service.name) && kernel.has(&address);
             if !was_local || !not_local.contains(&service.address) {
