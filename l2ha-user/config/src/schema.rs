@@ -157,7 +157,11 @@ pub(crate) const OSPF: Table = Table {
         default("cost", "10"),
         default("bfd", "\"off\""),
         default("instance_id", "0"),
-        optional("ipv4", "true", "`true` when a service has an IPv4 address"),
+        optional(
+            "ipv4",
+            "true",
+            "`true` when a service or `addresses` of `[node]` has an IPv4 address",
+        ),
         default("ipv4_instance_id", "64"),
         default("retransmit_interval", "5"),
         default("table", "254"),
