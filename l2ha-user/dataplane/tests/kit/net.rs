@@ -107,6 +107,7 @@ impl Pair {
                  peer name {HIDDEN} mtu {}\n\
                  link set {HIDDEN} addrgenmode none\n\
                  link set {HIDDEN} up\n\
+                 link set {VISIBLE} up\n\
                  addr add 192.0.2.{number}/24 dev {VISIBLE}\n\
                  addr add fd00:2::{number}/64 dev {VISIBLE}\n",
                 mtu + 128
@@ -159,8 +160,6 @@ impl Side {
             [index(VISIBLE)?, index(HIDDEN)?, index(UNDERLAY)?],
         );
         let attached = set_up(&ns, &mut plane, &session, wire.mode)?;
-        // As the daemon does it, at last: what the kernel sends of its own accord needs both programs.
-        ns.run(["ip", "link", "set", VISIBLE, "up"])?;
         Ok(Self {
             ns,
             plane,
