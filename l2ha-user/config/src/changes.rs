@@ -125,6 +125,28 @@ impl Changes {
         }
     }
 
+    /// Sections that are known by their names; what goes with one that is removed is `gone`.
+    fn named<T>(
+        &mut self,
+        kind: &str,
+        (old, new): (&[T], &[T]),
+        name: impl Fn(&T) -> &str,
+        gone: &str,
+        changed: impl Fn(&mut Self, &T, &T),
+    ) {
+        for before in old {
+            match new.iter().find(|it| name(it) == name(before)) {
+                Some(after) => changed(self, before, after),
+                None => self.add(format!("{kind} {}: removed", name(before)), Some(gone)),
+            }
+        }
+        for after in new {
+            if !old.iter().any(|it| name(it) == name(after)) {
+                self.add(format!("{kind} {}: added", name(after)), None);
+            }
+        }
+    }
+
     fn underlay(&mut self, old: &Underlay, new: &Underlay) {
         let Underlay {
             interface,
@@ -141,20 +163,8 @@ impl Changes {
     }
 
     fn tunnels(&mut self, old: &[Tunnel], new: &[Tunnel]) {
-        for tunnel in old {
-            match new.iter().find(|it| it.name == tunnel.name) {
-                Some(new) => self.tunnel(tunnel, new),
-                None => self.add(
-                    format!("tunnel {}: removed", tunnel.name),
-                    Some("its adjacency and everything that goes over it"),
-                ),
-            }
-        }
-        for tunnel in new {
-            if !old.iter().any(|it| it.name == tunnel.name) {
-                self.add(format!("tunnel {}: added", tunnel.name), None);
-            }
-        }
+        let gone = "its adjacency and everything that goes over it";
+        self.named("tunnel", (old, new), |it| &it.name, gone, Self::tunnel);
     }
 
     fn tunnel(&mut self, old: &Tunnel, new: &Tunnel) {
@@ -369,20 +379,8 @@ impl Changes {
     }
 
     fn services(&mut self, old: &[Service], new: &[Service]) {
-        for service in old {
-            match new.iter().find(|it| it.name == service.name) {
-                Some(new) => self.service(service, new),
-                None => self.add(
-                    format!("service {}: removed", service.name),
-                    Some("connections of its address, which others take over"),
-                ),
-            }
-        }
-        for service in new {
-            if !old.iter().any(|it| it.name == service.name) {
-                self.add(format!("service {}: added", service.name), None);
-            }
-        }
+        let gone = "connections of its address, which others take over";
+        self.named("service", (old, new), |it| &it.name, gone, Self::service);
     }
 
     fn service(&mut self, old: &Service, new: &Service) {
