@@ -71,6 +71,9 @@ pub(crate) struct Side {
     pub(crate) plane: DataPlane,
     pub(crate) session: Session,
     pub(crate) attached: Attached,
+    /// Frames that the kernel sent of its own accord (MLD, DAD) between the programs of the two ends, because the
+    /// virtual interface is up here before it has them; the daemon brings it up last.
+    strays_at_start: u64,
 }
 
 /// Both hosts; dropping it removes everything.
@@ -160,32 +163,40 @@ impl Side {
             [index(VISIBLE)?, index(HIDDEN)?, index(UNDERLAY)?],
         );
         let attached = set_up(&ns, &mut plane, &session, wire.mode)?;
-        Ok(Self {
+        let mut side = Self {
             ns,
             plane,
             session,
             attached,
-        })
+            strays_at_start: 0,
+        };
+        side.strays_at_start = side.reason("stray_frame")?;
+        Ok(side)
     }
 
     /// The number of a reason.
     pub(crate) fn reason(&self, name: &str) -> Result<u64> {
-        let counters = self.plane.counters()?;
-        counters
-            .reasons
-            .get(name)
-            .copied()
-            .with_context(|| format!("no reason {name}"))
+        let reasons = self.counted()?;
+        let count = reasons.into_iter().find(|(reason, _)| *reason == name);
+        Ok(count.with_context(|| format!("no reason {name}"))?.1)
     }
 
     /// The reasons that are not 0.
     pub(crate) fn reasons(&self) -> Result<Vec<(&'static str, u64)>> {
-        let counters = self.plane.counters()?;
-        Ok(counters
-            .reasons
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .collect())
+        let mut reasons = self.counted()?;
+        reasons.retain(|(_, count)| *count > 0);
+        Ok(reasons)
+    }
+
+    /// Every reason, without what was counted before the virtual interface had both its programs.
+    fn counted(&self) -> Result<Vec<(&'static str, u64)>> {
+        let mut reasons: Vec<_> = self.plane.counters()?.reasons.into_iter().collect();
+        for (name, count) in &mut reasons {
+            if *name == "stray_frame" {
+                *count -= self.strays_at_start;
+            }
+        }
+        Ok(reasons)
     }
 
     /// What went through the session.
