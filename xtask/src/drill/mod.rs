@@ -18,7 +18,7 @@ use gaps::Gaps;
 /// Let servers fail again and again in the lab, and measure what a client notices
 ///
 /// Two servers hold one anycast address; a client asks it every millisecond, or fetches a page from it
-/// every 5 ms where the service is killed. Each drill takes the preferred server away, waits until the
+/// every 5 ms where the service's process is cut. Each drill takes the preferred server away, waits until the
 /// other one serves, and brings it back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -26,6 +26,7 @@ use gaps::Gaps;
   cargo xtask drill --count 100 --bfd 10x3 --against frr
   cargo xtask drill --cut stop --count 20 --json target/drill.json
   cargo xtask drill --cut service --count 20
+  cargo xtask drill --cut hang --check exec --count 20
   cargo xtask drill --load --bfd 3.3x3
   cargo xtask drill --watch 10 --load=real-time
 
@@ -37,6 +38,9 @@ pub(crate) struct Options {
     /// What happens to the preferred server
     #[arg(long, value_enum, default_value_t = Cut::Silent)]
     cut: Cut,
+    /// What checks the service where its process is cut, every 100 ms, within 200 ms
+    #[arg(long, value_enum, default_value_t = Check::Http)]
+    check: Check,
     /// BFD: milliseconds between packets, `x`, and how many may be missed
     #[arg(long, value_name = "MSxN", default_value = "10x3", value_parser = bfd)]
     bfd: Bfd,
@@ -50,6 +54,9 @@ pub(crate) struct Options {
     /// Drill this as well, in the same run: FRR as the client and BIRD as the servers
     #[arg(long, value_enum)]
     against: Option<Peer>,
+    /// End with the first drill that costs more milliseconds, and keep what every host has written
+    #[arg(long, value_name = "MS")]
+    at_most: Option<u64>,
     /// Write the figures as JSON, an object for each subject
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -69,6 +76,24 @@ pub(crate) enum Cut {
     Stop,
     /// Its service's process is killed (SIGKILL), and started again; all else goes on
     Service,
+    /// Its service's process hangs (SIGSTOP), and goes on later; all else goes on
+    Hang,
+}
+
+impl Cut {
+    /// Whether the service's process is what is cut.
+    const fn is_of_the_service(self) -> bool {
+        matches!(self, Self::Service | Self::Hang)
+    }
+}
+
+/// What checks a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Check {
+    /// A request of the daemon's own, whose listener is watched: its end is noticed at once
+    Http,
+    /// A program that makes the same request: its end is noticed by the interval
+    Exec,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

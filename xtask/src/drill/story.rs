@@ -7,15 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use l2ha_lab::{
     Beats, Gap, Lab, PATIENCE, Probe, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, UNDERLAY,
 };
 
-use super::{Cut, Options, Subject, gaps::Gaps, load::Load};
+use crate::cmd::target_dir;
 
-/// The check of a service that is killed.
-const CHECK: &str = "http = \"http://[2001:db8::80]/\", interval = \"100ms\", timeout = \"200ms\"";
+use super::{Check, Cut, Options, Subject, gaps::Gaps, load::Load};
+
+/// The checks of a service whose process is cut.
+const HTTP: &str = "http = \"http://[2001:db8::80]/\", interval = \"100ms\", timeout = \"200ms\"";
+const EXEC: &str = "exec = [\"/usr/bin/busybox\", \"wget\", \"-q\", \"-O\", \"-\", \"http://[2001:db8::80]/\"], \
+                    interval = \"100ms\", timeout = \"200ms\"";
 /// Answers in a row by which a server serves for good.
 const IN_A_ROW: usize = 100;
 /// How long everything is left alone between two drills: BFD has to come up, first at its slow
@@ -38,20 +42,25 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
         Subject::L2ha => (Speaker::L2ha, Speaker::L2ha, REST),
         Subject::Frr => (Speaker::Bird, Speaker::Frr, REST_OF_FRR),
     };
+    let check = match options.check {
+        Check::Http => HTTP,
+        Check::Exec => EXEC,
+    };
     let trio = Trio::start(
         &lab,
         TrioOptions {
             servers,
             client,
             bfd: Some((options.bfd.ms, options.bfd.times)),
-            check: (options.cut == Cut::Service).then_some(CHECK),
+            check: options.cut.is_of_the_service().then_some(check),
             ..TrioOptions::default()
         },
     )?;
     trio.wait_up()?;
-    let asked = match options.cut {
-        Cut::Service => Asked::Pages(trio.probe()?, Cell::new(0)),
-        _ => Asked::Beats(trio.beats()?),
+    let asked = if options.cut.is_of_the_service() {
+        Asked::Pages(trio.probe()?, Cell::new(0))
+    } else {
+        Asked::Beats(trio.beats()?)
     };
     thread::sleep(rest);
     let mut gaps = Gaps::default();
@@ -64,6 +73,17 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
             "{subject:?} {number} of {}: {:.1?}, {} lost",
             options.count, gap.longest, gap.lost
         ));
+        if let Some(most) = options.at_most.map(Duration::from_millis)
+            && gap.longest > most
+        {
+            let evidence = target_dir().join("lab-failures/drill");
+            lab.keep_evidence(&evidence)?;
+            bail!(
+                "{:.1?}: what every host has written is in {}",
+                gap.longest,
+                evidence.display()
+            );
+        }
         gaps.add(&gap);
     }
     Ok(gaps)
@@ -188,7 +208,7 @@ impl Asked {
 /// One drill: what the loss of the server cost, and its return too unless it had failed.
 fn once(trio: &Trio, asked: &Asked, cut: Cut, rest: Duration) -> Result<Gap> {
     let first = &trio.first;
-    let service = || first.service.as_ref().context("no service to kill");
+    let service = || first.service.as_ref().context("no service to cut");
     let nic = |state| first.host.ns.run(["ip", "link", "set", UNDERLAY, state]);
     let from = Instant::now();
     match cut {
@@ -197,6 +217,7 @@ fn once(trio: &Trio, asked: &Asked, cut: Cut, rest: Duration) -> Result<Gap> {
         Cut::Nic => drop(nic("down")?),
         Cut::Stop => first.daemon.stop()?,
         Cut::Service => service()?.kill(),
+        Cut::Hang => service()?.hang()?,
     }
     if cut == Cut::Crash {
         // Its kernel goes on forwarding: the address may never leave.
@@ -215,12 +236,13 @@ fn once(trio: &Trio, asked: &Asked, cut: Cut, rest: Duration) -> Result<Gap> {
         }
         Cut::Crash | Cut::Stop => first.daemon.run()?,
         Cut::Service => service()?.run()?,
+        Cut::Hang => service()?.go_on()?,
     }
     asked.wait_served_by(SERVER_1, gone)?;
     trio.wait_up()?;
     thread::sleep(rest);
     Ok(match cut {
-        Cut::Silent | Cut::Nic | Cut::Service => cost,
+        Cut::Silent | Cut::Nic | Cut::Service | Cut::Hang => cost,
         // Done in order, the way back shall cost nothing either.
         Cut::Crash | Cut::Stop => asked.gap(from, Instant::now() - LAST),
     })
