@@ -123,7 +123,7 @@ fn is_full(error: &io::Error) -> bool {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = beside(path, ".new");
     // Of a start that was killed, or put there by somebody.
-    remove(&new)?;
+    unlink(&new)?;
     let written = write_new(&new, bytes).and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         let _ = fs::remove_file(&new);
@@ -166,12 +166,17 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file.
+/// Removes a file, and what a process that was killed while it replaced it has left beside it.
 ///
 /// # Errors
 ///
 /// When it cannot be removed; that it is gone already is no error.
 pub fn remove(path: &Path) -> io::Result<()> {
+    unlink(path)?;
+    unlink(&beside(path, ".new"))
+}
+
+fn unlink(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -250,6 +255,17 @@ mod tests {
         let error = read(folder.path()).unwrap_err();
         assert!(error.to_string().contains("no plain file"), "{error}");
         assert!(write(folder.path(), b"x").is_err());
+    }
+
+    #[test]
+    fn what_a_killed_write_left_goes_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.made.json");
+        write(&path, b"one").unwrap();
+        fs::write(beside(&path, ".new"), b"tw").unwrap();
+        remove(&path).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        remove(&path).unwrap();
     }
 
     #[test]

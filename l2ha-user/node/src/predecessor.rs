@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use config::{Config, Node};
 use dataplane::nodes::{self, Held, Owners};
-use linux::Link;
+use linux::{Link, state};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::journal::Journal;
@@ -120,13 +120,13 @@ fn take_files(node: &Node, old: &str, journal: &mut Journal) -> Result<()> {
     journal.absorb(Journal::load(theirs));
     for what in KEPT {
         let (from, to) = (file(old, what), file(&node.name, what));
-        if to.exists() {
-            remove(&from)?;
-        } else if let Err(error) = fs::rename(&from, &to)
+        if !to.exists()
+            && let Err(error) = fs::rename(&from, &to)
             && error.kind() != io::ErrorKind::NotFound
         {
             return Err(error).with_context(|| format!("cannot rename {}", from.display()));
         }
+        remove(&from)?;
     }
     LEFT.iter().try_for_each(|what| remove(&file(old, what)))
 }
@@ -140,9 +140,5 @@ pub(crate) fn files(node: &Node, name: &str) -> Vec<PathBuf> {
 
 /// Removes a file, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
-    }
+    state::remove(path).with_context(|| format!("cannot remove {}", path.display()))
 }
