@@ -159,6 +159,8 @@ pub struct NodeFile {
     pub key_algorithm: &'static str,
     /// Algorithm of the key [`BFD_KEY`] that BFD's packets are signed with, as in the file.
     pub bfd_algorithm: Option<&'static str>,
+    /// A cluster file, in place of all of the above.
+    pub cluster: Option<String>,
     /// Folder of the files with cookies and keys.
     pub(crate) cookies: PathBuf,
 }
@@ -256,6 +258,7 @@ impl NodeFile {
             key: None,
             key_algorithm: "hmac-sha-256",
             bfd_algorithm: None,
+            cluster: None,
             cookies: PathBuf::new(),
         }
     }
@@ -284,6 +287,9 @@ impl NodeFile {
 
     /// The file's text.
     pub fn toml(&self) -> String {
+        if let Some(cluster) = &self.cluster {
+            return cluster.clone();
+        }
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = self.write(&mut text);

@@ -1,10 +1,12 @@
 //! `[[bfd_keys]]`.
 
-use std::path::Path;
-
 use ::bfd::{Algorithm, Key};
 
-use crate::{cookie_file, report::Unique, section::Section, types::BfdKey};
+use crate::{
+    cookie_file::{self, Files},
+    section::{Section, TakenId},
+    types::BfdKey,
+};
 
 /// The names of the algorithms.
 const ALGORITHMS: &[(&str, Algorithm)] = &[
@@ -16,25 +18,25 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
 ];
 
 /// Reads `[[bfd_keys]]`; `tunnels` are the names of those that BFD runs over.
-pub(crate) fn keys(sections: &[Section<'_>], folder: &Path, tunnels: &[String]) -> Vec<BfdKey> {
-    let mut ids = Unique::default();
+pub(crate) fn keys(sections: &[Section<'_>], files: &Files, tunnels: &[String]) -> Vec<BfdKey> {
+    let mut ids = Vec::new();
     sections
         .iter()
-        .filter_map(|section| key(section, folder, tunnels, &mut ids))
+        .filter_map(|section| key(section, files, tunnels, &mut ids))
         .collect()
 }
 
 fn key(
     section: &Section<'_>,
-    folder: &Path,
+    files: &Files,
     tunnels: &[String],
-    ids: &mut Unique<u32>,
+    ids: &mut Vec<TakenId>,
 ) -> Option<BfdKey> {
-    let id = section.unique("id", 0..=255, ids);
     let algorithm = section.choice("algorithm", ALGORITHMS);
     let algorithm = algorithm.unwrap_or(Algorithm::MeticulousKeyedSha1);
-    let secret = cookie_file::secret(section, "secret_file", folder, algorithm.longest_secret());
+    let secret = cookie_file::secret(section, "secret_file", files, algorithm.longest_secret());
     let tunnels = section.tunnels(tunnels, "BFD");
+    let id = section.key_id(0..=255, &tunnels, ids);
     Some(BfdKey {
         key: Key {
             id: id?.try_into().ok()?,

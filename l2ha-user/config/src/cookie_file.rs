@@ -1,10 +1,11 @@
 //! Cookie files: a secret each, so nobody but the owner may read one, and no error shows it.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use l2ha_ebpf::plan::Cookie;
@@ -21,13 +22,39 @@ const SHORTEST_SECRET: usize = 8;
 const OTHERS: u32 = 0o077;
 
 /// What is wrong with a cookie file, and what to do.
-struct Problem {
-    what: String,
-    remedy: String,
+pub(crate) struct Problem {
+    pub(crate) what: String,
+    pub(crate) remedy: String,
 }
 
-/// Reads the file that `key` names; relative paths begin at `folder`.
-pub(crate) fn read(section: &Section<'_>, key: &str, folder: &Path) -> Option<Found<Cookie>> {
+/// The files that a configuration names.
+#[derive(Default)]
+pub(crate) struct Files {
+    /// Where relative paths begin.
+    pub(crate) folder: PathBuf,
+    /// The texts of those that are derived and not on the disk, by their names.
+    pub(crate) derived: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl Files {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            derived: BTreeMap::new(),
+        }
+    }
+
+    /// The beginning of a file that nobody but its owner can use.
+    pub(crate) fn text(&self, name: &str, longest: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        match self.derived.get(name) {
+            Some(text) => Ok(Zeroizing::new(text.as_bytes().to_vec())),
+            None => text(&self.folder.join(name), longest),
+        }
+    }
+}
+
+/// Reads the file that `key` names.
+pub(crate) fn read(section: &Section<'_>, key: &str, files: &Files) -> Option<Found<Cookie>> {
     let found = section.string(key)?;
     let read = match found.value {
         "" => Err(Problem {
@@ -42,7 +69,7 @@ pub(crate) fn read(section: &Section<'_>, key: &str, folder: &Path) -> Option<Fo
                  `{key} = \"FILE\"`"
             ),
         }),
-        path => cookie(&folder.join(path)),
+        name => cookie(files, name),
     };
     match read {
         Ok(cookie) => Some(found.with(cookie)),
@@ -60,7 +87,7 @@ pub(crate) fn read(section: &Section<'_>, key: &str, folder: &Path) -> Option<Fo
 pub(crate) fn secret(
     section: &Section<'_>,
     key: &str,
-    folder: &Path,
+    files: &Files,
     longest: usize,
 ) -> Option<Zeroizing<Vec<u8>>> {
     let found = section.string(key)?;
@@ -69,7 +96,7 @@ pub(crate) fn secret(
             what: "there is no file name".to_owned(),
             remedy: format!("write `{key} = \"/etc/l2ha/ospf.key\"`"),
         }),
-        path => secret_text(&folder.join(path), longest),
+        name => secret_text(files, name, longest),
     };
     read.map_err(|problem| {
         section
@@ -79,9 +106,10 @@ pub(crate) fn secret(
     .ok()
 }
 
-fn secret_text(path: &Path, longest: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn secret_text(files: &Files, name: &str, longest: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let path = files.folder.join(name);
     let shown = path.display();
-    let bytes = text(path, longest as u64 + 2)?;
+    let bytes = files.text(name, longest as u64 + 2)?;
     let secret = bytes.trim_ascii();
     let problem = match secret.len() {
         0..SHORTEST_SECRET => format!("has {} characters; that can be guessed", secret.len()),
@@ -101,9 +129,10 @@ fn secret_text(path: &Path, longest: usize) -> Result<Zeroizing<Vec<u8>>, Proble
     })
 }
 
-fn cookie(path: &Path) -> Result<Cookie, Problem> {
+fn cookie(files: &Files, name: &str) -> Result<Cookie, Problem> {
+    let path = files.folder.join(name);
     let shown = path.display();
-    let text = text(path, LONGEST)?;
+    let text = files.text(name, LONGEST)?;
     let text = String::from_utf8_lossy(&text);
     Cookie::from_hex(&text).ok_or_else(|| Problem {
         what: format!(

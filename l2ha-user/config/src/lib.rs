@@ -9,15 +9,19 @@ mod bfd;
 mod bfd_key;
 mod changes;
 mod check;
+mod cluster;
 mod cookie_file;
 mod duration;
 mod error;
+mod expanded;
+mod file;
 mod load;
 mod names;
 mod notes;
 mod ospf;
 mod ospf_area;
 mod ospf_key;
+mod parse;
 mod redistribute;
 mod report;
 mod schema;
@@ -36,7 +40,9 @@ pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
 
 pub use self::{
     changes::Change,
+    cluster::{CLUSTER, MEMBER, PAIR, Who},
     error::{ConfigError, ConfigErrors},
+    expanded::{Expanded, Which, node_key},
     names::hidden,
     schema::{Absent, CHECK, Key, TABLES, Table},
     types::{

@@ -177,11 +177,12 @@ fn instance_id(section: &Section<'_>) -> u8 {
 }
 
 /// A router id that is written as one number.
-fn dotted_id(number: &str) -> Option<String> {
+pub(crate) fn dotted_id(number: &str) -> Option<String> {
     address::dotted(number).filter(|id| id != "0.0.0.0")
 }
 
-fn router_id(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
+/// The Router ID that is written here.
+pub(crate) fn router_id(report: &Report, found: &Found<&str>) -> Option<Ipv4Addr> {
     let (what, good) = match found.value.trim().parse::<Ipv4Addr>() {
         Ok(Ipv4Addr::UNSPECIFIED) => (
             "`0.0.0.0` is no router id".to_owned(),

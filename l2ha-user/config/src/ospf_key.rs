@@ -1,15 +1,15 @@
 //! `[[ospf_keys]]`.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use ospfv3::{Algorithm, AuthKey, Lifetime, ProtocolId};
 use toml::value::{Datetime, Offset};
 
 use crate::{
-    cookie_file,
-    report::{Found, Unique},
+    cookie_file::{self, Files},
+    report::Found,
     schema::OSPF,
-    section::Section,
+    section::{Section, TakenId},
     types::OspfKey,
 };
 
@@ -34,7 +34,7 @@ const MOMENT: &str = "2027-01-31T12:00:00Z";
 /// Reads `[[ospf_keys]]`; `tunnels` are the names of those that OSPF can run over.
 pub(crate) fn keys(
     sections: &[Section<'_>],
-    folder: &Path,
+    files: &Files,
     has_ospf: bool,
     tunnels: &[String],
 ) -> Vec<OspfKey> {
@@ -48,24 +48,24 @@ pub(crate) fn keys(
             format!("add a line `[ospf]`, and below it `router_id = {example}`"),
         );
     }
-    let mut ids = Unique::default();
+    let mut ids = Vec::new();
     sections
         .iter()
-        .filter_map(|section| key(section, folder, tunnels, &mut ids))
+        .filter_map(|section| key(section, files, tunnels, &mut ids))
         .collect()
 }
 
 fn key(
     section: &Section<'_>,
-    folder: &Path,
+    files: &Files,
     tunnels: &[String],
-    ids: &mut Unique<u32>,
+    ids: &mut Vec<TakenId>,
 ) -> Option<OspfKey> {
-    let id = section.unique("id", 1..=65535, ids);
     let algorithm = section.choice("algorithm", ALGORITHMS);
     let protocol_id = section.choice("protocol_id", PROTOCOL_IDS);
-    let secret = cookie_file::secret(section, "secret_file", folder, LONGEST_SECRET);
+    let secret = cookie_file::secret(section, "secret_file", files, LONGEST_SECRET);
     let tunnels = section.tunnels(tunnels, "OSPF");
+    let id = section.key_id(1..=65535, &tunnels, ids);
     let send = lifetime(section, "send_from", "send_until");
     let accept = lifetime(section, "accept_from", "accept_until");
     Some(OspfKey {

@@ -70,6 +70,11 @@ impl Report {
         self.errors.borrow().len()
     }
 
+    /// The mistakes so far.
+    pub(crate) fn errors(&self) -> Vec<ConfigError> {
+        self.errors.borrow().clone()
+    }
+
     /// The mistakes.
     pub(crate) fn into_errors(self) -> Vec<ConfigError> {
         self.errors.into_inner()

@@ -48,7 +48,7 @@ impl Table {
     }
 }
 
-const fn required(name: &'static str, example: &'static str) -> Key {
+pub(crate) const fn required(name: &'static str, example: &'static str) -> Key {
     let absent = Absent::Refused;
     Key {
         name,
@@ -57,7 +57,7 @@ const fn required(name: &'static str, example: &'static str) -> Key {
     }
 }
 
-const fn default(name: &'static str, value: &'static str) -> Key {
+pub(crate) const fn default(name: &'static str, value: &'static str) -> Key {
     let absent = Absent::Default(value);
     Key {
         name,
@@ -66,7 +66,11 @@ const fn default(name: &'static str, value: &'static str) -> Key {
     }
 }
 
-const fn optional(name: &'static str, example: &'static str, means: &'static str) -> Key {
+pub(crate) const fn optional(
+    name: &'static str,
+    example: &'static str,
+    means: &'static str,
+) -> Key {
     let absent = Absent::Means(means);
     Key {
         name,

@@ -13,6 +13,12 @@ use crate::{
     words::{closest, kind, list, literal},
 };
 
+/// The id of a key, and the tunnels that the key is for.
+pub(crate) struct TakenId {
+    id: Found<u32>,
+    tunnels: Vec<String>,
+}
+
 /// One table of the file.
 pub(crate) struct Section<'a> {
     /// Where mistakes go.
@@ -84,6 +90,16 @@ impl<'a> Section<'a> {
             .keys()
             .filter(|key| self.schema.key(key.get_ref()).is_none());
         unknown.any(|key| closest(key.get_ref(), &names) == Some(name))
+    }
+
+    /// Whether there can be such a key.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.schema.key(name).is_some()
+    }
+
+    /// The value of a key, whatever it is.
+    pub(crate) fn value(&self, name: &str) -> Option<Found<&'a Spanned<DeValue<'a>>>> {
+        self.get(name)
     }
 
     fn get(&self, name: &str) -> Option<Found<&'a Spanned<DeValue<'a>>>> {
@@ -224,6 +240,35 @@ impl<'a> Section<'a> {
         taken.take(self.report, found, |others| {
             let free = (id..=most).chain(least..id).find(|id| !others.has(id));
             format!("write another, as `{name} = {}`", free.unwrap_or_default())
+        });
+        Some(id)
+    }
+
+    /// A key's `id`, unlike those of other keys for any of the same tunnels; no tunnels are all.
+    pub(crate) fn key_id(
+        &self,
+        range: RangeInclusive<u32>,
+        tunnels: &[String],
+        taken: &mut Vec<TakenId>,
+    ) -> Option<u32> {
+        let (least, most) = range.into_inner();
+        let found = self.integer::<u32>("id", least.into()..=most.into())?;
+        let meets = |other: &&TakenId| {
+            let named = |tunnel| other.tunnels.contains(tunnel);
+            tunnels.is_empty() || other.tunnels.is_empty() || tunnels.iter().any(named)
+        };
+        let id = found.value;
+        let mut others = Unique::default();
+        for other in taken.iter().filter(meets) {
+            others.put(other.id.clone());
+        }
+        taken.push(TakenId {
+            id: found.clone(),
+            tunnels: tunnels.to_vec(),
+        });
+        others.take(self.report, found, |others| {
+            let free = (id..=most).chain(least..id).find(|id| !others.has(id));
+            format!("write another, as `id = {}`", free.unwrap_or_default())
         });
         Some(id)
     }

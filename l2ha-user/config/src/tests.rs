@@ -53,7 +53,12 @@ peer_session_id = 3001
 fn load_in(folder: &Path, text: &str) -> Result<Config, ConfigErrors> {
     let file = folder.join("l2ha.toml");
     fs::write(&file, text).unwrap();
-    Config::load(&file)
+    // Of use where there is a cluster.
+    let who = Who {
+        node: Some("server-1".to_owned()),
+        addresses: vec![("eth0".to_owned(), IpAddr::from([10, 77, 0, 1]))],
+    };
+    Config::load(&file, &who)
 }
 
 fn load(text: &str) -> Result<Config, ConfigErrors> {
@@ -440,16 +445,16 @@ metric = -1
 #[test]
 fn files_that_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
-    let gone = Config::load(&folder.path().join("gone.toml")).unwrap_err();
+    let gone = Config::load(&folder.path().join("gone.toml"), &Who::default()).unwrap_err();
     assert!(
         gone.to_string().contains("cannot be read") && gone.to_string().contains("--config FILE"),
         "{gone}"
     );
-    let is_folder = Config::load(folder.path()).unwrap_err();
+    let is_folder = Config::load(folder.path(), &Who::default()).unwrap_err();
     assert!(is_folder.to_string().contains("name a file"), "{is_folder}");
     let file = folder.path().join("latin1.toml");
     fs::write(&file, b"[node]\nname = \"b\xfcro\"\n").unwrap();
-    let latin1 = Config::load(&file).unwrap_err();
+    let latin1 = Config::load(&file, &Who::default()).unwrap_err();
     assert_eq!(latin1.errors()[0].line, Some(2));
     let empty = load("").unwrap_err();
     let keys: Vec<_> = empty

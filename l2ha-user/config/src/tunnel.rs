@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
+    ops::RangeInclusive,
 };
 
 use ipnet::IpNet;
@@ -11,7 +11,8 @@ use l2ha_ebpf::plan::{Cookie, Encapsulation, Sublayer};
 
 use crate::{
     address::{self, Shown},
-    cookie_file, names,
+    cookie_file::{self, Files},
+    names,
     report::{Found, Place, Unique},
     section::Section,
     tunnel_ospf,
@@ -19,15 +20,13 @@ use crate::{
     underlay::{ReadUnderlay, interface},
 };
 
-/// IPv6 needs this much (RFC 8200 section 5).
-const LEAST_MTU: i128 = 1280;
-/// 65535, a veth's largest, less the Ethernet header.
-const LARGEST_MTU: i128 = 65_521;
+/// From what IPv6 needs (RFC 8200 section 5) to 65535, a veth's largest, less the Ethernet header.
+pub(crate) const MTUS: RangeInclusive<i128> = 1280..=65_521;
 
 /// What tunnels refer to.
 pub(crate) struct Context<'a> {
-    /// Where relative paths begin.
-    pub(crate) folder: &'a Path,
+    /// Where cookies are.
+    pub(crate) files: &'a Files,
     /// `[underlay]`, if there is one.
     pub(crate) underlay: Option<&'a ReadUnderlay>,
     /// What `[ospf]` says for all, if it is there.
@@ -119,9 +118,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
     let sublayers = [("none", Sublayer::None), ("default", Sublayer::Default)];
     let sublayer = section.choice("sublayer", &sublayers).unwrap_or_default();
     let form = form(section, sublayer);
-    let mtu = section
-        .integer("mtu", LEAST_MTU..=LARGEST_MTU)
-        .map(|found| found.value);
+    let mtu = section.integer("mtu", MTUS).map(|found| found.value);
     let addresses = addresses(section, taken);
     let (ospf, without_ospf) = tunnel_ospf::read(context.ospf, section);
 
@@ -377,7 +374,7 @@ fn cookies(
     section: &Section<'_>,
 ) -> Option<(Cookie, Cookie, Option<Cookie>)> {
     let read = |key| match section.place_of(key) {
-        Some(_) => cookie_file::read(section, key, context.folder).map(Some),
+        Some(_) => cookie_file::read(section, key, context.files).map(Some),
         None => Some(None),
     };
     let (send, receive) = (read("send_cookie_file"), read("receive_cookie_file"));

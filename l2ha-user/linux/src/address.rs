@@ -1,9 +1,9 @@
 //! IP addresses of interfaces.
 
-use std::net::IpAddr;
+use std::{io, net::IpAddr};
 
 use futures_util::TryStreamExt as _;
-use nix::{errno::Errno, net::if_::if_indextoname};
+use nix::{errno::Errno, ifaddrs::getifaddrs, net::if_::if_indextoname};
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
@@ -15,6 +15,17 @@ use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
 const PROTOCOL: AddressProtocol = AddressProtocol::Other(115);
 /// A lifetime without an end (INFINITY_LIFE_TIME in addrconf.h).
 const FOR_EVER: u32 = u32::MAX;
+
+/// The addresses of this host, each with the name of its interface (getifaddrs(3)).
+pub fn host_addresses() -> io::Result<Vec<(String, IpAddr)>> {
+    let all = getifaddrs()?.filter_map(|found| {
+        let address = found.address?;
+        let v4 = address.as_sockaddr_in().map(|it| IpAddr::from(it.ip()));
+        let v6 = || address.as_sockaddr_in6().map(|it| IpAddr::from(it.ip()));
+        Some((found.interface_name, v4.or_else(v6)?))
+    });
+    Ok(all.collect())
+}
 
 /// An address on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

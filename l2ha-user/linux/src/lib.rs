@@ -28,7 +28,7 @@ mod way;
 pub mod xdp;
 
 pub use self::{
-    address::Address,
+    address::{Address, host_addresses},
     batch::{Batch, Order},
     blocking::KernelRefusal,
     foreign::{ForeignRoute, HostRoute, HostRoutes, RouteSource},

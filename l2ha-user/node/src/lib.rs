@@ -39,10 +39,12 @@ mod tunnel_status;
 mod tunnels;
 mod underlay;
 mod ways;
+mod who;
 
 pub use linux::{drop_all_capabilities, guard_process};
 
 pub use self::{
     clean::{Cleaned, clean},
     event_loop::{LostLines, run},
+    who::who,
 };

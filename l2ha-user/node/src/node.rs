@@ -40,6 +40,7 @@ use crate::{
     tools::Tools,
     tunnels::Tunnels,
     underlay::Underlay,
+    who::who,
 };
 
 /// The parts of the node. Each owns its state; the order in which they act is here.
@@ -340,7 +341,8 @@ impl Node {
 
     /// The configuration as it is in the file now, if it can hold while the daemon runs.
     fn read_config(&self) -> Result<Config> {
-        let config = Config::load(self.startup.config_path())?;
+        let who = who(Some(self.config.node.name.clone()))?;
+        let config = Config::load(self.startup.config_path(), &who)?;
         let fixed = self.config.node.changes(&config.node);
         if let Some(Change { what, .. }) = fixed.first() {
             bail!(

@@ -1,22 +1,41 @@
 //! `l2ha check`.
 
-use anyhow::Result;
-use config::Config;
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use config::{Config, Expanded, Which};
 use serde_json::json;
 
-use super::{ConfigFile, FINE, USAGE, output};
+use super::{ConfigFile, FINE, USAGE, genkey, output};
 
 /// Check a configuration file, and the cookie files it names
 ///
-/// Every mistake is shown, each with its line and what to write instead. Nothing is changed.
+/// Every mistake is shown, each with its line and what to write instead. Nothing is changed. Of a file with [cluster]
+/// every node is looked at where the cluster's secret is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   l2ha check
   l2ha check --config new.toml && systemctl reload l2ha
-  l2ha check --json | jq .errors")]
+  l2ha check --json | jq .errors
+  l2ha check --expand
+  l2ha check --expand --node client-1
+  l2ha check --expand --all --output expanded")]
 pub(super) struct Check {
     #[command(flatten)]
     config: ConfigFile,
+    /// Print what this node of a cluster gets, as a file without [cluster] that means the same
+    #[arg(long, conflicts_with = "json")]
+    expand: bool,
+    /// Every node of the cluster and not this one alone
+    #[arg(long, requires = "expand", conflicts_with = "node")]
+    all: bool,
+    /// Write the files, and those of the secrets that they name, into this folder, which must not exist
+    #[arg(long, value_name = "FOLDER", requires = "expand")]
+    output: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -24,8 +43,16 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn main(self) -> Result<u8> {
+        let who = self.config.who()?;
         let path = self.config.path;
-        let result = Config::load(&path);
+        if self.expand {
+            let which = match self.all {
+                true => Which::All(&who),
+                false => Which::One(&who),
+            };
+            return expand(&path, which, self.output.as_deref());
+        }
+        let result = Config::load(&path, &who);
         let notes = result.as_ref().map(notes).unwrap_or_default();
         let code = if result.is_ok() { FINE } else { USAGE };
         match result {
@@ -65,6 +92,47 @@ impl Check {
         }
         Ok(code)
     }
+}
+
+/// Prints or writes what nodes of a cluster get.
+fn expand(path: &Path, which: Which<'_>, folder: Option<&Path>) -> Result<u8> {
+    let all = match Expanded::load(path, which) {
+        Ok(all) => all,
+        Err(errors) => {
+            output::error(&errors.to_string());
+            return Ok(USAGE);
+        }
+    };
+    ensure!(
+        !all.is_empty(),
+        "{} has no [cluster]: it is what it means",
+        path.display()
+    );
+    let Some(folder) = folder else {
+        let texts: Vec<&str> = all.iter().map(|it| it.text.trim_end()).collect();
+        output::line(&texts.join("\n\n"))?;
+        return Ok(FINE);
+    };
+    let make = |folder: &Path| {
+        let made = DirBuilder::new().mode(0o700).create(folder);
+        made.with_context(|| format!("{} cannot be made", folder.display()))
+    };
+    make(folder)?;
+    for Expanded { node, text, files } in &all {
+        let own = folder.join(node);
+        make(&own)?;
+        fs::write(own.join("l2ha.toml"), text)
+            .with_context(|| format!("{} cannot be written", own.display()))?;
+        for (name, secret) in files {
+            genkey::write(&own.join(name), secret)?;
+        }
+        output::line(&format!(
+            "{}: {}",
+            own.display(),
+            count(files.len() + 1, "file")
+        ))?;
+    }
+    Ok(FINE)
 }
 
 /// What is worth knowing of a configuration without mistakes; of this host only what it shares with other

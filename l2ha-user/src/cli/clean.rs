@@ -65,8 +65,8 @@ impl Clean {
 fn folders(config: Option<&Path>) -> Result<Node> {
     let default = Path::new(DEFAULT_FILE);
     match config {
-        Some(config) => Ok(Node::load(config)?),
-        None if default.exists() => Ok(Node::load(default)?),
+        Some(config) => Ok(Node::load(config, &node::who(None)?)?),
+        None if default.exists() => Ok(Node::load(default, &node::who(None)?)?),
         None => Ok(Node {
             name: String::new(),
             run_dir: DEFAULT_RUN_DIR.into(),

@@ -43,7 +43,7 @@ impl Doctor {
     pub(super) fn main(self) -> Result<u8> {
         let mut subject = match &self.interface {
             Some(name) => Subject::interface(name),
-            None => match Config::load(&self.config) {
+            None => match Config::load(&self.config, &node::who(None)?) {
                 Ok(config) => Subject::of(&config),
                 Err(errors) => {
                     output::error(&format!(

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{FINE, output};
 
-/// Make a random cookie, or a secret for OSPF
+/// Make a random cookie, a secret, or the key of a cluster's client
 ///
 /// Every direction of a tunnel has a cookie of its own. The file that one end names as
 /// receive_cookie_file is the other end's send_cookie_file: copy it there, and keep it secret.
@@ -19,12 +19,19 @@ use super::{FINE, output};
 #[command(after_help = "Examples:
   l2ha genkey --output /etc/l2ha/client.receive
   l2ha genkey --bytes 4 --output /etc/l2ha/client.send
-  l2ha genkey --bytes 32 --output /etc/l2ha/ospf.key
+  l2ha genkey --bytes 32 --output /etc/l2ha/cluster.key
+  l2ha genkey --cluster /etc/l2ha/l2ha.toml --node client-1 --output client-1.key
   l2ha genkey")]
 pub(super) struct Genkey {
-    /// Length in bytes: 4 or 8 for a cookie, 32 for a key of OSPF
+    /// Length in bytes: 4 or 8 for a cookie, 32 for a cluster's secret or a key of OSPF
     #[arg(long, value_name = "BYTES", default_value = "8", value_parser = ["4", "8", "32"])]
     bytes: String,
+    /// Derive the own key of a client of this file's cluster, to be put in place of the cluster's secret there
+    #[arg(long, value_name = "FILE", requires = "node", conflicts_with = "bytes")]
+    cluster: Option<PathBuf>,
+    /// The client
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    node: Option<String>,
     /// File to write, which must not exist yet; it gets mode 0600. Without it the cookie is printed
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -32,6 +39,17 @@ pub(super) struct Genkey {
 
 impl Genkey {
     pub(super) fn main(self) -> Result<u8> {
+        if let (Some(cluster), Some(node)) = (&self.cluster, &self.node) {
+            let key = config::node_key(cluster, node)?;
+            match &self.output {
+                Some(path) => {
+                    write(path, &key)?;
+                    output::error(&format!("{}: the key of {node}", path.display()));
+                }
+                None => output::line(&key)?,
+            }
+            return Ok(FINE);
+        }
         let length: usize = self.bytes.parse()?;
         let mut cookie = [0; 32];
         let cookie = &mut cookie[..length];
@@ -50,7 +68,7 @@ impl Genkey {
 }
 
 /// Writes a new file that only its owner can read.
-fn write(path: &Path, hex: &str) -> Result<()> {
+pub(super) fn write(path: &Path, hex: &str) -> Result<()> {
     let shown = path.display();
     let file = OpenOptions::new()
         .write(true)
@@ -93,6 +111,8 @@ mod tests {
     fn genkey(bytes: &str, output: &Path) -> Result<u8> {
         Genkey {
             bytes: bytes.to_owned(),
+            cluster: None,
+            node: None,
             output: Some(output.to_owned()),
         }
         .main()

@@ -77,6 +77,16 @@ struct ConfigFile {
     /// Configuration file
     #[arg(long = "config", value_name = "FILE", default_value = config::DEFAULT_FILE)]
     path: PathBuf,
+    /// Which node of the file's [cluster] this is, where its address does not tell
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+}
+
+impl ConfigFile {
+    /// Whose configuration is wanted.
+    fn who(&self) -> anyhow::Result<config::Who> {
+        node::who(self.node.clone())
+    }
 }
 
 /// Runs the command; what `main` does.

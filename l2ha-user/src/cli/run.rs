@@ -14,6 +14,7 @@ use super::{ConfigFile, FINE, USAGE, log, output};
 #[command(after_help = "Examples:
   l2ha run
   l2ha run --config /etc/l2ha/l2ha.toml --log debug
+  l2ha run --node server-1
   l2ha run --log info,l2ha::routing=debug")]
 pub(super) struct Run {
     #[command(flatten)]
@@ -31,7 +32,7 @@ impl Run {
         if let Err(error) = guarded {
             tracing::warn!(%error, "core dumps may have secrets, and what checks start may gain rights");
         }
-        match Config::load(&self.config.path) {
+        match Config::load(&self.config.path, &self.config.who()?) {
             Ok(config) => {
                 for note in config.notes() {
                     tracing::info!("note: {note}");

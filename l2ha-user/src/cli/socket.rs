@@ -41,7 +41,7 @@ impl Daemon {
     pub(super) fn path(&self) -> Result<PathBuf> {
         match (&self.socket, &self.config) {
             (Some(socket), _) => Ok(socket.clone()),
-            (None, Some(config)) => Ok(Node::load(config)?.socket()),
+            (None, Some(config)) => Ok(Node::load(config, &node::who(None)?)?.socket()),
             (None, None) => only_one(Path::new(DEFAULT_RUN_DIR)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
-use config::Config;
+use config::{Config, Who};
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = tempfile::Builder::new()
@@ -15,7 +15,7 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
 /// Plays bytes as an input; tells whether they are one.
 pub fn run(text: &[u8]) -> bool {
     fs::write(&*FILE, text).expect("a file in memory");
-    if let Err(errors) = Config::load(&FILE) {
+    if let Err(errors) = Config::load(&FILE, &Who::default()) {
         assert!(!errors.to_string().is_empty());
     }
     true

@@ -2,6 +2,7 @@
 
 mod balance;
 mod bfd;
+mod cluster;
 mod drain;
 mod failover;
 mod graceful;

@@ -23,7 +23,9 @@ fn load_with_secrets(text: &str) -> Result<Config, ConfigErrors> {
         .collect();
     for (index, name) in names.iter().enumerate() {
         let path = folder.path().join(name);
-        fs::write(&path, format!("{index:016x}\n")).unwrap();
+        // A cluster's secret, or a cookie.
+        let digits = if name == "cluster.key" { 64 } else { 16 };
+        fs::write(&path, format!("{index:0digits$x}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         text = text.replace(&format!("\"/etc/l2ha/{name}\""), &format!("{path:?}"));
     }

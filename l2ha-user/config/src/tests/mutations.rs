@@ -2,7 +2,7 @@
 //! a line and a remedy.
 
 use super::*;
-use crate::load::parse;
+use crate::{cookie_file::Files, parse::parse};
 
 const SAMPLE: &str = include_str!("../../../../docs/l2ha.toml");
 
@@ -56,7 +56,7 @@ fn damaged_files_are_refused_in_order() {
     let mut refused = 0;
     for round in 0..20_000 {
         let text = mutate(&mut random, if round % 2 == 0 { GOOD } else { SAMPLE });
-        let Err(errors) = parse(&text, folder.path()) else {
+        let Err(errors) = parse(&text, &Files::in_folder(folder.path())) else {
             continue;
         };
         refused += 1;
@@ -95,7 +95,7 @@ fn sample(folder: &Path) -> String {
 /// Loads a changed file; tells whether it was refused.
 fn refused(file: &Path, text: &[u8]) -> bool {
     fs::write(file, text).unwrap();
-    let Err(errors) = Config::load(file) else {
+    let Err(errors) = Config::load(file, &Who::default()) else {
         return false;
     };
     let lines = text.split(|byte| *byte == b'\n').count();

@@ -3,8 +3,9 @@
 
 use super::{mistakes::mistakes, *};
 use crate::{
+    cookie_file::Files,
     error::ConfigError,
-    load::parse,
+    parse::parse,
     schema::{CHECK, Table},
 };
 
@@ -165,13 +166,13 @@ fn follow(text: &str, error: &ConfigError) -> Option<String> {
 /// then. Nothing where one takes thought.
 fn mended(text: &str) -> Option<Result<(), String>> {
     let folder = tempfile::tempdir().unwrap();
-    let mut errors = parse(text, folder.path()).err()?;
+    let mut errors = parse(text, &Files::in_folder(folder.path())).err()?;
     let said = format!("{errors:#?}");
     errors.sort_by_key(|error| std::cmp::Reverse(error.line));
     let good = errors
         .iter()
         .try_fold(text.to_owned(), |text, error| follow(&text, error))?;
-    let result = parse(&good, folder.path());
+    let result = parse(&good, &Files::in_folder(folder.path()));
     let result = result.map(drop);
     Some(result.map_err(|errors| format!("{good}\nis refused after\n{said}\n{errors:#?}")))
 }
@@ -244,7 +245,7 @@ fn what_a_wrong_value_of_any_key_is_told_to_write_is_accepted() {
             match mended(&text) {
                 Some(Ok(())) => followed += 1,
                 Some(Err(why)) => wrong.push(why),
-                None if parse(&text, Path::new("/")).is_err() => {
+                None if parse(&text, &Files::in_folder(Path::new("/"))).is_err() => {
                     thought.push(format!("{}.{key} = {value}", table.name));
                 }
                 None => {}

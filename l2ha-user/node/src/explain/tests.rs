@@ -33,7 +33,7 @@ fn config() -> Config {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("l2ha.toml");
     fs::write(&file, FILE).unwrap();
-    Config::load(&file).unwrap()
+    Config::load(&file, &config::Who::default()).unwrap()
 }
 
 fn views() -> Views {

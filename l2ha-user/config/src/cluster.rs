@@ -1,0 +1,28 @@
+//! `[cluster]`: the nodes, and what they share. The same file on every node.
+
+mod derive;
+mod every;
+mod expand;
+mod keys;
+mod read;
+mod schema;
+mod services;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod types;
+mod writer;
+
+pub(crate) use self::{
+    every::compare,
+    expand::{expand, node_text},
+    keys::Keys,
+    read::read,
+    types::{Cluster, Member, Role},
+    writer::Expansion,
+};
+pub use self::{
+    schema::{CLUSTER, MEMBER, PAIR},
+    types::Who,
+};
