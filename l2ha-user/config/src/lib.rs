@@ -20,6 +20,7 @@ mod ospf_area;
 mod ospf_key;
 mod redistribute;
 mod report;
+mod rotation;
 mod schema;
 mod section;
 mod service;
@@ -27,6 +28,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod tunnel_keys;
 mod tunnel_ospf;
 mod types;
 mod underlay;
@@ -38,6 +40,7 @@ pub use self::{
     changes::Change,
     error::{ConfigError, ConfigErrors},
     names::hidden,
+    rotation::Rotating,
     schema::{Absent, CHECK, Key, TABLES, Table},
     types::{
         Accept, BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,

@@ -27,7 +27,7 @@ const PROTOCOL_IDS: &[(&str, Option<ProtocolId>)] = &[
     ("little-endian", Some(ProtocolId::LittleEndian)),
 ];
 /// Characters of a secret: FRR and BIRD take no more.
-const LONGEST_SECRET: usize = 128;
+pub(crate) const LONGEST_SECRET: usize = 128;
 /// A good moment, for remedies.
 const MOMENT: &str = "2027-01-31T12:00:00Z";
 
