@@ -137,6 +137,7 @@ fn tunnel(name: &str) -> TunnelFacts {
         },
         ospf: true,
         bfd: true,
+        own_keys: None,
         room: Some(1442),
         refused: [].into(),
         samples: Vec::new(),
