@@ -49,7 +49,7 @@ pub struct InterfaceView {
     /// How its packets are signed, if they are.
     pub authentication: Option<AuthView>,
     /// What signs its packets while a secret is rotated.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Signs>,
     /// Prefixes advertised with it.
     pub prefixes: Vec<StubPrefix>,
@@ -109,7 +109,7 @@ pub struct NeighborView {
     #[serde(default)]
     pub mtu: Option<u16>,
     /// How far it is while a secret is rotated, once it has been heard.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<NeighborRotation>,
     /// LSAs it has not acknowledged.
     pub unacknowledged: usize,
