@@ -4,7 +4,8 @@ use ::bfd::{Algorithm, Key};
 
 use crate::{
     cookie_file::{self, Files},
-    section::{Section, TakenId},
+    report::Unique,
+    section::Section,
     types::BfdKey,
 };
 
@@ -19,7 +20,7 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
 
 /// Reads `[[bfd_keys]]`; `tunnels` are the names of those that BFD runs over.
 pub(crate) fn keys(sections: &[Section<'_>], files: &Files, tunnels: &[String]) -> Vec<BfdKey> {
-    let mut ids = Vec::new();
+    let mut ids = Unique::default();
     sections
         .iter()
         .filter_map(|section| key(section, files, tunnels, &mut ids))
@@ -30,13 +31,13 @@ fn key(
     section: &Section<'_>,
     files: &Files,
     tunnels: &[String],
-    ids: &mut Vec<TakenId>,
+    ids: &mut Unique<u32>,
 ) -> Option<BfdKey> {
+    let id = section.unique("id", 0..=255, ids);
     let algorithm = section.choice("algorithm", ALGORITHMS);
     let algorithm = algorithm.unwrap_or(Algorithm::MeticulousKeyedSha1);
     let secret = cookie_file::secret(section, "secret_file", files, algorithm.longest_secret());
     let tunnels = section.tunnels(tunnels, "BFD");
-    let id = section.key_id(0..=255, &tunnels, ids);
     Some(BfdKey {
         key: Key {
             id: id?.try_into().ok()?,

@@ -7,8 +7,9 @@ use std::fmt::{Debug, Display};
 use ::bfd::Timers;
 use ospfv3::AreaConfig;
 
-use crate::types::{
-    BfdKey, Config, Node, Ospf, OspfArea, OspfKey, Service, Tunnel, TunnelOspf, Underlay,
+use crate::{
+    rotation::Rotating,
+    types::{BfdKey, Config, Node, Ospf, OspfArea, OspfKey, Service, Tunnel, TunnelOspf, Underlay},
 };
 
 /// A tunnel whose ends do not say the same.
@@ -178,6 +179,7 @@ impl Changes {
             session_id,
             peer_session_id,
             send_cookie,
+            previous_send_cookie,
             receive_cookie,
             previous_cookie,
             sublayer,
@@ -185,6 +187,8 @@ impl Changes {
             mtu,
             addresses,
             ospf,
+            ospf_key,
+            bfd_key,
         } = old;
         let of = format!("tunnel {name}");
         let both = Some(BOTH_ENDS);
@@ -204,7 +208,11 @@ impl Changes {
         self.field(&of, key, peer_session_id, &new.peer_session_id, both);
         let key = "send_cookie_file";
         let sent = Some("the peer drops what is sent, unless it accepts the new cookie already");
+        let overlaps = new.previous_send_cookie.as_ref() == Some(send_cookie);
+        let sent = sent.filter(|_| !overlaps);
         self.hidden(&of, key, send_cookie, &new.send_cookie, sent);
+        let (key, before) = ("send_cookie_previous_file", previous_send_cookie);
+        self.hidden(&of, key, before, &new.previous_send_cookie, None);
         let overlaps = new.previous_cookie.as_ref() == Some(receive_cookie);
         let received = both.filter(|_| !overlaps);
         let key = "receive_cookie_file";
@@ -225,6 +233,23 @@ impl Changes {
             (None, Some(_)) => self.add(format!("{of}: ospf on"), None),
             (None, None) => {}
         }
+        self.own_key(&of, "ospf_key", ospf_key, &new.ospf_key);
+        self.own_key(&of, "bfd_key", bfd_key, &new.bfd_key);
+    }
+
+    /// A key of a tunnel alone, with the former one.
+    fn own_key<T: PartialEq + Clone>(
+        &mut self,
+        of: &str,
+        key: &str,
+        old: &Option<Rotating<T>>,
+        new: &Option<Rotating<T>>,
+    ) {
+        let all = |keys: &Option<Rotating<T>>| keys.as_ref().map_or(Vec::new(), Rotating::all);
+        let (before, after) = (all(old), all(new));
+        let common = before.iter().any(|key| after.contains(key));
+        let interrupts = Some(NO_COMMON_KEY).filter(|_| !common);
+        self.hidden(of, key, &before, &after, interrupts);
     }
 
     fn tunnel_ospf(&mut self, of: &str, old: &TunnelOspf, new: &TunnelOspf) {

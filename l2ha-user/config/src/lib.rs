@@ -24,6 +24,7 @@ mod ospf_key;
 mod parse;
 mod redistribute;
 mod report;
+mod rotation;
 mod schema;
 mod section;
 mod service;
@@ -31,6 +32,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod tunnel_keys;
 mod tunnel_ospf;
 mod types;
 mod underlay;
@@ -44,6 +46,7 @@ pub use self::{
     error::{ConfigError, ConfigErrors},
     expanded::{Expanded, Which, node_key},
     names::hidden,
+    rotation::Rotating,
     schema::{Absent, CHECK, Key, TABLES, Table},
     types::{
         Accept, BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,

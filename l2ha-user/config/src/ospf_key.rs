@@ -7,9 +7,9 @@ use toml::value::{Datetime, Offset};
 
 use crate::{
     cookie_file::{self, Files},
-    report::Found,
+    report::{Found, Unique},
     schema::OSPF,
-    section::{Section, TakenId},
+    section::Section,
     types::OspfKey,
 };
 
@@ -27,7 +27,7 @@ const PROTOCOL_IDS: &[(&str, Option<ProtocolId>)] = &[
     ("little-endian", Some(ProtocolId::LittleEndian)),
 ];
 /// Characters of a secret: FRR and BIRD take no more.
-const LONGEST_SECRET: usize = 128;
+pub(crate) const LONGEST_SECRET: usize = 128;
 /// A good moment, for remedies.
 const MOMENT: &str = "2027-01-31T12:00:00Z";
 
@@ -48,7 +48,7 @@ pub(crate) fn keys(
             format!("add a line `[ospf]`, and below it `router_id = {example}`"),
         );
     }
-    let mut ids = Vec::new();
+    let mut ids = Unique::default();
     sections
         .iter()
         .filter_map(|section| key(section, files, tunnels, &mut ids))
@@ -59,13 +59,13 @@ fn key(
     section: &Section<'_>,
     files: &Files,
     tunnels: &[String],
-    ids: &mut Vec<TakenId>,
+    ids: &mut Unique<u32>,
 ) -> Option<OspfKey> {
+    let id = section.unique("id", 1..=65535, ids);
     let algorithm = section.choice("algorithm", ALGORITHMS);
     let protocol_id = section.choice("protocol_id", PROTOCOL_IDS);
     let secret = cookie_file::secret(section, "secret_file", files, LONGEST_SECRET);
     let tunnels = section.tunnels(tunnels, "OSPF");
-    let id = section.key_id(1..=65535, &tunnels, ids);
     let send = lifetime(section, "send_from", "send_until");
     let accept = lifetime(section, "accept_from", "accept_until");
     Some(OspfKey {

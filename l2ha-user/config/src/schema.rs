@@ -132,6 +132,11 @@ pub(crate) const TUNNELS: Table = Table {
             "only the present cookie",
         ),
         optional("send_cookie_file", "\"/etc/l2ha/client.send\"", "no cookie"),
+        optional(
+            "send_cookie_previous_file",
+            "\"/etc/l2ha/client.send.old\"",
+            "only the present cookie",
+        ),
         default("sublayer", "\"none\""),
         default("sequence", "\"none\""),
         default("source_port", "\"fixed\""),
@@ -147,6 +152,26 @@ pub(crate) const TUNNELS: Table = Table {
         optional("bfd", "\"50x3\"", "`bfd` of `[ospf]`"),
         default("ospf_network", "\"point-to-point\""),
         default("ospf_priority", "1"),
+        optional(
+            "ospf_key_file",
+            "\"/etc/l2ha/client.ospf\"",
+            "`[[ospf_keys]]`",
+        ),
+        default("ospf_key_id", "1"),
+        optional(
+            "ospf_key_previous_file",
+            "\"/etc/l2ha/client.ospf.old\"",
+            "only the present key",
+        ),
+        default("ospf_key_previous_id", "1"),
+        optional("bfd_key_file", "\"/etc/l2ha/client.bfd\"", "`[[bfd_keys]]`"),
+        default("bfd_key_id", "1"),
+        optional(
+            "bfd_key_previous_file",
+            "\"/etc/l2ha/client.bfd.old\"",
+            "only the present key",
+        ),
+        default("bfd_key_previous_id", "1"),
     ],
 };
 

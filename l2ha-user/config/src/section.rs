@@ -13,12 +13,6 @@ use crate::{
     words::{closest, kind, list, literal},
 };
 
-/// The id of a key, and the tunnels that the key is for.
-pub(crate) struct TakenId {
-    id: Found<u32>,
-    tunnels: Vec<String>,
-}
-
 /// One table of the file.
 pub(crate) struct Section<'a> {
     /// Where mistakes go.
@@ -240,35 +234,6 @@ impl<'a> Section<'a> {
         taken.take(self.report, found, |others| {
             let free = (id..=most).chain(least..id).find(|id| !others.has(id));
             format!("write another, as `{name} = {}`", free.unwrap_or_default())
-        });
-        Some(id)
-    }
-
-    /// A key's `id`, unlike those of other keys for any of the same tunnels; no tunnels are all.
-    pub(crate) fn key_id(
-        &self,
-        range: RangeInclusive<u32>,
-        tunnels: &[String],
-        taken: &mut Vec<TakenId>,
-    ) -> Option<u32> {
-        let (least, most) = range.into_inner();
-        let found = self.integer::<u32>("id", least.into()..=most.into())?;
-        let meets = |other: &&TakenId| {
-            let named = |tunnel| other.tunnels.contains(tunnel);
-            tunnels.is_empty() || other.tunnels.is_empty() || tunnels.iter().any(named)
-        };
-        let id = found.value;
-        let mut others = Unique::default();
-        for other in taken.iter().filter(meets) {
-            others.put(other.id.clone());
-        }
-        taken.push(TakenId {
-            id: found.clone(),
-            tunnels: tunnels.to_vec(),
-        });
-        others.take(self.report, found, |others| {
-            let free = (id..=most).chain(least..id).find(|id| !others.has(id));
-            format!("write another, as `id = {}`", free.unwrap_or_default())
         });
         Some(id)
     }

@@ -6,6 +6,7 @@ mod documentation;
 mod mistakes;
 mod mutations;
 mod remedies;
+mod tunnel_keys;
 
 use std::{
     fs,

@@ -7,15 +7,15 @@ use std::{
 
 use ipnet::IpNet;
 use l2ha_ebpf::abi::{Dscp, OuterForm};
-use l2ha_ebpf::plan::{Cookie, Encapsulation, Sublayer};
+use l2ha_ebpf::plan::{Encapsulation, Sublayer};
 
 use crate::{
     address::{self, Shown},
-    cookie_file::{self, Files},
+    cookie_file::Files,
     names,
     report::{Found, Place, Unique},
     section::Section,
-    tunnel_ospf,
+    tunnel_keys, tunnel_ospf,
     types::{DEFAULT_PORT, Tunnel, TunnelOspf},
     underlay::{ReadUnderlay, interface},
 };
@@ -114,7 +114,8 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
     {
         one_session_per_peer(section, taken, id, remote, encapsulation);
     }
-    let cookies = cookies(context, section);
+    let cookies = tunnel_keys::cookies(section, context.files);
+    let keys = tunnel_keys::keys(section, context.files);
     let sublayers = [("none", Sublayer::None), ("default", Sublayer::Default)];
     let sublayer = section.choice("sublayer", &sublayers).unwrap_or_default();
     let form = form(section, sublayer);
@@ -124,7 +125,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
 
     let whole = || {
         let (local, remote) = remote?;
-        let (send_cookie, receive_cookie, previous_cookie) = cookies?;
+        let (cookies, keys) = (cookies?, keys?);
         let interface = interface?;
         Some(Tunnel {
             name: name?,
@@ -135,14 +136,17 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
             encapsulation: encapsulation?,
             session_id: session_id?,
             peer_session_id: peer_session_id?.value,
-            send_cookie,
-            receive_cookie,
-            previous_cookie,
+            send_cookie: cookies.send,
+            previous_send_cookie: cookies.previous_send,
+            receive_cookie: cookies.receive,
+            previous_cookie: cookies.previous_receive,
             sublayer,
             form,
             mtu,
             addresses: addresses.iter().map(|found| found.value).collect(),
             ospf,
+            ospf_key: keys.ospf,
+            bfd_key: keys.bfd,
         })
     };
     let tunnel = whole();
@@ -366,47 +370,6 @@ fn one_session_per_peer(
                 free.unwrap_or_default()
             )
         });
-}
-
-/// The cookies, the one to send first.
-fn cookies(
-    context: &Context<'_>,
-    section: &Section<'_>,
-) -> Option<(Cookie, Cookie, Option<Cookie>)> {
-    let read = |key| match section.place_of(key) {
-        Some(_) => cookie_file::read(section, key, context.files).map(Some),
-        None => Some(None),
-    };
-    let (send, receive) = (read("send_cookie_file"), read("receive_cookie_file"));
-    let previous = read("receive_cookie_previous_file");
-    let (send, receive, previous) = (send?, receive?, previous?);
-    if let (None, Some(previous)) = (&receive, &previous) {
-        section.report.error(
-            &previous.place,
-            "there is a former cookie but no present one".to_owned(),
-            "add `receive_cookie_file = \"FILE\"`, or remove this",
-        );
-        return None;
-    }
-    if let (Some(send), Some(receive)) = (&send, &receive)
-        && send.value == receive.value
-    {
-        section.report.error(
-            &receive.place,
-            format!(
-                "the cookie is the same as the one to send (line {}): whoever receives it could \
-                 send as the peer",
-                send.place.line
-            ),
-            "make another with `l2ha genkey --output FILE` at both ends, and name it here as \
-             `receive_cookie_file = \"FILE\"`",
-        );
-        return None;
-    }
-    let cookie =
-        |found: Option<Found<Cookie>>| found.map_or_else(Cookie::default, |found| found.value);
-    let previous = previous.map(|found| found.value);
-    Some((cookie(send), cookie(receive), previous))
 }
 
 fn addresses(section: &Section<'_>, taken: &mut Taken) -> Vec<Found<IpNet>> {

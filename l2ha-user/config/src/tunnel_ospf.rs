@@ -8,7 +8,15 @@ use crate::{
 };
 
 /// The keys that are about OSPF alone.
-const KEYS: &[&str] = &["area", "cost", "bfd", "ospf_network", "ospf_priority"];
+const KEYS: &[&str] = &[
+    "area",
+    "cost",
+    "bfd",
+    "ospf_network",
+    "ospf_priority",
+    "ospf_key_file",
+    "bfd_key_file",
+];
 /// The names of the kinds of interfaces.
 const NETWORKS: &[(&str, OspfNetwork)] = &[
     ("point-to-point", OspfNetwork::PointToPoint),

@@ -15,6 +15,8 @@ use l2ha_ebpf::{
 };
 use ospfv3::{AreaConfig, AuthKey, Family, KeyChain, Prefix};
 
+use crate::rotation::Rotating;
+
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_FILE: &str = "/etc/l2ha/l2ha.toml";
 /// Default of `[node].run_dir`.
@@ -100,6 +102,8 @@ pub struct Tunnel {
     pub peer_session_id: u32,
     /// Cookie in packets to the peer.
     pub send_cookie: Cookie,
+    /// Former cookie in packets to the peer, as long as [`Tunnel::send_cookie`]: until the peer accepts that.
+    pub previous_send_cookie: Option<Cookie>,
     /// Cookie expected in packets from the peer.
     pub receive_cookie: Cookie,
     /// Former cookie of the peer's packets that is accepted as well, while cookies are rotated.
@@ -114,6 +118,10 @@ pub struct Tunnel {
     pub addresses: Vec<IpNet>,
     /// How OSPF runs over it, if it does.
     pub ospf: Option<TunnelOspf>,
+    /// What signs OSPF's packets on it, in place of [`Config::ospf_keys`].
+    pub ospf_key: Option<Rotating<AuthKey>>,
+    /// What signs BFD's packets on it, in place of [`Config::bfd_keys`].
+    pub bfd_key: Option<Rotating<bfd::Key>>,
 }
 
 /// How OSPF runs over a tunnel.
@@ -376,21 +384,27 @@ impl Config {
         Some(home.unwrap_or(usual))
     }
 
-    /// The keys for BFD over a tunnel; the first one signs.
-    pub fn bfd_keys(&self, tunnel: &str) -> Vec<bfd::Key> {
+    /// The keys for BFD over a tunnel, its own or those of the node; the first one signs, while nothing is rotated.
+    pub fn bfd_keys(&self, tunnel: &Tunnel) -> Vec<bfd::Key> {
+        if let Some(own) = &tunnel.bfd_key {
+            return own.all();
+        }
         self.bfd_keys
             .iter()
-            .filter(|key| is_for(&key.tunnels, tunnel))
+            .filter(|key| is_for(&key.tunnels, &tunnel.name))
             .map(|key| key.key.clone())
             .collect()
     }
 
-    /// The keys for OSPF over a tunnel, if there are any.
-    pub fn key_chain(&self, tunnel: &str) -> Option<KeyChain> {
+    /// The keys for OSPF over a tunnel, its own or those of the node, if there are any.
+    pub fn key_chain(&self, tunnel: &Tunnel) -> Option<KeyChain> {
+        if let Some(own) = &tunnel.ospf_key {
+            return Some(KeyChain { keys: own.all() });
+        }
         let keys: Vec<AuthKey> = self
             .ospf_keys
             .iter()
-            .filter(|key| is_for(&key.tunnels, tunnel))
+            .filter(|key| is_for(&key.tunnels, &tunnel.name))
             .map(|key| key.key.clone())
             .collect();
         (!keys.is_empty()).then_some(KeyChain { keys })

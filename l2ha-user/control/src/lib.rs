@@ -23,8 +23,8 @@ pub use self::{
     problem::{Health, Problem, ProblemId, Severity, Subject},
     sessions::SessionStatus,
     status::{
-        DataplaneStatus, HealthState, ServiceHealth, ServiceStatus, Status, TunnelStatus,
-        UnderlayStatus,
+        DataplaneStatus, HealthState, RotationStatus, ServiceHealth, ServiceStatus, Status,
+        TunnelStatus, UnderlayStatus,
     },
     watch::{CapturedFrame, Direction, Line, Missed, RefusedPacket, Side, from_hex, to_hex},
 };

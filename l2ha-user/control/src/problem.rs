@@ -135,6 +135,8 @@ problem_ids! {
     NoRoute = "no-route",
     /// The peer's packets have another cookie.
     CookieRefused = "cookie-refused",
+    /// The two ends have no secret in common.
+    SecretMismatch = "secret-mismatch",
     /// The peer sends a session id that no tunnel here has.
     SessionUnknown = "session-unknown",
     /// The session's packets come from another address than the tunnel's `remote`.

@@ -41,6 +41,9 @@ pub struct Status {
     /// Whether the node is the last resort: `l2ha drain`.
     #[serde(default)]
     pub drained: bool,
+    /// How far the rotation of keys and cookies is, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationStatus>,
     /// OSPF, when it runs.
     pub ospf: Option<OspfStatus>,
     /// What was put right since the start, by kind.
@@ -60,6 +63,50 @@ pub struct Status {
     /// thing and waited for nothing else.
     #[serde(default)]
     pub loop_pause_max_us: u64,
+}
+
+/// How far a rotation is: the tunnels by what their neighbours do, each in the order of the file. When all are in
+/// the first list the former keys and cookies can be removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotationStatus {
+    /// The neighbour accepts the present keys and cookies, and uses them.
+    pub present: Vec<String>,
+    /// It still uses the former ones, or accepts no others.
+    pub former: Vec<String>,
+    /// No neighbour was heard.
+    pub unheard: Vec<String>,
+}
+
+impl RotationStatus {
+    /// In a sentence.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let all = self.present.len() + self.former.len() + self.unheard.len();
+        if self.present.len() == all {
+            return "every neighbour uses the present secret: the former one can be removed"
+                .to_owned();
+        }
+        let mut said = Vec::new();
+        if !self.former.is_empty() {
+            let use_ = if self.former.len() == 1 {
+                "uses"
+            } else {
+                "use"
+            };
+            said.push(format!(
+                "{} still {use_} the former secret",
+                self.former.join(", ")
+            ));
+        }
+        if !self.unheard.is_empty() {
+            said.push(format!("nothing is heard from {}", self.unheard.join(", ")));
+        }
+        format!(
+            "{} ({} of {all} use the present one)",
+            said.join("; "),
+            self.present.len()
+        )
+    }
 }
 
 /// The network that carries the pseudowires.

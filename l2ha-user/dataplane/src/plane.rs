@@ -159,6 +159,16 @@ impl DataPlane {
         self.watch.know(slot, session.session_id, sublayer)
     }
 
+    /// Whether what is sent from a session's interface has the outer headers that the session says, its cookie among
+    /// them: as this daemon or an earlier one has written it.
+    ///
+    /// # Errors
+    ///
+    /// When the maps cannot be read.
+    pub fn has_headers(&mut self, session: &Session) -> Result<bool> {
+        self.sessions.has_headers(&mut self.object, session)
+    }
+
     /// Removes a session and what belongs to its virtual interface; without effect when there is
     /// none.
     ///

@@ -173,6 +173,17 @@ impl Sessions {
         Ok(slot)
     }
 
+    /// Whether what is sent from a session's interface has the outer headers that the session says, its cookie among
+    /// them.
+    pub(crate) fn has_headers(&self, object: &mut Object, session: &Session) -> Result<bool> {
+        let Some(transmit) = Transmit::new(&plan(session, 0)) else {
+            return Ok(false);
+        };
+        let interfaces = object.hash_mut::<u32, Transmit>(INTERFACES)?;
+        let there = interfaces.get(&Shared(session.visible_ifindex), 0);
+        Ok(there.is_ok_and(|there| there.0.outer() == transmit.outer()))
+    }
+
     /// Removes a session; its counters are kept in case it comes back, until
     /// [`Sessions::keep_only`].
     pub(crate) fn remove(&mut self, object: &mut Object, id: u32, visible: u32) -> Result<()> {

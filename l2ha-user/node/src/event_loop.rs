@@ -60,6 +60,7 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
     let mut server = Server::listen(&config.node.socket());
     let mut node = Node::start(config_path.clone(), config, lost).await?;
     let mut health = node.health_news();
+    let mut rotations = node.rotation_news();
     linux::drop_capabilities();
     tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
 
@@ -80,6 +81,7 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
             _ = quick.tick() => What::QuickCheck,
             // The checks end with the node.
             Ok(()) = health.changed() => What::Health,
+            Ok(()) = rotations.changed() => What::Rotations,
             _ = full.tick() => What::FullCheck,
             _ = judge.tick() => {
                 let run_dir = run_dir.keep();
@@ -119,6 +121,7 @@ enum What {
     Probes,
     QuickCheck,
     Health,
+    Rotations,
     FullCheck,
     Judge,
     Question(Question),
@@ -158,6 +161,7 @@ impl Plan {
             }
             What::FullCheck => node.reconcile().await,
             What::Health => node.heed_health(),
+            What::Rotations => node.heed_rotations(),
             What::Judge => node.look().await,
             What::Question(question) => question.answer(node).await,
             What::Reload => {

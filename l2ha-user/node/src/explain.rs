@@ -230,6 +230,7 @@ impl Known<'_> {
                 && matches!(
                     it.id,
                     Id::CookieRefused
+                        | Id::SecretMismatch
                         | Id::SessionUnknown
                         | Id::RemoteMismatch
                         | Id::PortMismatch

@@ -26,6 +26,7 @@ mod predecessor;
 mod problems;
 mod removal;
 mod repair;
+mod rotation;
 mod router;
 mod run_dir;
 mod server;

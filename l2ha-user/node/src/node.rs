@@ -14,7 +14,7 @@ use control::{
 use dataplane::{DataPlane, Hook, Reason, nodes::Held};
 use health::States;
 use linux::Netlink;
-use routing::View;
+use routing::{Rotations, View};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -189,6 +189,18 @@ impl Node {
         self.sync_router();
     }
 
+    /// How far rotations of secrets are, as it changes.
+    pub(crate) fn rotation_news(&self) -> watch::Receiver<Rotations> {
+        self.router.rotation_news()
+    }
+
+    /// A neighbour has come further in a rotation, or gone back: what is sent to it follows at once.
+    pub(crate) fn heed_rotations(&mut self) {
+        let Self { config, tools, .. } = self;
+        let rotations = self.router.rotations();
+        self.tunnels.follow_rotations(config, tools, &rotations);
+    }
+
     /// Removes what was made for an earlier configuration; its sessions last of all, in
     /// [`Node::apply`].
     async fn remove_leftovers(&mut self) -> Result<()> {
@@ -220,7 +232,10 @@ impl Node {
                 .set_problem(underlay, Some(format!("{error:#}")));
         }
         if let Some(link) = self.underlay.link() {
-            self.tunnels.ensure(config, link, tools, &mut kernel).await;
+            let rotations = self.router.rotations();
+            self.tunnels
+                .ensure(config, link, tools, &mut kernel, &rotations)
+                .await;
             // The program last, so that its first packet finds a session.
             let attached = self.attachment.ensure(config, link, tools).await;
             let hook = self.attachment.attached().map(|attached| attached.hook);
@@ -503,6 +518,7 @@ impl Node {
                 sessions_without_row: tools.plane.without_row(),
             },
             drained: self.router.drained(),
+            rotation: self.tunnels.rotation(config, &self.router.rotations()),
             ospf,
             repairs: tools.repairs.counts(),
             socket: tools.plane.reassembled().counters(),

@@ -8,6 +8,7 @@ mod refusals;
 mod registry;
 mod router_ids;
 mod samples;
+mod secrets;
 mod tunnels;
 
 pub(crate) use self::{

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use config::Config;
-use routing::{Bfd, Desired, Routing, View};
+use routing::{Bfd, Desired, Rotations, Routing, View};
 use tokio::{
-    sync::oneshot::{self, error::TryRecvError},
+    sync::{
+        oneshot::{self, error::TryRecvError},
+        watch,
+    },
     task::JoinHandle,
     time::timeout,
 };
@@ -35,6 +38,8 @@ pub(crate) struct Router {
     bfd: Option<Bfd>,
     /// The end of a thread that is no longer wanted.
     ending: Option<JoinHandle<()>>,
+    /// How far rotations of secrets are, as the threads have said last.
+    rotations: watch::Sender<Rotations>,
     /// Comes when the routes are where the configuration says.
     moving: Option<oneshot::Receiver<()>>,
     /// Whether the node is the last resort.
@@ -125,7 +130,9 @@ impl Router {
         let node = &config.node;
         let restart_state = node.run_dir.join(format!("{}.ospf.json", node.name));
         let detours = DetourMaps::open(&node.pins());
-        let mut routing = Routing::start(ospf.clone(), &restart_state, detours, self.bfd.as_ref())
+        let bfd = self.bfd.as_ref();
+        let rotations = self.rotations.clone();
+        let mut routing = Routing::start(ospf.clone(), &restart_state, detours, bfd, rotations)
             .context("cannot start OSPF")?;
         self.drained |= routing.was_drained();
         if self.drained {
@@ -179,6 +186,16 @@ impl Router {
             again: now + pause,
             pause,
         });
+    }
+
+    /// How far rotations of secrets are, as it changes.
+    pub(crate) fn rotation_news(&self) -> watch::Receiver<Rotations> {
+        self.rotations.subscribe()
+    }
+
+    /// How far they are now.
+    pub(crate) fn rotations(&self) -> Rotations {
+        self.rotations.borrow().clone()
     }
 
     /// Everything that the thread shows for the judgement.

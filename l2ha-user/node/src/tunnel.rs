@@ -10,9 +10,10 @@ use linux::{
     ethtool::{self, Offload},
     sysctl,
 };
+use routing::Rotations;
 
 use crate::{
-    identity, journal::AddressEntry, marks, pair, repair::Kind, session::session,
+    identity, journal::AddressEntry, marks, pair, repair::Kind, rotation, session::session,
     snapshot::Snapshot, tools::Tools, underlay::UnderlayLink,
 };
 
@@ -51,6 +52,8 @@ pub(crate) struct TunnelPass<'a> {
     pub(crate) next_hop: Option<IpAddr>,
     /// The session as it was last written to the data plane, if it was.
     pub(crate) before: Option<&'a Session>,
+    /// How far rotations are, by virtual interface.
+    pub(crate) rotations: &'a Rotations,
     pub(crate) tools: &'a mut Tools,
     pub(crate) kernel: &'a mut Snapshot,
     /// What could not be set, though the tunnel works.
@@ -310,6 +313,7 @@ impl TunnelPass<'_> {
     /// The session in the data plane.
     fn ensure_session(&mut self, visible: &Link, hidden: &Link) -> Result<Session> {
         let session = session(self.tunnel, self.underlay, visible, hidden, self.next_hop);
+        let session = self.with_cookie(session)?;
         if self.before != Some(&session) {
             let plane = &mut self.tools.plane;
             if let Some(before) = self.before
@@ -320,6 +324,27 @@ impl TunnelPass<'_> {
             plane.set_session(&session)?;
         }
         Ok(session)
+    }
+
+    /// The session with the former cookie to send, while the peer may not accept the present one. Where nothing is
+    /// known of the peer, what is sent stays as it is, also over a restart of the daemon.
+    fn with_cookie(&mut self, session: Session) -> Result<Session> {
+        let Some(former) = &self.tunnel.previous_send_cookie else {
+            return Ok(session);
+        };
+        let state = rotation::state(self.tunnel, session.visible_ifindex, self.rotations);
+        let is_present = match (state, self.before) {
+            (Some(state), _) => state.accepted,
+            (None, Some(before)) => before.send_cookie == session.send_cookie,
+            (None, None) => self.tools.plane.has_headers(&session)?,
+        };
+        if is_present {
+            return Ok(session);
+        }
+        Ok(Session {
+            send_cookie: former.clone(),
+            ..session
+        })
     }
 
     /// The programs on both ends.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use config::{Config, Tunnel};
 use control::{SessionStatus, TunnelStatus};
 use dataplane::{Counters, Session};
+use routing::Rotations;
 
 use crate::{
     snapshot::Snapshot,
@@ -36,6 +37,7 @@ impl Tunnels {
         underlay: UnderlayLink,
         tools: &mut Tools,
         kernel: &mut Snapshot,
+        rotations: &Rotations,
     ) {
         add_to_journal(config, kernel, tools);
         self.ways.look_up(config, underlay, &tools.netlink).await;
@@ -48,6 +50,7 @@ impl Tunnels {
                 underlay,
                 next_hop: self.ways.next_hop(tunnel),
                 before: before.and_then(|state| Some(&state.as_ref().ok()?.session)),
+                rotations,
                 tools,
                 kernel,
                 lacking: None,
@@ -157,6 +160,11 @@ impl Tunnels {
         self.states.get(tunnel)?.as_ref().ok()
     }
 
+    /// The same, to be changed.
+    pub(crate) fn up_mut(&mut self, tunnel: &str) -> Option<&mut Up> {
+        self.states.get_mut(tunnel)?.as_mut().ok()
+    }
+
     /// The virtual interfaces in place on which OSPF shall run; `carries` has what fits through them.
     pub(crate) fn ospf_interfaces(
         &self,
@@ -178,8 +186,9 @@ impl Tunnels {
                 priority: ospf.priority,
                 cost: ospf.cost,
                 bfd: ospf.bfd,
-                bfd_keys: config.bfd_keys(&tunnel.name),
-                keys: config.key_chain(&tunnel.name),
+                bfd_keys: config.bfd_keys(tunnel),
+                keys: config.key_chain(tunnel),
+                rotation: tunnel.rotation(),
                 prefixes: up.prefixes.clone(),
             })
         });

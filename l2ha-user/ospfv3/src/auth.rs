@@ -241,10 +241,15 @@ pub(crate) struct Signer<'a> {
 }
 
 impl KeyChain {
-    /// The youngest key whose time it is. When the last one has expired it goes on: neither no
+    /// Of these keys, the youngest whose time it is. When the last one has expired it goes on: neither no
     /// authentication nor silence would be better (RFC 7166 3).
-    pub(crate) fn signer(&self, now: WallTime) -> Option<Signer<'_>> {
-        let current = self.keys.iter().filter(|key| key.send.contains(now));
+    pub(crate) fn signer(
+        &self,
+        now: WallTime,
+        which: impl Fn(&AuthKey) -> bool,
+    ) -> Option<Signer<'_>> {
+        let keys = || self.keys.iter().filter(|key| which(key));
+        let current = keys().filter(|key| key.send.contains(now));
         let youngest = current.max_by_key(|key| (key.send.from, key.sa_id));
         if let Some(key) = youngest {
             return Some(Signer {
@@ -252,7 +257,7 @@ impl KeyChain {
                 expired: false,
             });
         }
-        let over = self.keys.iter().filter(|key| key.send.is_over(now));
+        let over = keys().filter(|key| key.send.is_over(now));
         let last = over.max_by_key(|key| (key.send.until, key.sa_id));
         last.map(|key| Signer { key, expired: true })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::KeyChain;
+use crate::rotation::Rotation;
 use crate::wire::{Family, Prefix};
 
 /// Monotonic time since an arbitrary epoch. The crate never reads a clock: it is told.
@@ -236,6 +237,8 @@ pub struct InterfaceConfig {
     /// Keys that packets are signed with (RFC 7166); none for no authentication. Keys can be changed
     /// without the adjacencies falling, as long as both ends accept what the other sends.
     pub authentication: Option<KeyChain>,
+    /// A rotation that goes on: two of the keys are the present and the former one. Nothing without keys.
+    pub rotation: Option<Rotation>,
     /// Prefixes to advertise with it.
     pub prefixes: Vec<StubPrefix>,
 }
@@ -262,6 +265,7 @@ impl InterfaceConfig {
             priority: 1,
             mtu_ignore: false,
             authentication: None,
+            rotation: None,
             prefixes: Vec::new(),
         }
     }

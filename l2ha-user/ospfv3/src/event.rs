@@ -9,6 +9,7 @@ use crate::interface::InterfaceState;
 use crate::neighbor::{NeighborState, Reason};
 use crate::peer::Peer;
 use crate::refusal::{Mismatch, Refusal};
+use crate::rotation::NeighborRotation;
 use crate::wire::{GraceReason, LsaKey, Prefix};
 
 /// Something happened.
@@ -87,6 +88,14 @@ pub enum Event {
         interface: u32,
         /// Which key.
         sa_id: u16,
+    },
+    /// A neighbour has come further in the rotation of a secret, or gone back.
+    RotationChanged {
+        /// Which neighbour.
+        #[serde(flatten)]
+        peer: Peer,
+        /// How far it is now.
+        rotation: NeighborRotation,
     },
     /// Our own LSA came back newer than we knew it, and was superseded or flushed (RFC 2328 13.4).
     /// Once after a restart is normal; again and again means two routers with one Router ID.

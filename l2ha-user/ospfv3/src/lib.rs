@@ -34,6 +34,7 @@ mod neighbor;
 mod pace;
 mod peer;
 mod refusal;
+mod rotation;
 mod speaker;
 mod spf;
 mod transmit;
@@ -52,6 +53,7 @@ pub use lsdb::DbId;
 pub use neighbor::{NeighborState, Reason};
 pub use peer::Peer;
 pub use refusal::{Mismatch, Refusal};
+pub use rotation::{Credential, CredentialKind, NeighborRotation, Rotation, Signs};
 pub use speaker::{
     AreaView, AuthView, DatabaseView, GracefulView, HelpView, InterfaceView, LsaView, NeighborView,
     PastHelp, PathFailure, PathOutcome, RestartView, Routes, Speaker,

@@ -69,6 +69,9 @@ pub enum Refusal {
     /// Not sent: the time of no key to sign with has come.
     #[error("no authentication key to send with")]
     AuthNoKey,
+    /// The block of link-local signalling behind a Hello (RFC 5613) cannot be read; the Hello is taken.
+    #[error("link-local signalling malformed")]
+    Signalling,
     /// Packet checksum.
     #[error("packet checksum")]
     Checksum,

@@ -53,7 +53,7 @@ impl Detection {
                     local: interface.link_local,
                     remote: neighbor.address,
                     timers: interface.bfd?,
-                    keys: interface.bfd_keys.clone(),
+                    keys: interface.bfd_keys_for(neighbor.rotation),
                 })
             })
             .collect();

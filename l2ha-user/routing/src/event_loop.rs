@@ -16,7 +16,7 @@ use control::OspfStatus;
 use linux::Nexthop;
 use ospfv3::{Event, Family, NeighborState, PathOutcome, Transmit};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -37,7 +37,7 @@ use crate::{
     refusals::Refusals,
     restart_state::Ending,
     twins::Twins,
-    types::{Desired, Interface, Request, View},
+    types::{Desired, Interface, Request, Rotations, View},
     views,
     wire::{Packet, Port, Wire},
 };
@@ -60,6 +60,8 @@ pub(crate) struct Ends {
     pub(crate) detection: Detection,
     /// Where the data plane takes detours, if it can.
     pub(crate) detours: Option<Box<dyn DetourTable>>,
+    /// Where it is said how far rotations are.
+    pub(crate) rotations: watch::Sender<Rotations>,
 }
 
 /// An interface OSPF runs on.
@@ -89,6 +91,7 @@ struct EventLoop {
     routes: Routes,
     detection: Detection,
     protection: Protection,
+    rotations: watch::Sender<Rotations>,
     packets: mpsc::Sender<Packet>,
     arrived: mpsc::Receiver<Packet>,
     requests: mpsc::UnboundedReceiver<Request>,
@@ -134,6 +137,7 @@ pub(crate) async fn run(
         routes,
         detection: ends.detection,
         protection: Protection::new(ends.detours),
+        rotations: ends.rotations,
         packets,
         arrived,
         requests,
@@ -268,7 +272,10 @@ impl EventLoop {
         let (mut routes_changed, mut neighbors_changed) = (false, false);
         while let Some((family, event, restarted)) = self.instances.poll_event() {
             routes_changed |= matches!(event, Event::RoutesChanged);
-            neighbors_changed |= matches!(event, Event::NeighborChanged { .. });
+            neighbors_changed |= matches!(
+                event,
+                Event::NeighborChanged { .. } | Event::RotationChanged { .. }
+            );
             if restarted {
                 // The calculation is due now, and finds what is still right of the routes.
                 self.routes.keep_for(ROUTES_FOLLOW);
@@ -375,9 +382,20 @@ impl EventLoop {
         }
     }
 
-    /// Watches the neighbours' paths.
+    /// Watches the neighbours' paths, and says how far their rotations are.
     fn follow(&mut self) {
         let interfaces = &self.interfaces;
+        let former = |index| Some(interfaces.get(&index)?.interface.rotation.as_ref()?.former);
+        let mut indexes = interfaces.keys();
+        let rotations = match indexes.any(|index| former(*index).is_some()) {
+            true => self.instances.rotations(former),
+            false => Rotations::new(),
+        };
+        self.rotations.send_if_modified(|before| {
+            let changed = *before != rotations;
+            *before = rotations;
+            changed
+        });
         self.detection.follow(&self.instances.paths(), |index| {
             interfaces.get(&index).map(|open| &open.interface)
         });

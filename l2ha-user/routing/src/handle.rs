@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use config::Ospf;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     bfd::Bfd,
@@ -18,7 +18,7 @@ use crate::{
     kernel::Rtnetlink,
     restart_state::{Ending, RestartState},
     socket::RawSockets,
-    types::{Desired, Request, View},
+    types::{Desired, Request, Rotations, View},
 };
 
 /// The running routing thread.
@@ -41,7 +41,8 @@ pub(crate) struct Handled {
 
 impl Routing {
     /// Starts the thread; `memory` is the file that keeps what must outlive a crash, `detours` where the
-    /// data plane takes detours, if it can; `bfd` watches the neighbours, if there could be a thread of it.
+    /// data plane takes detours, if it can; `bfd` watches the neighbours, if there could be a thread of it;
+    /// `rotations` is told how far rotations of secrets are.
     ///
     /// # Errors
     ///
@@ -51,6 +52,7 @@ impl Routing {
         memory: &Path,
         detours: Option<Box<dyn DetourTable>>,
         bfd: Option<&Bfd>,
+        rotations: watch::Sender<Rotations>,
     ) -> Result<Self> {
         let state = RestartState::begin(memory);
         let begin = (state.epoch, state.before);
@@ -72,6 +74,7 @@ impl Routing {
                         kernel: Box::new(kernel),
                         detection,
                         detours,
+                        rotations,
                     };
                     event_loop::run(config, begin, ends, handled.requests).await
                 });

@@ -16,7 +16,7 @@ use ospfv3::{
 };
 
 pub(crate) use self::instance::Instance;
-use crate::types::{Desired, Interface};
+use crate::types::{Desired, Interface, RotationState, Rotations};
 
 /// All of them, IPv6 first.
 pub(crate) struct Instances {
@@ -246,6 +246,26 @@ impl Instances {
         paths.into_values().collect()
     }
 
+    /// How far the neighbours are with rotations, in all instances together; `former` gives the former key's SA ID of
+    /// an interface.
+    pub(crate) fn rotations(&self, former: impl Fn(u32) -> Option<u16>) -> Rotations {
+        let mut states = Rotations::new();
+        for neighbor in self.list.iter().flat_map(|it| it.speaker.neighbors()) {
+            let (Some(rotation), Some(former)) = (neighbor.rotation, former(neighbor.interface))
+            else {
+                continue;
+            };
+            let state = states.entry(neighbor.interface).or_insert(RotationState {
+                former,
+                accepted: true,
+                used: true,
+            });
+            state.accepted &= rotation.accepts_present;
+            state.used &= rotation.uses_present;
+        }
+        states
+    }
+
     /// The path to a neighbour has failed (RFC 5882 4.1); whether it is certain that the path is
     /// gone, or only the neighbour's BFD.
     pub(crate) fn path_failed(
@@ -340,6 +360,7 @@ mod tests {
             bfd: None,
             bfd_keys: Vec::new(),
             keys: None,
+            rotation: None,
             prefixes: vec![("10.9.0.1".parse().unwrap(), 30)],
         }
     }

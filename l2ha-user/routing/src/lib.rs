@@ -32,5 +32,5 @@ pub use self::{
     detours::{Detour, DetourTable},
     fib::remove_routes,
     handle::Routing,
-    types::{Desired, HostPrefix, Interface, STOP_GRACE, View},
+    types::{Desired, HostPrefix, Interface, RotationState, Rotations, STOP_GRACE, View},
 };

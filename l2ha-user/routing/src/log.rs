@@ -66,6 +66,14 @@ pub(crate) fn log(family: Family, event: &Event, name: Option<&str>) {
                  worse. Add a key to [[ospf_keys]] here and at the neighbours"
             );
         }
+        Event::RotationChanged { peer, rotation } => {
+            let router_id = peer.router_id;
+            let (accepts, uses) = (rotation.accepts_present, rotation.uses_present);
+            tracing::info!(
+                interface, accepts, uses, %family,
+                "neighbour {router_id}: the present secret"
+            );
+        }
         Event::HelpBegun { .. }
         | Event::HelpRefused { .. }
         | Event::HelpEnded { .. }
@@ -86,6 +94,7 @@ pub(crate) fn log(family: Family, event: &Event, name: Option<&str>) {
 pub(crate) fn interface_of(event: &Event) -> Option<u32> {
     match event {
         Event::NeighborChanged { peer, .. }
+        | Event::RotationChanged { peer, .. }
         | Event::HelpBegun { peer, .. }
         | Event::HelpRefused { peer, .. }
         | Event::HelpEnded { peer, .. } => Some(peer.interface),

@@ -7,6 +7,7 @@ mod foreign_prefixes;
 mod log_lines;
 mod net;
 mod reload;
+mod rotation;
 mod start_and_end;
 mod twins;
 mod views;

@@ -1,13 +1,14 @@
 //! What routing is asked to do and to show.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
 use config::{Ospf, OspfArea, OspfNetwork};
 use control::{BfdStatus, InFamily, OspfInterface, OspfRoute, OspfStatus};
-use ospfv3::{KeyChain, LsaView, NeighborView};
+use ospfv3::{Credential, KeyChain, LsaView, NeighborRotation, NeighborView, Rotation};
 use tokio::sync::oneshot;
 
 use crate::restart_state::Ending;
@@ -46,6 +47,8 @@ pub struct Interface {
     pub bfd_keys: Vec<bfd::Key>,
     /// Keys that packets are signed with.
     pub keys: Option<KeyChain>,
+    /// What of all these keys, and of the cookies, is rotated.
+    pub rotation: Option<Rotation>,
     /// Global addresses on the interface with the lengths of their prefixes, which are advertised
     /// with its cost, each in its family.
     pub prefixes: Vec<(IpAddr, u8)>,
@@ -58,6 +61,7 @@ impl Interface {
             cost: other.cost,
             priority: other.priority,
             keys: other.keys.clone(),
+            rotation: other.rotation.clone(),
             prefixes: other.prefixes.clone(),
             carries: other.carries,
             ..self.clone()
@@ -75,7 +79,38 @@ impl Interface {
         };
         as_other == *other
     }
+
+    /// The keys of BFD with a neighbour, of which the first one signs: of a rotation the former one, until the
+    /// neighbour accepts the present one.
+    pub(crate) fn bfd_keys_for(&self, neighbor: Option<NeighborRotation>) -> Vec<bfd::Key> {
+        let mut keys = self.bfd_keys.clone();
+        let rotates = |first: &bfd::Key| {
+            let present = self.rotation.iter().flat_map(|it| &it.present);
+            present
+                .into_iter()
+                .any(|it| *it == Credential::bfd_key(first.id))
+        };
+        let accepted = neighbor.is_some_and(|it| it.accepts_present);
+        if !accepted && keys.first().is_some_and(rotates) {
+            keys.reverse();
+        }
+        keys
+    }
 }
+
+/// How far the neighbours on an interface are with a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotationState {
+    /// SA ID of the former key, which tells this rotation from another one.
+    pub former: u16,
+    /// Whether all that were heard accept the present secret: it is used then.
+    pub accepted: bool,
+    /// Whether all use it themselves.
+    pub used: bool,
+}
+
+/// The interfaces on which a secret is rotated and a neighbour was heard, by index.
+pub type Rotations = BTreeMap<u32, RotationState>;
 
 /// A host address to advertise, with the LA bit.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use l2ha_lab::{
-    BFD_KEY, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, wait_for,
+    BFD_KEY, Lab, PATIENCE, SERVER_1, SERVER_2, Speaker, Trio, TrioOptions, secret_file, wait_for,
     wait_one_database, wait_route,
 };
 use serde_json::Value;
@@ -43,11 +43,43 @@ fn signed(name: &str, algorithm: &'static str, servers: Speaker, client: Speaker
             "the secret in the status"
         );
 
+        // A rotation of which the neighbours know nothing: they skip what our Hellos say of it (RFC 5613), and we
+        // sign as they do.
+        if client == Speaker::L2ha && algorithm == "hmac-sha-256" {
+            let next = lab.dir().join("next-key");
+            secret_file(&next, "the-key-after-this-one")?;
+            ours.daemon.reload(|config| {
+                let former = config.key_file();
+                for tunnel in &mut config.tunnels {
+                    tunnel.more.extend([
+                        format!("ospf_key_file = {next:?}"),
+                        "ospf_key_id = 9".to_owned(),
+                        format!("ospf_key_previous_file = {former:?}"),
+                        "ospf_key_previous_id = 7".to_owned(),
+                    ]);
+                }
+            })?;
+            thread::sleep(Duration::from_secs(5));
+            let status = ours.daemon.status()?;
+            let former = status["rotation"]["former"].as_array().map(Vec::len);
+            ensure!(former == Some(2), "{}", status["rotation"]);
+            let lost = &status["ospf"]["counters"]["adjacencies_lost"];
+            ensure!(
+                *lost == 0,
+                "{lost} adjacencies lost by link-local signalling"
+            );
+            ensure!(ours.full_neighbours()?.len() == 2, "not Full any more");
+            lab.say("a rotation is none of the neighbours' business");
+        }
+
         // Another secret under the same id: refused by name, and the route moves in time.
         let peer = &trio.first;
         if client == Speaker::L2ha {
             ours.daemon.reload(|config| {
                 config.key = Some((7, "not-what-they-have".into()));
+                for tunnel in &mut config.tunnels {
+                    tunnel.more.retain(|line| !line.starts_with("ospf_key"));
+                }
             })?;
             wait_for("wrong digests to be counted", PATIENCE, || {
                 ensure!(refused("auth_digest")? > 3, "none yet");

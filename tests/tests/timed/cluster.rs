@@ -1,8 +1,11 @@
-//! One file and one secret on every node of a cluster, which grows and shrinks by reloads in any order.
+//! One file and one secret on every node of a cluster, which grows and shrinks by reloads in any order, and whose secret
+//! is rotated.
 
 use std::{
+    cell::Cell,
     fmt::Write as _,
     net::Ipv6Addr,
+    path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -28,22 +31,28 @@ const LIMIT: Duration = Duration::from_millis(150);
 /// The cluster's hosts, each with its configuration.
 struct Cluster {
     configs: Vec<NodeConfig>,
-    secret: String,
-    run_dir: String,
+    folder: PathBuf,
+    /// Which secret is the present one, and whether the one before is accepted too.
+    secret: Cell<(u8, bool)>,
 }
 
 impl Cluster {
     fn new(lab: &Lab, hosts: &[Arc<Host>]) -> Result<Self> {
-        let secret = lab.dir().join("cluster.key");
-        secret_file(&secret, &"5a".repeat(32))?;
-        Ok(Self {
+        let cluster = Self {
             configs: hosts
                 .iter()
                 .map(|host| NodeConfig::new(lab, host))
                 .collect::<Result<_>>()?,
-            secret: secret.display().to_string(),
-            run_dir: lab.dir().join("run").display().to_string(),
-        })
+            folder: lab.dir().to_owned(),
+            secret: Cell::new((1, false)),
+        };
+        secret_file(&cluster.key(1), &"01".repeat(32))?;
+        Ok(cluster)
+    }
+
+    /// The file of a secret.
+    fn key(&self, number: u8) -> PathBuf {
+        self.folder.join(format!("cluster-{number}.key"))
     }
 
     fn config(&self, name: &str) -> &NodeConfig {
@@ -53,10 +62,15 @@ impl Cluster {
 
     /// The file of a cluster with these nodes.
     fn file(&self, names: &[&str]) -> Result<String> {
+        let (number, former) = self.secret.get();
         let mut text = format!(
             "[node]\nrun_dir = {:?}\n[cluster]\nname = \"shop\"\nsecret_file = {:?}\n",
-            self.run_dir, self.secret
+            self.folder.join("run"),
+            self.key(number)
         );
+        if former {
+            writeln!(text, "secret_previous_file = {:?}", self.key(number - 1))?;
+        }
         for (table, begins) in [("servers", 's'), ("clients", 'c')] {
             writeln!(text, "[cluster.{table}]")?;
             for name in names.iter().filter(|name| name.starts_with(begins)) {
@@ -113,6 +127,32 @@ fn lost(daemon: &Daemon) -> Result<(u64, u64)> {
     Ok((adjacencies, sessions))
 }
 
+/// Two rolling reloads: all take the next secret beside the present one, then all leave the former one.
+fn rotate(cluster: &Cluster, daemons: &[(&str, Arc<Daemon>)]) -> Result<()> {
+    let next = cluster.secret.get().0 + 1;
+    secret_file(&cluster.key(next), &format!("{next:02x}").repeat(32))?;
+    for (former, order) in [(true, [3, 0, 2, 1]), (false, [1, 2, 0, 3])] {
+        cluster.secret.set((next, former));
+        let file = cluster.file(&FIRST)?;
+        for (_, daemon) in order.map(|at| &daemons[at]) {
+            daemon.reload(|config| config.cluster = Some(file.clone()))?;
+        }
+        if former {
+            // What an operator waits for before the second one.
+            wait_for("nobody that uses the former secret", PATIENCE, || {
+                for (name, daemon) in daemons {
+                    let rotation = daemon.status()?["rotation"].clone();
+                    let left =
+                        ["former", "unheard"].map(|list| rotation[list].as_array().map(Vec::len));
+                    ensure!(left == [Some(0), Some(0)], "{name}: {rotation}");
+                }
+                Ok(Some(()))
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// A server and a client more, the new ones among the others' reloads, and away again; ends as it began.
 fn grow_and_shrink(lab: &Lab, cluster: &Cluster, daemons: &[(&str, Arc<Daemon>)]) -> Result<()> {
     let reload = |name: &str, names: &[&str]| -> Result<()> {
@@ -147,7 +187,7 @@ fn grow_and_shrink(lab: &Lab, cluster: &Cluster, daemons: &[(&str, Arc<Daemon>)]
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn it_grows_and_shrinks_and_nothing_is_lost() -> Result<()> {
+fn it_is_changed_and_nothing_is_lost() -> Result<()> {
     Lab::run("cluster", |lab| {
         let (_cloud, hosts) = lab.cloud(CloudOptions::default(), &NAMES)?;
         let cluster = Cluster::new(lab, &hosts)?;
@@ -165,22 +205,27 @@ fn it_grows_and_shrinks_and_nothing_is_lost() -> Result<()> {
         let beats = Beats::start(&cluster.config("c1").host.ns, web)?;
         // The first server of the file is preferred.
         beats.wait_served_by("s1", start, 100, PATIENCE)?;
-        judged(lab, "a cluster that grows and shrinks", |step| {
-            let (before, began) = (lost(&daemons[3].1)?, Instant::now());
-            grow_and_shrink(lab, &cluster, &daemons)?;
-            thread::sleep(AFTER);
-            let ended = Instant::now() - LIMIT;
-            step.window(began, ended, LIMIT);
-            let (gap, after) = (beats.gap(began, ended), lost(&daemons[3].1)?);
-            lab.say(format_args!(
-                "{gap:?}; adjacencies and sessions lost: {before:?}, then {after:?}"
-            ));
-            // Those with the two that went are lost with them, and not counted any more.
-            ensure!(
-                gap.lost == 0 && after == before,
-                "{gap:?}; {before:?}, {after:?}"
-            );
-            Ok(())
-        })
+        let lossless = |what: &str, change: &dyn Fn() -> Result<()>| {
+            judged(lab, what, |step| {
+                let (before, began) = (lost(&daemons[3].1)?, Instant::now());
+                change()?;
+                thread::sleep(AFTER);
+                let ended = Instant::now() - LIMIT;
+                step.window(began, ended, LIMIT);
+                let (gap, after) = (beats.gap(began, ended), lost(&daemons[3].1)?);
+                lab.say(format_args!(
+                    "{what}: {gap:?}; adjacencies and sessions lost: {before:?}, then {after:?}"
+                ));
+                ensure!(
+                    gap.lost == 0 && after == before,
+                    "{gap:?}; {before:?}, {after:?}"
+                );
+                Ok(())
+            })
+        };
+        lossless("a cluster that grows and shrinks", &|| {
+            grow_and_shrink(lab, &cluster, &daemons)
+        })?;
+        lossless("a secret that is rotated", &|| rotate(&cluster, &daemons))
     })
 }

@@ -17,6 +17,7 @@ mod removed;
 mod repair;
 mod restart;
 mod rollback;
+mod rotation;
 mod scale;
 mod services;
 mod show;

@@ -34,9 +34,18 @@ impl Keys {
             None => None,
         };
         let present = present?;
+        let place = || cluster.section.place_of("secret_previous_file");
+        if let Some(place) = place().filter(|_| !cluster.authentication) {
+            cluster.section.report.error(
+                &place,
+                "the nodes tell each other by authenticated OSPF which secrets they accept",
+                "remove `authentication = false`, or this key",
+            );
+            return None;
+        }
         if let Some(previous) = &previous
             && previous.fingerprint(cluster) == present.fingerprint(cluster)
-            && let Some(place) = cluster.section.place_of("secret_previous_file")
+            && let Some(place) = place()
         {
             cluster.section.report.error(
                 &place,

@@ -89,10 +89,10 @@ fn fit(one: &Config, other: &Config) {
     assert_eq!(here.send_cookie.size(), 8);
     assert_ne!(here.send_cookie, here.receive_cookie);
     assert_eq!(here.mtu, there.mtu);
-    let (keys, others) = (one.key_chain(&here.name), other.key_chain(&there.name));
+    let (keys, others) = (one.key_chain(here), other.key_chain(there));
     assert!(keys.is_some() && keys == others);
-    let keys = one.bfd_keys(&here.name);
-    assert!(!keys.is_empty() && keys == other.bfd_keys(&there.name));
+    let keys = one.bfd_keys(here);
+    assert!(!keys.is_empty() && keys == other.bfd_keys(there));
 }
 
 const TRIAL: [(&str, &str); 5] = [
@@ -284,13 +284,17 @@ fn a_former_secret_is_accepted() {
     );
     for (new, old) in new.tunnels.iter().zip(&old.tunnels) {
         assert_eq!(new.previous_cookie, Some(old.receive_cookie.clone()));
+        assert_eq!(new.previous_send_cookie, Some(old.send_cookie.clone()));
         assert_ne!(new.receive_cookie, old.receive_cookie);
         assert_eq!(new.session_id, old.session_id);
     }
-    let keys = |config: &Config| config.key_chain("client-1").unwrap().keys;
+    let keys = |config: &Config| config.key_chain(tunnel(config, "client-1")).unwrap().keys;
     assert_eq!(keys(&new).len(), 2);
     assert_eq!(keys(&new)[1], keys(&old)[0]);
-    assert_eq!(new.bfd_keys("client-1")[1], old.bfd_keys("client-1")[0]);
+    assert_eq!(
+        new.bfd_keys(tunnel(&new, "client-1"))[1],
+        old.bfd_keys(tunnel(&old, "client-1"))[0]
+    );
 }
 
 #[test]
@@ -379,7 +383,7 @@ fn what_both_ends_need_is_said_once() {
         (timers(&one, "client-1"), timers(&client, "server-1")),
         (None, None)
     );
-    assert!(one.bfd_keys("client-1").is_empty());
+    assert!(one.bfd_keys(tunnel(&one, "client-1")).is_empty());
     assert_eq!(tunnel(&client, "server-1").ospf.unwrap().cost, 99);
     assert_eq!(tunnel(&one, "client-1").ospf.unwrap().cost, 99);
     let ports = format!("{:?}", tunnel(&three, "client-1").encapsulation);

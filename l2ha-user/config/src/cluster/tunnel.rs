@@ -48,19 +48,7 @@ pub(crate) fn tunnel(
     );
     writer.line(&here, &format!("session_id = {receive}"));
     writer.line(&here, &format!("peer_session_id = {send}"));
-    let shared = keys.pair(cluster, member, peer);
-    let file = |what: &str, age: &str| format!("{}.{what}{age}", peer.name);
-    for (keys, (key, age)) in shared.iter().zip([
-        ("receive_cookie_file", ""),
-        ("receive_cookie_previous_file", ".old"),
-    ]) {
-        let cookie = keys.cookie(peer.name, member.name);
-        writer.file(&here, key, file("receive", age), cookie);
-    }
-    if let Some(present) = shared.first() {
-        let cookie = present.cookie(member.name, peer.name);
-        writer.file(&here, "send_cookie_file", file("send", ""), cookie);
-    }
+    secrets(writer, &here, cluster, (member, peer), keys);
     for key in SHARED {
         let found = pair
             .and_then(|pair| value(pair, key))
@@ -85,20 +73,41 @@ pub(crate) fn tunnel(
         let mtu = one.min(other).saturating_sub(overhead(remote, udp));
         writer.line(&here, &format!("mtu = {mtu}"));
     }
-    if !cluster.authentication {
-        return;
-    }
+}
+
+/// Writes the cookies and keys of a tunnel, and the former ones while the secret is changed.
+fn secrets(
+    writer: &mut Writer<'_>,
+    here: &Place,
+    cluster: &Cluster<'_>,
+    (member, peer): (&Member<'_>, &Member<'_>),
+    keys: &Keys,
+) {
     let bfd = !is(cluster, (member, peer), "bfd", "\"off\"");
-    for (keys, age) in shared.iter().zip(["", ".old"]) {
-        writer.line(&here, "\n[[ospf_keys]]");
-        writer.line(&here, &format!("id = {}", keys.sa_id()));
-        writer.file(&here, "secret_file", file("ospf", age), keys.ospf());
-        writer.line(&here, &format!("tunnels = [\"{}\"]", peer.name));
-        if bfd {
-            writer.line(&here, "\n[[bfd_keys]]");
-            writer.line(&here, &format!("id = {}", keys.bfd_id()));
-            writer.file(&here, "secret_file", file("bfd", age), keys.bfd());
-            writer.line(&here, &format!("tunnels = [\"{}\"]", peer.name));
+    let shared = keys.pair(cluster, member, peer);
+    for (keys, (age, ending)) in shared.iter().zip([("", ""), ("_previous", ".old")]) {
+        let mut file = |what: &str, key: &str, text| {
+            let name = format!("{}.{what}{ending}", peer.name);
+            writer.file(here, &format!("{key}{age}_file"), name, text);
+        };
+        file(
+            "receive",
+            "receive_cookie",
+            keys.cookie(peer.name, member.name),
+        );
+        file("send", "send_cookie", keys.cookie(member.name, peer.name));
+        if cluster.authentication {
+            file("ospf", "ospf_key", keys.ospf());
+            writer.line(here, &format!("ospf_key{age}_id = {}", keys.sa_id()));
+        }
+        if cluster.authentication && bfd {
+            writer.file(
+                here,
+                &format!("bfd_key{age}_file"),
+                format!("{}.bfd{ending}", peer.name),
+                keys.bfd(),
+            );
+            writer.line(here, &format!("bfd_key{age}_id = {}", keys.bfd_id()));
         }
     }
 }

@@ -349,15 +349,20 @@ fn the_ranges_in_the_pages_sentences_are_those_that_are_accepted() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         format!("secret_file = {path:?}\n")
     };
+    let file_of = |key: &str, length| secret(length).replace("secret_file", key);
+    let ospf_key = |length| file_of("ospf_key_file", length);
+    let bfd_key = |length| file_of("bfd_key_file", length);
     let named = |length| format!("name = \"{}\"\ninterface = \"x\"\n", name(length));
     let only_named = |length| format!("name = \"{}\"\n", name(length));
     let md5 = |length| format!("{}algorithm = \"keyed-md5\"\n", secret(length));
     let interval = |number| format!("bfd = \"{number}x3\"\n");
     let multiplier = |number| format!("bfd = \"50x{number}\"\n");
     type Line<'a> = &'a dyn Fn(i128) -> String;
-    let tried: [(&str, &str, RangeInclusive<i128>, Line<'_>); 8] = [
+    let tried: [(&str, &str, RangeInclusive<i128>, Line<'_>); 10] = [
         ("node", "name", 1..=32, &only_named),
         ("tunnels", "name", 1..=32, &named),
+        ("tunnels", "ospf_key_file", 8..=128, &ospf_key),
+        ("tunnels", "bfd_key_file", 8..=20, &bfd_key),
         ("ospf", "bfd", 3..=10_000, &interval),
         ("ospf", "bfd", 2..=50, &multiplier),
         ("ospf_keys", "secret_file", 8..=128, &secret),

@@ -78,13 +78,25 @@ fn damaged_files_are_refused_in_order() {
 /// The sample, its cookie files beside it.
 fn sample(folder: &Path) -> String {
     for (index, name) in ["client", "server-2"].into_iter().enumerate() {
-        for (direction, digit) in [("receive", 1), ("receive.old", 3), ("send", 2)] {
+        for (direction, digit) in [
+            ("receive", 1),
+            ("receive.old", 3),
+            ("send", 2),
+            ("send.old", 4),
+        ] {
             let path = folder.join(format!("{name}.{direction}"));
             fs::write(&path, format!("{index}{digit}001122")).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
     }
-    for name in ["ospf.key", "bfd.key"] {
+    for name in [
+        "ospf.key",
+        "bfd.key",
+        "client.ospf",
+        "client.ospf.old",
+        "client.bfd",
+        "client.bfd.old",
+    ] {
         let key = folder.join(name);
         fs::write(&key, "a001122-secret").unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();

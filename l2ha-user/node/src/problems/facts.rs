@@ -84,6 +84,8 @@ pub(crate) struct TunnelFacts {
     pub(crate) ospf: bool,
     /// Whether BFD shall watch its neighbours.
     pub(crate) bfd: bool,
+    /// Whether it has keys of its own; and whether the former ones, too.
+    pub(crate) own_keys: Option<bool>,
     /// The MTU in bytes that the underlay leaves, when the underlay is there.
     pub(crate) room: Option<u32>,
     /// Why packets of its session were refused lately.

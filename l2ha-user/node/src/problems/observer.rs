@@ -226,6 +226,7 @@ impl Observer {
             status: status.clone(),
             ospf: tunnel.ospf.is_some(),
             bfd: tunnel.ospf.is_some_and(|ospf| ospf.bfd.is_some()),
+            own_keys: tunnel.ospf_key.as_ref().map(|key| key.former.is_some()),
             room: None,
             refused: refused.map(|(_, reason)| *reason).collect(),
             samples: samples.copied().collect(),

@@ -8,6 +8,7 @@ use ospfv3::{Family, Refusal};
 use super::{
     facts::{OspfFacts, TunnelFacts},
     judge::problem,
+    secrets::other_secret,
 };
 
 /// What is wrong whether there is an adjacency or not: packets of this node's own, and limits that are reached.
@@ -69,6 +70,13 @@ pub(crate) fn check(tunnel: &TunnelFacts, ospf: &OspfFacts, family: Family) -> O
 }
 
 fn explain(tunnel: &TunnelFacts, refused: &OspfRefused, area: Ipv4Addr) -> Problem {
+    if matches!(
+        refused.reason,
+        Refusal::AuthUnknownKey | Refusal::AuthDigest
+    ) && let Some(secret) = other_secret(tunnel)
+    {
+        return secret;
+    }
     let remote = tunnel.status.remote;
     let ours = refused.ours.unwrap_or_default();
     let theirs = refused.theirs.unwrap_or_default();

@@ -10,7 +10,7 @@ use ospfv3::{Family, NeighborState};
 use super::{
     facts::{OspfFacts, TunnelFacts},
     judge::problem,
-    refusals, router_ids,
+    refusals, router_ids, secrets,
 };
 use crate::tunnel_status::WRONG_MTU;
 
@@ -362,6 +362,11 @@ fn refused(tunnel: &TunnelFacts) -> Option<Problem> {
             ),
         };
         return Some(found(tunnel, ProblemId::PortMismatch, text, remedy));
+    }
+    if is(Reason::WrongCookie)
+        && let Some(secret) = secrets::other_secret(tunnel)
+    {
+        return Some(secret);
     }
     if is(Reason::WrongCookie) {
         return Some(found(

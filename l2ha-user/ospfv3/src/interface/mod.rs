@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::auth::{KeyChain, ProtocolId};
+use crate::auth::{KeyChain, ProtocolId, Signer, WallTime};
 use crate::config::{InterfaceConfig, InterfaceKind, Time};
 use crate::lsdb::DbId;
 use crate::neighbor::{Neighbor, NeighborState, Neighbors};
+use crate::rotation::Signs;
 use crate::wire::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, HEADER_LEN, IPV6_HEADER_LEN, LsaHeader, LsaKey};
 
 pub(crate) use election::{Candidate, Elected, elect};
@@ -57,6 +58,40 @@ impl Interface {
             Some(first) if heard.all(|other| other == first) => first,
             _ => ProtocolId::default(),
         }
+    }
+
+    /// Which of the two keys of a rotation signs: the present one if every neighbour accepts it, and both as long as
+    /// nothing is known of any.
+    pub(crate) fn signs(&self) -> Signs {
+        let Some(rotation) = &self.config.rotation else {
+            return Signs::Present;
+        };
+        let neighbors = self.neighbors.values();
+        let known = neighbors.filter_map(|neighbor| neighbor.rotation(rotation));
+        let all = known
+            .map(|it| it.accepts_present)
+            .reduce(|all, it| all && it);
+        match all {
+            Some(true) => Signs::Present,
+            Some(false) => Signs::Former,
+            None => Signs::Both,
+        }
+    }
+
+    /// The keys that sign, one after the other.
+    pub(crate) fn signers(&self, wall: WallTime) -> Vec<Signer<'_>> {
+        let Some(chain) = &self.config.authentication else {
+            return Vec::new();
+        };
+        let former = self.config.rotation.as_ref().map(|it| it.former);
+        let of =
+            |is_former: bool| chain.signer(wall, |key| (former == Some(key.sa_id)) == is_former);
+        let (former, present) = match self.signs() {
+            Signs::Present => (None, of(false)),
+            Signs::Former => (of(true), None),
+            Signs::Both => (of(true), of(false)),
+        };
+        former.into_iter().chain(present).collect()
     }
 
     pub(crate) fn new(config: InterfaceConfig) -> Self {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::auth::ProtocolId;
 use crate::config::Time;
+use crate::rotation::{Credential, NeighborRotation, Rotation};
 use crate::wire::{
     DatabaseDescription, DdFlags, GraceReason, LsaHeader, LsaKey, Options, PacketType,
 };
@@ -60,6 +61,10 @@ pub(crate) struct Neighbor {
     pub(crate) sequences: BTreeMap<PacketType, u64>,
     /// What it appended to the secret that its last packet was signed with.
     pub(crate) protocol_id: Option<ProtocolId>,
+    /// SA ID of the key that its last packet was signed with.
+    pub(crate) signs_with: Option<u16>,
+    /// What it accepts, if its last Hello said so.
+    pub(crate) accepts: Option<Vec<Credential>>,
 }
 
 /// A graceful restart of a neighbour that we help with: RFC 3623 3.
@@ -141,7 +146,21 @@ impl Neighbor {
             help: None,
             sequences: BTreeMap::new(),
             protocol_id: None,
+            signs_with: None,
+            accepts: None,
         }
+    }
+
+    /// How far it is in a rotation, once it has been heard. One that does not say what it accepts has one key, which
+    /// is the one that it signs with.
+    pub(crate) fn rotation(&self, rotation: &Rotation) -> Option<NeighborRotation> {
+        let uses_present = self.signs_with? != rotation.former;
+        let said = self.accepts.as_ref();
+        let said = said.map(|accepted| rotation.is_accepted(accepted));
+        Some(NeighborRotation {
+            accepts_present: said.unwrap_or(uses_present),
+            uses_present,
+        })
     }
 
     /// RFC 2328 10.3: what is cleared when an adjacency ends. The DD sequence number stays.

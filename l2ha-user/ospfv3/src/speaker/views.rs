@@ -10,10 +10,11 @@ use crate::auth::{KeyChain, WallTime};
 use crate::config::AreaConfig;
 use crate::config::{ExternalPrefix, InterfaceKind, StubPrefix};
 use crate::graceful::HelpEnd;
-use crate::interface::InterfaceState;
+use crate::interface::{Interface, InterfaceState};
 use crate::lsdb::DbId;
 use crate::neighbor::{Neighbor, NeighborState};
 use crate::peer::Peer;
+use crate::rotation::{NeighborRotation, Signs};
 use crate::wire::{GraceReason, LsaBody, LsaType, Options};
 
 /// An interface.
@@ -47,6 +48,9 @@ pub struct InterfaceView {
     pub backup_router: Option<Ipv4Addr>,
     /// How its packets are signed, if they are.
     pub authentication: Option<AuthView>,
+    /// What signs its packets while a secret is rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Signs>,
     /// Prefixes advertised with it.
     pub prefixes: Vec<StubPrefix>,
     /// How many neighbours it has.
@@ -104,6 +108,9 @@ pub struct NeighborView {
     /// The MTU of its end, bytes, once it has described its database; 0 where it has none to compare.
     #[serde(default)]
     pub mtu: Option<u16>,
+    /// How far it is while a secret is rotated, once it has been heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<NeighborRotation>,
     /// LSAs it has not acknowledged.
     pub unacknowledged: usize,
     /// LSAs we still want from it.
@@ -170,8 +177,8 @@ pub struct DatabaseView {
 }
 
 impl AuthView {
-    fn new(chain: &KeyChain, wall: WallTime) -> Self {
-        let signer = chain.signer(wall);
+    fn new(interface: &Interface, chain: &KeyChain, wall: WallTime) -> Self {
+        let signer = interface.signers(wall).pop();
         let accepted = chain.keys.iter().filter(|key| chain.accepts(key, wall));
         Self {
             send: signer.map(|signer| signer.key.sa_id),
@@ -207,7 +214,12 @@ impl Speaker {
                     .config
                     .authentication
                     .as_ref()
-                    .map(|chain| AuthView::new(chain, self.core.wall())),
+                    .map(|chain| AuthView::new(interface, chain, self.core.wall())),
+                rotation: interface
+                    .config
+                    .rotation
+                    .as_ref()
+                    .map(|_| interface.signs()),
                 prefixes: interface.config.prefixes.clone(),
                 neighbors: interface.neighbors.len(),
                 adjacent: interface
@@ -256,6 +268,11 @@ impl Speaker {
                 priority: neighbor.priority,
                 options: neighbor.options,
                 mtu: neighbor.mtu,
+                rotation: interface
+                    .config
+                    .rotation
+                    .as_ref()
+                    .and_then(|rotation| neighbor.rotation(rotation)),
                 unacknowledged: neighbor.unacknowledged.len(),
                 requested: neighbor.requests.len(),
                 graceful: self.graceful_view(Peer::new(interface.config.id, *router_id), neighbor),

@@ -22,6 +22,7 @@ mod packet;
 mod prefix;
 #[cfg(test)]
 mod proptests;
+mod signalling;
 mod text;
 mod trailer;
 
@@ -45,4 +46,5 @@ pub use lsa_type::{LsaType, Scope};
 pub use options::{Options, PrefixOptions};
 pub use packet::{HEADER_LEN, Header, Packet, PacketBody, PacketType};
 pub use prefix::{Prefix, PrefixEntry};
+pub use signalling::{decode_accepted, encode_accepted};
 pub use trailer::{Sections, TRAILER_FIXED_LEN, Trailer};

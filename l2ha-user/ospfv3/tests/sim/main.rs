@@ -18,5 +18,6 @@ mod origination;
 mod random;
 mod reconfigure;
 mod robustness;
+mod rotation;
 mod seeds;
 mod stub;

@@ -97,6 +97,7 @@ impl Instance {
             area: interface.area,
             priority: interface.priority,
             authentication: interface.keys.clone(),
+            rotation: interface.rotation.clone(),
             ipv4: interface.prefixes.iter().find_map(ipv4),
             mtu: interface.mtu,
             cost: interface.cost,

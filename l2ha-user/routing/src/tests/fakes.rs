@@ -339,6 +339,8 @@ pub(super) struct FakeSessions {
     pub(super) history: History,
     /// Which neighbours are watched.
     pub(super) watched: Rc<RefCell<Vec<(u32, Ipv6Addr)>>>,
+    /// Which key signs, by interface.
+    pub(super) signing: Rc<RefCell<BTreeMap<u32, u8>>>,
     pub(super) abandoned: bool,
 }
 
@@ -349,6 +351,9 @@ impl Sessions for FakeSessions {
             let _ = write!(text, " {}", peer.interface);
         }
         self.history.note(text);
+        let signing = peers.iter();
+        let signing = signing.filter_map(|peer| Some((peer.interface, peer.keys.first()?.id)));
+        *self.signing.borrow_mut() = signing.collect();
         let peers = peers.iter().map(|peer| (peer.interface, peer.remote));
         *self.watched.borrow_mut() = peers.collect();
     }

@@ -12,7 +12,7 @@ use config::{Ospf, OspfNetwork, Redistribute};
 use linux::{ForeignRoute, HostRoutes};
 use tokio::{
     runtime::Builder,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, LocalSet, spawn_local},
     time::{Instant, sleep},
 };
@@ -25,7 +25,7 @@ use crate::{
     event_loop::{self, Ends},
     handle::Routing,
     restart_state::RestartState,
-    types::{Desired, HostPrefix, Interface},
+    types::{Desired, HostPrefix, Interface, Rotations},
 };
 
 /// Longer than it takes until everything is as it stays: adjacencies, routes, delayed LSAs.
@@ -57,6 +57,9 @@ pub(super) struct Node {
     memory: tempfile::TempDir,
     tables: Rc<RefCell<Tables>>,
     watched: Rc<RefCell<Vec<(u32, Ipv6Addr)>>>,
+    /// Which key of BFD signs, by neighbour.
+    signing: Rc<RefCell<BTreeMap<u32, u8>>>,
+    rotations: watch::Sender<Rotations>,
     history: History,
     running: Option<Running>,
 }
@@ -89,6 +92,7 @@ fn interface(node: u32, peer: u32) -> Interface {
         }),
         bfd_keys: Vec::new(),
         keys: None,
+        rotation: None,
         prefixes: Vec::new(),
     }
 }
@@ -181,6 +185,8 @@ impl Node {
             memory: tempfile::tempdir().unwrap(),
             tables: Rc::default(),
             watched: Rc::default(),
+            signing: Rc::default(),
+            rotations: watch::Sender::default(),
             history: History::default(),
             running: None,
         }
@@ -197,6 +203,7 @@ impl Node {
         let sessions = FakeSessions {
             history: history.clone(),
             watched: Rc::clone(&self.watched),
+            signing: Rc::clone(&self.signing),
             abandoned: false,
         };
         let ends = Ends {
@@ -211,6 +218,7 @@ impl Node {
             }),
             detection: Detection::new(Some(Box::new(sessions)), noticed),
             detours: Some(Box::new(FakeDetours::new(history.clone()))),
+            rotations: self.rotations.clone(),
         };
         let config = self.config.clone();
         let event_loop = async move {
@@ -348,6 +356,16 @@ impl Node {
     /// Which neighbours BFD watches.
     pub(super) fn watched(&self) -> Vec<u32> {
         self.watched.borrow().iter().map(|it| it.0).collect()
+    }
+
+    /// Which key of BFD signs, by neighbour; those without keys are missing.
+    pub(super) fn signing(&self) -> BTreeMap<u32, u8> {
+        self.signing.borrow().clone()
+    }
+
+    /// How far rotations are.
+    pub(super) fn rotations(&self) -> Rotations {
+        self.rotations.borrow().clone()
     }
 
     /// What the node has done since that was asked last; how long after `since`, in milliseconds.

@@ -35,6 +35,10 @@ pub(super) fn text(status: &Status, with_counters: bool) -> String {
             "  "
         )
     );
+    if let Some(rotation) = &status.rotation {
+        let line = wrapped(&format!("rotation: {}", rotation.text()), "", "  ");
+        let _ = write!(text, "\n{line}");
+    }
     let mut add = |title: &str, body: String| {
         if !body.is_empty() {
             let _ = write!(text, "\n\n{title}\n{}", indent(&body));

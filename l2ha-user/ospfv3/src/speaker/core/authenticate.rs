@@ -8,13 +8,21 @@ use crate::config::Time;
 use crate::event::Event;
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::wire::{Options, Packet, PacketBody, PacketType, Sections, Trailer};
+use crate::rotation::{Credential, NeighborRotation};
+use crate::wire::{
+    Decoded, Options, Packet, PacketBody, PacketType, Sections, Trailer, decode_accepted,
+    encode_accepted,
+};
 
 /// How a packet was signed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Signed {
+    kind: PacketType,
+    sa_id: u16,
     sequence: u64,
     protocol_id: ProtocolId,
+    /// What the sender accepts, if a Hello says so; why that cannot be read, if it cannot.
+    accepts: Decoded<Option<Vec<Credential>>>,
 }
 
 impl Core {
@@ -44,35 +52,41 @@ impl Core {
         }
     }
 
-    /// Puts a trailer behind a packet if its interface has keys; whether it may be sent.
-    pub(crate) fn sign(&mut self, id: u32, source: Ipv6Addr, bytes: &mut Vec<u8>) -> bool {
+    /// Puts a trailer behind a packet if its interface has keys: what is to be sent, which is nothing without a key
+    /// whose time it is, and two packets where a neighbour may accept either key of a rotation.
+    pub(crate) fn sign(&mut self, id: u32, source: Ipv6Addr, mut bytes: Vec<u8>) -> Vec<Vec<u8>> {
         let wall = self.wall();
         let Some(interface) = self.interfaces.get_mut(&id) else {
-            return false;
+            return Vec::new();
         };
+        if interface.config.authentication.is_none() {
+            return vec![bytes];
+        }
         let heard = interface.heard_protocol_id();
-        let Some(chain) = &interface.config.authentication else {
-            return true;
-        };
-        let Some(signer) = chain.signer(wall) else {
-            self.count(Refusal::AuthNoKey);
-            return false;
-        };
-        self.sequence += 1;
         // RFC 7166 4.2: the checksum is left out, the digest covers more.
         if let Some(checksum) = bytes.get_mut(12..14) {
             checksum.fill(0);
         }
-        signer.key.sign(heard, self.sequence, source, bytes);
-        let (expired, sa_id) = (signer.expired, signer.key.sa_id);
-        if interface.key_expired != expired {
-            interface.key_expired = expired;
-            if expired {
-                let interface = id;
-                self.event(Event::LastKeyExpired { interface, sa_id });
-            }
+        let mut signed = Vec::new();
+        let mut expired = None;
+        for signer in interface.signers(wall) {
+            self.sequence += 1;
+            let mut packet = bytes.clone();
+            signer.key.sign(heard, self.sequence, source, &mut packet);
+            signed.push(packet);
+            expired = expired.or(signer.expired.then_some(signer.key.sa_id));
         }
-        true
+        if signed.is_empty() {
+            self.count(Refusal::AuthNoKey);
+            return signed;
+        }
+        let is_new = interface.key_expired != expired.is_some();
+        interface.key_expired = expired.is_some();
+        if let Some(sa_id) = expired.filter(|_| is_new) {
+            let interface = id;
+            self.event(Event::LastKeyExpired { interface, sa_id });
+        }
+        signed
     }
 
     /// Checks the trailer and reads the packet before it. RFC 7166 4.6.
@@ -110,20 +124,56 @@ impl Core {
         if last.is_some_and(|last| trailer.sequence <= *last) {
             return Err(Refusal::AuthReplay.into());
         }
-        let sequence = trailer.sequence;
+        let accepts = match kind {
+            PacketType::Hello if !sections.signalling.is_empty() => {
+                decode_accepted(sections.signalling)
+            }
+            _ => Ok(None),
+        };
         let signed = Signed {
-            sequence,
+            kind,
+            sa_id: trailer.sa_id,
+            sequence: trailer.sequence,
             protocol_id,
+            accepts,
         };
         Ok((packet, Some(signed)))
     }
 
-    /// Remembers how a packet that passed was signed. Its sequence number, for its type alone: packets of one
-    /// type come in order, a Hello may overtake an update (RFC 7166 4.6).
-    pub(crate) fn remember_signed(&mut self, peer: Peer, kind: PacketType, signed: Signed) {
-        if let Some(neighbor) = self.neighbor_mut(peer) {
-            neighbor.sequences.insert(kind, signed.sequence);
-            neighbor.protocol_id = Some(signed.protocol_id);
+    /// Remembers how a packet that passed was signed, if its sender is a neighbour. Its sequence number, for its type
+    /// alone: packets of one type come in order, a Hello may overtake an update (RFC 7166 4.6).
+    pub(crate) fn remember_signed(&mut self, peer: Peer, signed: &Signed) {
+        if signed.accepts.is_err() {
+            self.count(Refusal::Signalling);
         }
+        let before = self.neighbor_rotation(peer);
+        let Some(neighbor) = self.neighbor_mut(peer) else {
+            return;
+        };
+        neighbor.sequences.insert(signed.kind, signed.sequence);
+        neighbor.protocol_id = Some(signed.protocol_id);
+        neighbor.signs_with = Some(signed.sa_id);
+        if signed.kind == PacketType::Hello {
+            neighbor.accepts = signed.accepts.clone().ok().flatten();
+        }
+        let after = self.neighbor_rotation(peer);
+        if let Some(rotation) = after.filter(|_| before != after) {
+            self.event(Event::RotationChanged { peer, rotation });
+        }
+    }
+
+    /// How far a neighbour is, if its interface has a rotation.
+    fn neighbor_rotation(&self, peer: Peer) -> Option<NeighborRotation> {
+        let interface = self.interfaces.get(&peer.interface)?;
+        let rotation = interface.config.rotation.as_ref()?;
+        interface.neighbors.get(&peer.router_id)?.rotation(rotation)
+    }
+
+    /// What is behind a Hello: what this end accepts, where a secret is rotated.
+    pub(crate) fn signalling(&self, id: u32) -> Option<Vec<u8>> {
+        let config = &self.interfaces.get(&id)?.config;
+        config.authentication.as_ref()?;
+        let rotation = config.rotation.as_ref()?;
+        Some(encode_accepted(&rotation.accepts))
     }
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::Core;
+use super::authenticate::Signed;
 use super::designated::Said;
 use crate::config::Time;
 use crate::graceful::HelpEnd;
@@ -109,6 +110,14 @@ impl Core {
         self.hello_if_due(id);
     }
 
+    /// A Hello at once: what this end accepts has changed.
+    pub(crate) fn tell_accepted(&mut self, id: u32) {
+        let interface = self.interfaces.get(&id);
+        if interface.is_some_and(|it| it.is_up() && it.hello_at.is_some()) && !self.stopped {
+            self.send_hello(id);
+        }
+    }
+
     /// RFC 2328 9.5.
     fn send_hello(&mut self, id: u32) {
         let Some(interface) = self.interfaces.get_mut(&id) else {
@@ -176,7 +185,7 @@ impl Core {
         &mut self,
         peer: Peer,
         source: Ipv6Addr,
-        hello: &Hello,
+        (hello, signed): (&Hello, Option<&Signed>),
         resuming: bool,
     ) -> Result<(), Refused> {
         let now = self.now;
@@ -245,6 +254,9 @@ impl Core {
         }
         neighbor.options = hello.options;
         let id = peer.interface;
+        if let Some(signed) = signed.filter(|_| is_new) {
+            self.remember_signed(peer, signed);
+        }
         self.neighbor_event(peer, NeighborEvent::HelloReceived);
         let hears_us = hello.neighbors.contains(&self.config.router_id);
         let gracing = self.note_heard(peer, hears_us);

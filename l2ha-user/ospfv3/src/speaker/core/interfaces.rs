@@ -18,6 +18,11 @@ impl Core {
                 if before.hello() != config.hello() || before.dead() != config.dead() {
                     self.change_intervals(id, before.dead());
                 }
+                if before.rotation != config.rotation
+                    || before.authentication != config.authentication
+                {
+                    self.tell_accepted(id);
+                }
                 self.content_changed();
                 true
             }

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::lsdb::DbId;
 use crate::refusal::{Mismatch, Refusal};
 use crate::transmit::Transmit;
-use crate::wire::{Header, LsaKey, LsaType, Packet, PacketBody, PacketType, Scope, Write};
+use crate::wire::{Header, LsaKey, LsaType, Options, Packet, PacketBody, PacketType, Scope, Write};
 
 /// Bytes of the count that begins a Link State Update.
 const UPDATE_FIXED_LEN: usize = 4;
@@ -31,7 +31,15 @@ impl Core {
         };
         let packet_type = body.packet_type();
         self.announce_trailer(id, &mut body);
-        let bytes = Packet { header, body }.encode(source, destination);
+        let mut signalling = None;
+        if let PacketBody::Hello(hello) = &mut body {
+            signalling = self.signalling(id);
+            if signalling.is_some() {
+                hello.options = hello.options.union(Options::L);
+            }
+        }
+        let mut bytes = Packet { header, body }.encode(source, destination);
+        bytes.extend(signalling.into_iter().flatten());
         self.enqueue(id, source, destination, packet_type, bytes);
     }
 
@@ -41,22 +49,21 @@ impl Core {
         source: Ipv6Addr,
         destination: Ipv6Addr,
         packet_type: PacketType,
-        mut bytes: Vec<u8>,
+        bytes: Vec<u8>,
     ) {
         if self.outbox.len() >= self.config.limits.packets {
             self.count(Refusal::OutputFull);
             return;
         }
-        if !self.sign(id, source, &mut bytes) {
-            return;
+        for bytes in self.sign(id, source, bytes) {
+            self.counters.sent.add(packet_type);
+            self.outbox.push_back(Transmit {
+                interface: id,
+                source,
+                destination,
+                bytes,
+            });
         }
-        self.counters.sent.add(packet_type);
-        self.outbox.push_back(Transmit {
-            interface: id,
-            source,
-            destination,
-            bytes,
-        });
     }
 
     /// Sends LSAs in as few updates as the MTU allows; an LSA larger than that travels alone and

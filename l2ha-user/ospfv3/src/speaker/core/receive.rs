@@ -24,12 +24,11 @@ impl Core {
             self.check_packet(id, source, destination, bytes)
                 .and_then(|(packet, signed)| {
                     let peer = Peer::new(id, packet.header.router_id);
-                    let kind = packet.body.packet_type();
-                    let outcome = self.dispatch(restart, peer, source, packet);
-                    if let Some(signed) = signed {
-                        self.remember_signed(peer, kind, signed);
+                    // First: the answer is signed with what the neighbour accepts.
+                    if let Some(signed) = &signed {
+                        self.remember_signed(peer, signed);
                     }
-                    outcome
+                    self.dispatch(restart, peer, source, packet, signed.as_ref())
                 });
         if let Err(Refused(reason, mismatch)) = outcome {
             self.refuse(id, source, reason, mismatch);
@@ -88,10 +87,12 @@ impl Core {
         peer: Peer,
         source: Ipv6Addr,
         packet: Packet,
+        signed: Option<&Signed>,
     ) -> Result<(), Refused> {
         self.counters.received.add(packet.body.packet_type());
         if let PacketBody::Hello(hello) = packet.body {
-            return self.receive_hello(peer, source, &hello, restart == Some(Phase::Resuming));
+            let resuming = restart == Some(Phase::Resuming);
+            return self.receive_hello(peer, source, (&hello, signed), resuming);
         }
         // RFC 5340 4.2.2: the neighbour is known by its Router ID.
         let state = self.neighbor_state(peer).ok_or(Refusal::UnknownNeighbor)?;

@@ -80,6 +80,9 @@ fn a_wrong_key() {
             &["[[ospf_keys]]", "here and at 10.77.0.9"],
         );
     }
+    let mut facts = refusing(Refusal::AuthUnknownKey, None);
+    facts.tunnels[0].own_keys = Some(false);
+    degraded(&facts, ProblemId::SecretMismatch, &["another secret"]);
 }
 
 #[test]

@@ -45,6 +45,23 @@ fn a_wrong_cookie() {
 }
 
 #[test]
+fn another_secret() {
+    for (former, word) in [
+        (true, "neither the present nor the former"),
+        (false, "no former one"),
+    ] {
+        let mut facts = silent();
+        facts.tunnels[0].own_keys = Some(former);
+        facts.tunnels[0].refused = [Reason::WrongCookie].into();
+        degraded(
+            &facts,
+            ProblemId::SecretMismatch,
+            &["client", "10.77.0.9", word, "the former stays"],
+        );
+    }
+}
+
+#[test]
 fn a_wrong_remote() {
     let mut facts = silent();
     facts.tunnels[0].refused = [Reason::WrongSourceAddress].into();
