@@ -197,6 +197,32 @@ fn what_is_wrong_comes_with_its_remedy_in_the_first_lines() {
 }
 
 #[test]
+fn a_rotation_says_who_is_behind() {
+    let mut status = healthy();
+    let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect();
+    let mut rotation = control::RotationStatus {
+        present: names(&["server-2"]),
+        former: names(&["server-3", "client-2"]),
+        unheard: names(&["client-9"]),
+    };
+    status.rotation = Some(rotation.clone());
+    let all = lines(&status, false);
+    let at = all.iter().position(|line| line.starts_with("rotation"));
+    assert_eq!(
+        all[at.unwrap()..][..2],
+        [
+            "rotation: server-3, client-2 still use the former secret; nothing is heard from",
+            "  client-9 (1 of 4 use the present one)",
+        ]
+    );
+    rotation.former.clear();
+    rotation.unheard.clear();
+    status.rotation = Some(rotation);
+    let done = "rotation: every neighbour uses the present secret: the former one can be removed";
+    assert!(lines(&status, false).contains(&done.to_owned()));
+}
+
+#[test]
 fn ipv4_and_drained_are_shown() {
     let mut status = healthy();
     status.ospf = Some(status_of_ospf(1, 1, Some(1)));
