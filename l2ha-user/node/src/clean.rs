@@ -161,11 +161,14 @@ impl<'a> Host<'a> {
         }
         let files = predecessor::files(self.node, name);
         let files = files.into_iter().chain([journal.path().to_owned()]);
-        for file in files.filter(|file| file.exists()) {
+        for file in files {
+            if file.exists() {
+                cleaned.left.push(format!("file {}", file.display()));
+            }
+            // Also where there is none: a write that was killed may have left its beginning.
             if !show_only {
                 predecessor::remove(&file)?;
             }
-            cleaned.left.push(format!("file {}", file.display()));
         }
         Ok(cleaned)
     }

@@ -38,9 +38,9 @@ pub(crate) struct Options {
     /// What happens to the preferred server
     #[arg(long, value_enum, default_value_t = Cut::Silent)]
     cut: Cut,
-    /// What checks the service where its process is cut, every 100 ms, within 200 ms
-    #[arg(long, value_enum, default_value_t = Check::Http)]
-    check: Check,
+    /// What checks the service where its process is cut, every 100 ms, within 200 ms [default: http]
+    #[arg(long, value_enum)]
+    check: Option<Check>,
     /// BFD: milliseconds between packets, `x`, and how many may be missed
     #[arg(long, value_name = "MSxN", default_value = "10x3", value_parser = bfd)]
     bfd: Bfd,
@@ -48,7 +48,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ordinary")]
     load: Option<load::Kind>,
     /// Let nothing fail for so long, and count the BFD sessions that fall nevertheless
-    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["count", "cut", "against", "json"],
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["count", "cut", "check", "against", "at_most", "json"],
           value_parser = clap::value_parser!(u32).range(1..))]
     watch: Option<u32>,
     /// Drill this as well, in the same run: FRR as the client and BIRD as the servers
@@ -60,6 +60,14 @@ pub(crate) struct Options {
     /// Write the figures as JSON, an object for each subject
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+impl Options {
+    /// What checks the service, where its process is cut.
+    fn check(&self) -> Option<Check> {
+        let cut = self.cut.is_of_the_service();
+        cut.then(|| self.check.unwrap_or_default())
+    }
 }
 
 /// What happens to the preferred server.
@@ -88,9 +96,11 @@ impl Cut {
 }
 
 /// What checks a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Check {
     /// A request of the daemon's own, whose listener is watched: its end is noticed at once
+    #[default]
     Http,
     /// A program that makes the same request: its end is noticed by the interval
     Exec,
@@ -142,6 +152,8 @@ pub(crate) enum Subject {
 struct Row {
     subject: Subject,
     cut: Cut,
+    /// What checks the service, where that is what is cut.
+    check: Option<Check>,
     bfd: String,
     load: bool,
     count: usize,
@@ -171,6 +183,10 @@ pub(crate) fn drill(options: &Options) -> Result<()> {
             "FRR's BFD sends every 10 ms at the fastest"
         );
     }
+    ensure!(
+        options.check.is_none() || options.cut.is_of_the_service(),
+        "--check is for --cut service and hang: nothing else depends on it"
+    );
     setup::run_if_needed()?;
     packages::install()?;
     l2ha_lab::catch_signals()?;
@@ -202,10 +218,12 @@ pub(crate) fn drill(options: &Options) -> Result<()> {
     drop(load);
     for row in &rows {
         println!(
-            "{:<5} {:?} cut, BFD {}{}: {} drills: min {:.1}, median {:.1}, p99 {:.1}, max {:.1} ms; \
+            "{:<5} {:?} cut{}, BFD {}{}: {} drills: min {:.1}, median {:.1}, p99 {:.1}, max {:.1} ms; \
              {} questions lost",
             format!("{:?}", row.subject).to_lowercase(),
             row.cut,
+            row.check
+                .map_or_else(String::new, |check| format!(", check {check:?}")),
             row.bfd,
             if row.load { ", under load" } else { "" },
             row.count,
@@ -237,6 +255,7 @@ fn row(subject: Subject, options: &Options, gaps: &Gaps) -> Row {
     Row {
         subject,
         cut: options.cut,
+        check: options.check(),
         bfd: options.bfd.to_string(),
         load: options.load.is_some(),
         count: gaps.count(),

@@ -42,22 +42,22 @@ pub(super) fn run(binary: &Path, subject: Subject, options: &Options) -> Result<
         Subject::L2ha => (Speaker::L2ha, Speaker::L2ha, REST),
         Subject::Frr => (Speaker::Bird, Speaker::Frr, REST_OF_FRR),
     };
-    let check = match options.check {
+    let check = options.check().map(|check| match check {
         Check::Http => HTTP,
         Check::Exec => EXEC,
-    };
+    });
     let trio = Trio::start(
         &lab,
         TrioOptions {
             servers,
             client,
             bfd: Some((options.bfd.ms, options.bfd.times)),
-            check: options.cut.is_of_the_service().then_some(check),
+            check,
             ..TrioOptions::default()
         },
     )?;
     trio.wait_up()?;
-    let asked = if options.cut.is_of_the_service() {
+    let asked = if check.is_some() {
         Asked::Pages(trio.probe()?, Cell::new(0))
     } else {
         Asked::Beats(trio.beats()?)

@@ -1,6 +1,6 @@
 //! Two hosts in namespaces, joined by a veth underlay, with one pseudowire between them.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context as _, ensure};
 use dataplane::{
@@ -177,24 +177,23 @@ impl Side {
     /// The number of a reason.
     pub(crate) fn reason(&self, name: &str) -> Result<u64> {
         let reasons = self.counted()?;
-        let count = reasons.into_iter().find(|(reason, _)| *reason == name);
-        Ok(count.with_context(|| format!("no reason {name}"))?.1)
+        reasons
+            .get(name)
+            .copied()
+            .with_context(|| format!("no reason {name}"))
     }
 
     /// The reasons that are not 0.
     pub(crate) fn reasons(&self) -> Result<Vec<(&'static str, u64)>> {
-        let mut reasons = self.counted()?;
-        reasons.retain(|(_, count)| *count > 0);
-        Ok(reasons)
+        let reasons = self.counted()?.into_iter();
+        Ok(reasons.filter(|(_, count)| *count > 0).collect())
     }
 
     /// Every reason, without what was counted before the virtual interface had both its programs.
-    fn counted(&self) -> Result<Vec<(&'static str, u64)>> {
-        let mut reasons: Vec<_> = self.plane.counters()?.reasons.into_iter().collect();
-        for (name, count) in &mut reasons {
-            if *name == "stray_frame" {
-                *count -= self.strays_at_start;
-            }
+    fn counted(&self) -> Result<BTreeMap<&'static str, u64>> {
+        let mut reasons = self.plane.counters()?.reasons;
+        if let Some(strays) = reasons.get_mut("stray_frame") {
+            *strays -= self.strays_at_start;
         }
         Ok(reasons)
     }
