@@ -98,6 +98,7 @@ impl Cluster {
         self.epochs[node] += 1;
         let mut config = Config::new(router_id(node));
         config.authentication_epoch = self.epochs[node];
+        config.announce_families = true;
         let now = self.net.now;
         let mut speaker = Speaker::new(config, now);
         if let Some(restart) = restart {

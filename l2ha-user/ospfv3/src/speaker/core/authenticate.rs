@@ -169,9 +169,15 @@ impl Core {
         interface.neighbors.get(&peer.router_id)?.rotation(rotation)
     }
 
-    /// What is behind a Hello: what this end accepts, where a secret is rotated.
+    /// What is behind a Hello: what this end accepts, where a secret is rotated. Not where a neighbour knows nothing of
+    /// address families, as all of our own do: FRR 8.4, which does not, drops signed Hellos with such a block.
     pub(crate) fn signalling(&self, id: u32) -> Option<Vec<u8>> {
-        let config = &self.interfaces.get(&id)?.config;
+        let interface = self.interfaces.get(&id)?;
+        let mut neighbors = interface.neighbors.values();
+        if !neighbors.all(|neighbor| neighbor.options.contains(Options::AF)) {
+            return None;
+        }
+        let config = &interface.config;
         config.authentication.as_ref()?;
         let rotation = config.rotation.as_ref()?;
         Some(encode_accepted(&rotation.accepts))
