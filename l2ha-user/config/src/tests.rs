@@ -1,5 +1,6 @@
 //! Whole files, good and bad.
 
+mod against;
 mod changes;
 mod cookies;
 mod documentation;
