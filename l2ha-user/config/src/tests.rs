@@ -2,6 +2,7 @@
 
 mod against;
 mod changes;
+mod cluster_sample;
 mod cookies;
 mod documentation;
 mod mistakes;
