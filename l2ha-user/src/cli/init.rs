@@ -64,7 +64,8 @@ impl Init {
             write::refuse_existing([&self.output, &secret_path])?;
         }
         let missing = self.missing();
-        if !missing.is_empty() && !(stdin().is_terminal() && stderr().is_terminal()) {
+        let can_ask = stdin().is_terminal() && stderr().is_terminal();
+        if !missing.is_empty() && !can_ask {
             output::error(&format!(
                 "l2ha init: there is no terminal to ask at, and these options are missing: {}; \
                  `l2ha init --help` has examples",
