@@ -442,37 +442,79 @@ fn ospf_at_one_end_only() {
     assert!(found.misfits[0].remedy.contains("write `ospf = true` in"));
 }
 
+/// A cluster's nodes with these secrets, the present one first, as files without `[cluster]` in a folder of their own.
+fn cluster(folder: &Path, secrets: &[&str]) -> Vec<NodeFile> {
+    let mut text =
+        "[cluster]\nname = \"shop\"\nmtu = 1500\nsecret_file = \"cluster.key\"\n".to_owned();
+    secret(folder.join("cluster.key"), &secrets[0].repeat(32));
+    if let Some(former) = secrets.get(1) {
+        text.push_str("secret_previous_file = \"old.key\"\n");
+        secret(folder.join("old.key"), &former.repeat(32));
+    }
+    text.push_str(
+        "\n[cluster.servers]\nserver-1 = \"10.0.0.1\"\nserver-2 = { address = \"10.0.0.2\", port = 1702 }\n\n\
+         [cluster.clients]\nclient-1 = { address = \"10.0.0.9\", mtu = 1400, bfd = \"100x3\" }\n\n\
+         [[services]]\nname = \"web\"\naddress = \"2001:db8::80\"\ncheck = { tcp = \"[2001:db8::80]:80\" }\n",
+    );
+    let file = folder.join("l2ha.toml");
+    fs::write(&file, text).unwrap();
+    let all = Expanded::load(&file, Which::All(&Who::default()));
+    let all = all.unwrap_or_else(|errors| panic!("{errors}"));
+    let files = all.iter().map(|expanded| {
+        let own = folder.join(&expanded.node);
+        for (name, text) in &expanded.files {
+            secret(own.join(name), text);
+        }
+        let path = own.join("l2ha.toml");
+        fs::write(&path, &expanded.text).unwrap();
+        NodeFile::load(&path, false).unwrap_or_else(|errors| panic!("{errors}"))
+    });
+    files.collect()
+}
+
 /// What a cluster's file means for its nodes fits at both ends of every tunnel.
 #[test]
 fn the_nodes_of_a_cluster_fit() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "[cluster]\nname = \"shop\"\nmtu = 1500\nsecret_file = \"cluster.key\"\n\n\
-        [cluster.servers]\nserver-1 = \"10.0.0.1\"\nserver-2 = { address = \"10.0.0.2\", port = 1702 }\n\n\
-        [cluster.clients]\nclient-1 = { address = \"10.0.0.9\", mtu = 1400, bfd = \"100x3\" }\n\n\
-        [[services]]\nname = \"web\"\naddress = \"2001:db8::80\"\ncheck = { tcp = \"[2001:db8::80]:80\" }\n";
-    let file = folder.path().join("l2ha.toml");
-    fs::write(&file, text).unwrap();
-    secret(folder.path().join("cluster.key"), &"5a".repeat(32));
-    let all = Expanded::load(&file, Which::All(&Who::default())).unwrap();
-    let files: Vec<NodeFile> = all
-        .iter()
-        .map(|expanded| {
-            let own = folder.path().join(&expanded.node);
-            for (name, text) in &expanded.files {
-                secret(own.join(name), text);
-            }
-            let path = own.join("l2ha.toml");
-            fs::write(&path, &expanded.text).unwrap();
-            NodeFile::load(&path, false).unwrap_or_else(|errors| panic!("{errors}"))
-        })
-        .collect();
-    let found = compare(&files);
+    let found = compare(&cluster(folder.path(), &["5a"]));
     assert_eq!(found.misfits, []);
     assert_eq!((found.tunnels, found.notes.len()), (3, 0));
     // Its own file is the same everywhere.
-    let errors = NodeFile::load(&file, true).unwrap_err();
+    let errors = NodeFile::load(&folder.path().join("l2ha.toml"), true).unwrap_err();
     assert!(
         errors.to_string().contains("the same on every node"),
         "{errors}"
     );
+}
+
+/// Two rolling reloads: whoever has both secrets fits whoever has one of them.
+#[test]
+fn nodes_of_a_cluster_whose_secret_is_rotated_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |name: &str, secrets: &[&str]| cluster(&folder.path().join(name), secrets);
+    // The server of the first and the client of the second.
+    let of_two = |mut first: Vec<NodeFile>, mut second: Vec<NodeFile>| {
+        let files = [first.remove(0), second.remove(2)];
+        compare(&files).misfits
+    };
+    let mixed = |first: &[&str], second: &[&str]| of_two(with("a", first), with("b", second));
+    let none_fits = |misfits: Vec<Misfit>| {
+        let ids: std::collections::BTreeSet<&str> = misfits.iter().map(|it| it.id).collect();
+        assert!(
+            ids.is_superset(&["cookie", "ospf-key", "bfd-key"].into()),
+            "{misfits:?}"
+        );
+    };
+    let [alone_old, both, alone_new] = [&["5a"][..], &["a5", "5a"], &["a5"]];
+    for (one, other) in [
+        (alone_old, both),
+        (both, alone_old),
+        (both, both),
+        (both, alone_new),
+        (alone_new, both),
+    ] {
+        assert_eq!(mixed(one, other), [], "{one:?} {other:?}");
+    }
+    none_fits(mixed(alone_old, alone_new));
+    none_fits(mixed(alone_new, alone_old));
 }
