@@ -109,6 +109,7 @@ fn what_it_writes_passes_the_check_of_every_node() {
         "cluster shop, 3 servers, 2 clients",
         "scp -p",
         "root@10.0.0.10:",
+        "--node client-1 --output client-1.key",
         "l2ha check --config",
         "l2ha run --config",
     ] {

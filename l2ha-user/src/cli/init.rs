@@ -245,6 +245,15 @@ fn next_steps(answers: &Answers, file: &Path, secret: &Path, who: &Who) -> Strin
             member.name,
         ));
     }
+    if let Some(client) = answers.clients.first() {
+        text.push_str(&format!(
+            "     A client can have a key of its own as its {SECRET}, which opens no other node's tunnels:\n       \
+             l2ha genkey --cluster {} --node {} --output {}.key\n",
+            file.display(),
+            client.name,
+            client.name,
+        ));
+    }
     let usual = std::path::absolute(file).is_ok_and(|file| file == Path::new(config::DEFAULT_FILE));
     let option = match usual {
         true => String::new(),
