@@ -57,11 +57,24 @@ fn near(text: &str) -> String {
     let multiplier = timers
         .multiplier
         .clamp(*MULTIPLIERS.start(), *MULTIPLIERS.end());
+    self::text(Some(Timers {
+        interval: Duration::from_micros(of),
+        multiplier,
+    }))
+}
+
+/// As the key says it.
+pub(crate) fn text(timers: Option<Timers>) -> String {
+    let Some(timers) = timers else {
+        return OFF.to_owned();
+    };
+    let of = microseconds(timers);
     let (whole, thousandths) = (of / 1000, of % 1000);
     let fraction = format!(".{thousandths:03}");
     format!(
-        "{whole}{}x{multiplier}",
-        fraction.trim_end_matches(['0']).trim_end_matches('.')
+        "{whole}{}x{}",
+        fraction.trim_end_matches(['0']).trim_end_matches('.'),
+        timers.multiplier
     )
 }
 

@@ -7,6 +7,7 @@ use crate::{
     report::Unique,
     section::Section,
     types::BfdKey,
+    words,
 };
 
 /// The names of the algorithms.
@@ -17,6 +18,11 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
     ("keyed-md5", Algorithm::KeyedMd5),
     ("simple", Algorithm::Simple),
 ];
+
+/// How the file names an algorithm.
+pub(crate) fn name(algorithm: Algorithm) -> &'static str {
+    words::name(ALGORITHMS, algorithm)
+}
 
 /// Reads `[[bfd_keys]]`; `tunnels` are the names of those that BFD runs over.
 pub(crate) fn keys(sections: &[Section<'_>], files: &Files, tunnels: &[String]) -> Vec<BfdKey> {

@@ -1,6 +1,7 @@
 //! Cookie files: a secret each, so nobody but the owner may read one, and no error shows it.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, Read as _},
@@ -9,10 +10,16 @@ use std::{
 };
 
 use l2ha_ebpf::plan::Cookie;
-use nix::{libc::O_NONBLOCK, unistd::geteuid};
+use nix::{
+    libc::O_NONBLOCK,
+    unistd::{AccessFlags, access, geteuid},
+};
 use zeroize::Zeroizing;
 
-use crate::{report::Found, section::Section};
+use crate::{
+    report::{Found, Place},
+    section::Section,
+};
 
 /// More than a cookie's digits and some white space.
 const LONGEST: u64 = 64;
@@ -34,21 +41,81 @@ pub(crate) struct Files {
     pub(crate) folder: PathBuf,
     /// The texts of those that are derived and not on the disk, by their names.
     pub(crate) derived: BTreeMap<String, Zeroizing<String>>,
+    /// Of a configuration that was copied from its host.
+    copied: Option<Copied>,
+}
+
+/// Where the files are of a configuration that was copied from its host: beside it, or not here at all.
+struct Copied {
+    /// Whether it is this host's after all, so that an absolute path may mean what it says.
+    this_host: bool,
+    /// The keys whose files are not here.
+    unread: RefCell<Vec<Place>>,
 }
 
 impl Files {
     pub(crate) fn in_folder(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            derived: BTreeMap::new(),
+            ..Self::default()
         }
+    }
+
+    /// Those of a configuration that was copied, unless it is this host's.
+    pub(crate) fn copied(folder: &Path, this_host: bool) -> Self {
+        Self {
+            copied: Some(Copied {
+                this_host,
+                unread: RefCell::default(),
+            }),
+            ..Self::in_folder(folder)
+        }
+    }
+
+    /// The keys whose files were not copied.
+    pub(crate) fn unread(self) -> Vec<Place> {
+        let copied = self.copied;
+        copied.map_or_else(Vec::new, |copied| copied.unread.into_inner())
+    }
+
+    /// The path of a file; nothing where it need not be here, and is not.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let named = self.folder.join(name);
+        let Some(Copied { this_host, .. }) = self.copied else {
+            return Some(named);
+        };
+        let mut candidates = Vec::new();
+        if Path::new(name).is_absolute() {
+            // Of a folder that was copied as a whole, or of its files alone: the longest path that is there.
+            let mut rest = Path::new(name).components();
+            while rest.next().is_some() && rest.as_path() != Path::new("") {
+                candidates.push(self.folder.join(rest.as_path()));
+            }
+        }
+        if this_host || candidates.is_empty() {
+            candidates.push(named);
+        }
+        let readable = |path: &PathBuf| access(path, AccessFlags::R_OK).is_ok();
+        candidates.into_iter().find(readable)
+    }
+
+    /// Whether the file that a key names is to be read; one that was not copied is noted.
+    fn is_here(&self, found: &Found<&str>) -> bool {
+        let here = self.path(found.value).is_some();
+        if let (false, Some(copied)) = (here, &self.copied) {
+            copied.unread.borrow_mut().push(found.place.clone());
+        }
+        here
     }
 
     /// The beginning of a file that nobody but its owner can use.
     pub(crate) fn text(&self, name: &str, longest: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
         match self.derived.get(name) {
             Some(text) => Ok(Zeroizing::new(text.as_bytes().to_vec())),
-            None => text(&self.folder.join(name), longest),
+            None => {
+                let path = self.path(name);
+                text(&path.unwrap_or_else(|| self.folder.join(name)), longest)
+            }
         }
     }
 }
@@ -69,6 +136,7 @@ pub(crate) fn read(section: &Section<'_>, key: &str, files: &Files) -> Option<Fo
                  `{key} = \"FILE\"`"
             ),
         }),
+        _ if !files.is_here(&found) => Ok(Cookie::default()),
         name => cookie(files, name),
     };
     match read {
@@ -96,6 +164,7 @@ pub(crate) fn secret(
             what: "there is no file name".to_owned(),
             remedy: format!("write `{key} = \"/etc/l2ha/ospf.key\"`"),
         }),
+        _ if !files.is_here(&found) => Ok(Zeroizing::default()),
         name => secret_text(files, name, longest),
     };
     read.map_err(|problem| {

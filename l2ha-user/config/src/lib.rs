@@ -5,6 +5,7 @@
 
 mod accept;
 mod address;
+mod against;
 mod bfd;
 mod bfd_key;
 mod changes;
@@ -41,6 +42,7 @@ mod words;
 pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
 
 pub use self::{
+    against::{Comparison, Misfit, NodeFile, Spot, compare},
     changes::Change,
     cluster::{CLUSTER, MEMBER, PAIR, Who},
     error::{ConfigError, ConfigErrors},

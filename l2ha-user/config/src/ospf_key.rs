@@ -11,6 +11,7 @@ use crate::{
     schema::OSPF,
     section::Section,
     types::OspfKey,
+    words,
 };
 
 /// The names of the algorithms.
@@ -30,6 +31,16 @@ const PROTOCOL_IDS: &[(&str, Option<ProtocolId>)] = &[
 pub(crate) const LONGEST_SECRET: usize = 128;
 /// A good moment, for remedies.
 const MOMENT: &str = "2027-01-31T12:00:00Z";
+
+/// How the file names an algorithm.
+pub(crate) fn name(algorithm: Algorithm) -> &'static str {
+    words::name(ALGORITHMS, algorithm)
+}
+
+/// How the file names an order of the protocol id.
+pub(crate) fn protocol_name(order: Option<ProtocolId>) -> &'static str {
+    words::name(PROTOCOL_IDS, order)
+}
 
 /// Reads `[[ospf_keys]]`; `tunnels` are the names of those that OSPF can run over.
 pub(crate) fn keys(

@@ -1,6 +1,8 @@
 //! Whole files, good and bad.
 
+mod against;
 mod changes;
+mod cluster_sample;
 mod cookies;
 mod documentation;
 mod mistakes;

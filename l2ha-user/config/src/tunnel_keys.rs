@@ -51,6 +51,9 @@ pub(crate) fn cookies(section: &Section<'_>, files: &Files) -> Option<Cookies> {
     }
     if let (Some(send), Some(previous)) = (&send, &previous_send)
         && send.value.size() != previous.value.size()
+        // One that is not here is empty.
+        && send.value.size() > 0
+        && previous.value.size() > 0
     {
         section.report.error(
             &previous.place,
@@ -66,6 +69,8 @@ pub(crate) fn cookies(section: &Section<'_>, files: &Files) -> Option<Cookies> {
     }
     if let (Some(send), Some(receive)) = (&send, &receive)
         && send.value == receive.value
+        // Both are empty where neither is here.
+        && send.value.size() > 0
     {
         section.report.error(
             &receive.place,

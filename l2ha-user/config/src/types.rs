@@ -412,7 +412,7 @@ impl Config {
 }
 
 /// Whether a key that names these tunnels, or none, is for one.
-fn is_for(tunnels: &[String], tunnel: &str) -> bool {
+pub(crate) fn is_for(tunnels: &[String], tunnel: &str) -> bool {
     tunnels.is_empty() || tunnels.iter().any(|name| name == tunnel)
 }
 

@@ -43,6 +43,12 @@ pub(crate) fn closest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
         .map(|(_, known)| known)
 }
 
+/// The word of a choice.
+pub(crate) fn name<T: PartialEq>(choices: &[(&'static str, T)], chosen: T) -> &'static str {
+    let choice = choices.iter().find(|(_, choice)| *choice == chosen);
+    choice.map_or("", |(word, _)| word)
+}
+
 /// `a`, `b` and `c`.
 pub(crate) fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();

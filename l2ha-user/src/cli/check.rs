@@ -10,17 +10,19 @@ use anyhow::{Context as _, Result, ensure};
 use config::{Config, Expanded, Which};
 use serde_json::json;
 
-use super::{ConfigFile, FINE, USAGE, genkey, output};
+use super::{ConfigFile, FINE, USAGE, against, genkey, output};
 
 /// Check a configuration file, and the cookie files it names
 ///
 /// Every mistake is shown, each with its line and what to write instead. Nothing is changed. Of a file with [cluster]
-/// every node is looked at where the cluster's secret is.
+/// every node is looked at where the cluster's secret is. With --against, what does not fit between the files of several
+/// nodes is shown as well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   l2ha check
   l2ha check --config new.toml && systemctl reload l2ha
   l2ha check --json | jq .errors
+  l2ha check --against server-2/l2ha.toml client/l2ha.toml
   l2ha check --expand
   l2ha check --expand --node client-1
   l2ha check --expand --all --output expanded")]
@@ -36,6 +38,10 @@ pub(super) struct Check {
     /// Write the files, and those of the secrets that they name, into this folder, which must not exist
     #[arg(long, value_name = "FOLDER", requires = "expand")]
     output: Option<PathBuf>,
+    /// Files of other nodes: show what does not fit between them and this one, or between two of them. They may have
+    /// been copied together; the cookies and keys that they name are looked for beside them
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["expand", "node"])]
+    against: Vec<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -43,6 +49,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn main(self) -> Result<u8> {
+        if !self.against.is_empty() {
+            return against::main(&self.config.path, &self.against, self.json);
+        }
         let who = self.config.who()?;
         let path = self.config.path;
         if self.expand {

@@ -1,6 +1,7 @@
 //! `l2ha genkey`.
 
 use std::{
+    fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use zeroize::Zeroizing;
 
 use super::{FINE, output};
 
@@ -51,11 +53,7 @@ impl Genkey {
             return Ok(FINE);
         }
         let length: usize = self.bytes.parse()?;
-        let mut cookie = [0; 32];
-        let cookie = &mut cookie[..length];
-        getrandom::fill(cookie)
-            .map_err(|error| anyhow!("the kernel gives no random bytes: {error}"))?;
-        let hex: String = cookie.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = random(length)?;
         match &self.output {
             Some(path) => {
                 write(path, &hex)?;
@@ -65,6 +63,20 @@ impl Genkey {
         }
         Ok(FINE)
     }
+}
+
+/// So many random bytes, 32 at most, as digits.
+pub(super) fn random(length: usize) -> Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    let bytes = &mut bytes[..length];
+    getrandom::fill(bytes).map_err(|error| anyhow!("the kernel gives no random bytes: {error}"))?;
+    // With room from the beginning, so that it is not copied.
+    let mut hex = Zeroizing::new(String::with_capacity(2 * length));
+    for byte in bytes {
+        // To a string nothing can fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok(hex)
 }
 
 /// Writes a new file that only its owner can read.

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod against;
 mod bfd;
 mod capture;
 mod check;
@@ -8,6 +9,7 @@ mod doctor;
 mod drain;
 mod explain;
 mod genkey;
+mod init;
 mod log;
 mod monitor;
 mod ospf;
@@ -38,6 +40,7 @@ const USAGE: u8 = 2;
     name = "l2ha",
     version,
     after_help = "Examples:
+  l2ha init
   l2ha genkey --output /etc/l2ha/client.receive
   l2ha check
   l2ha doctor
@@ -69,6 +72,7 @@ enum Command {
     Reload(reload::Reload),
     Clean(clean::Clean),
     Genkey(genkey::Genkey),
+    Init(init::Init),
 }
 
 /// `--config` of the commands that read a file.
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Reload(reload) => reload.main(),
         Command::Clean(clean) => clean.main(),
         Command::Genkey(genkey) => genkey.main(),
+        Command::Init(init) => init.main(),
     };
     let code = result.unwrap_or_else(|error| {
         if output::is_closed_pipe(&error) {
