@@ -32,7 +32,7 @@ pub(super) fn cluster_file(answers: &Answers, secret: &Path) -> String {
     );
     members(&mut text, &answers.servers);
     text.push_str(
-        "\n# The nodes that use them. Nothing is taken from a client but its own address.\n\
+        "\n# The nodes that use them.\n\
          [cluster.clients]\n",
     );
     members(&mut text, &answers.clients);
