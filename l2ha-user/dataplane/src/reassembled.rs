@@ -6,11 +6,13 @@
 //! what the kernel has put together is left. This way is slow and limited on
 //! purpose: it keeps a peer with a wrong MTU reachable and makes the mistake visible.
 
-use std::os::fd::AsRawFd as _;
+mod handover;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -26,6 +28,7 @@ use linux::sockets;
 use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Socket, Type};
 
+use self::handover::{By, Handover};
 use crate::fragments::{Fragments, Taken, Way};
 
 /// Frames a second that are delivered, for the node as a whole.
@@ -58,6 +61,8 @@ struct State {
     sender: Option<Socket>,
     /// While fragments of remotes are put together here.
     fragments: Option<Fragments>,
+    /// Since that began, until what came before has been read.
+    handover: Option<Handover>,
 }
 
 /// The maps' contents, as far as [`decap::decide`] asks.
@@ -117,7 +122,7 @@ impl Reassembled {
         buffer.resize(BUFFER, 0);
         let result = receive(socket, address, port, &mut buffer);
         if let Ok(Some(length)) = result {
-            state.judge_of_kernel(&buffer[..length]);
+            state.judge(&buffer[..length], By::Kernel);
         }
         state.buffer = buffer;
         match result {
@@ -132,7 +137,9 @@ impl Reassembled {
 
     /// Puts fragments together here from now on, of packets on these ways; `None` leaves them to the kernel.
     pub fn put_together(&self, ways: Option<HashSet<Way>>) {
-        self.lock().fragments = ways.map(Fragments::new);
+        let mut state = self.lock();
+        state.handover = ways.is_some().then(|| Handover::new(Instant::now()));
+        state.fragments = ways.map(Fragments::new);
     }
 
     /// Takes an IP packet that was seen on the underlay, if it is a fragment from a remote.
@@ -147,7 +154,7 @@ impl Reassembled {
         match taken {
             Taken::Foreign | Taken::Kept => {}
             Taken::Damaged => state.count("fragments_damaged"),
-            Taken::Whole(packet) => state.judge(&packet),
+            Taken::Whole(packet) => state.judge(&packet, By::Us),
         }
     }
 
@@ -209,29 +216,36 @@ impl State {
         *self.counts.entry(name).or_default() += 1;
     }
 
-    /// Where fragments are put together here, the kernel's work is the same once more.
-    fn judge_of_kernel(&mut self, packet: &[u8]) {
-        let is_data = !matches!(
-            decap::decide(Packet::of(packet), &self.known),
-            Err(PacketRefusal::Foreign | PacketRefusal::Pass(_))
-        );
-        match self.fragments.is_some() && is_data {
-            true => self.count("fragments_seen_twice"),
-            false => self.judge(packet),
-        }
-    }
-
-    fn judge(&mut self, packet: &[u8]) {
+    fn judge(&mut self, packet: &[u8], by: By) {
         match decap::decide(Packet::of(packet), &self.known) {
             Ok(delivery) => {
-                let name = self.deliver(&delivery, &packet[delivery.start..delivery.end]);
+                let frame = &packet[delivery.start..delivery.end];
+                let name = match self.is_first(&delivery, frame, by) {
+                    true => self.deliver(&delivery, frame),
+                    false => "fragments_seen_twice",
+                };
                 self.count(name);
+            }
+            Err(PacketRefusal::Drop(_)) if by == By::Kernel && self.fragments.is_some() => {
+                self.count("fragments_seen_twice");
             }
             Err(PacketRefusal::Foreign) => self.count("foreign_ignored"),
             Err(PacketRefusal::Pass(Reason::PassedControl)) => self.count("control_ignored"),
             Err(PacketRefusal::Pass(reason) | PacketRefusal::Drop(reason)) => {
                 *self.refused.entry(reason.name()).or_default() += 1;
             }
+        }
+    }
+
+    /// Where fragments are put together here, the kernel's work is the same once more.
+    fn is_first(&mut self, delivery: &Delivery, frame: &[u8], by: By) -> bool {
+        let now = Instant::now();
+        if self.handover.as_ref().is_some_and(|it| it.is_over(now)) {
+            self.handover = None;
+        }
+        match &mut self.handover {
+            Some(handover) => handover.is_first(by, delivery.hidden_ifindex, frame),
+            None => by == By::Us || self.fragments.is_none(),
         }
     }
 
