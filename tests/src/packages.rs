@@ -60,4 +60,8 @@ pub const PACKAGES: &[Package] = &[
         "a systemd of the tests' own, for checks of its units",
     ),
     package("dbus", "the bus over which that is asked"),
+    package(
+        "python3",
+        "a second program that derives a cluster's values, from the page alone",
+    ),
 ];
