@@ -213,6 +213,7 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
         home,
         stub_areas,
         external,
+        learns,
         hello,
         dead,
         key,
@@ -298,14 +299,19 @@ fn bird_conf(config: &RouterConfig, log: &Path) -> String {
                 external.metric
             ),
         ),
+        None if *learns => (String::new(), "where source = RTS_INHERIT".to_owned()),
         None => (String::new(), "none".to_owned()),
+    };
+    let kernel = match learns {
+        // What it learns from another gateway must not win over what it learns here: it would not be told further.
+        true => "ipv6 { preference 200; import where krt_source = 188; export none; }; learn",
+        false => "ipv6 { export all; import none; }; merge paths on",
     };
     format!(
         "log \"{}\" all;\n\
          router id {router_id};\n\
          protocol device {{ scan time 1; }}\n\
-         protocol kernel {{ ipv6 {{ export all; import none; }}; merge paths on; \
-         graceful restart yes; }}\n\
+         protocol kernel {{ {kernel}; graceful restart yes; }}\n\
          {bfd}{outside}{ipv4}protocol ospf v3 ospf6 {{\n  \
          ipv6 {{ import all; export {export}; }};\n  {options}\n{areas}}}\n",
         log.display()

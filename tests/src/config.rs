@@ -451,14 +451,19 @@ pub(crate) fn cookie_file(path: &Path, length: usize) -> Result<Option<PathBuf>>
     if length == 0 {
         return Ok(None);
     }
+    new_secret(path, length)?;
+    Ok(Some(path.to_owned()))
+}
+
+/// Writes a file with so many random bytes in hex, for its owner only.
+pub(crate) fn new_secret(path: &Path, length: usize) -> Result<()> {
     let mut bytes = vec![0; length];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     let mut hex = String::new();
     for byte in bytes {
         let _ = write!(hex, "{byte:02x}");
     }
-    secret_file(path, &hex)?;
-    Ok(Some(path.to_owned()))
+    secret_file(path, &hex)
 }
 
 /// Writes a file for its owner only.

@@ -168,6 +168,17 @@ impl Daemon {
         self.json(&["status", "--json"])
     }
 
+    /// Its Router ID.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, or speaks no OSPF.
+    pub fn router_id(&self) -> Result<Ipv4Addr> {
+        let status = self.status()?;
+        let id = status["ospf"]["router_id"].as_str();
+        Ok(id.context("this daemon has no Router ID")?.parse()?)
+    }
+
     /// `l2ha ospf <view> --json`.
     ///
     /// # Errors

@@ -283,6 +283,7 @@ pub(crate) fn ospf6d_conf(config: &RouterConfig) -> String {
         home,
         stub_areas,
         external,
+        learns: _,
         hello,
         dead,
         key,

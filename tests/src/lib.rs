@@ -8,6 +8,7 @@ mod bird;
 mod both;
 mod capture;
 mod cloud;
+mod cluster;
 mod command;
 mod config;
 mod cores;
@@ -51,6 +52,7 @@ pub use bird::Bird;
 pub use both::Both;
 pub use capture::{Capture, keep, packets};
 pub use cloud::{Cloud, CloudOptions, GATEWAY_V4, GATEWAY_V6, Host, UNDERLAY, plain_link};
+pub use cluster::{ClusterNode, cluster_file};
 pub use config::{
     BFD_KEY, Link, NodeConfig, NodeFile, OspfConfig, Outer, TunnelConfig, join, router_id,
     secret_file,

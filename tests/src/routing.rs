@@ -56,6 +56,8 @@ pub struct RouterConfig {
     pub stub_areas: Vec<Ipv4Addr>,
     /// What it brings in from outside.
     pub external: Option<External>,
+    /// Whether it tells its neighbours of the routes that another daemon has put into the kernel (BIRD only).
+    pub learns: bool,
     /// Seconds between Hellos.
     pub hello: u16,
     /// Seconds until a silent neighbour is dead.
@@ -81,6 +83,7 @@ impl RouterConfig {
             home: Ipv4Addr::UNSPECIFIED,
             stub_areas: Vec::new(),
             external: None,
+            learns: false,
             hello: 1,
             dead: 3,
             key: None,

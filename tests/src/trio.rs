@@ -20,6 +20,7 @@ pub use self::{
 use crate::{
     beats::Beats,
     cloud::{Cloud, CloudOptions},
+    cluster::{ClusterNode, cluster_file},
     config::{Link, NodeConfig, Outer, join, router_id},
     lab::{Lab, PATIENCE, wait_for},
     probe::{Probe, ProbeOptions},
@@ -118,6 +119,17 @@ impl Trio {
             node.bfd_algorithm = options.bfd_algorithm;
             if let Some(ospf) = &mut node.ospf {
                 ospf.bfd = options.bfd.map(|(ms, times)| format!("{ms}x{times}"));
+            }
+        }
+        if options.cluster {
+            let mut service = format!("[[services]]\nname = \"web\"\naddress = \"{ANYCAST}\"\n");
+            if let Some(check) = options.check {
+                service.push_str(&format!("check = {{ {check} }}\n"));
+            }
+            let [first, second, client] = [0, 1, 2].map(|at| ClusterNode::new(&hosts[at]));
+            let file = cluster_file(lab, &[first, second], &[client], &[], &service)?;
+            for node in &mut configs {
+                node.join_cluster(&file);
             }
         }
         let mut members = Vec::new();

@@ -1,27 +1,28 @@
-//! What `[ospf]` says of the prefixes that neighbours may bring into the kernel.
+//! Lists of prefixes in `[ospf]`: which of those that neighbours advertise come into the kernel, and which of the
+//! kernel's are advertised.
 
 use ipnet::IpNet;
 use ospfv3::Prefix;
 
 use crate::{report::Found, section::Section, types::Accept};
 
-/// Reads `accept`.
-pub(crate) fn accept(section: &Section<'_>) -> Vec<Accept> {
+/// Reads the list of this key.
+pub(crate) fn entries(section: &Section<'_>, key: &str) -> Vec<Accept> {
     let named = section
-        .strings("accept", |text| parse(text).is_ok())
+        .strings(key, |text| parse(text).is_ok())
         .map_or_else(Vec::new, |strings| strings.good);
-    let read = named.iter().filter_map(|found| entry(section, found));
+    let read = named.iter().filter_map(|found| entry(section, key, found));
     read.collect()
 }
 
 /// One entry, as a prefix list has it: a prefix, then `ge` and `le` with lengths.
-fn entry(section: &Section<'_>, found: &Found<&str>) -> Option<Accept> {
+fn entry(section: &Section<'_>, key: &str, found: &Found<&str>) -> Option<Accept> {
     let entry = parse(found.value);
     if let Err((what, good)) = &entry {
         let what = format!("`{}` {what}", found.value);
         section
             .report
-            .error(&found.place, what, format!("write `accept = [\"{good}\"]`"));
+            .error(&found.place, what, format!("write `{key} = [\"{good}\"]`"));
     }
     entry.ok()
 }

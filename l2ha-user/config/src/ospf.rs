@@ -124,7 +124,7 @@ pub(crate) fn ospf(section: &Section<'_>) -> ReadOspf {
         accept_default: section
             .boolean("accept_default")
             .is_some_and(|found| found.value),
-        accept: accept::accept(section),
+        accept: accept::entries(section, "accept"),
         graceful_restart: section
             .integer("graceful_restart", 0..=1800)
             .map_or(DEFAULT_GRACE, |found| found.value),

@@ -1,6 +1,6 @@
 //! What `[ospf]` says of prefixes from outside of OSPF.
 
-use crate::{report::Found, section::Section, types::Redistribute, words::closest};
+use crate::{accept, report::Found, section::Section, types::Redistribute, words::closest};
 
 /// Largest cost of a route that can be reached: LSInfinity less 1 (RFC 2328 B).
 pub(crate) const LARGEST_METRIC: i128 = 0x00ff_fffe;
@@ -27,6 +27,7 @@ pub(crate) fn redistribute(section: &Section<'_>) -> Redistribute {
         statics: has("static"),
         metric: metric.map_or(DEFAULT_METRIC, |found| found.value),
         type2: kind.is_none_or(|found| found.value == 2),
+        only: accept::entries(section, "redistribute_only"),
     }
 }
 

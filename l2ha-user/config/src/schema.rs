@@ -198,6 +198,7 @@ pub(crate) const OSPF: Table = Table {
         default("redistribute", "[]"),
         default("redistribute_metric", "20"),
         default("redistribute_type", "2"),
+        default("redistribute_only", "[]"),
         default("accept_default", "false"),
         default("accept", "[]"),
         default("graceful_restart", "120"),

@@ -142,6 +142,7 @@ fn defaults() {
                 statics: false,
                 metric: 20,
                 type2: true,
+                only: Vec::new(),
             },
             accept_default: false,
             accept: Vec::new(),
@@ -264,12 +265,13 @@ fn areas_networks_and_redistribution() {
         no_summary: false,
     };
     assert_eq!(config.ospf_areas, [OspfArea { area, config: stub }]);
-    let redistribute = config.ospf.as_ref().unwrap().redistribute;
+    let redistribute = config.ospf.as_ref().unwrap().redistribute.clone();
     let wanted = Redistribute {
         connected: false,
         statics: true,
         metric: 5,
         type2: false,
+        only: Vec::new(),
     };
     assert_eq!(redistribute, wanted);
     // No tunnel is in the backbone: the services are where the tunnels are.

@@ -159,7 +159,7 @@ pub struct OspfArea {
 }
 
 /// Which of the kernel's routes OSPF advertises as lying outside of the AS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redistribute {
     /// Prefixes of interfaces.
     pub connected: bool,
@@ -169,6 +169,8 @@ pub struct Redistribute {
     pub metric: u32,
     /// Whether it is beyond every cost within the AS (type 2).
     pub type2: bool,
+    /// Which of these prefixes; all if empty.
+    pub only: Vec<Accept>,
 }
 
 /// OSPFv3 (RFC 5340).
@@ -211,13 +213,20 @@ pub struct Ospf {
     pub graceful_strict: bool,
 }
 
-/// Prefixes that neighbours may bring into the kernel.
+/// An entry of a prefix list, as `accept` and `redistribute_only` have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
     /// What they lie in.
     pub prefix: Prefix,
     /// Their lengths in bits.
     pub lengths: RangeInclusive<u8>,
+}
+
+impl Accept {
+    /// Whether a prefix is one of them.
+    pub fn has(&self, prefix: Prefix) -> bool {
+        self.prefix.contains(prefix.addr()) && self.lengths.contains(&prefix.len())
+    }
 }
 
 /// A key that OSPF packets are signed with (RFC 7166).

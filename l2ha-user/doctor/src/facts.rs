@@ -24,6 +24,8 @@ pub struct Facts {
     pub tunnels: Vec<Tunnel>,
     /// Where OSPF routes IPv4, what there is to say about it.
     pub ipv4: Option<Ipv4>,
+    /// Families of which this node carries other networks' packets.
+    pub carried: Vec<Carried>,
     /// Where OSPF runs, what others route here.
     pub routing: Option<Routing>,
     /// How many files the daemon needs open.
@@ -69,6 +71,17 @@ pub struct DaemonRoutes {
     pub metric: u32,
     /// How many there are.
     pub count: usize,
+}
+
+/// A family of which this node carries other networks' packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Whether it is IPv4.
+    pub ipv4: bool,
+    /// The prefixes, as the configuration has them.
+    pub prefixes: Vec<String>,
+    /// `net.ipv4.ip_forward`, or `net.ipv6.conf.all.forwarding`.
+    pub forwards: Option<bool>,
 }
 
 /// IPv4 routed by OSPF.

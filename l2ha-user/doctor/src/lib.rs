@@ -8,6 +8,7 @@ mod daemons;
 mod facts;
 mod finding;
 mod firewall;
+mod forwarding;
 mod interface;
 mod ipv4;
 mod kernel;
@@ -21,7 +22,7 @@ mod tunnels;
 mod xdp;
 
 pub use self::{
-    facts::{Chain, DaemonRoutes, Facts, Interface, Ipv4, Peer, Routing, System, Tunnel},
+    facts::{Carried, Chain, DaemonRoutes, Facts, Interface, Ipv4, Peer, Routing, System, Tunnel},
     finding::{Finding, Severity},
     subject::Subject,
 };
@@ -36,6 +37,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         programs::check,
         tunnels::check,
         ipv4::check,
+        forwarding::check,
         daemons::check,
         limits::check,
         firewall::check,

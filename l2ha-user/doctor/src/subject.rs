@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use config::{AttachMode, Config};
 
-use crate::facts::{Ipv4, Routing, Tunnel};
+use crate::facts::{Carried, Ipv4, Routing, Tunnel};
 
 /// What is to be looked at.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Subject {
     pub tunnels: Vec<Tunnel>,
     /// What the configuration says of IPv4, if OSPF routes it.
     pub ipv4: Option<Ipv4>,
+    /// The families of which the node carries other networks' packets.
+    pub carried: Vec<Carried>,
     /// What the configuration says of OSPF's routes, if it runs.
     pub routing: Option<Routing>,
     /// How many files the daemon needs open.
@@ -42,6 +44,7 @@ impl Subject {
             addresses: Vec::new(),
             tunnels: Vec::new(),
             ipv4: None,
+            carried: Vec::new(),
             routing: None,
             open_files: 0,
             bpffs: config::DEFAULT_BPFFS.into(),
@@ -63,6 +66,7 @@ impl Subject {
             addresses: config.underlay.addresses.clone(),
             tunnels: tunnels.collect(),
             ipv4: ipv4(config),
+            carried: carried(config),
             routing: config.ospf.as_ref().map(|ospf| Routing {
                 table: ospf.table,
                 metric: ospf.route_metric,
@@ -79,6 +83,22 @@ impl Subject {
             ..Self::interface(&config.underlay.interface)
         }
     }
+}
+
+/// The families of the prefixes that `redistribute_only` names.
+fn carried(config: &Config) -> Vec<Carried> {
+    let named = config.ospf.iter().flat_map(|ospf| &ospf.redistribute.only);
+    let families = [false, true].map(|ipv4| Carried {
+        ipv4,
+        prefixes: named
+            .clone()
+            .filter(|it| it.prefix.addr().is_ipv4() == ipv4)
+            .map(|it| it.prefix.to_string())
+            .collect(),
+        forwards: None,
+    });
+    let families = families.into_iter();
+    families.filter(|it| !it.prefixes.is_empty()).collect()
 }
 
 /// What a configuration says of IPv4.

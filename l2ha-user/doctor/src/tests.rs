@@ -2,6 +2,7 @@
 
 mod daemons;
 mod drivers;
+mod forwarding;
 mod ipv4;
 mod limits;
 mod programs;

@@ -110,10 +110,7 @@ impl Admission {
         if !is_default && within.any(|(_, length)| prefix.len() >= *length) {
             return Some(NotInstalled::Underlay);
         }
-        let accepted = |accept: &Accept| {
-            accept.prefix.contains(prefix.addr()) && accept.lengths.contains(&prefix.len())
-        };
-        if !is_default && !self.accept.is_empty() && !self.accept.iter().any(accepted) {
+        if !is_default && !self.accept.is_empty() && !self.accept.iter().any(|it| it.has(prefix)) {
             return Some(NotInstalled::NotAccepted);
         }
         None

@@ -337,6 +337,7 @@ mod tests {
                 statics: false,
                 metric: 20,
                 type2: true,
+                only: Vec::new(),
             },
             accept_default: false,
             accept: Vec::new(),

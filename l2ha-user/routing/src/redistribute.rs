@@ -15,7 +15,7 @@ pub(crate) const TABLE: u32 = 254;
 pub(crate) fn externals(
     family: Family,
     routes: &[ForeignRoute],
-    config: Redistribute,
+    config: &Redistribute,
     desired: &Desired,
 ) -> Vec<ExternalPrefix> {
     let wanted = routes.iter().filter(|route| match route.source {
@@ -25,6 +25,10 @@ pub(crate) fn externals(
     let prefixes = wanted
         .filter_map(|route| Some((route, Prefix::new(route.destination, route.prefix_len)?)))
         .filter(|(_, prefix)| prefix.family() == family)
+        .filter(|(_, prefix)| {
+            let mut only = config.only.iter();
+            config.only.is_empty() || only.any(|only| only.has(*prefix))
+        })
         .filter(|(route, prefix)| is_for_others(route, *prefix, desired))
         .map(|(_, prefix)| {
             let external = ExternalPrefix {
@@ -60,6 +64,8 @@ fn is_for_others(route: &ForeignRoute, prefix: Prefix, desired: &Desired) -> boo
 
 #[cfg(test)]
 mod tests {
+    use config::Accept;
+
     use super::*;
 
     fn route(text: &str, source: RouteSource, interface: u32) -> ForeignRoute {
@@ -73,20 +79,21 @@ mod tests {
     }
 
     fn named(routes: &[ForeignRoute], connected: bool, statics: bool) -> Vec<String> {
-        named_of(Family::Ipv6, routes, connected, statics)
+        named_of(Family::Ipv6, routes, (connected, statics), &[])
     }
 
     fn named_of(
         family: Family,
         routes: &[ForeignRoute],
-        connected: bool,
-        statics: bool,
+        (connected, statics): (bool, bool),
+        only: &[Accept],
     ) -> Vec<String> {
         let config = Redistribute {
             connected,
             statics,
             metric: 7,
             type2: true,
+            only: only.to_vec(),
         };
         let desired = Desired {
             reserved: vec![
@@ -100,7 +107,7 @@ mod tests {
             underlay: Some(2),
             ..Desired::default()
         };
-        let externals = externals(family, routes, config, &desired);
+        let externals = externals(family, routes, &config, &desired);
         assert!(externals.iter().all(|e| (e.metric, e.type2) == (7, true)));
         let prefixes = externals.iter().map(|e| e.prefix.to_string());
         prefixes.collect()
@@ -147,7 +154,13 @@ mod tests {
             route("0.0.0.0/0", Static, 2),
             route("127.0.0.0/8", Static, 1),
         ];
-        let found = named_of(Family::Ipv4, &routes, true, true);
+        let found = named_of(Family::Ipv4, &routes, (true, true), &[]);
         assert_eq!(found, ["192.168.1.0/24", "198.51.100.0/24"]);
+        let only = Accept {
+            prefix: Prefix::new([192, 168, 0, 0], 16).unwrap(),
+            lengths: 16..=24,
+        };
+        let found = named_of(Family::Ipv4, &routes, (true, true), &[only]);
+        assert_eq!(found, ["192.168.1.0/24"]);
     }
 }

@@ -34,6 +34,8 @@ pub struct Member {
     /// Its BIRD, if that is what speaks OSPF.
     pub bird: Option<Arc<Bird>>,
     web: Option<HttpServer>,
+    /// Its Router ID.
+    router_id: Ipv4Addr,
     /// The web server whose life decides whether this server's address is advertised.
     pub service: Option<WebServer>,
     echoes: [Option<Echo>; 2],
@@ -49,11 +51,16 @@ impl Member {
         let host = Arc::clone(&config.host);
         let is_server = host.name.starts_with("server");
         let daemon = Daemon::start(lab, config.clone())?;
+        let router_id = match config.cluster {
+            // Derived from its name.
+            Some(_) => daemon.router_id()?,
+            None => router_id(&host),
+        };
         let links = config
             .tunnels
             .iter()
             .map(|tunnel| OspfLink::new(&tunnel.interface, tunnel.cost));
-        let mut router = RouterConfig::new(router_id(&host), links.collect());
+        let mut router = RouterConfig::new(router_id, links.collect());
         let own = if is_server { ANYCAST } else { CLIENT };
         router.stubs.push(own);
         router.key.clone_from(&config.key);
@@ -95,6 +102,7 @@ impl Member {
             daemon,
             frr,
             bird,
+            router_id,
             web,
             service,
             echoes: [echo, echo4],
@@ -109,6 +117,7 @@ impl Member {
         bird: Option<Arc<Bird>>,
     ) -> Self {
         Self {
+            router_id: router_id(&host),
             host,
             daemon,
             frr,
@@ -252,7 +261,7 @@ impl Member {
     pub(crate) fn must_be_full(&self, peers: &[&Self], full: FullNeighbours) -> Result<()> {
         let mut full = full(self)?;
         full.sort();
-        let mut wanted: Vec<Ipv4Addr> = peers.iter().map(|peer| router_id(&peer.host)).collect();
+        let mut wanted: Vec<Ipv4Addr> = peers.iter().map(|peer| peer.router_id).collect();
         wanted.sort();
         ensure!(
             full == wanted,

@@ -51,6 +51,8 @@ pub struct TrioOptions {
     pub web: bool,
     /// Keys of the check of the servers' service, whose web servers are processes of their own then.
     pub check: Option<&'static str>,
+    /// Whether one cluster file, the same on all hosts, says all of this; then `l2ha` speaks OSPF everywhere.
+    pub cluster: bool,
     /// Switches of every host's kernel, set before anything starts there.
     pub sysctls: &'static [(&'static str, &'static str)],
 }
@@ -77,6 +79,7 @@ impl Default for TrioOptions {
             ipv4: None,
             web: true,
             check: None,
+            cluster: false,
             sysctls: &[],
         }
     }

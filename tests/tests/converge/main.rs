@@ -15,6 +15,7 @@ mod firewall;
 mod fragments;
 mod frr;
 mod gateway;
+mod gateways;
 mod graceful;
 mod health;
 mod hostile;

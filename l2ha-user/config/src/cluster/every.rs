@@ -148,7 +148,7 @@ fn interfaces(cluster: &Cluster<'_>, member: &Member<'_>, public: &Public) {
 /// Both ends of a tunnel.
 fn pair(cluster: &Cluster<'_>, one: &Member<'_>, other: &Member<'_>) {
     let client = match one.role {
-        Role::Client => one,
+        Role::Client | Role::Gateway => one,
         Role::Server => other,
     };
     if remote(one, other).is_none() {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use toml::de::{DeTable, DeValue};
 
 use crate::{
+    accept,
     report::{Place, Report},
     schema::TABLES,
 };
@@ -31,12 +32,12 @@ const GIVEN: &[(&str, &[&str], &str)] = &[
     (
         "underlay",
         &["interface", "addresses"],
-        "write it into the node's own table below [cluster.servers] or [cluster.clients]",
+        "write it into the node's own table below [cluster.servers], [cluster.clients] or [cluster.gateways]",
     ),
     (
         "ospf",
         &["router_id"],
-        "write it into the node's own table below [cluster.servers] or [cluster.clients]",
+        "write it into the node's own table below [cluster.servers], [cluster.clients] or [cluster.gateways]",
     ),
 ];
 
@@ -232,7 +233,39 @@ fn ospf(
             of_cluster(cluster, "bfd").unwrap_or(("\"50x3\"".to_owned(), member.place.clone()));
         writer.line(&place, &format!("bfd = {text}"));
     }
-    for (_, entries) in tables {
-        writer.entries(&entries, "ospf", &["router_id"]);
+    let says_ipv4 = tables
+        .iter()
+        .any(|(_, entries)| entries.iter().any(|(key, _)| *key == "ipv4"));
+    if !says_ipv4 && has_ipv4(cluster, root) {
+        // At every node alike: one that has none of it is on the way to others.
+        writer.line(&member.place, "ipv4 = true");
     }
+    let networks = setting(member, "prefixes");
+    let without: &[&str] = match &networks {
+        Some((text, place)) => {
+            writer.line(place, "redistribute = [\"connected\", \"static\"]");
+            writer.line(place, &format!("redistribute_only = {text}"));
+            &["router_id", "redistribute", "redistribute_only"]
+        }
+        None => &["router_id"],
+    };
+    for (_, entries) in tables {
+        writer.entries(&entries, "ospf", without);
+    }
+}
+
+/// Whether anything in the cluster is reached by IPv4.
+fn has_ipv4(cluster: &Cluster<'_>, root: &DeTable<'_>) -> bool {
+    let services = root.iter().find(|(key, _)| key.get_ref() == "services");
+    let services = services.and_then(|(_, value)| value.get_ref().as_array());
+    let mut addresses = services.into_iter().flatten().filter_map(|service| {
+        let address = service.get_ref().get("address")?.get_ref().as_str()?;
+        address.parse::<IpAddr>().ok()
+    });
+    let of_member = |member: &Member<'_>| {
+        let prefixes = member.own.iter();
+        let mut prefixes = prefixes.flat_map(|own| accept::entries(own, "prefixes"));
+        setting(member, "ipv4").is_some() || prefixes.any(|it| it.prefix.addr().is_ipv4())
+    };
+    addresses.any(|address| address.is_ipv4()) || cluster.members.iter().any(of_member)
 }

@@ -81,8 +81,8 @@ impl Keys {
 impl Key {
     fn pair(&self, cluster: &str, of: &Member<'_>, peer: &Member<'_>) -> PairKeys {
         let (server, client) = match (of.role, peer.role) {
-            (Role::Server, Role::Client) => (of, peer),
-            (Role::Client, Role::Server) => (peer, of),
+            (Role::Server, Role::Client | Role::Gateway) => (of, peer),
+            (Role::Client | Role::Gateway, Role::Server) => (peer, of),
             _ => match self {
                 Self::Secret(secret) => return secret.alike(cluster, of.name, peer.name),
                 // Refused when it was read.
@@ -151,12 +151,14 @@ fn key(cluster: &Cluster<'_>, member: &Member<'_>, files: &Files, name: &str) ->
     };
     let needs_it = match (member.role, cluster.full) {
         (Role::Server, _) => "a server",
-        (Role::Client, true) => "a node that has tunnels to clients (`links = \"full\"`)",
-        (Role::Client, false) => return Some(Key::Node(NodeKey::new(own))),
+        (Role::Client | Role::Gateway, true) => {
+            "a node that has tunnels to clients (`links = \"full\"`)"
+        }
+        (Role::Client | Role::Gateway, false) => return Some(Key::Node(NodeKey::new(own))),
     };
     refuse(Problem {
         what: format!(
-            "{shown} is the key of one client, but `{}` is {needs_it}",
+            "{shown} is the key of one node, but `{}` is {needs_it}",
             member.name
         ),
         remedy: "copy the cluster's secret here from a server".to_owned(),
@@ -176,8 +178,8 @@ fn missing(member: &Member<'_>, files: &Files, found: &Found<&str>) -> String {
         Role::Server => format!(
             "make it once with `l2ha genkey --bytes 32 --output {path}`, and copy it to every server"
         ),
-        Role::Client => format!(
-            "copy it from a server, or make this client's own there with `l2ha genkey --cluster FILE --node {}`",
+        Role::Client | Role::Gateway => format!(
+            "copy it from a server, or make this node's own there with `l2ha genkey --cluster FILE --node {}`",
             member.name
         ),
     }

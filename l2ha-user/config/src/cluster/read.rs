@@ -8,6 +8,7 @@ use toml::{
 };
 
 use crate::{
+    accept,
     address::{self, Shown},
     bfd, names,
     ospf::{self, COSTS},
@@ -53,7 +54,7 @@ pub(crate) fn read<'a>(report: &'a Report, value: &'a Spanned<DeValue<'a>>) -> O
     let authentication = section.boolean("authentication");
     let mut members = Vec::new();
     let mut taken = Taken::default();
-    for (key, role) in [("servers", Role::Server), ("clients", Role::Client)] {
+    for (role, key, _) in Role::ALL {
         members.extend(read_members(&section, key, role, &mut taken));
     }
     let has_servers = members
@@ -137,7 +138,7 @@ fn read_members<'a>(
         let free = taken
             .names
             .take(report, name.with(name.value.to_owned()), |_| {
-                "a node is either a server or a client: remove one of the two".to_owned()
+                "a node is a server, a client or a gateway: remove one of the two".to_owned()
             });
         let (texts, own) = match value.get_ref() {
             DeValue::String(text) => (vec![name.with(text.as_ref())], None),
@@ -159,6 +160,7 @@ fn read_members<'a>(
             DeValue::Table(table) => {
                 let own = Section::new(report, &MEMBER, name.place.clone(), table);
                 check_settings(&own, UNDERLAY_MTUS);
+                check_prefixes(&own, role);
                 let mut texts: Vec<Found<&str>> = own.string("address").into_iter().collect();
                 let list =
                     own.strings("addresses", |text| text.parse().is_ok_and(address::is_host));
@@ -268,6 +270,29 @@ fn check_settings(section: &Section<'_>, mtus: RangeInclusive<i128>) {
     if section.knows("router_id") {
         let id = section.text_or("router_id", ospf::dotted_id);
         let _ = id.map(|found| ospf::router_id(section.report, &found));
+    }
+}
+
+/// Reports prefixes that could not be, or are those of a node that leads to no other network.
+fn check_prefixes(section: &Section<'_>, role: Role) {
+    let prefixes = accept::entries(section, "prefixes");
+    if let Some(place) = section.place_of("prefixes")
+        && role != Role::Gateway
+    {
+        section.report.error(
+            &place,
+            format!("{} carries no other network's packets", role.shown()),
+            "move the node's line below [cluster.gateways], or remove this",
+        );
+    }
+    for accept in prefixes {
+        if accept.prefix.len() == 0 {
+            section.report.error(
+                &section.place,
+                "`prefixes` has a default route",
+                "write the prefixes of the networks behind this gateway",
+            );
+        }
     }
 }
 

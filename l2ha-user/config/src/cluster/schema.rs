@@ -25,11 +25,12 @@ pub const CLUSTER: Table = Table {
         optional("mtu", "1500", "each node's own"),
         optional("servers", "{ server-1 = \"10.0.0.1\" }", "none"),
         optional("clients", "{ client-1 = \"10.0.0.9\" }", "none"),
+        optional("gateways", "{ gateway-1 = \"10.0.0.20\" }", "none"),
         optional("pairs", "{}", "nothing of their own"),
     ],
 };
 
-/// A node in `[cluster.servers]` or `[cluster.clients]` that is written as a table.
+/// A node in `[cluster.servers]`, `[cluster.clients]` or `[cluster.gateways]` that is written as a table.
 pub const MEMBER: Table = Table {
     name: "cluster.servers.NAME",
     several: false,
@@ -55,6 +56,7 @@ pub const MEMBER: Table = Table {
         optional("mode", "\"auto\"", "`mode` of `[underlay]`"),
         optional("ipv4", "\"192.0.2.1\"", "no IPv4 address of its own"),
         optional("router_id", "\"10.0.0.1\"", "derived"),
+        optional("prefixes", "[\"2001:db8:9::/48\"]", "none"),
         optional("cost", "10", "`cost` of `[ospf]`"),
         optional("bfd", "\"50x3\"", "`bfd` of `[cluster]`"),
         optional("area", "\"0.0.0.1\"", "`area` of `[ospf]`"),

@@ -72,9 +72,9 @@ pub(crate) fn services(
                 ))
             } else if servers.contains(name) {
                 None
-            } else if cluster.member(name).is_some() {
+            } else if let Some(other) = cluster.member(name) {
                 Some((
-                    format!("`{name}` is a client"),
+                    format!("`{name}` is {}", other.role.shown()),
                     "move its line below [cluster.servers], or remove it here".to_owned(),
                 ))
             } else {

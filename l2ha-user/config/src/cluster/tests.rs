@@ -17,6 +17,9 @@ use super::{CLUSTER, MEMBER, PAIR, Who};
 /// The page, whose first example is the trial's cluster.
 const PAGE: &str = include_str!("../../../../docs/cluster.md");
 
+/// The page of the gateways.
+const GATEWAYS: &str = include_str!("../../../../docs/gateways.md");
+
 /// The example of the page.
 fn example() -> &'static str {
     let (_, rest) = PAGE.split_once("```toml\n").unwrap();
@@ -252,7 +255,7 @@ fn a_client_does_with_its_own_key() {
     }
     let errors = client.load(&host("10.0.0.1")).unwrap_err();
     assert!(
-        errors.to_string().contains("is the key of one client"),
+        errors.to_string().contains("is the key of one node"),
         "{errors}"
     );
     for (node, what) in [
@@ -388,6 +391,62 @@ fn what_both_ends_need_is_said_once() {
     assert_eq!(tunnel(&one, "client-1").ospf.unwrap().cost, 99);
     let ports = format!("{:?}", tunnel(&three, "client-1").encapsulation);
     assert!(ports.contains("1701") && ports.contains("1800"), "{ports}");
+}
+
+#[test]
+fn a_gateway_leads_to_other_networks() {
+    let beside = "[cluster.gateways]\ngateway-1 = { address = \"10.0.0.20\", prefixes = [\"2001:db8:9::/48 le 64\"] }\n\
+                  gateway-2 = \"10.0.0.21\"\n[ospf]\nredistribute = [\"static\"]\nredistribute_metric = 7\n";
+    let file = Host::new(&format!("{}{beside}", example()));
+    let one = file.node("gateway-1", "10.0.0.20");
+    let names: Vec<&str> = one.tunnels.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["server-1", "server-2", "server-3"]);
+    assert!(one.services.is_empty());
+    let redistribute = |config: &Config| config.ospf.as_ref().unwrap().redistribute.clone();
+    let found = redistribute(&one);
+    assert!(found.connected && found.statics && found.metric == 7);
+    let [only] = &found.only[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (only.prefix.to_string().as_str(), only.lengths.clone()),
+        ("2001:db8:9::/48", 48..=64)
+    );
+    // The others do what `[ospf]` says.
+    for (name, address) in [("gateway-2", "10.0.0.21"), ("client-1", "10.0.0.9")] {
+        let found = redistribute(&file.node(name, address));
+        assert!(!found.connected && found.statics && found.only.is_empty());
+    }
+    fit(&one, &file.node("server-2", "10.0.0.2"));
+    // As the page has it.
+    let (_, shown) = GATEWAYS.split_once("```toml\n").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let page = Host::new(&format!("{}{shown}", example()));
+    assert_eq!(
+        redistribute(&page.node("gateway-2", "10.0.0.21"))
+            .only
+            .len(),
+        2
+    );
+    // It does with its own key, as a client.
+    let own = Host::new(&format!("{}{beside}", example()));
+    own.secret("cluster.key", &node_key(&file.file(), "gateway-1").unwrap());
+    assert_eq!(own.node("gateway-1", "10.0.0.20"), one);
+}
+
+#[test]
+fn ipv4_is_routed_by_all_or_none() {
+    let ipv4 = |text: &str| -> Vec<bool> {
+        let file = Host::new(text);
+        let nodes = [("server-1", "10.0.0.1"), ("client-2", "10.0.0.10")];
+        let routed = nodes.map(|(name, address)| file.node(name, address).ospf.unwrap().ipv4);
+        routed.iter().map(Option::is_some).collect()
+    };
+    assert_eq!(ipv4(example()), [false, false]);
+    let service = example().replace("address = \"2001:db8::80\"", "address = \"192.0.2.80\"");
+    assert_eq!(ipv4(&service), [true, true]);
+    let node = example().replace("cost = 20", "ipv4 = \"192.0.2.2\"");
+    assert_eq!(ipv4(&node), [true, true]);
 }
 
 #[test]

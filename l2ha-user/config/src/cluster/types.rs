@@ -26,8 +26,26 @@ pub struct Who {
 pub(crate) enum Role {
     /// Has services; has a tunnel to every other server.
     Server,
-    /// Has a tunnel to every server, and what servers take from it is its own address alone.
+    /// Has a tunnel to every server, and uses services itself.
     Client,
+    /// Has a tunnel to every server, and carries other networks' hosts to the services.
+    Gateway,
+}
+
+impl Role {
+    /// The key of `[cluster]` that nodes of this role are below, and what one of them is called.
+    pub(crate) const ALL: [(Self, &str, &str); 3] = [
+        (Self::Server, "servers", "a server"),
+        (Self::Client, "clients", "a client"),
+        (Self::Gateway, "gateways", "a gateway"),
+    ];
+
+    /// What one of them is called.
+    pub(crate) fn shown(self) -> &'static str {
+        let mut all = Self::ALL.iter();
+        all.find(|(role, ..)| *role == self)
+            .map_or("", |(_, _, shown)| shown)
+    }
 }
 
 /// A node of the cluster.

@@ -24,7 +24,7 @@ fn the_clusters_sample_has_every_key() {
     let sample: Toml = SAMPLE.parse().unwrap();
     let cluster = &sample["cluster"];
     assert_eq!(keys([cluster]), known(&CLUSTER));
-    let members = ["servers", "clients"].map(|role| cluster[role].as_table().unwrap());
+    let members = ["servers", "clients", "gateways"].map(|role| cluster[role].as_table().unwrap());
     let members = members.into_iter().flat_map(Toml::values);
     assert_eq!(keys(members), known(&MEMBER));
     let pairs = cluster["pairs"].as_table().unwrap();
@@ -51,7 +51,7 @@ fn the_clusters_sample_is_good_for_every_node() {
     fs::write(&file, SAMPLE.replace("/etc/l2ha/", "")).unwrap();
     let all = Expanded::load(&file, Which::All(&Who::default()));
     let all = all.unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 5);
     let host = Who {
         node: None,
         addresses: vec![("eth0".to_owned(), "10.1.0.4".parse().unwrap())],
@@ -59,7 +59,7 @@ fn the_clusters_sample_is_good_for_every_node() {
     let server = Config::load(&file, &host).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(
         (server.node.name.as_str(), server.tunnels.len()),
-        ("server-1", 3)
+        ("server-1", 4)
     );
     assert_eq!(server.services.len(), 2);
 }

@@ -31,8 +31,16 @@ impl Facts {
                     .map(|on| on != 0),
                 ..ipv4
             }),
+            carried: subject.carried.clone(),
             ..Self::default()
         };
+        for carried in &mut facts.carried {
+            let file = match carried.ipv4 {
+                true => "/proc/sys/net/ipv4/ip_forward",
+                false => "/proc/sys/net/ipv6/conf/all/forwarding",
+            };
+            carried.forwards = number(file).map(|on| on != 0);
+        }
         if subject.try_kernel {
             match trial::lacks() {
                 Ok(lacks) => facts.system.lacks = lacks,

@@ -32,6 +32,7 @@ fn config() -> Ospf {
             statics: false,
             metric: 20,
             type2: true,
+            only: Vec::new(),
         },
         accept_default: false,
         accept: Vec::new(),

@@ -132,7 +132,7 @@ impl EventLoop {
 
     /// Advertises what of the kernel's routes is to be.
     pub(super) async fn redistribute(&mut self) {
-        let config = self.config.redistribute;
+        let config = &self.config.redistribute;
         if !config.connected && !config.statics {
             let now = self.now();
             self.instances.set_externals(now, |_| Vec::new());

@@ -115,6 +115,7 @@ fn config(node: u32) -> Ospf {
             statics: false,
             metric: 20,
             type2: true,
+            only: Vec::new(),
         },
         accept_default: false,
         accept: Vec::new(),

@@ -34,7 +34,7 @@ const MISTAKES: &[Mistake] = &[
     ("\"10.0.0.1\"", "\"10.0.0.256\"", 7, "cluster.servers.server-1", "not an IP address", "write `server-1 = \"10.0.0.1\"`"),
     ("\"10.0.0.1\"", "[\"10.0.0.1\", \"10.0.0.7\"]", 7, "cluster.servers.server-1", "a second address of its family", "keep one of each family"),
     ("\"10.0.0.3\"", "\"10.0.0.1\"", 9, "cluster.servers.server-3", "`10.0.0.1` is already used on line 7", "each node's own address"),
-    ("client-1 =", "server-1 =", 12, "cluster.clients.server-1", "`server-1` is already used on line 7", "either a server or a client"),
+    ("client-1 =", "server-1 =", 12, "cluster.clients.server-1", "`server-1` is already used on line 7", "a server, a client or a gateway"),
     ("cost = 20", "cots = 20", 8, "cluster.servers.server-2.cots", "has no key `cots`", "did you mean `cost`?"),
     ("cost = 20", "cost = 0", 8, "cluster.servers.server-2.cost", "0 is not in 1 to 65535", "write `cost ="),
     ("address = \"10.0.0.2\", ", "", 8, "cluster.servers.server-2", "this node has no address", "write `server-2 = { address = \"10.0.0.1\" }`"),
@@ -43,6 +43,9 @@ const MISTAKES: &[Mistake] = &[
     ("cost = 20", "router_id = \"48.50.239.212\"", 8, "cluster.servers.server-2", "have the same router id, 48.50.239.212", "router_id = \"10.255.0.1\""),
     ("\"10.0.0.9\"", "\"2001:db8:77::9\"", 12, "cluster.clients.client-1", "no family of addresses in common", "give one of them both"),
     ("cost = 20 }\nserver-3 = \"10.0.0.3\"", "bfd = \"20x3\" }\nserver-3 = { address = \"10.0.0.3\", bfd = \"off\" }", 9, "cluster.servers.server-3.bfd", "their tunnel needs one for both", "below [cluster.pairs], as"),
+    ("cost = 20", "prefixes = [\"10.9.0.0/16\"]", 8, "cluster.servers.server-2.prefixes", "a server carries no other network's packets", "below [cluster.gateways]"),
+    ("[[services]]", "[cluster.gateways]\ngateway-1 = { address = \"10.0.0.20\", prefixes = [\"10.9.0.1/16\"] }\n[[services]]", 16, "cluster.gateways.gateway-1.prefixes[0]", "has bits beyond its length", "write `prefixes = [\"10.9.0.0/16\"]`"),
+    ("[[services]]", "[cluster.gateways]\ngateway-1 = { address = \"10.0.0.20\", prefixes = [\"::/0\"] }\n[[services]]", 16, "cluster.gateways.gateway-1", "has a default route", "the networks behind this gateway"),
     // Its pairs.
     ("[[services]]", "[cluster.pairs]\nserver-1 = { cost = 5 }\n[[services]]", 16, "cluster.pairs.server-1", "does not name two nodes", "with a blank between them"),
     ("[[services]]", "[cluster.pairs]\n\"server-1 client-9\" = { cost = 5 }\n[[services]]", 16, "cluster.pairs.server-1 client-9", "`client-9` is no node", "did you mean `client-"),
@@ -51,6 +54,7 @@ const MISTAKES: &[Mistake] = &[
     // Its services.
     ("\"2001:db8::80\"\n", "\"2001:db8::80\"\nservers = [\"server-4\"]\n", 18, "services[0].servers", "`server-4` is no server", "did you mean `server-"),
     ("\"2001:db8::80\"\n", "\"2001:db8::80\"\nservers = [\"client-1\"]\n", 18, "services[0].servers", "`client-1` is a client", "move its line below [cluster.servers]"),
+    ("[[services]]\nname = \"web\"", "[cluster.gateways]\ng = \"10.0.0.20\"\n[[services]]\nservers = [\"g\"]\nname = \"web\"", 18, "services[0].servers", "`g` is a gateway", "move its line below [cluster.servers]"),
     ("\"2001:db8::80\"\n", "\"2001:db8::80\"\nservers = []\n", 18, "services[0].servers", "must be names of servers", "\"server-1\", \"server-2\", \"server-3\""),
     ("\"2001:db8::80\"\n", "\"2001:db8::80\"\nshare = \"yes\"\n", 18, "services[0].share", "must be `true` or `false`", "`share = true`"),
     ("\"2001:db8::80\"\n", "\"fe80::80\"\n", 17, "services[0].address", "", "write `address ="),
