@@ -77,9 +77,14 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
     let options = TrioOptions {
         bfd: Some(BFD),
         check: Some(CHECK),
+        cluster: true,
         ..TrioOptions::default()
     };
     let trio = Trio::start(lab, options)?;
+    println!(
+        "This file is the same on all three, and a secret:\n\n{}",
+        indented(&trio.client.daemon.config().toml())
+    );
     timeline.note("started", "l2ha runs on all three hosts");
     trio.wait_full()?;
     timeline.note(
@@ -155,6 +160,16 @@ fn play(lab: &Lab, timeline: &mut Timeline, keep: bool) -> Result<()> {
         println!("\nremoving the lab");
     }
     Ok(())
+}
+
+/// What of a cluster file a user would write: not the folders of the lab.
+fn indented(file: &str) -> String {
+    let lab = ["[node]", "run_dir", "bpffs"];
+    let lines = file
+        .trim()
+        .lines()
+        .skip_while(|line| line.is_empty() || lab.iter().any(|begin| line.starts_with(begin)));
+    lines.map(|line| format!("    {line}\n")).collect()
 }
 
 /// How to look into the lab from another terminal.
