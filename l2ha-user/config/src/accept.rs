@@ -2,12 +2,12 @@
 //! kernel's are advertised.
 
 use ipnet::IpNet;
-use ospfv3::Prefix;
+use ospfv3::{Prefix, PrefixRange};
 
-use crate::{report::Found, section::Section, types::Accept};
+use crate::{report::Found, section::Section};
 
 /// Reads the list of this key.
-pub(crate) fn entries(section: &Section<'_>, key: &str) -> Vec<Accept> {
+pub(crate) fn entries(section: &Section<'_>, key: &str) -> Vec<PrefixRange> {
     let named = section
         .strings(key, |text| parse(text).is_ok())
         .map_or_else(Vec::new, |strings| strings.good);
@@ -16,7 +16,7 @@ pub(crate) fn entries(section: &Section<'_>, key: &str) -> Vec<Accept> {
 }
 
 /// One entry, as a prefix list has it: a prefix, then `ge` and `le` with lengths.
-fn entry(section: &Section<'_>, key: &str, found: &Found<&str>) -> Option<Accept> {
+fn entry(section: &Section<'_>, key: &str, found: &Found<&str>) -> Option<PrefixRange> {
     let entry = parse(found.value);
     if let Err((what, good)) = &entry {
         let what = format!("`{}` {what}", found.value);
@@ -28,7 +28,7 @@ fn entry(section: &Section<'_>, key: &str, found: &Found<&str>) -> Option<Accept
 }
 
 /// The entry, or what is wrong with it and what would be right.
-fn parse(text: &str) -> Result<Accept, (String, String)> {
+fn parse(text: &str) -> Result<PrefixRange, (String, String)> {
     let example = "2001:db8::/32 ge 128".to_owned();
     let mut words = text.split_whitespace();
     let network = words.next().and_then(|word| word.parse::<IpNet>().ok());
@@ -77,7 +77,7 @@ fn parse(text: &str) -> Result<Accept, (String, String)> {
         let what = "accepts no length at all".to_owned();
         return Err((what, format!("{cut} ge {to} le {from}")));
     };
-    Ok(Accept {
+    Ok(PrefixRange {
         prefix,
         lengths: from..=to,
     })

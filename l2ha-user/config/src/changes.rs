@@ -5,7 +5,7 @@
 use std::fmt::{Debug, Display};
 
 use ::bfd::Timers;
-use ospfv3::AreaConfig;
+use ospfv3::{AreaConfig, Edge};
 
 use crate::{
     rotation::Rotating,
@@ -187,6 +187,7 @@ impl Changes {
             mtu,
             addresses,
             ospf,
+            edge,
             ospf_key,
             bfd_key,
         } = old;
@@ -227,6 +228,15 @@ impl Changes {
         let gone = addresses.iter().any(|it| !new.addresses.contains(it));
         let gone = Some("connections of the address that goes").filter(|_| gone);
         self.hidden(&of, "addresses", addresses, &new.addresses, gone);
+        let router = |edge: &Option<Edge>| edge.as_ref().map(|edge| edge.router_id);
+        let other = Some("an adjacency with another router than that one");
+        let other = other.filter(|_| router(&new.edge).is_some());
+        let ids = [edge, &new.edge]
+            .map(|edge| router(edge).map_or("any".to_owned(), |router_id| router_id.to_string()));
+        self.field(&of, "peer_router_id", &ids[0], &ids[1], other);
+        let prefixes = |edge: &Option<Edge>| edge.as_ref().map(|edge| edge.prefixes.clone());
+        let key = "peer_prefixes";
+        self.hidden(&of, key, &prefixes(edge), &prefixes(&new.edge), None);
         match (ospf, &new.ospf) {
             (Some(old), Some(new)) => self.tunnel_ospf(&of, old, new),
             (Some(_), None) => self.add(format!("{of}: ospf off"), Some("its adjacency")),

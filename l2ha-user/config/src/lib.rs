@@ -13,6 +13,7 @@ mod check;
 mod cluster;
 mod cookie_file;
 mod duration;
+mod edge;
 mod error;
 mod expanded;
 mod file;
@@ -51,7 +52,7 @@ pub use self::{
     rotation::Rotating,
     schema::{Absent, CHECK, Key, TABLES, Table},
     types::{
-        Accept, BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,
+        BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,
         DEFAULT_RUN_DIR, HttpCheck, Node, Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute,
         Service, Tunnel, TunnelOspf, Underlay, WhenFailed,
     },

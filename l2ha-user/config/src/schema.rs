@@ -150,6 +150,8 @@ pub(crate) const TUNNELS: Table = Table {
         optional("area", "\"0.0.0.1\"", "`area` of `[ospf]`"),
         optional("cost", "10", "`cost` of `[ospf]`"),
         optional("bfd", "\"50x3\"", "`bfd` of `[ospf]`"),
+        optional("peer_router_id", "\"10.0.0.9\"", "any"),
+        optional("peer_prefixes", "[\"2001:db8::9/128\"]", "none"),
         default("ospf_network", "\"point-to-point\""),
         default("ospf_priority", "1"),
         optional(

@@ -12,7 +12,7 @@ use l2ha_ebpf::plan::{Encapsulation, Sublayer};
 use crate::{
     address::{self, Shown},
     cookie_file::Files,
-    names,
+    edge, names,
     report::{Found, Place, Unique},
     section::Section,
     tunnel_keys, tunnel_ospf,
@@ -122,6 +122,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
     let mtu = section.integer("mtu", MTUS).map(|found| found.value);
     let addresses = addresses(section, taken);
     let (ospf, without_ospf) = tunnel_ospf::read(context.ospf, section);
+    let edge = edge::read(section, ospf);
 
     let whole = || {
         let (local, remote) = remote?;
@@ -145,6 +146,7 @@ fn tunnel(context: &Context<'_>, section: &Section<'_>, taken: &mut Taken) -> Re
             mtu,
             addresses: addresses.iter().map(|found| found.value).collect(),
             ospf,
+            edge,
             ospf_key: keys.ospf,
             bfd_key: keys.bfd,
         })

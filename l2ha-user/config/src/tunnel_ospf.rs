@@ -12,6 +12,8 @@ const KEYS: &[&str] = &[
     "area",
     "cost",
     "bfd",
+    "peer_router_id",
+    "peer_prefixes",
     "ospf_network",
     "ospf_priority",
     "ospf_key_file",

@@ -2,7 +2,6 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -13,7 +12,7 @@ use l2ha_ebpf::{
     abi::OuterForm,
     plan::{AttachMode, Cookie, Encapsulation, Sublayer},
 };
-use ospfv3::{AreaConfig, AuthKey, Family, KeyChain, Prefix};
+use ospfv3::{AreaConfig, AuthKey, Edge, Family, KeyChain, PrefixRange};
 
 use crate::rotation::Rotating;
 
@@ -118,6 +117,8 @@ pub struct Tunnel {
     pub addresses: Vec<IpNet>,
     /// How OSPF runs over it, if it does.
     pub ospf: Option<TunnelOspf>,
+    /// What is taken from the neighbour, where that is a router at the edge.
+    pub edge: Option<Edge>,
     /// What signs OSPF's packets on it, in place of [`Config::ospf_keys`].
     pub ospf_key: Option<Rotating<AuthKey>>,
     /// What signs BFD's packets on it, in place of [`Config::bfd_keys`].
@@ -170,7 +171,7 @@ pub struct Redistribute {
     /// Whether it is beyond every cost within the AS (type 2).
     pub type2: bool,
     /// Which of these prefixes; all if empty.
-    pub only: Vec<Accept>,
+    pub only: Vec<PrefixRange>,
 }
 
 /// OSPFv3 (RFC 5340).
@@ -203,7 +204,7 @@ pub struct Ospf {
     /// Whether a default route that neighbours advertise is installed, also outside of stub areas.
     pub accept_default: bool,
     /// Which other prefixes are installed; all if empty.
-    pub accept: Vec<Accept>,
+    pub accept: Vec<PrefixRange>,
     /// Seconds for which neighbours are asked to go on as if nothing happened when the daemon
     /// restarts (RFC 5187); 0 for not at all.
     pub graceful_restart: u16,
@@ -211,22 +212,6 @@ pub struct Ospf {
     pub graceful_helper: bool,
     /// Whether that help ends when the topology changes.
     pub graceful_strict: bool,
-}
-
-/// An entry of a prefix list, as `accept` and `redistribute_only` have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accept {
-    /// What they lie in.
-    pub prefix: Prefix,
-    /// Their lengths in bits.
-    pub lengths: RangeInclusive<u8>,
-}
-
-impl Accept {
-    /// Whether a prefix is one of them.
-    pub fn has(&self, prefix: Prefix) -> bool {
-        self.prefix.contains(prefix.addr()) && self.lengths.contains(&prefix.len())
-    }
 }
 
 /// A key that OSPF packets are signed with (RFC 7166).

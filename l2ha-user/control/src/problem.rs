@@ -167,6 +167,8 @@ problem_ids! {
     OspfTooManyNeighbors = "ospf-too-many-neighbors",
     /// A neighbour or a router behind it has more LSAs than one may have.
     OspfTooManyLsas = "ospf-too-many-lsas",
+    /// A neighbour at the edge says what is not its own, or is not the one that belongs there.
+    OspfEdge = "ospf-edge",
     /// OSPF refuses what a neighbour says, for another reason.
     OspfRefused = "ospf-refused",
     /// OSPF's packets arrive at the interface, and not at the daemon.

@@ -189,6 +189,7 @@ impl Tunnels {
                 bfd_keys: config.bfd_keys(tunnel),
                 keys: config.key_chain(tunnel),
                 rotation: tunnel.rotation(),
+                edge: tunnel.edge.clone(),
                 prefixes: up.prefixes.clone(),
             })
         });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::KeyChain;
+use crate::edge::Edge;
 use crate::rotation::Rotation;
 use crate::wire::{Family, Prefix};
 
@@ -241,6 +242,8 @@ pub struct InterfaceConfig {
     pub rotation: Option<Rotation>,
     /// Prefixes to advertise with it.
     pub prefixes: Vec<StubPrefix>,
+    /// What is taken from the neighbour, if that is not everything: a router at the edge.
+    pub edge: Option<Edge>,
 }
 
 impl InterfaceConfig {
@@ -267,6 +270,7 @@ impl InterfaceConfig {
             authentication: None,
             rotation: None,
             prefixes: Vec::new(),
+            edge: None,
         }
     }
 

@@ -26,6 +26,7 @@ mod area;
 mod auth;
 mod config;
 mod counters;
+mod edge;
 mod event;
 mod graceful;
 mod interface;
@@ -46,6 +47,7 @@ pub use config::{
     Limits, MAX_NEIGHBORS, MIN_LS_ARRIVAL, MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
 };
 pub use counters::{Counters, GracefulCounters, PacketCounters};
+pub use edge::{Edge, PrefixRange};
 pub use event::{DoubledSign, Event};
 pub use graceful::{GracefulRestart, HelpEnd, HelpRefusal, RestartEnd};
 pub use interface::InterfaceState;

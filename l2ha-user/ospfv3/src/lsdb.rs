@@ -217,6 +217,19 @@ impl Lsdb {
         self.entries.range(first..=last).map(|(_, entry)| entry)
     }
 
+    /// How many LSAs of a router there are.
+    pub(crate) fn of_router(&self, router: Ipv4Addr) -> usize {
+        self.by_origin.get(&router).map_or(0, |held| held.lsas)
+    }
+
+    /// How many of them are at MaxAge.
+    pub(crate) fn dead_of_router(&self, router: Ipv4Addr, now: Time) -> usize {
+        let entries = self.entries.iter();
+        entries
+            .filter(|(key, entry)| key.adv == router && entry.is_max_age(now))
+            .count()
+    }
+
     /// Whether an LSA of another router that a neighbour has brought still fits; if not, whose limit is
     /// reached.
     pub(crate) fn room(&self, lsa: &Lsa, from: Peer, limits: &Limits) -> Result<(), Refusal> {

@@ -157,6 +157,16 @@ pub enum Refusal {
     /// A router has originated as many LSAs as one may; shown with the limit and its Router ID.
     #[error("too many LSAs of one router")]
     OriginFull,
+    /// Of another router than the one that belongs behind the interface (its `Edge`).
+    #[error("router id of another router than the one that belongs here")]
+    EdgeRouterId,
+    /// A router at the edge floods an LSA of another router; from that one, or from others, it comes too.
+    #[error("LSA of another router from one at the edge")]
+    EdgeStranger,
+    /// A router at the edge says of itself what it may not: a prefix that is not its own, links to networks, routes to
+    /// other areas.
+    #[error("LSA that a router at the edge may not originate")]
+    EdgeNotGranted,
     /// An acknowledgment of something else than we sent.
     #[error("questionable acknowledgment")]
     AckMismatch,
@@ -205,7 +215,10 @@ impl Refusal {
     /// Whether the two sides of its [`Mismatch`] are a limit and the Router ID of who has reached it.
     #[must_use]
     pub const fn is_of_router(self) -> bool {
-        matches!(self, Self::NeighborFull | Self::OriginFull)
+        matches!(
+            self,
+            Self::NeighborFull | Self::OriginFull | Self::EdgeNotGranted
+        )
     }
 
     /// Whether it belongs to normal operation and is worth a count but no event.
@@ -217,6 +230,7 @@ impl Refusal {
                 | Self::LsaOlder
                 | Self::MinLsArrival
                 | Self::AckMismatch
+                | Self::EdgeStranger
                 | Self::InterfaceDown
                 | Self::ShutDown
                 | Self::NeighborState

@@ -6,10 +6,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use config::{Accept, Ospf};
+use config::Ospf;
 use control::NotInstalled;
 use linux::HostRoutes;
-use ospfv3::{Family, PathKind, Prefix, Route};
+use ospfv3::{Family, PathKind, Prefix, PrefixRange, Route};
 
 use crate::types::Desired;
 
@@ -52,7 +52,7 @@ const IPV6_SPECIAL: [(Ipv6Addr, u8, NotInstalled); 5] = [
 pub(crate) struct Admission {
     accept_default: bool,
     /// All prefixes if empty.
-    accept: Vec<Accept>,
+    accept: Vec<PrefixRange>,
     stub_areas: BTreeSet<Ipv4Addr>,
     /// Addresses of this host, without those of services, which others have too.
     own: BTreeSet<Prefix>,

@@ -362,6 +362,7 @@ mod tests {
             bfd_keys: Vec::new(),
             keys: None,
             rotation: None,
+            edge: None,
             prefixes: vec![("10.9.0.1".parse().unwrap(), 30)],
         }
     }

@@ -64,7 +64,7 @@ fn is_for_others(route: &ForeignRoute, prefix: Prefix, desired: &Desired) -> boo
 
 #[cfg(test)]
 mod tests {
-    use config::Accept;
+    use ospfv3::PrefixRange;
 
     use super::*;
 
@@ -86,7 +86,7 @@ mod tests {
         family: Family,
         routes: &[ForeignRoute],
         (connected, statics): (bool, bool),
-        only: &[Accept],
+        only: &[PrefixRange],
     ) -> Vec<String> {
         let config = Redistribute {
             connected,
@@ -156,7 +156,7 @@ mod tests {
         ];
         let found = named_of(Family::Ipv4, &routes, (true, true), &[]);
         assert_eq!(found, ["192.168.1.0/24", "198.51.100.0/24"]);
-        let only = Accept {
+        let only = PrefixRange {
             prefix: Prefix::new([192, 168, 0, 0], 16).unwrap(),
             lengths: 16..=24,
         };

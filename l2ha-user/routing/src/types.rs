@@ -8,7 +8,7 @@ use std::{
 
 use config::{Ospf, OspfArea, OspfNetwork};
 use control::{BfdStatus, InFamily, OspfInterface, OspfRoute, OspfStatus};
-use ospfv3::{Credential, KeyChain, LsaView, NeighborRotation, NeighborView, Rotation};
+use ospfv3::{Credential, Edge, KeyChain, LsaView, NeighborRotation, NeighborView, Rotation};
 use tokio::sync::oneshot;
 
 use crate::restart_state::Ending;
@@ -47,6 +47,8 @@ pub struct Interface {
     pub bfd_keys: Vec<bfd::Key>,
     /// Keys that packets are signed with.
     pub keys: Option<KeyChain>,
+    /// What is taken from the neighbour, where that is a router at the edge.
+    pub edge: Option<Edge>,
     /// What of all these keys, and of the cookies, is rotated.
     pub rotation: Option<Rotation>,
     /// Global addresses on the interface with the lengths of their prefixes, which are advertised
@@ -62,6 +64,7 @@ impl Interface {
             priority: other.priority,
             keys: other.keys.clone(),
             rotation: other.rotation.clone(),
+            edge: other.edge.clone(),
             prefixes: other.prefixes.clone(),
             carries: other.carries,
             ..self.clone()

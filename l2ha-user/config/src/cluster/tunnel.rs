@@ -9,7 +9,7 @@ use super::{
     keys::Keys,
     schema::{OWN, SHARED},
     source::inline,
-    types::{Cluster, Member, UNDERLAY_MTUS},
+    types::{Cluster, Member, Role, UNDERLAY_MTUS},
     writer::Writer,
 };
 
@@ -48,6 +48,7 @@ pub(crate) fn tunnel(
     );
     writer.line(&here, &format!("session_id = {receive}"));
     writer.line(&here, &format!("peer_session_id = {send}"));
+    edge(writer, &here, peer, public);
     secrets(writer, &here, cluster, (member, peer), keys);
     for key in SHARED {
         let found = pair
@@ -73,6 +74,29 @@ pub(crate) fn tunnel(
         let mtu = one.min(other).saturating_sub(overhead(remote, udp));
         writer.line(&here, &format!("mtu = {mtu}"));
     }
+}
+
+/// Writes what is taken from a peer by its role: of a client its own addresses, of a gateway its networks too.
+fn edge(writer: &mut Writer<'_>, here: &Place, peer: &Member<'_>, public: &Public) {
+    if peer.role == Role::Server {
+        return;
+    }
+    let router_id = setting(peer, "router_id").map_or_else(
+        || format!("\"{}\"", public.router_id(peer.name)),
+        |(text, _)| text,
+    );
+    writer.line(here, &format!("peer_router_id = {router_id}"));
+    let mut prefixes = format!("\"{}/128\"", public.address(peer.name));
+    if let Some((text, _)) = setting(peer, "ipv4") {
+        prefixes.push_str(&format!(", \"{}/32\"", text.trim_matches('"')));
+    }
+    if let Some((text, _)) = setting(peer, "prefixes") {
+        let inside = text.trim_start_matches('[').trim_end_matches(']');
+        if !inside.trim().is_empty() {
+            prefixes.push_str(&format!(", {inside}"));
+        }
+    }
+    writer.line(here, &format!("peer_prefixes = [{prefixes}]"));
 }
 
 /// Writes the cookies and keys of a tunnel, and the former ones while the secret is changed.

@@ -33,6 +33,7 @@ const fn is_standing(reason: Refusal) -> bool {
             | Refusal::NeighborFull
             | Refusal::OriginFull
             | Refusal::DatabaseFull
+            | Refusal::EdgeNotGranted
     )
 }
 
@@ -165,6 +166,24 @@ fn explain(tunnel: &TunnelFacts, refused: &OspfRefused, area: Ipv4Addr) -> Probl
                      the rest is refused"
                 ),
                 format!("`redistribute` and areas at {router}; `l2ha ospf database` here"),
+            )
+        }
+        Refusal::EdgeRouterId => {
+            let (ours, theirs) = (Ipv4Addr::from_bits(ours), Ipv4Addr::from_bits(theirs));
+            (
+                ProblemId::OspfEdge,
+                format!("{remote} has Router ID {theirs}, and {ours} belongs behind this tunnel"),
+                format!("the same name and `router_id` at {remote} and in the cluster's file here"),
+            )
+        }
+        Refusal::EdgeNotGranted => {
+            let router = Ipv4Addr::from_bits(theirs);
+            (
+                ProblemId::OspfEdge,
+                format!("{router} says of itself what is not its own: it is not used"),
+                "`prefixes` of that gateway, or `peer_prefixes` here; if they are right, its key is \
+                 in wrong hands: make another secret"
+                    .to_owned(),
             )
         }
         Refusal::DatabaseFull => (

@@ -1,8 +1,9 @@
 //! Loop-free alternates, RFC 5286: where traffic can go at once when a neighbour is gone, before
 //! anybody has computed anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::tree::{Tree, Vertex};
 use super::{AreaInput, Nexthop, PathKind, RootLink, Route};
@@ -34,7 +35,7 @@ impl Neighborhood {
         root: Ipv4Addr,
         area: Ipv4Addr,
         links: Vec<RootLink>,
-        database: &Lsdb,
+        (database, edges): (&Lsdb, &Arc<BTreeSet<Ipv4Addr>>),
         now: Time,
     ) -> Self {
         let links: Vec<RootLink> = links
@@ -43,7 +44,10 @@ impl Neighborhood {
             .collect();
         let neighbors = links.iter().map(|link| link.link.neighbor_router_id);
         let views = neighbors
-            .map(|neighbor| (neighbor, View::of(family, neighbor, area, database, now)))
+            .map(|neighbor| {
+                let view = View::of(family, neighbor, area, (database, edges), now);
+                (neighbor, view)
+            })
             .collect();
         Self { root, links, views }
     }
@@ -99,8 +103,15 @@ impl Neighborhood {
 }
 
 impl View {
-    fn of(family: Family, neighbor: Ipv4Addr, area: Ipv4Addr, database: &Lsdb, now: Time) -> Self {
+    fn of(
+        family: Family,
+        neighbor: Ipv4Addr,
+        area: Ipv4Addr,
+        (database, edges): (&Lsdb, &Arc<BTreeSet<Ipv4Addr>>),
+        now: Time,
+    ) -> Self {
         let (forwards, links) = router(neighbor, database, now);
+        let forwards = forwards && !edges.contains(&neighbor);
         let input = AreaInput {
             family,
             area,
@@ -110,6 +121,7 @@ impl View {
             links,
             one_way: false,
             networks: networks(neighbor, database, now),
+            edges: Arc::clone(edges),
             database,
             now,
         };

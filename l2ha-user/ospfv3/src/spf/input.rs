@@ -1,6 +1,8 @@
 //! What the calculation works on: our own links, and an area's database.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use crate::config::Time;
 use crate::lsdb::Lsdb;
@@ -31,6 +33,8 @@ pub(crate) struct AreaInput<'a> {
     pub(crate) one_way: bool,
     /// Networks we are Designated Router of, by our Interface ID.
     pub(crate) networks: Vec<(u32, Network)>,
+    /// Routers at the edge, through which nothing goes, whatever they say of themselves.
+    pub(crate) edges: Arc<BTreeSet<Ipv4Addr>>,
     pub(crate) database: &'a Lsdb,
     pub(crate) now: Time,
 }

@@ -49,6 +49,8 @@ pub(super) struct Path {
 pub(super) struct RouterNode {
     pub(super) options: Options,
     pub(super) bits: RouterBits,
+    /// Whether it is at the edge, and so not crossed either.
+    edge: bool,
     links: Vec<RouterLink>,
 }
 
@@ -94,6 +96,7 @@ impl<'a> Tree<'a> {
                     // RFC 5340 4.4.3.2: the one with the lowest Link State ID decides.
                     node.options = *options;
                     node.bits = *bits;
+                    node.edge = input.edges.contains(&entry.lsa.key().adv);
                 }
                 node.links.extend(links);
             }
@@ -176,7 +179,7 @@ impl<'a> Tree<'a> {
                     return Vec::new();
                 };
                 // RFC 5340 4.8.1: a router without the R bit is reached but not crossed.
-                if id != root && !node.options.contains(Options::R) {
+                if id != root && (!node.options.contains(Options::R) || node.edge) {
                     return Vec::new();
                 }
                 let follow = |link: &RouterLink| self.follow(id, link, one_way && id == root);

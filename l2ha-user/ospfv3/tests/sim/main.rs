@@ -6,6 +6,7 @@ mod authentication;
 mod basics;
 mod broadcast;
 mod convergence;
+mod edges;
 mod externals;
 mod failover;
 mod families;

@@ -195,7 +195,7 @@ fn a_default_route_where_it_is_asked_for() {
 
 #[test]
 fn only_what_is_accepted() {
-    let accept = |text: &str, lengths| Accept {
+    let accept = |text: &str, lengths| PrefixRange {
         prefix: prefix(text),
         lengths,
     };

@@ -98,6 +98,7 @@ impl Instance {
             priority: interface.priority,
             authentication: interface.keys.clone(),
             rotation: interface.rotation.clone(),
+            edge: interface.edge.clone(),
             ipv4: interface.prefixes.iter().find_map(ipv4),
             mtu: interface.mtu,
             cost: interface.cost,

@@ -93,6 +93,7 @@ fn interface(node: u32, peer: u32) -> Interface {
         bfd_keys: Vec::new(),
         keys: None,
         rotation: None,
+        edge: None,
         prefixes: Vec::new(),
     }
 }

@@ -247,6 +247,10 @@ impl Core {
             self.count(Refusal::LsaScope);
             return;
         };
+        if !self.may_request(peer, &key) {
+            self.count(Refusal::EdgeStranger);
+            return;
+        }
         let ours = self
             .databases
             .get(&db)

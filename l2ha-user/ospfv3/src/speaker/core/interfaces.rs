@@ -23,6 +23,9 @@ impl Core {
                 {
                     self.tell_accepted(id);
                 }
+                if before.edge != config.edge {
+                    self.review_edges();
+                }
                 self.content_changed();
                 true
             }
@@ -47,7 +50,11 @@ impl Core {
 
     /// Adds an interface, which is down.
     pub(crate) fn insert_interface(&mut self, config: InterfaceConfig) {
+        let edge = config.edge.is_some();
         self.interfaces.insert(config.id, Interface::new(config));
+        if edge {
+            self.review_edges();
+        }
     }
 
     /// Removes an interface that is down; the database of its area, if it was the last one there.

@@ -12,6 +12,7 @@ mod confirm;
 mod describe;
 mod designated;
 mod doubled;
+mod edges;
 mod exchange;
 mod flood;
 mod hello;
@@ -55,6 +56,8 @@ pub(crate) struct Core {
     sequence: u64,
     interfaces: BTreeMap<u32, Interface>,
     databases: BTreeMap<DbId, Lsdb>,
+    /// LSAs of our own, and the sequence number that the next instance must exceed.
+    outbid: BTreeMap<(DbId, LsaKey), i32>,
     /// How our last helps ended.
     past_helps: PastHelps,
     agenda: Agenda,
@@ -74,6 +77,7 @@ impl Core {
             sequence,
             interfaces: BTreeMap::new(),
             databases: BTreeMap::new(),
+            outbid: BTreeMap::new(),
             past_helps: PastHelps::default(),
             agenda: Agenda::default(),
             outbox: VecDeque::new(),

@@ -78,6 +78,14 @@ impl Core {
         if self.is_ours(header.router_id) {
             return Err(Refusal::DuplicateRouterId.into());
         }
+        if let Some(edge) = config
+            .edge
+            .as_ref()
+            .filter(|edge| edge.router_id != header.router_id)
+        {
+            let (ours, theirs) = (edge.router_id.to_bits(), header.router_id.to_bits());
+            return Err(Refused::mismatch(Refusal::EdgeRouterId, ours, theirs));
+        }
         Ok((packet, signed))
     }
 

@@ -54,6 +54,7 @@ impl Core {
                     let limits = self.config.limits;
                     let whose = match (reason, origin) {
                         (Refusal::OriginFull, Some(origin)) => Some((limits.origin_lsas, origin)),
+                        (Refusal::EdgeNotGranted, Some(origin)) => Some((0, origin)),
                         (Refusal::NeighborFull, _) => Some((limits.neighbor_lsas, peer.router_id)),
                         _ => None,
                     };
@@ -110,8 +111,12 @@ impl Core {
         } else {
             Origin::Flooded
         };
+        let strangers = self.is_strangers(peer, &key);
         let database = self.databases.entry(db_id).or_default();
         let Some(old) = database.get(&key) else {
+            if strangers {
+                return self.accept_lsa(restart, peer, db_id, lsa, origin);
+            }
             let room = database.room(&lsa, peer, &self.config.limits).is_ok();
             if header.is_max_age() && (!exchanging || !room) {
                 // RFC 2328 13 (4): no neighbour needs it, or there is no way to keep it.
@@ -191,6 +196,17 @@ impl Core {
         let key = lsa.key();
         let header = *lsa.header();
         let ours = self.is_ours(key.adv);
+        if self.is_strangers(peer, &key) && !(ours && self.may_resume_from_edges(restart)) {
+            self.set_aside(peer, &header);
+            return match ours {
+                true => self.outbid_edge(db_id, lsa),
+                false => Err(Refusal::EdgeStranger),
+            };
+        }
+        if let Err(reason) = self.check_edge(db_id, &lsa) {
+            self.set_aside(peer, &header);
+            return Err(reason);
+        }
         let (prefixes, routers) = if ours {
             self.news_of_another(db_id, &lsa)
         } else {

@@ -19,6 +19,9 @@ impl Originator {
     pub(crate) fn reconcile(&mut self, core: &mut Core, table: &RouteTable, restart: &Restart) {
         let now = core.now();
         self.forget_old(core);
+        for ((id, key), sequence) in core.take_outbid() {
+            self.outbid(core, restart, (id, key), sequence);
+        }
         let desired = self.desired(core, table, restart);
         // Withdrawals first: they are what traffic waits for. Premature aging is no origination, so
         // MinLSInterval does not hold it back (RFC 2328 14.1).
@@ -118,6 +121,37 @@ impl Originator {
         if changed && !core.is_for_others(key) {
             core.lsa_changed();
         }
+    }
+
+    /// A new instance of the same content, beyond a sequence number that a neighbour has seen of it; as for a foreign
+    /// instance, ever more seldom.
+    fn outbid(
+        &mut self,
+        core: &mut Core,
+        restart: &Restart,
+        (id, key): (DbId, LsaKey),
+        sequence: i32,
+    ) {
+        let now = core.now();
+        let entry = core.databases().get(&id).and_then(|db| db.get(&key));
+        let entry = entry.filter(|entry| !entry.is_max_age(now) && entry.origin == Origin::Own);
+        let Some(entry) = entry.filter(|entry| entry.lsa.header().sequence <= sequence) else {
+            return;
+        };
+        let body = entry.lsa.body().clone();
+        if !restart.may_originate(key.ty) {
+            return core.outbid_by(id, key, sequence, None);
+        }
+        let Some(own) = self.own.get_mut(&(id, key)) else {
+            return;
+        };
+        let due = own.superseded.map(|(at, pause)| at + pause);
+        if let Some(due) = due.filter(|due| *due > now) {
+            return core.outbid_by(id, key, sequence, Some(due));
+        }
+        own.sequence = own.sequence.max(sequence);
+        own.superseded = Some((now, own.pause(now, core.config())));
+        self.originate(core, id, key, &body);
     }
 
     /// A new instance of the same content, RFC 2328 12.4 (1).

@@ -176,6 +176,7 @@ impl World {
             links: self.links.clone(),
             one_way,
             networks: Vec::new(),
+            edges: Arc::default(),
             database: &self.databases[&AREA],
             now: NOW,
         };

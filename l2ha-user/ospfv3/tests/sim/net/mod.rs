@@ -10,8 +10,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ospfv3::{
-    AreaConfig, Config, Event, Family, GracefulRestart, InterfaceConfig, InterfaceKind, Limits,
-    Prefix, Speaker, StubPrefix, Time,
+    AreaConfig, Config, Edge, Event, Family, GracefulRestart, InterfaceConfig, InterfaceKind,
+    Limits, Prefix, Speaker, StubPrefix, Time,
 };
 
 pub(crate) use self::links::{End, Frame, Lan, Link, Weather};
@@ -42,6 +42,8 @@ pub(crate) struct Net {
     pub(crate) limits: Limits,
     /// Areas of the interfaces, by Interface ID, that are not in the backbone.
     pub(crate) areas: BTreeMap<u32, Ipv4Addr>,
+    /// What is taken from the neighbour, by Interface ID.
+    pub(crate) edges: BTreeMap<u32, Edge>,
     /// Areas of the loopbacks, by node, that are not in the backbone.
     pub(crate) homes: BTreeMap<usize, Ipv4Addr>,
     /// Areas that are not like any other.
@@ -74,6 +76,7 @@ impl Net {
             intervals: (1, 4),
             limits: Limits::default(),
             areas: BTreeMap::new(),
+            edges: BTreeMap::new(),
             homes: BTreeMap::new(),
             kinds: BTreeMap::new(),
             mtu: 1500,
@@ -152,6 +155,7 @@ impl Net {
         if let Some(area) = self.areas.get(&end.interface) {
             config.area = *area;
         }
+        config.edge = self.edges.get(&end.interface).cloned();
         (config.hello_interval, config.dead_interval) = self.intervals;
         config
     }

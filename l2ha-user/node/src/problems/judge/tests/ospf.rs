@@ -293,6 +293,12 @@ fn limits_are_named_with_who_has_reached_them_whether_there_is_an_adjacency_or_n
             &["10.0.0.7 brings", "16384", "`redistribute`"],
         ),
         (
+            Refusal::EdgeNotGranted,
+            (0, router),
+            ProblemId::OspfEdge,
+            &["10.0.0.7", "not its own", "`peer_prefixes`"],
+        ),
+        (
             Refusal::DatabaseFull,
             (0, 0),
             ProblemId::OspfTooManyLsas,
