@@ -33,7 +33,7 @@ pub use self::{
     blocking::KernelRefusal,
     foreign::{ForeignRoute, HostRoute, HostRoutes, RouteSource},
     limit::{most_open_files, raise_open_files},
-    link::{Link, VethPair},
+    link::{Link, VethPair, delete_links},
     monitor::{Change, Monitor},
     neighbour::Reachability,
     netlink::{Error, Netlink},
