@@ -131,6 +131,12 @@ impl Routing {
         self.ask(Request::CheckRoutes);
     }
 
+    /// Says that others have changed routes, addresses or interfaces of their own. On a host where somebody does so all
+    /// the time they are looked at in a fraction of it only, some seconds later at most.
+    pub fn look_around(&self) {
+        self.ask(Request::LookAround);
+    }
+
     /// Whether the node was drained in the run before, and this one goes on with that.
     pub fn was_drained(&self) -> bool {
         self.state.drained

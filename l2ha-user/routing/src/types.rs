@@ -167,6 +167,7 @@ pub(crate) enum Request {
     Configure(Box<Ospf>, oneshot::Sender<()>),
     Sync(Desired),
     CheckRoutes,
+    LookAround,
     Drain(bool),
     Show(View),
     End(Ending),
