@@ -20,6 +20,7 @@ mod netlink;
 mod nexthop;
 mod privilege;
 mod route;
+pub mod settings;
 pub mod sockets;
 pub mod state;
 pub mod sysctl;

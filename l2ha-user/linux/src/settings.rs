@@ -5,7 +5,7 @@ use std::io;
 
 use rtnetlink::{
     packet_core::NetlinkHeader,
-    packet_route::link::LinkMessage,
+    packet_route::{RouteNetlinkMessage, link::LinkMessage},
     sys::protocols::NETLINK_ROUTE,
 };
 
@@ -15,7 +15,6 @@ use crate::{
 };
 
 /// linux/rtnetlink.h, linux/if_link.h.
-const RTM_GETLINK: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
@@ -62,7 +61,9 @@ pub fn hold(wanted: &[Wanted<'_>]) -> io::Result<Vec<Option<bool>>> {
         };
         connection.carry_out(&requests, take)?;
         hold.extend(part.iter().map(|wanted| {
-            let found = settings.iter().find(|it| it.interface == wanted.interface)?;
+            let found = settings
+                .iter()
+                .find(|it| it.interface == wanted.interface)?;
             let retransmits = || sysctl::asks_soon(Family::Ipv4, wanted.name);
             Some(found.hold(wanted.has_ipv4, all_rp_filter.as_deref()) && retransmits())
         }));
@@ -73,13 +74,9 @@ pub fn hold(wanted: &[Wanted<'_>]) -> io::Result<Vec<Option<bool>>> {
 fn ask(interface: u32) -> Request {
     let mut message = LinkMessage::default();
     message.header.index = interface;
-    let mut request = Request::new(
-        &rtnetlink::packet_route::RouteNetlinkMessage::GetLink(message),
-        0,
-    );
+    let mut request = Request::new(&RouteNetlinkMessage::GetLink(message), 0);
     let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
     append(&mut request.body, IFLA_EXT_MASK, &mask);
-    debug_assert_eq!(request.kind, RTM_GETLINK);
     request
 }
 
@@ -124,7 +121,9 @@ impl Settings {
             let strict = |(present, all): (String, &str)| {
                 sysctl::loosened(&present, all, has_ipv4).is_some()
             };
-            value(sysctl::RP_FILTER).zip(all_rp_filter).is_some_and(strict)
+            value(sysctl::RP_FILTER)
+                .zip(all_rp_filter)
+                .is_some_and(strict)
                 || value(sysctl::ACCEPT_LOCAL).is_some_and(|it| it != "1")
         });
         takes_nothing && asks.is_none_or(|it| it == sysctl::RETRANSMIT) && !validates
@@ -215,7 +214,10 @@ mod tests {
             name: "accept_local",
             place: sysctl::ACCEPT_LOCAL,
         };
-        let all = sysctl::NOTHING.into_iter().chain([sysctl::DISABLE_IPV6, rp_filter, accept_local]);
+        let all =
+            sysctl::NOTHING
+                .into_iter()
+                .chain([sysctl::DISABLE_IPV6, rp_filter, accept_local]);
         for setting in all {
             let Ok(file) = fs::read_to_string(setting.path("lo")) else {
                 continue;
