@@ -70,7 +70,7 @@ impl Routing {
                 let ran = runtime.block_on(async {
                     let kernel = Rtnetlink::open().context("cannot open rtnetlink")?;
                     let ends = Ends {
-                        wire: Box::new(RawSockets),
+                        wire: Box::new(RawSockets::new()),
                         kernel: Box::new(kernel),
                         detection,
                         detours,
