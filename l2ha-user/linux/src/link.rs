@@ -1,9 +1,12 @@
 //! Network interfaces.
 
+use std::io;
+
 use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_core::{NLM_F_DUMP, NetlinkDeserializable as _},
     packet_route::{
         RouteNetlinkMessage,
         link::{
@@ -15,7 +18,7 @@ use rtnetlink::{
 };
 
 use crate::{
-    blocking::{Connection, Request},
+    blocking::{self, Connection, Request},
     netlink::{Asked as _, Error, Netlink, Unless as _},
 };
 
@@ -66,17 +69,21 @@ pub struct VethPair<'a> {
 }
 
 impl Netlink {
-    /// All interfaces of the namespace.
+    /// All interfaces of the namespace: read one by one, so that with thousands no megabytes are held.
     pub async fn links(&self) -> Result<Vec<Link>, Error> {
-        let messages: Vec<LinkMessage> = self
-            .handle
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
+        let mut links = Vec::new();
+        Connection::open(NETLINK_ROUTE)
+            .and_then(|mut connection| {
+                connection.ask(blocking::links(0, NLM_F_DUMP), |header, body| {
+                    let message = RouteNetlinkMessage::deserialize(header, body);
+                    if let RouteNetlinkMessage::NewLink(link) = message.map_err(io::Error::other)? {
+                        links.push(Link::from_message(link));
+                    }
+                    Ok(())
+                })
+            })
             .asked(|| "cannot list the interfaces".into())?;
-        Ok(messages.into_iter().map(Link::from_message).collect())
+        Ok(links)
     }
 
     /// The interface of this name, if there is one.
