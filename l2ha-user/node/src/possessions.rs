@@ -14,7 +14,7 @@ pub(crate) struct Possessions {
     /// Indexes of the interfaces, also of those of others that bear one of the names.
     interfaces: HashSet<u32>,
     names: HashSet<String>,
-    /// Those on the underlay and on the loopback, on whatever interface they appear.
+    /// Those on the underlay and on the loopback, and the peers', on whatever interface they appear.
     addresses: HashSet<IpAddr>,
 }
 
@@ -27,7 +27,8 @@ impl Possessions {
         let names: HashSet<String> = names.chain([LOOPBACK.to_owned()]).collect();
         let links = names.iter().filter_map(|name| kernel.link(name));
         let services = config.services.iter().map(|service| service.address);
-        let ends = config.tunnels.iter().map(|tunnel| tunnel.local);
+        let ends = config.tunnels.iter();
+        let ends = ends.flat_map(|tunnel| [tunnel.local, tunnel.remote]);
         let addresses = services
             .chain(ends)
             .chain(config.own_addresses.iter().copied())
