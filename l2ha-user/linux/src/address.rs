@@ -146,7 +146,7 @@ impl Netlink {
 }
 
 impl Address {
-    fn from_message(message: &AddressMessage) -> Option<Self> {
+    pub(crate) fn from_message(message: &AddressMessage) -> Option<Self> {
         let mut found = None;
         let mut deprecated = message
             .header

@@ -11,12 +11,15 @@ use rtnetlink::{
         NetlinkDeserializable as _, NetlinkHeader, NetlinkSerializable, NlasIterator,
         Parseable as _,
     },
-    packet_route::RouteNetlinkMessage,
+    packet_route::{RouteNetlinkMessage, link::LinkMessage},
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
 
 /// `NLMSGERR_ATTR_MSG` (linux/netlink.h).
 const NLMSGERR_ATTR_MSG: u16 = 1;
+/// linux/if_link.h, linux/rtnetlink.h.
+const IFLA_EXT_MASK: u16 = 29;
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 /// One request.
 pub(crate) struct Request {
@@ -38,6 +41,17 @@ impl Request {
             body,
         }
     }
+}
+
+/// Asks for the interface with this index, or with 0 for all of them (`NLM_F_DUMP`); without statistics, which nobody
+/// reads and which are more than half of each answer.
+pub(crate) fn links(index: u32, flags: u16) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    let mut request = Request::new(&RouteNetlinkMessage::GetLink(message), flags);
+    let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
+    append(&mut request.body, IFLA_EXT_MASK, &mask);
+    request
 }
 
 /// What the kernel answers to a request that it refuses.

@@ -20,6 +20,7 @@ mod netlink;
 mod nexthop;
 mod privilege;
 mod route;
+pub mod settings;
 pub mod sockets;
 pub mod state;
 pub mod sysctl;
@@ -33,7 +34,7 @@ pub use self::{
     blocking::KernelRefusal,
     foreign::{ForeignRoute, HostRoute, HostRoutes, RouteSource},
     limit::{most_open_files, raise_open_files},
-    link::{Link, VethPair},
+    link::{Link, VethPair, delete_links},
     monitor::{Change, Monitor},
     neighbour::Reachability,
     netlink::{Error, Netlink},

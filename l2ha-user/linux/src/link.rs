@@ -1,16 +1,32 @@
 //! Network interfaces.
 
+use std::io;
+
 use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
-    packet_route::link::{
-        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
-        LinkFlags, LinkInfo, LinkMessage,
+    packet_core::{NLM_F_DUMP, NetlinkDeserializable as _},
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{
+            AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
+            LinkFlags, LinkInfo, LinkMessage,
+        },
     },
+    sys::protocols::NETLINK_ROUTE,
 };
 
-use crate::netlink::{Asked as _, Error, Netlink, Unless as _};
+use crate::{
+    blocking::{self, Connection, Request},
+    netlink::{Asked as _, Error, Netlink, Unless as _},
+};
+
+/// Interfaces removed in one step. The kernel lets nobody else change anything meanwhile, for some tenths of a second.
+const REMOVED_AT_ONCE: usize = 128;
+/// The group (`IFLA_GROUP`) of interfaces that are about to be removed in one step is this and the index of the first:
+/// nobody else removes that one, so nobody else has this group.
+const DOOMED: u32 = 1 << 30;
 
 /// A network interface as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,17 +69,21 @@ pub struct VethPair<'a> {
 }
 
 impl Netlink {
-    /// All interfaces of the namespace.
+    /// All interfaces of the namespace: read one by one, so that with thousands no megabytes are held.
     pub async fn links(&self) -> Result<Vec<Link>, Error> {
-        let messages: Vec<LinkMessage> = self
-            .handle
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
+        let mut links = Vec::new();
+        Connection::open(NETLINK_ROUTE)
+            .and_then(|mut connection| {
+                connection.ask(blocking::links(0, NLM_F_DUMP), |header, body| {
+                    let message = RouteNetlinkMessage::deserialize(header, body);
+                    if let RouteNetlinkMessage::NewLink(link) = message.map_err(io::Error::other)? {
+                        links.push(Link::from_message(link));
+                    }
+                    Ok(())
+                })
+            })
             .asked(|| "cannot list the interfaces".into())?;
-        Ok(messages.into_iter().map(Link::from_message).collect())
+        Ok(links)
     }
 
     /// The interface of this name, if there is one.
@@ -187,6 +207,61 @@ impl Netlink {
         let request = self.handle.link().set(change.build());
         request.execute().await.asked(what)
     }
+}
+
+/// Removes interfaces; a veth takes its other end along. Returns when all are gone.
+///
+/// One by one, each waits for all processors (`synchronize_net` in net/core/dev.c), some 20 ms. So they are put into a
+/// group of their own, which the kernel removes at once (`rtnl_group_dellink` in net/core/rtnetlink.c).
+///
+/// # Errors
+///
+/// When the kernel refuses; that some are already gone is no error.
+pub fn delete_links(indices: &[u32]) -> Result<(), Error> {
+    if indices.is_empty() {
+        return Ok(());
+    }
+    let what = || format!("cannot delete {} interfaces", indices.len());
+    let mut connection = Connection::open(NETLINK_ROUTE).asked(what)?;
+    for part in indices.chunks(REMOVED_AT_ONCE) {
+        let requests = removal(part);
+        let refused = connection.carry_out(&requests, |_, _| Ok(())).asked(what)?;
+        let refused = refused.into_iter().map(|(_, refusal)| refusal);
+        // Where all are gone, so is the group.
+        let mut refused = refused.filter(|refusal| refusal.errno() != Errno::ENODEV);
+        if let Some(refusal) = refused.next() {
+            return Err(Error::refused(what(), &refusal));
+        }
+    }
+    Ok(())
+}
+
+/// The requests that remove interfaces in one step.
+fn removal(indices: &[u32]) -> Vec<Request> {
+    let doomed = |index: u32, group: u32| {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::Group(group));
+        message
+    };
+    let delete = |message| Request::new(&RouteNetlinkMessage::DelLink(message), 0);
+    let (first, is_single) = match indices {
+        [] => return Vec::new(),
+        [only] => (*only, true),
+        [first, ..] => (*first, false),
+    };
+    if is_single {
+        let mut message = LinkMessage::default();
+        message.header.index = first;
+        return vec![delete(message)];
+    }
+    let group = DOOMED | first;
+    let sets = indices.iter().map(|index| {
+        let message = RouteNetlinkMessage::SetLink(doomed(*index, group));
+        Request::new(&message, 0)
+    });
+    let last = delete(doomed(0, group));
+    sets.chain([last]).collect()
 }
 
 impl Link {

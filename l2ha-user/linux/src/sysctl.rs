@@ -5,7 +5,54 @@ use std::{fs, io, path::PathBuf};
 use crate::link::Link;
 
 /// Time between solicitations of a neighbour that does not answer, in milliseconds.
-const RETRANSMIT: &str = "100";
+pub(crate) const RETRANSMIT: &str = "100";
+/// Where rp_filter and accept_local are among the settings that rtnetlink tells.
+pub(crate) const RP_FILTER: usize = 7;
+pub(crate) const ACCEPT_LOCAL: usize = 22;
+
+/// The family that a setting is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    /// The folder of its settings.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+}
+
+/// A setting of each interface.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) family: Family,
+    pub(crate) name: &'static str,
+    /// Where rtnetlink has it: `IPV4_DEVCONF_*` of linux/ip.h less 1, or `DEVCONF_*` of linux/ipv6.h.
+    pub(crate) place: usize,
+}
+
+impl Setting {
+    const fn of(family: Family, name: &'static str, place: usize) -> Self {
+        Self {
+            family,
+            name,
+            place,
+        }
+    }
+
+    /// Its file.
+    pub(crate) fn path(&self, interface: &str) -> PathBuf {
+        let family = self.family.name();
+        ["/proc/sys/net", family, "conf", interface, self.name]
+            .iter()
+            .collect()
+    }
+}
 
 /// A setting of an interface that is not as wanted.
 struct Wrong {
@@ -27,12 +74,10 @@ pub fn set_retransmit_time(link: &Link) -> io::Result<()> {
 }
 
 fn slow_to_ask(interface: &str) -> io::Result<Vec<Wrong>> {
-    let name = "retrans_time_ms";
     let mut wrong = Vec::new();
-    for family in ["ipv4", "ipv6"] {
-        let path: PathBuf = ["/proc/sys/net", family, "neigh", interface, name]
-            .iter()
-            .collect();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let path = retransmit_path(family, interface);
+        let name = RETRANSMIT_FILE;
         // An interface need not have a family.
         if read_if_there(&path)?.is_some_and(|present| present != RETRANSMIT) {
             wrong.push(Wrong {
@@ -45,29 +90,19 @@ fn slow_to_ask(interface: &str) -> io::Result<Vec<Wrong>> {
     Ok(wrong)
 }
 
-/// Whether the settings of a virtual interface that [`set_retransmit_time`], [`take_nothing`], [`enable_ipv6`] and,
-/// with `has_ipv4`, [`relax_source_validation`] set are as these leave them; also where they cannot be read. The kernel
-/// notifies of the fewest.
-pub fn all_hold(interface: &str, has_ipv4: Option<bool>) -> bool {
-    let holds = |wrong: io::Result<Vec<Wrong>>| wrong.unwrap_or_default().is_empty();
-    holds(slow_to_ask(interface))
-        && holds(takes(interface))
-        && holds(without_ipv6(interface))
-        && has_ipv4.is_none_or(|has_ipv4| holds(validates(interface, has_ipv4)))
+const RETRANSMIT_FILE: &str = "retrans_time_ms";
+
+fn retransmit_path(family: Family, interface: &str) -> PathBuf {
+    let family = family.name();
+    ["/proc/sys/net", family, "neigh", interface, RETRANSMIT_FILE]
+        .iter()
+        .collect()
 }
 
-fn without_ipv6(interface: &str) -> io::Result<Vec<Wrong>> {
-    let name = "disable_ipv6";
-    let path: PathBuf = ["/proc/sys/net/ipv6/conf", interface, name]
-        .iter()
-        .collect();
-    let is_off = read_if_there(&path)?.is_some_and(|present| present != "0");
-    let wrong = Wrong {
-        path,
-        name,
-        wanted: "0",
-    };
-    Ok(is_off.then_some(wrong).into_iter().collect())
+/// Whether neighbours of a family are asked as often as [`set_retransmit_time`] says; also where that cannot be read.
+pub(crate) fn asks_soon(family: Family, interface: &str) -> bool {
+    let present = read(&retransmit_path(family, interface));
+    present.map_or(true, |it| it == RETRANSMIT)
 }
 
 /// Switches IPv6 on for an interface where it is off, as it is for new ones with `net.ipv6.conf.default.disable_ipv6`.
@@ -77,9 +112,7 @@ fn without_ipv6(interface: &str) -> io::Result<Vec<Wrong>> {
 ///
 /// When it is off and cannot be switched on.
 pub fn enable_ipv6(link: &Link) -> io::Result<Option<bool>> {
-    let path: PathBuf = ["/proc/sys/net/ipv6/conf", &link.name, "disable_ipv6"]
-        .iter()
-        .collect();
+    let path = DISABLE_IPV6.path(&link.name);
     match read(&path) {
         Ok(off) if off == "0" => Ok(Some(false)),
         Ok(_) => fs::write(&path, "0").map(|()| Some(true)),
@@ -93,15 +126,18 @@ pub fn enable_ipv6(link: &Link) -> io::Result<Option<bool>> {
 /// from a packet's own list (net/ipv6/addrconf.c, Documentation/networking/ip-sysctl.rst).
 ///
 /// The kernel of a host that does not forward IPv4 takes redirects also where the `accept_redirects` of `all` is on.
-const NOTHING: [(&str, &str); 7] = [
-    ("ipv6", "accept_ra"),
-    ("ipv6", "autoconf"),
-    ("ipv6", "accept_redirects"),
-    ("ipv4", "accept_redirects"),
-    ("ipv4", "accept_source_route"),
-    ("ipv4", "arp_accept"),
-    ("ipv4", "proxy_arp"),
+pub(crate) const NOTHING: [Setting; 7] = [
+    Setting::of(Family::Ipv6, "accept_ra", 3),
+    Setting::of(Family::Ipv6, "autoconf", 5),
+    Setting::of(Family::Ipv6, "accept_redirects", 4),
+    Setting::of(Family::Ipv4, "accept_redirects", 3),
+    Setting::of(Family::Ipv4, "accept_source_route", 8),
+    Setting::of(Family::Ipv4, "arp_accept", 20),
+    Setting::of(Family::Ipv4, "proxy_arp", 2),
 ];
+
+/// What switches IPv6 off.
+pub(crate) const DISABLE_IPV6: Setting = Setting::of(Family::Ipv6, "disable_ipv6", 26);
 
 /// Has a virtual interface take nothing by itself from what comes out of it. Returns what had to be changed.
 ///
@@ -116,12 +152,10 @@ pub fn take_nothing(link: &Link) -> io::Result<Vec<&'static str>> {
 
 fn takes(interface: &str) -> io::Result<Vec<Wrong>> {
     let mut wrong = Vec::new();
-    for (family, name) in NOTHING {
-        let path: PathBuf = ["/proc/sys/net", family, "conf", interface, name]
-            .iter()
-            .collect();
+    for setting in NOTHING {
+        let path = setting.path(interface);
         if read_if_there(&path)?.is_some_and(|present| present != "0") {
-            let wanted = "0";
+            let (name, wanted) = (setting.name, "0");
             wrong.push(Wrong { path, name, wanted });
         }
     }
@@ -195,14 +229,9 @@ fn validates(interface: &str, has_ipv4: bool) -> io::Result<Vec<Wrong>> {
     let name = "rp_filter";
     let path = ipv4_setting(interface, name);
     let all = read(&ipv4_setting("all", name))?;
-    let wanted = match (has_ipv4, all.as_str()) {
-        (false, "0") => "0",
-        _ => "2",
-    };
     let present = read(&path)?;
     let mut wrong = Vec::new();
-    // A value that is loose enough stays as it is.
-    if present != wanted && (present == "1" || all == "1" || !has_ipv4) {
+    if let Some(wanted) = loosened(&present, &all, has_ipv4) {
         wrong.push(Wrong { path, name, wanted });
     }
     let name = "accept_local";
@@ -212,4 +241,20 @@ fn validates(interface: &str, has_ipv4: bool) -> io::Result<Vec<Wrong>> {
         wrong.push(Wrong { path, name, wanted });
     }
     Ok(wrong)
+}
+
+/// What an interface's rp_filter has to be instead, if it is too strict beside that of `all`.
+pub(crate) fn loosened(present: &str, all: &str, has_ipv4: bool) -> Option<&'static str> {
+    let wanted = match (has_ipv4, all) {
+        (false, "0") => "0",
+        _ => "2",
+    };
+    // A value that is loose enough stays as it is.
+    let strict = present == "1" || all == "1" || !has_ipv4;
+    (present != wanted && strict).then_some(wanted)
+}
+
+/// The rp_filter of `all`, where there is one.
+pub(crate) fn rp_filter_of_all() -> Option<String> {
+    read(&ipv4_setting("all", "rp_filter")).ok()
 }

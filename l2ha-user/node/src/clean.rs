@@ -112,11 +112,12 @@ impl<'a> Host<'a> {
         }
         let journal = journal(self.node, name);
         let pairs = self.pairs(name, &journal)?;
-        for link in &pairs {
-            cleaned.left.push(format!("interface {}", link.name));
-            if !show_only {
-                self.netlink.delete_link(link.index).await?;
-            }
+        let interfaces = pairs.iter();
+        let interfaces = interfaces.map(|link| format!("interface {}", link.name));
+        cleaned.left.extend(interfaces);
+        if !show_only {
+            let indexes: Vec<u32> = pairs.iter().map(|link| link.index).collect();
+            linux::delete_links(&indexes)?;
         }
         for (entry, address) in self.addresses(&journal, &pairs) {
             let AddressEntry {

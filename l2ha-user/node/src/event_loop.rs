@@ -174,18 +174,24 @@ impl Plan {
 
     /// Takes note of a change in the kernel.
     fn note(&mut self, node: &Node, change: Change) {
+        if !node.concerns(&change) {
+            if !matches!(change, Change::TrafficControl(_) | Change::Setting(_)) {
+                node.look_around();
+            }
+            return;
+        }
         match change {
             // Most routes of OSPF are our own, over tunnels.
             Change::OspfRoute(interface) if !node.is_underlay(interface) => node.check_routes(),
             Change::Nexthop => node.check_routes(),
-            Change::OspfRoute(_) | Change::Route => {
+            Change::OspfRoute(_) | Change::Route { .. } | Change::Rule => {
                 node.check_routes();
                 self.routes.get_or_insert_with(|| Instant::now() + COLLECT);
             }
             change => {
                 // The kernel removes IPv4 routes with an interface or with its last address, and
                 // does not notify of that.
-                if !matches!(change, Change::TrafficControl | Change::Setting) {
+                if !matches!(change, Change::TrafficControl(_) | Change::Setting(_)) {
                     node.check_routes();
                 }
                 self.pass_soon(node);

@@ -189,10 +189,12 @@ impl Journal {
 
     /// Drops pairs that are removed, and the addresses that went with them.
     pub(crate) fn drop_pairs(&mut self, removed: &[VethEntry]) {
+        let removed: BTreeSet<&VethEntry> = removed.iter().collect();
+        let visible: BTreeSet<&str> = removed.iter().map(|it| it.visible.as_str()).collect();
         self.update(|entries| {
-            let is_removed = |interface: &str| removed.iter().any(|it| it.visible == interface);
             entries.pairs.retain(|pair| !removed.contains(pair));
-            entries.addresses.retain(|it| !is_removed(&it.interface));
+            let is_gone = |it: &AddressEntry| visible.contains(it.interface.as_str());
+            entries.addresses.retain(|it| !is_gone(it));
         });
     }
 

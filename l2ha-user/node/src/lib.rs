@@ -22,6 +22,7 @@ mod pair;
 mod path_mtu;
 mod port_holder;
 mod ports;
+mod possessions;
 mod predecessor;
 mod problems;
 mod removal;

@@ -29,6 +29,7 @@ use crate::{
     packet_stream::{self, PacketStream},
     path_mtu::PathMtus,
     ports::PortReservations,
+    possessions::Possessions,
     predecessor,
     problems::{NodeFacts, Observer, Registry, RoutingViews, Views, judge},
     removal,
@@ -55,6 +56,8 @@ pub(crate) struct Node {
     underlay: Underlay,
     attachment: Attachment,
     tunnels: Tunnels,
+    /// What changes are looked at; all, where that is not known.
+    possessions: Option<Possessions>,
     paths: PathMtus,
     fragments: FragmentTap,
     services: Services,
@@ -117,6 +120,7 @@ impl Node {
             underlay: Underlay::default(),
             attachment,
             tunnels: Tunnels::default(),
+            possessions: None,
             paths: PathMtus::default(),
             fragments: FragmentTap::default(),
             services: Services::default(),
@@ -153,7 +157,10 @@ impl Node {
         self.port_taken = ports.err().map(|error| format!("{error:#}"));
         match Snapshot::read(&self.tools.netlink).await {
             Ok(kernel) => self.apply(kernel).await,
-            Err(error) => tracing::error!(%error, "cannot look at the kernel; trying again"),
+            Err(error) => {
+                tracing::error!(%error, "cannot look at the kernel; trying again");
+                self.possessions = None;
+            }
         }
         self.paths.follow(&self.config, &self.tunnels);
         self.paths.apply(&self.tunnels, &self.tools.netlink).await;
@@ -253,6 +260,13 @@ impl Node {
                 "cannot put the services' addresses in place"
             );
         }
+        self.possessions = Some(Possessions::new(config, &kernel));
+    }
+
+    /// Whether a change in the kernel may be about something of this node's.
+    pub(crate) fn concerns(&self, change: &linux::Change) -> bool {
+        let possessions = self.possessions.as_ref();
+        possessions.is_none_or(|it| it.concerns(change))
     }
 
     /// Whether the program that was attached to the underlay still is.
@@ -291,6 +305,11 @@ impl Node {
     /// Kernel routes have changed: perhaps one of ours was removed.
     pub(crate) fn check_routes(&self) {
         self.router.check_routes();
+    }
+
+    /// Others have changed something of their own on this host: routing leaves room for it.
+    pub(crate) fn look_around(&self) {
+        self.router.look_around();
     }
 
     /// Whether this is the index of the underlay's interface.

@@ -85,11 +85,9 @@ pub(crate) async fn remove(pairs: &[VethEntry], tools: &mut Tools) -> Result<()>
         return Ok(());
     }
     let kernel = Snapshot::read(&tools.netlink).await?;
-    for pair in pairs {
-        if let Some((visible, _)) = ends(&kernel, pair) {
-            tools.netlink.delete_link(visible.index).await?;
-        }
-    }
+    let there = pairs.iter().filter_map(|pair| ends(&kernel, pair));
+    let visible: Vec<u32> = there.map(|(visible, _)| visible.index).collect();
+    linux::delete_links(&visible)?;
     tools.journal.drop_pairs(pairs);
     Ok(())
 }

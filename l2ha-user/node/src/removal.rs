@@ -98,16 +98,22 @@ pub(crate) async fn remove_old_routes(
 /// Removes everything that was made, the programs included, and then the journal. Routing has
 /// removed its routes by now.
 pub(crate) async fn remove_all(mut tools: Tools) -> Result<()> {
-    let addresses: Vec<AddressEntry> = tools.journal.addresses().iter().cloned().collect();
+    let pairs: Vec<VethEntry> = tools.journal.pairs().iter().cloned().collect();
+    let visible: HashSet<&str> = pairs.iter().map(|pair| pair.visible.as_str()).collect();
+    let addresses = tools.journal.addresses().iter();
+    let elsewhere = addresses.filter(|it| !visible.contains(it.interface.as_str()));
+    let addresses: Vec<AddressEntry> = elsewhere.cloned().collect();
     remove_addresses(&addresses, &mut tools).await?;
+    let detached = tools.plane.detach_underlay();
+    detached.context("cannot take the program off the underlay")?;
+    // With their addresses and programs, all at once: one by one takes 20 ms each.
+    pair::remove(&pairs, &mut tools).await?;
     tools.plane.unload().context("cannot remove the programs")?;
     let kernel = Snapshot::read(&tools.netlink).await?;
     let clsact = tools.journal.clsact().iter();
     for link in clsact.filter_map(|name| kernel.link(name)) {
         linux::tc::remove_unused_clsact(link.index)?;
     }
-    let pairs: Vec<VethEntry> = tools.journal.pairs().iter().cloned().collect();
-    pair::remove(&pairs, &mut tools).await?;
     tools.journal.remove_file();
     Ok(())
 }

@@ -279,6 +279,13 @@ impl Router {
         }
     }
 
+    /// Others have changed something of their own on this host.
+    pub(crate) fn look_around(&self) {
+        if let Some(routing) = &self.routing {
+            routing.look_around();
+        }
+    }
+
     /// Makes the node the last resort, or ends that. Whether that is a change.
     pub(crate) fn drain(&mut self, on: bool) -> Result<bool> {
         let routing = self

@@ -8,6 +8,7 @@ use dataplane::Session;
 use linux::{
     Address, Link,
     ethtool::{self, Offload},
+    settings::Wanted,
     sysctl,
 };
 use routing::Rotations;
@@ -54,6 +55,8 @@ pub(crate) struct TunnelPass<'a> {
     pub(crate) before: Option<&'a Session>,
     /// How far rotations are, by virtual interface.
     pub(crate) rotations: &'a Rotations,
+    /// Whether all settings below /proc were as wanted just now, on the interface with this index.
+    pub(crate) settled: Option<u32>,
     pub(crate) tools: &'a mut Tools,
     pub(crate) kernel: &'a mut Snapshot,
     /// What could not be set, though the tunnel works.
@@ -73,7 +76,9 @@ impl TunnelPass<'_> {
         let mtu = u32::from(tunnel.mtu_for(underlay_mtu));
         self.ensure_settings(&visible, &hidden, mac, mtu).await?;
         let ipv6 = self.ensure_ipv6(&visible, mtu)?;
-        self.ensure_niceties(&visible);
+        if self.settled != Some(visible.index) {
+            self.ensure_niceties(&visible);
+        }
         let session = self.ensure_session(&visible, &hidden)?;
         self.ensure_programs(&visible, &hidden)?;
         // Only now: the kernel sends of its own accord as soon as there is an address on what is up, and without the
@@ -370,9 +375,13 @@ fn routed_ipv4(config: &Config, tunnel: &Tunnel) -> Option<bool> {
     (routes_ipv4 && tunnel.ospf.is_some()).then(|| addresses.any(|net| net.addr().is_ipv4()))
 }
 
-/// Whether the settings of a tunnel's virtual interface are as a pass has left them.
-pub(crate) fn settings_hold(config: &Config, tunnel: &Tunnel) -> bool {
-    sysctl::all_hold(&tunnel.interface, routed_ipv4(config, tunnel))
+/// What the settings of a tunnel's virtual interface shall be.
+pub(crate) fn wanted<'a>(config: &Config, tunnel: &'a Tunnel, up: &Up) -> Wanted<'a> {
+    Wanted {
+        interface: up.interface,
+        name: &tunnel.interface,
+        has_ipv4: routed_ipv4(config, tunnel),
+    }
 }
 
 /// Adds to the journal what the pass is about to make for its tunnels.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 use config::{Config, Tunnel};
 use control::{SessionStatus, TunnelStatus};
 use dataplane::{Counters, Session};
+use linux::settings::{self, Wanted};
 use routing::Rotations;
 
 use crate::{
     snapshot::Snapshot,
     tools::Tools,
-    tunnel::{TunnelPass, Up, add_to_journal, settings_hold},
+    tunnel::{TunnelPass, Up, add_to_journal, wanted},
     tunnel_status,
     underlay::UnderlayLink,
     ways::Ways,
@@ -41,6 +42,7 @@ impl Tunnels {
     ) {
         add_to_journal(config, kernel, tools);
         self.ways.look_up(config, underlay, &tools.netlink).await;
+        let settled = self.settled(config);
         for tunnel in &config.tunnels {
             let name = &tunnel.name;
             let before = self.states.get(name);
@@ -51,6 +53,7 @@ impl Tunnels {
                 next_hop: self.ways.next_hop(tunnel),
                 before: before.and_then(|state| Some(&state.as_ref().ok()?.session)),
                 rotations,
+                settled: settled.get(name.as_str()).copied(),
                 tools,
                 kernel,
                 lacking: None,
@@ -81,12 +84,31 @@ impl Tunnels {
         let from = self.next_look;
         self.next_look = (from + some) % count.max(1);
         let tunnels = config.tunnels.iter().cycle().skip(from).take(some);
-        let mut settled = tunnels.filter(|tunnel| {
-            let state = self.states.get(&tunnel.name);
+        let settled = tunnels.filter_map(|tunnel| {
             // One that cannot be set is not tried again and again.
-            matches!(state, Some(Ok(up)) if up.lacking.is_none())
+            let up = self.up(&tunnel.name).filter(|up| up.lacking.is_none())?;
+            Some(wanted(config, tunnel, up))
         });
-        settled.all(|tunnel| settings_hold(config, tunnel))
+        let settled: Vec<Wanted<'_>> = settled.collect();
+        // What cannot be read is left to the next pass.
+        let hold = settings::hold(&settled).unwrap_or_default();
+        !hold.contains(&Some(false))
+    }
+
+    /// The virtual interfaces that need no look at their settings in this pass, by the tunnels' names: the kernel has
+    /// told of all at once that they are as wanted.
+    fn settled<'a>(&self, config: &'a Config) -> BTreeMap<&'a str, u32> {
+        let complete = config.tunnels.iter().filter_map(|tunnel| {
+            let up = self.up(&tunnel.name).filter(|up| up.lacking.is_none())?;
+            Some((tunnel.name.as_str(), wanted(config, tunnel, up)))
+        });
+        let (names, settings): (Vec<&str>, Vec<Wanted<'_>>) = complete.unzip();
+        let hold = settings::hold(&settings).unwrap_or_default();
+        let settled = names.into_iter().zip(&settings).zip(hold);
+        settled
+            .filter(|(_, hold)| *hold == Some(true))
+            .map(|((name, wanted), _)| (name, wanted.interface))
+            .collect()
     }
 
     /// Has the sessions' packets follow the underlay's routes.

@@ -2,13 +2,13 @@
 //! neither take what is this host's own nor lead its packets to the tunnels' other ends into the tunnels.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use config::Ospf;
 use control::NotInstalled;
-use linux::HostRoutes;
+use linux::{HostRoute, HostRoutes};
 use ospfv3::{Family, PathKind, Prefix, PrefixRange, Route};
 
 use crate::types::Desired;
@@ -149,26 +149,43 @@ fn special(prefix: Prefix) -> Option<NotInstalled> {
 
 /// The ends of the tunnels and the gateways on the way to them, each with the length of the route that
 /// leads there now. A route of OSPF that is as long or longer would take its place.
-fn underlay(endpoints: &[IpAddr], host: &HostRoutes) -> BTreeSet<(IpAddr, u8)> {
-    let route = |address: IpAddr| {
-        let routes = host.routes.iter().filter(|route| {
-            let prefix = Prefix::new(route.destination, route.prefix_len);
-            prefix.is_some_and(|prefix| prefix.contains(address))
-        });
-        routes.max_by_key(|route| route.prefix_len)
-    };
-    let ways = endpoints.iter().filter_map(|end| route(*end));
-    let gateways = ways.flat_map(|route| &route.gateways);
+fn underlay(endpoints: &BTreeSet<IpAddr>, host: &HostRoutes) -> BTreeSet<(IpAddr, u8)> {
+    let routes = ByPrefix::new(&host.routes);
+    let ways = endpoints.iter().filter_map(|end| routes.longest(*end));
+    let gateways: BTreeSet<IpAddr> = ways.flat_map(|it| it.gateways.iter().copied()).collect();
+    let length = |address: &IpAddr| routes.longest(*address).map_or(0, |it| it.prefix_len);
     endpoints
-        .iter()
-        .chain(gateways)
-        .map(|address| {
-            (
-                *address,
-                route(*address).map_or(0, |route| route.prefix_len),
-            )
-        })
+        .union(&gateways)
+        .map(|address| (*address, length(address)))
         .collect()
+}
+
+/// Routes by prefix: a tunnel's interface has routes too, so to look for each tunnel's end among all takes too long.
+struct ByPrefix<'a> {
+    routes: BTreeMap<Prefix, &'a HostRoute>,
+    lengths: BTreeSet<u8>,
+}
+
+impl<'a> ByPrefix<'a> {
+    fn new(routes: &'a [HostRoute]) -> Self {
+        let by_prefix = routes.iter().filter_map(|route| {
+            let prefix = Prefix::new(route.destination, route.prefix_len)?;
+            Some((prefix, route))
+        });
+        Self {
+            routes: by_prefix.collect(),
+            lengths: routes.iter().map(|route| route.prefix_len).collect(),
+        }
+    }
+
+    /// The route with the longest prefix that an address is within.
+    fn longest(&self, address: IpAddr) -> Option<&'a HostRoute> {
+        let mut lengths = self.lengths.iter().rev();
+        lengths.find_map(|length| {
+            let prefix = Prefix::new(address, *length)?;
+            self.routes.get(&prefix).copied()
+        })
+    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ use crate::{
 const ROUTES_FOLLOW: Duration = Duration::from_millis(500);
 /// Route notifications come in bursts, most of them our own doing.
 const CHECK_DELAY: Duration = Duration::from_millis(50);
+/// After a look at what others have changed, the next one waits for so many times what it has taken, within a limit.
+const LOOK_PAUSE: (u32, Duration) = (100, Duration::from_secs(3));
 /// Beyond the dead interval, how long the routes of an earlier daemon are kept.
 const KEEP_EXTRA: Duration = Duration::from_secs(2);
 /// Packets read and not yet handled; more stay in the sockets.
@@ -97,6 +99,9 @@ struct EventLoop {
     requests: mpsc::UnboundedReceiver<Request>,
     /// When to compare the kernel's routes with ours.
     check_due: Option<Instant>,
+    /// When to look what others have changed on this host, and the moment before which not.
+    look_due: Option<Instant>,
+    look_from: Instant,
     /// The end has begun: which routes there are is not changed any more.
     ending: bool,
     /// Sends that the kernel refused, by interface name.
@@ -142,6 +147,8 @@ pub(crate) async fn run(
         arrived,
         requests,
         check_due: None,
+        look_due: None,
+        look_from: Instant::now(),
         ending: false,
         send_errors: BTreeMap::new(),
         refusals: Refusals::default(),
@@ -208,6 +215,10 @@ impl EventLoop {
                 Some(Request::CheckRoutes) => {
                     self.check_due.get_or_insert_with(|| Instant::now() + CHECK_DELAY);
                 }
+                Some(Request::LookAround) => {
+                    let due = (Instant::now() + CHECK_DELAY).max(self.look_from);
+                    self.look_due.get_or_insert(due);
+                }
                 Some(Request::Drain(on)) => {
                     let now = self.now();
                     self.instances.drain(now, on);
@@ -219,9 +230,9 @@ impl EventLoop {
             () = until(self.check_due), if !self.ending => {
                 self.check_due = None;
                 self.routes.check().await;
-                self.look_around().await;
-                self.redistribute().await;
+                self.look_at_others().await;
             }
+            () = until(self.look_due), if !self.ending => self.look_at_others().await,
             () = until(self.routes.keep_until()), if !self.ending => {
                 self.routes.stop_keeping().await;
             }
@@ -297,6 +308,16 @@ impl EventLoop {
         if let Some(backups) = self.protection.follow(&self.instances) {
             self.routes.protect(backups).await;
         }
+    }
+
+    /// Looks what others have on this host, and not again for a while.
+    async fn look_at_others(&mut self) {
+        self.look_due = None;
+        let began = Instant::now();
+        self.look_around().await;
+        self.redistribute().await;
+        let (times, most) = LOOK_PAUSE;
+        self.look_from = Instant::now() + (began.elapsed() * times).min(most);
     }
 
     /// Takes note of what this host has of its own. What that forbids goes, what it forbade comes.

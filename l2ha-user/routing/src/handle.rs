@@ -70,7 +70,7 @@ impl Routing {
                 let ran = runtime.block_on(async {
                     let kernel = Rtnetlink::open().context("cannot open rtnetlink")?;
                     let ends = Ends {
-                        wire: Box::new(RawSockets),
+                        wire: Box::new(RawSockets::new()),
                         kernel: Box::new(kernel),
                         detection,
                         detours,
@@ -129,6 +129,12 @@ impl Routing {
     /// Says that kernel routes have changed: they may have been ours.
     pub fn check_routes(&self) {
         self.ask(Request::CheckRoutes);
+    }
+
+    /// Says that others have changed routes, addresses or interfaces of their own. On a host where somebody does so all
+    /// the time they are looked at in a fraction of it only, some seconds later at most.
+    pub fn look_around(&self) {
+        self.ask(Request::LookAround);
     }
 
     /// Whether the node was drained in the run before, and this one goes on with that.

@@ -64,6 +64,8 @@ fn is_for_others(route: &ForeignRoute, prefix: Prefix, desired: &Desired) -> boo
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use ospfv3::PrefixRange;
 
     use super::*;
@@ -100,10 +102,10 @@ mod tests {
                 "2001:db8::80".parse().unwrap(),
                 "192.0.2.80".parse().unwrap(),
             ],
-            endpoints: vec![
+            endpoints: BTreeSet::from([
                 "2001:db8:77::9".parse().unwrap(),
                 "10.77.0.9".parse().unwrap(),
-            ],
+            ]),
             underlay: Some(2),
             ..Desired::default()
         };

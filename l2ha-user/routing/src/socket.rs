@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{Ipv6Addr, SocketAddrV6},
     os::fd::AsRawFd as _,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -40,8 +40,23 @@ const TRAFFIC_CLASS: u32 = 0xc0;
 /// Room for received packets in bytes: a whole database may come at once.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
+/// Where a packet is read into, one at a time: a buffer for each of a thousand sockets would be 64 MB.
+type Room = Arc<Mutex<Box<[u8]>>>;
+
 /// The wire of this network namespace.
-pub(crate) struct RawSockets;
+pub(crate) struct RawSockets {
+    room: Room,
+}
+
+impl RawSockets {
+    /// Without a socket yet.
+    pub(crate) fn new() -> Self {
+        let room = vec![0; usize::from(u16::MAX)].into_boxed_slice();
+        Self {
+            room: Arc::new(Mutex::new(room)),
+        }
+    }
+}
 
 impl Wire for RawSockets {
     fn open(
@@ -50,7 +65,8 @@ impl Wire for RawSockets {
         packets: mpsc::Sender<Packet>,
     ) -> io::Result<Box<dyn Port>> {
         let socket = Arc::new(OspfSocket::open(&interface.name, interface.index)?);
-        let reader = tokio::spawn(read(Arc::clone(&socket), interface.clone(), packets));
+        let (name, room) = (interface.name.clone(), Arc::clone(&self.room));
+        let reader = tokio::spawn(read(Arc::clone(&socket), name, room, packets));
         Ok(Box::new(OpenPort { socket, reader }))
     }
 }
@@ -79,36 +95,26 @@ impl Drop for OpenPort {
 }
 
 /// Reads one socket into the queue.
-async fn read(socket: Arc<OspfSocket>, interface: Interface, packets: mpsc::Sender<Packet>) {
-    let mut buffer = vec![0; usize::from(u16::MAX)];
+async fn read(
+    socket: Arc<OspfSocket>,
+    interface: String,
+    room: Room,
+    packets: mpsc::Sender<Packet>,
+) {
     loop {
-        match socket.receive(&mut buffer).await {
-            Ok(received) => {
-                let packet = Packet {
-                    interface: interface.index,
-                    source: received.source,
-                    destination: received.destination,
-                    bytes: buffer.get(..received.length).unwrap_or_default().to_vec(),
-                };
+        match socket.receive(&room).await {
+            Ok(packet) => {
                 if packets.send(packet).await.is_err() {
                     return;
                 }
             }
             Err(error) => {
-                tracing::debug!(interface = interface.name, %error, "cannot read an OSPF packet");
+                tracing::debug!(interface, %error, "cannot read an OSPF packet");
                 // A vanished interface answers at once, again and again, until it is removed.
                 sleep(Duration::from_millis(100)).await;
             }
         }
     }
-}
-
-/// A packet as it was received.
-struct Received {
-    /// Length in the caller's buffer.
-    length: usize,
-    source: Ipv6Addr,
-    destination: Ipv6Addr,
 }
 
 /// An OSPF socket on one interface.
@@ -153,10 +159,12 @@ impl OspfSocket {
     }
 
     /// Waits for a packet.
-    async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.socket
-            .async_io(Interest::READABLE, |socket| receive(socket, buffer))
-            .await
+    async fn receive(&self, room: &Room) -> io::Result<Packet> {
+        let receive = |socket: &Socket| {
+            let mut room = room.lock().unwrap_or_else(PoisonError::into_inner);
+            receive(socket, self.index, &mut room)
+        };
+        self.socket.async_io(Interest::READABLE, receive).await
     }
 
     fn send(&self, source: Ipv6Addr, destination: Ipv6Addr, packet: &[u8]) -> io::Result<()> {
@@ -179,27 +187,30 @@ impl OspfSocket {
     }
 }
 
-fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
+fn receive(socket: &Socket, interface: u32, room: &mut [u8]) -> io::Result<Packet> {
     let mut control = nix::cmsg_space!(libc::in6_pktinfo);
-    let mut slices = [IoSliceMut::new(buffer)];
+    let mut slices = [IoSliceMut::new(room)];
     let message = recvmsg::<SockaddrIn6>(
         socket.as_raw_fd(),
         &mut slices,
         Some(&mut control),
         MsgFlags::MSG_DONTWAIT,
     )?;
+    let length = message.bytes;
+    let source = message.address;
     let destination = message.cmsgs()?.find_map(|message| match message {
         ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
         _ => None,
     });
-    let (Some(source), Some(destination)) = (message.address, destination) else {
+    let (Some(source), Some(destination)) = (source, destination) else {
         return Err(io::Error::other(
             "the kernel did not say from where to where a packet went",
         ));
     };
-    Ok(Received {
-        length: message.bytes,
+    Ok(Packet {
+        interface,
         source: source.ip(),
         destination,
+        bytes: room.get(..length).unwrap_or_default().to_vec(),
     })
 }

@@ -1,7 +1,7 @@
 //! What routing is asked to do and to show.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
@@ -59,6 +59,9 @@ pub struct Interface {
 impl Interface {
     /// Whether this can take the place of `other` without its adjacencies falling.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
         let as_other = Self {
             cost: other.cost,
             priority: other.priority,
@@ -74,6 +77,9 @@ impl Interface {
 
     /// Whether this differs from `other` at most in what BFD or the kernel's routes alone use.
     pub(crate) fn is_same_to_ospf(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
         let as_other = Self {
             bfd: other.bfd,
             bfd_keys: other.bfd_keys.clone(),
@@ -142,7 +148,7 @@ pub struct Desired {
     /// Anycast addresses of the configuration, offered now or not, and this node's own.
     pub reserved: Vec<IpAddr>,
     /// Outer addresses of the tunnels' ends.
-    pub endpoints: Vec<IpAddr>,
+    pub endpoints: BTreeSet<IpAddr>,
     /// Index of the underlay's interface.
     pub underlay: Option<u32>,
 }
@@ -170,6 +176,7 @@ pub(crate) enum Request {
     Configure(Box<Ospf>, oneshot::Sender<()>),
     Sync(Desired),
     CheckRoutes,
+    LookAround,
     Drain(bool),
     Show(View),
     End(Ending),

@@ -11,6 +11,7 @@ mod capture;
 mod cut;
 mod decoders;
 mod doctor;
+mod edges;
 mod firewall;
 mod fragments;
 mod frr;

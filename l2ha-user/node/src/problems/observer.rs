@@ -1,7 +1,7 @@
 //! Looks at the node again and again, and makes facts of what it sees.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -90,15 +90,17 @@ impl Observer {
     ) -> Facts {
         let now = Instant::now();
         self.note(now, views, log_lines_lost);
+        let shown = match &views.routing {
+            RoutingViews::Runs(routes) => routes.by_interface(),
+            RoutingViews::None | RoutingViews::Ended(_) | RoutingViews::Silent => Shown::default(),
+        };
         for tunnel in &mut views.tunnels {
             let heard = self.traffic.ago(now, &tunnel.name);
             tunnel.heard_ms = heard.map(millis);
-            if let RoutingViews::Runs(routes) = &views.routing {
-                routes.fill(tunnel);
-            }
+            shown.fill(tunnel);
         }
         let lately = lately(config);
-        let facts = self.facts(now, lately, config, node, views);
+        let facts = self.facts((now, lately), config, node, views, &shown);
         let wanted = {
             let mut recent = self.reasons.recent(now, lately);
             recent.any(|reason| SAMPLED.contains(reason)) && facts.someone_is_missing()
@@ -159,11 +161,11 @@ impl Observer {
 
     fn facts(
         &self,
-        now: Instant,
-        lately: Duration,
+        (now, lately): (Instant, Duration),
         config: &Config,
         node: NodeFacts,
         views: &Views,
+        shown: &Shown<'_>,
     ) -> Facts {
         let routing = match (&views.routing, &config.ospf) {
             (RoutingViews::None, _) | (_, None) => RoutingFacts::None,
@@ -184,13 +186,9 @@ impl Observer {
                 })
             }
         };
-        let routes = match &views.routing {
-            RoutingViews::Runs(routes) => Some(&**routes),
-            RoutingViews::None | RoutingViews::Ended(_) | RoutingViews::Silent => None,
-        };
         let tunnels = config.tunnels.iter().zip(&views.tunnels);
         let tunnels = tunnels.map(|(tunnel, status)| {
-            let mut facts = self.tunnel(now, lately, tunnel, status, routes);
+            let mut facts = self.tunnel(now, lately, tunnel, status, shown);
             let underlay = views.underlay.mtu;
             facts.room = underlay.map(|mtu| mtu.saturating_sub(tunnel.overhead().into()));
             facts
@@ -211,7 +209,7 @@ impl Observer {
         lately: Duration,
         tunnel: &Tunnel,
         status: &TunnelStatus,
-        routes: Option<&Routes>,
+        shown: &Shown<'_>,
     ) -> TunnelFacts {
         let id = tunnel.session_id;
         let refused = self.refused.recent(now, lately);
@@ -232,11 +230,9 @@ impl Observer {
             samples: samples.copied().collect(),
             ospf_arrives: self.frames.has_ospf(id),
             unknown_sessions: self.reasons.within(now, lately, &Reason::UnknownSession),
-            interfaces: routes
-                .map_or_else(Vec::new, |it| it.interfaces(interface).cloned().collect()),
-            neighbors: routes
-                .map_or_else(Vec::new, |it| it.neighbors(interface).cloned().collect()),
-            sessions: routes.map_or_else(Vec::new, |it| it.sessions(interface).cloned().collect()),
+            interfaces: of(&shown.interfaces, interface).cloned().collect(),
+            neighbors: of(&shown.neighbors, interface).cloned().collect(),
+            sessions: of(&shown.sessions, interface).cloned().collect(),
             losses: losses.map_or(0, |it| it.recent.len()),
             lost: losses
                 .and_then(|it| it.recent.back())
@@ -265,30 +261,49 @@ impl Facts {
     }
 }
 
+/// What the routing thread shows of each interface, by its name: with thousands of tunnels each would otherwise be looked
+/// for among those of all.
+#[derive(Default)]
+struct Shown<'a> {
+    interfaces: ByName<'a, InFamily<OspfInterface>>,
+    neighbors: ByName<'a, InFamily<NeighborView>>,
+    sessions: ByName<'a, BfdSession>,
+}
+
+type ByName<'a, T> = HashMap<&'a str, Vec<&'a T>>;
+
+fn by_name<'a, T>(all: &'a [T], name: impl Fn(&'a T) -> &'a str) -> ByName<'a, T> {
+    let mut sorted = ByName::new();
+    for it in all {
+        sorted.entry(name(it)).or_default().push(it);
+    }
+    sorted
+}
+
+/// Those of one interface.
+fn of<'a, T>(all: &ByName<'a, T>, name: &str) -> impl Iterator<Item = &'a T> {
+    let found = all.get(name).map(Vec::as_slice).unwrap_or_default();
+    found.iter().copied()
+}
+
 impl Routes {
-    fn interfaces(&self, name: &str) -> impl Iterator<Item = &InFamily<OspfInterface>> {
-        self.interfaces
-            .iter()
-            .filter(move |it| it.entry.view.name == name)
+    fn by_interface(&self) -> Shown<'_> {
+        let sessions = self.bfd.as_ref().map(|bfd| bfd.sessions.as_slice());
+        Shown {
+            interfaces: by_name(&self.interfaces, |it| &it.entry.view.name),
+            neighbors: by_name(&self.neighbors, |it| &it.entry.interface_name),
+            sessions: by_name(sessions.unwrap_or_default(), |it| &it.interface),
+        }
     }
+}
 
-    fn neighbors(&self, name: &str) -> impl Iterator<Item = &InFamily<NeighborView>> {
-        self.neighbors
-            .iter()
-            .filter(move |it| it.entry.interface_name == name)
-    }
-
-    fn sessions(&self, name: &str) -> impl Iterator<Item = &BfdSession> {
-        let sessions = self.bfd.iter().flat_map(|bfd| &bfd.sessions);
-        sessions.filter(move |it| it.interface == name)
-    }
-
+impl Shown<'_> {
     /// What a tunnel's status shows of OSPF and BFD.
     fn fill(&self, tunnel: &mut TunnelStatus) {
         let name = &tunnel.interface;
         let best = |family| -> Option<NeighborState> {
-            let of = self.neighbors(name).filter(|it| it.family == family);
-            of.map(|it| it.entry.state).max()
+            let neighbors = of(&self.neighbors, name).filter(|it| it.family == family);
+            neighbors.map(|it| it.entry.state).max()
         };
         let rank = |state: &bfd::State| match state {
             bfd::State::AdminDown => 0,
@@ -296,7 +311,7 @@ impl Routes {
             bfd::State::Init => 2,
             bfd::State::Up => 3,
         };
-        let states = self.sessions(name).map(|it| it.session.state);
+        let states = of(&self.sessions, name).map(|it| it.session.state);
         tunnel.bfd = states.min_by_key(rank);
         tunnel.ospf = best(Family::Ipv6);
         tunnel.ospf_ipv4 = best(Family::Ipv4);

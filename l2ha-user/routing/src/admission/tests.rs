@@ -47,12 +47,12 @@ fn config() -> Ospf {
 fn desired() -> Desired {
     let address = |text: &str| text.parse().unwrap();
     Desired {
-        endpoints: vec![
+        endpoints: BTreeSet::from([
             address("10.77.0.1"),
             address("10.77.0.9"),
             address("198.51.100.9"),
             address("2001:db8:77::9"),
-        ],
+        ]),
         reserved: vec![address("2001:db8::80")],
         areas: vec![OspfArea {
             area: STUB,

@@ -23,17 +23,15 @@ impl EventLoop {
         self.instances
             .each(|speaker| speaker.set_wall_clock(now, restart_state::wall_clock()));
         self.set_areas(&desired.areas);
-        let stale: Vec<u32> = self
-            .interfaces
-            .iter()
-            .filter(|(_, open)| {
-                !desired
-                    .interfaces
-                    .iter()
-                    .any(|new| new.is_like(&open.interface))
-            })
-            .map(|(index, _)| *index)
-            .collect();
+        let interfaces = desired.interfaces.iter();
+        let wanted: BTreeMap<u32, &Interface> = interfaces.map(|it| (it.index, it)).collect();
+        let stays = |open: &OpenInterface| {
+            let new = wanted.get(&open.interface.index);
+            new.is_some_and(|new| new.is_like(&open.interface))
+        };
+        let open = self.interfaces.iter();
+        let stale = open.filter(|(_, open)| !stays(open));
+        let stale: Vec<u32> = stale.map(|(index, _)| *index).collect();
         for index in stale {
             self.interfaces.remove(&index);
             self.refusals.forget(index);
