@@ -24,6 +24,7 @@
 
 mod area;
 mod auth;
+mod clocked;
 mod config;
 mod counters;
 mod event;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clocked::Clock;
 use crate::config::{LS_REFRESH_TIME, Limits, Time};
 use crate::pace::{Pace, arrival_burst};
 use crate::peer::Peer;
@@ -357,11 +358,6 @@ impl Lsdb {
         }
     }
 
-    /// When the next LSA is to be refreshed, reaches MaxAge or may be removed.
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
-    }
-
     /// The next LSA that is to be refreshed or has aged to MaxAge.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<LsaKey> {
         loop {
@@ -418,5 +414,12 @@ impl Lsdb {
 
     pub(crate) fn has_expired(&self) -> bool {
         !self.expired.is_empty()
+    }
+}
+
+impl Clock for Lsdb {
+    /// When the next LSA is to be refreshed, reaches MaxAge or may be removed.
+    fn next_timeout(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
     }
 }

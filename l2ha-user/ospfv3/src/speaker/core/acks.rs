@@ -30,6 +30,7 @@ impl Core {
             };
             if same {
                 neighbor.acknowledged(&header.key);
+                self.confirm_soon(header.key);
             } else if neighbor.unacknowledged.contains_key(&header.key) {
                 self.count(Refusal::AckMismatch);
             }

@@ -35,6 +35,7 @@ impl Core {
             .and_then(|database| database.get(&key));
         let Some(entry) = entry else { return false };
         let mut back = false;
+        self.confirming |= key.ty == LsaType::ROUTER && key.adv == self.config.router_id;
         let header = entry.header(now);
         let changed = entry.changed;
         let welcome = entry
@@ -44,7 +45,7 @@ impl Core {
         if changed {
             self.end_helps_for_change(db, key, from);
         }
-        for (id, interface) in &mut self.interfaces {
+        for (id, interface) in self.interfaces.iter_mut() {
             if !interface.is_up() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
             }
@@ -85,6 +86,7 @@ impl Core {
             let Some(from) = from.filter(|from| from.interface == *id) else {
                 if wanted {
                     interface.flood.insert((db, key));
+                    self.flooding.insert(*id);
                 }
                 continue;
             };
@@ -92,6 +94,7 @@ impl Core {
             let elected = interface.is_elected(from.router_id);
             if wanted && !elected && interface.state != InterfaceState::Backup {
                 interface.flood.insert((db, key));
+                self.flooding.insert(*id);
                 back = true;
             }
         }
@@ -100,13 +103,7 @@ impl Core {
 
     /// Sends what this call has put on its way, packed together.
     pub(crate) fn send_floods(&mut self) {
-        let pending: Vec<u32> = self
-            .interfaces
-            .iter()
-            .filter(|(_, interface)| !interface.flood.is_empty())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in pending {
+        for id in std::mem::take(&mut self.flooding) {
             let Some(interface) = self.interfaces.get_mut(&id) else {
                 continue;
             };
@@ -158,6 +155,7 @@ impl Core {
         neighbor.retransmit_at = next;
         for key in gone {
             neighbor.acknowledged(&key);
+            self.confirming |= key.ty == LsaType::ROUTER;
         }
         let address = neighbor.address;
         let destination = interface.unicast(address);

@@ -25,7 +25,7 @@ mod request;
 mod timers;
 mod update;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use agenda::Agenda;
 pub use past_helps::PastHelp;
 use past_helps::PastHelps;
 
+use crate::clocked::Clocked;
 use crate::config::{Config, Time};
 use crate::counters::Counters;
 use crate::event::Event;
@@ -53,8 +54,16 @@ pub(crate) struct Core {
     wall: (Time, Duration),
     /// Sequence number of the last packet signed.
     sequence: u64,
-    interfaces: BTreeMap<u32, Interface>,
-    databases: BTreeMap<DbId, Lsdb>,
+    interfaces: Clocked<u32, Interface>,
+    databases: Clocked<DbId, Lsdb>,
+    /// The neighbours in Exchange and Loading.
+    exchanging: BTreeSet<Peer>,
+    /// The interfaces that have something to flood when the present call ends.
+    flooding: BTreeSet<u32>,
+    /// The databases that may have LSAs to remove.
+    expiring: BTreeSet<DbId>,
+    /// Whether a neighbour may have learnt that we are adjacent.
+    confirming: bool,
     /// How our last helps ended.
     past_helps: PastHelps,
     agenda: Agenda,
@@ -72,8 +81,12 @@ impl Core {
             now,
             wall: (now, Duration::ZERO),
             sequence,
-            interfaces: BTreeMap::new(),
-            databases: BTreeMap::new(),
+            interfaces: Clocked::default(),
+            databases: Clocked::default(),
+            exchanging: BTreeSet::new(),
+            flooding: BTreeSet::new(),
+            expiring: BTreeSet::new(),
+            confirming: false,
             past_helps: PastHelps::default(),
             agenda: Agenda::default(),
             outbox: VecDeque::new(),
@@ -95,11 +108,11 @@ impl Core {
         &self.config
     }
 
-    pub(crate) const fn interfaces(&self) -> &BTreeMap<u32, Interface> {
+    pub(crate) fn interfaces(&self) -> &BTreeMap<u32, Interface> {
         &self.interfaces
     }
 
-    pub(crate) const fn databases(&self) -> &BTreeMap<DbId, Lsdb> {
+    pub(crate) fn databases(&self) -> &BTreeMap<DbId, Lsdb> {
         &self.databases
     }
 
@@ -107,9 +120,14 @@ impl Core {
         self.interfaces.keys().copied().collect()
     }
 
+    /// The interfaces that something is due on.
+    pub(crate) fn due_interfaces(&mut self) -> Vec<u32> {
+        self.interfaces.due(self.now)
+    }
+
     /// Creates it if it is not there.
     pub(crate) fn database_mut(&mut self, id: DbId) -> &mut Lsdb {
-        self.databases.entry(id).or_default()
+        self.databases.get_or_default(id)
     }
 
     pub(crate) fn databases_mut(&mut self) -> impl Iterator<Item = (DbId, &mut Lsdb)> {

@@ -13,21 +13,21 @@ impl Core {
     /// Moves every neighbour in Exchange or Loading on: the next request, or Full.
     pub(crate) fn advance_loading(&mut self) {
         let mut ready = Vec::new();
-        for (id, interface) in &self.interfaces {
-            for (router_id, neighbor) in &interface.neighbors {
-                let loading = neighbor.state == NeighborState::Loading;
-                let open = loading || neighbor.state == NeighborState::Exchange;
-                let idle = neighbor.requested.is_empty();
-                if open && idle && (loading || !neighbor.requests.is_empty()) {
-                    ready.push((*id, *router_id, neighbor.requests.is_empty()));
-                }
+        for peer in &self.exchanging {
+            let Some(neighbor) = self.neighbor(*peer) else {
+                continue;
+            };
+            let loading = neighbor.state == NeighborState::Loading;
+            let idle = neighbor.requested.is_empty();
+            if idle && (loading || !neighbor.requests.is_empty()) {
+                ready.push((*peer, neighbor.requests.is_empty()));
             }
         }
-        for (id, router_id, complete) in ready {
+        for (peer, complete) in ready {
             if complete {
-                self.neighbor_event(Peer::new(id, router_id), NeighborEvent::LoadingDone);
+                self.neighbor_event(peer, NeighborEvent::LoadingDone);
             } else {
-                self.send_request(Peer::new(id, router_id));
+                self.send_request(peer);
             }
         }
     }

@@ -119,6 +119,8 @@ impl Originator {
     fn advertised_links(&self, core: &Core, area: Ipv4Addr) -> Vec<RouterLink> {
         let mut links = core.router_links(area);
         let confirmed = core.confirmed_links(area);
+        let confirmed: BTreeSet<RouterLink> = confirmed.iter().map(|root| root.link).collect();
+        let said = self.said_links(core, area);
         // No transit traffic, or there is no other link to come over.
         let through = !self.no_transit && links.len() > 1;
         for link in &mut links {
@@ -130,8 +132,8 @@ impl Originator {
             // A network has no confirmation.
             let known = !through
                 || link.kind != LinkKind::PointToPoint
-                || confirmed.iter().any(|root| root.link == *link)
-                || self.has_link(core, area, link);
+                || confirmed.contains(link)
+                || said.contains(link);
             if !known {
                 link.metric = link.metric.saturating_add(TENTATIVE);
             }
@@ -139,18 +141,20 @@ impl Originator {
         links
     }
 
-    /// Whether our Router-LSA has a link as it is.
-    fn has_link(&self, core: &Core, area: Ipv4Addr, link: &RouterLink) -> bool {
+    /// The links that stand in our Router-LSA.
+    fn said_links(&self, core: &Core, area: Ipv4Addr) -> BTreeSet<RouterLink> {
         let Some(database) = core.databases().get(&DbId::Area(area)) else {
-            return false;
+            return BTreeSet::new();
         };
         (0..)
             .map_while(|number| database.get(&core.own_key(LsaType::ROUTER, number)))
             .filter(|entry| !entry.is_max_age(core.now()))
-            .any(|entry| match entry.lsa.body() {
-                LsaBody::Router(router) => router.links.contains(link),
-                _ => false,
+            .flat_map(|entry| match entry.lsa.body() {
+                LsaBody::Router(router) => router.links.as_slice(),
+                _ => &[],
             })
+            .copied()
+            .collect()
     }
 
     /// RFC 5340 4.4.3.9.
