@@ -77,7 +77,7 @@ impl Entry {
     }
 
     /// Whether it came with MaxAge, or was flushed, rather than having aged here.
-    fn is_withdrawn(&self) -> bool {
+    pub(crate) fn is_withdrawn(&self) -> bool {
         self.flushed || self.lsa.header().is_max_age()
     }
 

@@ -12,6 +12,8 @@ pub(crate) struct Cluster {
     pub(crate) servers: usize,
     pub(crate) clients: usize,
     pub(crate) costs: Costs,
+    /// Links beyond which a router does not send everything on at once.
+    pub(crate) many_links: usize,
     /// Within what time BFD tells the neighbours of a server that it is dead.
     pub(crate) spread: Duration,
 }
@@ -35,7 +37,7 @@ impl Cluster {
     /// Tries it, and tells.
     pub(crate) fn run(&self) {
         let before = resident();
-        let mut mesh = Mesh::new(self.servers, self.clients, self.costs);
+        let mut mesh = Mesh::new(self.servers, self.clients, self.costs, self.many_links);
         let nodes = self.servers + self.clients;
         println!(
             "{} servers and {} clients: {} links; {:?}",

@@ -31,7 +31,7 @@ use grid::Grid;
 use mesh::Costs;
 use net::{Frame, Net, link_local, router_id};
 use ospfv3::wire::{ALL_SPF_ROUTERS, Header, Lsa, Packet, PacketBody};
-use ospfv3::{Event, NeighborState, PathFailure, Peer, Speaker, Time};
+use ospfv3::{Event, MANY_LINKS, NeighborState, PathFailure, Peer, Speaker, Time};
 
 /// A network of 500 speakers spends much of its time in glibc's.
 #[global_allocator]
@@ -39,7 +39,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: scale [--routers COUNT] [--prefixes COUNT] [--lsas COUNT]
        scale --servers COUNT [--clients COUNT] [--way-us TIME] [--receive-us TIME]
-             [--send-us TIME] [--calculation-us TIME] [--spread-ms TIME]
+             [--send-us TIME] [--calculation-us TIME] [--spread-ms TIME] [--many-links COUNT]
   --routers COUNT   routers in the area (default 1000)
   --prefixes COUNT  prefixes, shared out among the routers (default 10000)
   --lsas COUNT      LSAs that a new neighbour takes over (default 10000)
@@ -49,7 +49,8 @@ const USAGE: &str = "usage: scale [--routers COUNT] [--prefixes COUNT] [--lsas C
   --receive-us TIME      to read and handle a packet (default 30)
   --send-us TIME         to make, sign and send one (default 15)
   --calculation-us TIME  to calculate the routes (default 3000)
-  --spread-ms TIME       within which BFD tells of a death (default 0: to all at once)";
+  --spread-ms TIME       within which BFD tells of a death (default 0: to all at once)
+  --many-links COUNT     links beyond which a router does not send everything on at once";
 
 /// Calculations of which the median is told.
 const RUNS: i32 = 31;
@@ -69,6 +70,7 @@ fn options() -> Option<BTreeMap<String, u32>> {
         ("--send-us", 15),
         ("--calculation-us", 3000),
         ("--spread-ms", 0),
+        ("--many-links", MANY_LINKS as u32),
     ];
     let mut options: BTreeMap<String, u32> = defaults
         .map(|(name, value)| (name.to_owned(), value))
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
                 send: time("--send-us"),
                 calculation: time("--calculation-us"),
             },
+            many_links: options["--many-links"] as usize,
             spread: time("--spread-ms") * 1000,
         };
         cluster.run();

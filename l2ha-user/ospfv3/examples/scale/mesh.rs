@@ -137,6 +137,8 @@ pub(crate) struct Mesh {
     pub(crate) nodes: Vec<Node>,
     pub(crate) now: Time,
     costs: Costs,
+    /// Links beyond which LSAs are not sent on at once where others do it.
+    many_links: usize,
     agenda: BinaryHeap<Reverse<Next>>,
     serial: u64,
 }
@@ -166,13 +168,14 @@ pub(crate) fn service() -> Prefix {
 
 impl Mesh {
     /// With no node running.
-    pub(crate) fn new(servers: usize, clients: usize, costs: Costs) -> Self {
+    pub(crate) fn new(servers: usize, clients: usize, costs: Costs, many_links: usize) -> Self {
         let nodes = (0..servers + clients).map(|_| Node::default()).collect();
         Self {
             servers,
             nodes,
             now: Duration::from_secs(1000),
             costs,
+            many_links,
             agenda: BinaryHeap::new(),
             serial: 0,
         }
@@ -195,7 +198,9 @@ impl Mesh {
     /// A new process.
     pub(crate) fn start(&mut self, node: usize) {
         let now = self.now;
-        let mut speaker = Speaker::new(Config::new(router_id(node)), now);
+        let mut config = Config::new(router_id(node));
+        config.many_links = self.many_links;
+        let mut speaker = Speaker::new(config, now);
         speaker.set_transit(now, node < self.servers);
         let kind = InterfaceKind::Loopback;
         let mut loopback = InterfaceConfig::new("lo", LOOPBACK, kind, link_local(node, node));

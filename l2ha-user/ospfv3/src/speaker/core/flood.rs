@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::Core;
-use crate::config::Time;
+use super::acks::ACK_DELAY;
+use super::tellers::{Tellers, WAIT};
+use crate::config::{InterfaceKind, Time};
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
@@ -45,6 +47,13 @@ impl Core {
         if changed {
             self.end_helps_for_change(db, key, from);
         }
+        let many = self.interfaces.len() > self.config.many_links;
+        let tellers = self.databases.get(&db).filter(|_| {
+            let of_area = matches!(db, DbId::Area(_));
+            many && of_area && from.is_some() && key.adv != self.config.router_id
+        });
+        let tellers =
+            tellers.map(|database| Tellers::new(database, self.config.router_id, key.adv));
         for (id, interface) in self.interfaces.iter_mut() {
             if !interface.is_up() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
@@ -55,6 +64,9 @@ impl Core {
             let later = now + interface.config.retransmit();
             let again_at = prompt.map_or(later, |at| at.min(later));
             let mut wanted = false;
+            let point_to_point = interface.config.kind == InterfaceKind::PointToPoint;
+            let tellers = tellers.as_ref().filter(|_| point_to_point);
+            let mut waiting = false;
             for (router_id, neighbor) in &mut interface.neighbors {
                 // RFC 2328 13 (5c): the old instance is on no list any more.
                 neighbor.acknowledged(&key);
@@ -80,8 +92,19 @@ impl Core {
                     continue;
                 }
                 // RFC 2328 13.3 (1d)
+                if tellers.is_some_and(|tellers| tellers.others_tell(*router_id)) {
+                    neighbor.expect_ack(key, now + WAIT);
+                    self.counters.floods_waited += 1;
+                    waiting = true;
+                    continue;
+                }
                 neighbor.expect_ack(key, again_at);
                 wanted = true;
+            }
+            if waiting {
+                // It may be waiting for us too.
+                interface.delayed_acks.insert(key, header);
+                interface.ack_at.get_or_insert(now + ACK_DELAY);
             }
             let Some(from) = from.filter(|from| from.interface == *id) else {
                 if wanted {

@@ -22,6 +22,7 @@ mod output;
 mod past_helps;
 mod receive;
 mod request;
+mod tellers;
 mod timers;
 mod update;
 
