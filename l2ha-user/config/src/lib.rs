@@ -29,6 +29,7 @@ mod rotation;
 mod schema;
 mod section;
 mod service;
+mod sizing;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ pub use self::{
     names::hidden,
     rotation::Rotating,
     schema::{Absent, CHECK, Key, TABLES, Table},
+    sizing::Sizing,
     types::{
         Accept, BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,
         DEFAULT_RUN_DIR, HttpCheck, Node, Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute,

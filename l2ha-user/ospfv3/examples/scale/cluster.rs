@@ -74,6 +74,8 @@ impl Cluster {
             mesh.start(VICTIM);
             until(mesh, is_complete)
         });
+        let Traffic { packets, bytes } = mesh.nodes[VICTIM].received;
+        println!("  it was sent {packets:?} packets and {bytes:?} bytes, by type as above");
         phase(&mut mesh, "a minute after", |mesh| seconds(mesh, 60));
         phase(&mut mesh, "1,900 s, with a refresh of every LSA", |mesh| {
             seconds(mesh, 1900)

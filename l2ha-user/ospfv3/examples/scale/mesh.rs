@@ -7,14 +7,21 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use ospfv3::{
-    Config, Event, InterfaceConfig, InterfaceKind, PathFailure, Peer, Prefix, Speaker, StubPrefix,
-    Time,
+    Config, Event, InterfaceConfig, InterfaceKind, PathFailure, Peer, Prefix, Speaker, SpfDelay,
+    StubPrefix, Time,
 };
 
 /// Interface ID of the loopback.
 const LOOPBACK: u32 = 1_000_000;
 /// Seconds between Hellos, and of silence until OSPF itself gives a neighbour up.
-const INTERVALS: (u16, u16) = (10, 40);
+const INTERVALS: (u16, u16) = (5, 20);
+/// As the daemon has them (l2ha-user/routing/src/instances/instance.rs).
+const LSA_THROTTLE: Duration = Duration::from_millis(1200);
+const SPF_DELAY: SpfDelay = SpfDelay {
+    initial: Duration::ZERO,
+    hold: Duration::from_millis(25),
+    max: Duration::from_millis(200),
+};
 /// MTU of a tunnel over an underlay of 1500 bytes.
 pub(crate) const MTU: u16 = 1442;
 /// IPv6 header, and the authentication trailer with HMAC-SHA-256 (RFC 7166 4.1): bytes around each packet.
@@ -120,6 +127,7 @@ pub(crate) struct Node {
     called: bool,
     armed: Option<Time>,
     pub(crate) sent: Traffic,
+    pub(crate) received: Traffic,
     /// Time for which it was busy.
     pub(crate) busy: Duration,
     /// What handling packets and time took this machine.
@@ -200,6 +208,8 @@ impl Mesh {
         let now = self.now;
         let mut config = Config::new(router_id(node));
         config.many_links = self.many_links;
+        config.min_ls_interval = LSA_THROTTLE;
+        config.spf_delay = SPF_DELAY;
         let mut speaker = Speaker::new(config, now);
         speaker.set_transit(now, node < self.servers);
         let kind = InterfaceKind::Loopback;
@@ -277,6 +287,7 @@ impl Mesh {
         }
         match next.what {
             What::Arrives(frame) => {
+                node.received.add(&frame.bytes);
                 node.inbox.push_back(frame);
                 node.waited = node.waited.max(node.inbox.len());
             }

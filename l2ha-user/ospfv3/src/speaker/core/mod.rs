@@ -59,6 +59,8 @@ pub(crate) struct Core {
     databases: Clocked<DbId, Lsdb>,
     /// The neighbours in Exchange and Loading.
     exchanging: BTreeSet<Peer>,
+    /// Which neighbour was last asked for what, and when, during exchanges.
+    asked: BTreeMap<(DbId, LsaKey), (Peer, Time)>,
     /// The interfaces that have something to flood when the present call ends.
     flooding: BTreeSet<u32>,
     /// The databases that may have LSAs to remove.
@@ -85,6 +87,7 @@ impl Core {
             interfaces: Clocked::default(),
             databases: Clocked::default(),
             exchanging: BTreeSet::new(),
+            asked: BTreeMap::new(),
             flooding: BTreeSet::new(),
             expiring: BTreeSet::new(),
             confirming: false,

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::lsdb::Lsdb;
+use crate::pace::spread;
 use crate::wire::{LsaBody, LsaKey, LsaType, Options, RouterLink};
 
 /// How long the others wait. Longer than the delay of an acknowledgment (200 ms) and the time in which a
@@ -60,7 +61,8 @@ impl<'a> Tellers<'a> {
         }
         // One of those that hear of it first hand and have a link to the neighbour. Everybody chooses the same.
         let count = self.through.len().max(1);
-        let first = spread(self.origin, neighbor) as usize % count;
+        let pair = u64::from(self.origin.to_bits()) << 32 | u64::from(neighbor.to_bits());
+        let first = spread(pair) as usize % count;
         let (before, after) = self.through.split_at(first.min(self.through.len()));
         let mut candidates = after.iter().chain(before);
         let chosen = candidates.find(|router| {
@@ -102,13 +104,4 @@ fn lsas(database: &Lsdb, router: Ipv4Addr) -> impl Iterator<Item = (&[RouterLink
             LsaBody::Router(body) => Some((body.links.as_slice(), body.options)),
             _ => None,
         })
-}
-
-/// A number that spreads pairs of routers evenly (splitmix64).
-fn spread(a: Ipv4Addr, b: Ipv4Addr) -> u64 {
-    let mut number = u64::from(a.to_bits()) << 32 | u64::from(b.to_bits());
-    number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
 }

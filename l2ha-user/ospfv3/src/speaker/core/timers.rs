@@ -88,7 +88,8 @@ impl Core {
             let repeat = is_due(neighbor.exchange.repeat_at);
             let request = is_due(neighbor.request_at);
             let futile = neighbor.futile_requests >= MAX_FUTILE_REQUESTS;
-            if request {
+            let asked = !neighbor.requested.is_empty();
+            if request && asked {
                 neighbor.futile_requests += 1;
             }
             let retransmit = is_due(neighbor.retransmit_at);
