@@ -21,3 +21,4 @@ mod rotation;
 mod scale;
 mod services;
 mod show;
+mod torus;

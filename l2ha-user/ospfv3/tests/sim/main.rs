@@ -21,3 +21,4 @@ mod robustness;
 mod rotation;
 mod seeds;
 mod stub;
+mod tellers;
