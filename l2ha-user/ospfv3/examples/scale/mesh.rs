@@ -166,7 +166,7 @@ pub(crate) fn router_id(node: usize) -> Ipv4Addr {
 
 /// The address that only one node has.
 pub(crate) fn own(node: usize) -> Prefix {
-    Prefix::host(Ipv6Addr::from_bits(0xfd00 << 112 | node as u128 + 1))
+    Prefix::host(Ipv6Addr::from_bits((0xfd00 << 112) | (node as u128 + 1)))
 }
 
 /// The address that each server has, the first one nearest.
