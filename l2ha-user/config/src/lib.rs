@@ -30,6 +30,7 @@ mod rotation;
 mod schema;
 mod section;
 mod service;
+mod sizing;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub use self::{
     names::hidden,
     rotation::Rotating,
     schema::{Absent, CHECK, Key, TABLES, Table},
+    sizing::Sizing,
     types::{
         BfdKey, Check, CheckKind, Config, DEFAULT_BPFFS, DEFAULT_FILE, DEFAULT_PORT,
         DEFAULT_RUN_DIR, HttpCheck, Node, Ospf, OspfArea, OspfKey, OspfNetwork, Redistribute,

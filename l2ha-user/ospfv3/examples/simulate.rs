@@ -23,13 +23,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str =
     "usage: simulate [--seeds COUNT] [--first SEED] [--found] [--seed SEED] [--routers COUNT]
-                [--digest]
+                [--digest] [--cluster]
   --seeds COUNT    play this many seeds (default 100)
   --first SEED     beginning with this one (default 1)
   --found          and those that have failed once
   --seed SEED      play this one only, and say what happens
   --routers COUNT  routers in each network (default 20)
-  --digest         print a digest of each seed: the same as long as the protocol does the same";
+  --digest         print a digest of each seed: the same as long as the protocol does the same
+  --cluster        clusters of servers and clients instead, 40 nodes each";
 
 struct Options {
     first: u64,
@@ -38,6 +39,7 @@ struct Options {
     routers: usize,
     verbose: bool,
     digest: bool,
+    cluster: bool,
 }
 
 fn options() -> Option<Options> {
@@ -48,6 +50,7 @@ fn options() -> Option<Options> {
         routers: 20,
         verbose: false,
         digest: false,
+        cluster: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -57,6 +60,10 @@ fn options() -> Option<Options> {
         }
         if name == "--digest" {
             options.digest = true;
+            continue;
+        }
+        if name == "--cluster" {
+            options.cluster = true;
             continue;
         }
         let value: u64 = arguments.next()?.parse().ok()?;
@@ -95,7 +102,12 @@ fn main() -> ExitCode {
                     else {
                         return;
                     };
-                    match random::play(seed, options.routers, options.verbose) {
+                    let played = if options.cluster {
+                        random::cluster::play(seed).map(|()| 0)
+                    } else {
+                        random::play(seed, options.routers, options.verbose)
+                    };
+                    match played {
                         Ok(digest) if options.digest => println!("seed {seed}: {digest:016x}"),
                         Ok(_) => {}
                         Err(why) => {

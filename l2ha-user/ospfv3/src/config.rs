@@ -27,6 +27,9 @@ pub const LS_REFRESH_TIME: Duration = Duration::from_secs(1800);
 /// smallest MTU of IPv6 (1280 bytes) with the longest authentication trailer (RFC 5340 A.3.2, RFC 7166 2).
 pub const MAX_NEIGHBORS: usize = 256;
 
+/// Interfaces beyond which a router does not send everything on at once.
+pub const MANY_LINKS: usize = 16;
+
 /// Configuration of a [`Speaker`](crate::Speaker).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -53,6 +56,9 @@ pub struct Config {
     pub authentication_epoch: u32,
     /// Areas that are not like any other.
     pub areas: BTreeMap<Ipv4Addr, AreaConfig>,
+    /// Beyond so many interfaces an LSA is sent on at once to those only that hear of it from nobody
+    /// else sooner; the others get it a second later, unless they have it by then.
+    pub many_links: usize,
     /// Whether to help neighbours with a graceful restart (RFC 5187, RFC 3623 3).
     pub graceful_helper: bool,
     /// Whether that help ends when an LSA changes that the neighbour would have to know of
@@ -75,6 +81,7 @@ impl Config {
             max_paths: 64,
             authentication_epoch: 0,
             areas: BTreeMap::new(),
+            many_links: MANY_LINKS,
             graceful_helper: true,
             graceful_strict: true,
             limits: Limits::default(),

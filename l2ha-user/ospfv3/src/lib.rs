@@ -24,6 +24,7 @@
 
 mod area;
 mod auth;
+mod clocked;
 mod config;
 mod counters;
 mod edge;
@@ -44,7 +45,7 @@ pub mod wire;
 pub use auth::{Algorithm, AuthKey, KeyChain, Lifetime, ProtocolId, WallTime};
 pub use config::{
     AreaConfig, BACKBONE, Config, ExternalPrefix, InterfaceConfig, InterfaceKind, LS_REFRESH_TIME,
-    Limits, MAX_NEIGHBORS, MIN_LS_ARRIVAL, MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
+    Limits, MANY_LINKS, MAX_NEIGHBORS, MIN_LS_ARRIVAL, MIN_LS_INTERVAL, SpfDelay, StubPrefix, Time,
 };
 pub use counters::{Counters, GracefulCounters, PacketCounters};
 pub use edge::{Edge, PrefixRange};

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clocked::Clock;
 use crate::config::{LS_REFRESH_TIME, Limits, Time};
-use crate::pace::{Pace, arrival_burst};
+use crate::pace::{Pace, arrival_burst, spread};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::wire::{INITIAL_SEQUENCE, Lsa, LsaHeader, LsaKey, LsaType, MAX_AGE, MAX_SEQUENCE};
@@ -76,7 +77,7 @@ impl Entry {
     }
 
     /// Whether it came with MaxAge, or was flushed, rather than having aged here.
-    fn is_withdrawn(&self) -> bool {
+    pub(crate) fn is_withdrawn(&self) -> bool {
         self.flushed || self.lsa.header().is_max_age()
     }
 
@@ -119,6 +120,19 @@ const fn linger(sequence: i32) -> Duration {
     } else {
         LINGER
     }
+}
+
+/// By how much an LSA may be refreshed before its time, milliseconds.
+const REFRESH_SPREAD_MS: u64 = 300_000;
+
+/// When one of ours is refreshed. Where many routers have started together, all of their LSAs would else be
+/// refreshed together for ever.
+fn refresh_after(lsa: &Lsa) -> Duration {
+    let LsaKey { ty, id, adv } = lsa.key();
+    let key = u64::from(adv.to_bits()) << 32 | u64::from(id);
+    let instance = u64::from(ty.0) << 32 | u64::from(lsa.header().sequence.cast_unsigned());
+    let early = spread(spread(key) ^ instance) % REFRESH_SPREAD_MS;
+    LS_REFRESH_TIME - Duration::from_millis(early)
 }
 
 /// Removed LSAs remembered in one database.
@@ -283,7 +297,7 @@ impl Lsdb {
         }
         let age = Duration::from_secs(u64::from(lsa.header().age));
         let lifetime = if origin == Origin::Own {
-            LS_REFRESH_TIME
+            refresh_after(&lsa)
         } else {
             Duration::from_secs(u64::from(MAX_AGE)).saturating_sub(age)
         };
@@ -370,11 +384,6 @@ impl Lsdb {
         }
     }
 
-    /// When the next LSA is to be refreshed, reaches MaxAge or may be removed.
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
-    }
-
     /// The next LSA that is to be refreshed or has aged to MaxAge.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<LsaKey> {
         loop {
@@ -431,5 +440,12 @@ impl Lsdb {
 
     pub(crate) fn has_expired(&self) -> bool {
         !self.expired.is_empty()
+    }
+}
+
+impl Clock for Lsdb {
+    /// When the next LSA is to be refreshed, reaches MaxAge or may be removed.
+    fn next_timeout(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
     }
 }

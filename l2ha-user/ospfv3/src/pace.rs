@@ -51,6 +51,14 @@ pub(crate) fn arrival_burst(ty: LsaType) -> u32 {
     }
 }
 
+/// A number that looks drawn at random, always the same for the same one (splitmix64).
+pub(crate) fn spread(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};

@@ -1,7 +1,6 @@
 //! `l2ha init`.
 
 mod answers;
-mod size;
 mod text;
 mod write;
 

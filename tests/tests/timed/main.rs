@@ -22,3 +22,4 @@ mod scale;
 mod services;
 mod show;
 mod thousand;
+mod torus;

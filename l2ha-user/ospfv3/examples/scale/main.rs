@@ -5,55 +5,107 @@
 //! only: a grid of routers between the two, each with prefixes of its own, put into the database by
 //! updates in a neighbour's name.
 //!
+//! With `--servers` and `--clients`, what the cluster of a cluster file costs each of its nodes, all of which
+//! are real speakers: docs/scale.md.
+//!
 //! ```text
 //! cargo run --release -p ospfv3 --example scale
 //! cargo run --release -p ospfv3 --example scale -- --routers 1000 --prefixes 10000 --lsas 10000
+//! cargo run --release -p ospfv3 --example scale -- --servers 30 --clients 470
 //! ```
 
+mod cluster;
 mod grid;
+mod mesh;
 #[expect(dead_code, reason = "the tests use all of it")]
 #[path = "../../tests/sim/net/mod.rs"]
 mod net;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use cluster::Cluster;
 use grid::Grid;
+use mesh::Costs;
 use net::{Frame, Net, link_local, router_id};
 use ospfv3::wire::{ALL_SPF_ROUTERS, Header, Lsa, Packet, PacketBody};
-use ospfv3::{Event, NeighborState, PathFailure, Peer, Speaker, Time};
+use ospfv3::{Event, MANY_LINKS, NeighborState, PathFailure, Peer, Speaker, Time};
+
+/// A network of 500 speakers spends much of its time in glibc's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: scale [--routers COUNT] [--prefixes COUNT] [--lsas COUNT]
+       scale --servers COUNT [--clients COUNT] [--way-us TIME] [--receive-us TIME]
+             [--send-us TIME] [--calculation-us TIME] [--spread-ms TIME] [--many-links COUNT]
   --routers COUNT   routers in the area (default 1000)
   --prefixes COUNT  prefixes, shared out among the routers (default 10000)
-  --lsas COUNT      LSAs that a new neighbour takes over (default 10000)";
+  --lsas COUNT      LSAs that a new neighbour takes over (default 10000)
+  --servers COUNT   servers, each with a link to everybody
+  --clients COUNT   clients, each with a link to every server (default 0)
+  --way-us TIME          from node to node (default 500)
+  --receive-us TIME      to read and handle a packet (default 30)
+  --send-us TIME         to make, sign and send one (default 15)
+  --calculation-us TIME  to calculate the routes (default 3000)
+  --spread-ms TIME       within which BFD tells of a death (default 0: to all at once)
+  --many-links COUNT     links beyond which a router does not send everything on at once";
 
 /// Calculations of which the median is told.
 const RUNS: i32 = 31;
 /// LSAs in a forged update.
 const BATCH: usize = 20;
 
-fn options() -> Option<(u32, u32, u32)> {
-    let (mut routers, mut prefixes, mut lsas) = (1000, 10_000, 10_000);
+/// The options by name, each with its default.
+fn options() -> Option<BTreeMap<String, u32>> {
+    let defaults = [
+        ("--routers", 1000),
+        ("--prefixes", 10_000),
+        ("--lsas", 10_000),
+        ("--servers", 0),
+        ("--clients", 0),
+        ("--way-us", 500),
+        ("--receive-us", 30),
+        ("--send-us", 15),
+        ("--calculation-us", 3000),
+        ("--spread-ms", 0),
+        ("--many-links", MANY_LINKS as u32),
+    ];
+    let mut options: BTreeMap<String, u32> = defaults
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let value: u32 = arguments.next()?.parse().ok()?;
-        match name.as_str() {
-            "--routers" => routers = value,
-            "--prefixes" => prefixes = value,
-            "--lsas" => lsas = value,
-            _ => return None,
-        }
+        *options.get_mut(&name)? = arguments.next()?.parse().ok()?;
     }
-    (routers >= 64 && prefixes >= 2 * routers && lsas >= 128).then_some((routers, prefixes, lsas))
+    let [routers, prefixes, lsas] = ["--routers", "--prefixes", "--lsas"].map(|it| options[it]);
+    (routers >= 64 && prefixes >= 2 * routers && lsas >= 128).then_some(options)
 }
 
 fn main() -> ExitCode {
-    let Some((routers, prefixes, lsas)) = options() else {
+    let Some(options) = options() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    let time = |name: &str| Duration::from_micros(options[name].into());
+    if options["--servers"] > 0 {
+        let cluster = Cluster {
+            servers: options["--servers"] as usize,
+            clients: options["--clients"] as usize,
+            costs: Costs {
+                way: time("--way-us"),
+                receive: time("--receive-us"),
+                send: time("--send-us"),
+                calculation: time("--calculation-us"),
+            },
+            many_links: options["--many-links"] as usize,
+            spread: time("--spread-ms") * 1000,
+        };
+        cluster.run();
+        return ExitCode::SUCCESS;
+    }
+    let [routers, prefixes, lsas] = ["--routers", "--prefixes", "--lsas"].map(|it| options[it]);
     calculations(&Grid::new(routers, prefixes / routers), prefixes);
     takeover(&Grid::new(lsas / 2, 2));
     ExitCode::SUCCESS

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::auth::{KeyChain, ProtocolId, Signer, WallTime};
+use crate::clocked::Clock;
 use crate::config::{InterfaceConfig, InterfaceKind, Time};
 use crate::lsdb::DbId;
 use crate::neighbor::{Neighbor, NeighborState, Neighbors};
@@ -206,15 +207,10 @@ impl Interface {
             neighbor.inactive_at = neighbor.inactive_at.max(now + grace);
         }
     }
+}
 
-    /// Whether any neighbour is in Exchange or Loading.
-    pub(crate) fn exchanging(&self) -> bool {
-        self.neighbors
-            .values()
-            .any(|n| matches!(n.state, NeighborState::Exchange | NeighborState::Loading))
-    }
-
-    pub(crate) fn next_timeout(&self) -> Option<Time> {
+impl Clock for Interface {
+    fn next_timeout(&self) -> Option<Time> {
         let neighbors = self.neighbors.values().map(Neighbor::next_timeout).min();
         [
             self.hello_at,

@@ -211,7 +211,9 @@ impl Neighbor {
 
     /// Takes an LSA off the request list; whether it was there.
     pub(crate) fn satisfied(&mut self, key: &LsaKey) -> bool {
-        self.requested.remove(key);
+        if self.requested.remove(key) && self.requested.is_empty() {
+            self.request_at = None;
+        }
         self.futile_requests = 0;
         self.requests.remove(key).is_some()
     }

@@ -77,15 +77,21 @@ impl RouteTable {
     /// See [`Speaker::alternates`](crate::Speaker::alternates).
     pub(crate) fn alternates(&self, core: &Core) -> Alternates {
         let mut found = Alternates::new();
-        let edges = Arc::new(core.edges());
         for area in core.configured_areas() {
             let Some(database) = core.databases().get(&DbId::Area(area)) else {
                 continue;
             };
             let links = core.confirmed_links(area);
             let (family, root) = (core.config().family, core.config().router_id);
-            Neighborhood::new(family, root, area, links, (database, &edges), core.now())
-                .alternates(&self.routes, &mut found);
+            Neighborhood::new(
+                family,
+                root,
+                area,
+                links,
+                (database, core.edges()),
+                core.now(),
+            )
+            .alternates(&self.routes, &mut found);
         }
         found
     }
@@ -101,7 +107,7 @@ fn input<'a>(
     let areas = core.configured_areas();
     // RFC 2328 16.2, RFC 3509 2.2
     let backbone_only = core.is_connected_border();
-    let edges = Arc::new(core.edges());
+    let edges = core.edges();
     let inputs = |one_way: bool, links: &dyn Fn(Ipv4Addr) -> Vec<RootLink>| -> Vec<AreaInput<'_>> {
         areas
             .iter()
@@ -115,7 +121,7 @@ fn input<'a>(
                     links: links(*area),
                     one_way,
                     networks: core.own_networks(*area),
-                    edges: Arc::clone(&edges),
+                    edges: Arc::clone(edges),
                     database: core.databases().get(&DbId::Area(*area))?,
                     now,
                 })

@@ -375,7 +375,7 @@ impl Speaker {
     }
 
     fn run_timers(&mut self) {
-        for id in self.core.interface_ids() {
+        for id in self.core.due_interfaces() {
             // Hellos first: nothing else may delay them until a neighbour's inactivity timer fires.
             self.send_grace_if_due(id);
             self.core.hello_if_due(id);
@@ -441,5 +441,6 @@ impl Speaker {
         }
         self.core.send_floods();
         self.core.confirm_adjacencies();
+        self.core.settle();
     }
 }

@@ -22,3 +22,4 @@ mod robustness;
 mod rotation;
 mod seeds;
 mod stub;
+mod tellers;

@@ -178,3 +178,41 @@ fn views_serialize() {
         serde_json::to_string(event).unwrap();
     }
 }
+
+/// The sequence numbers of a node's Router-LSAs, and how many links each has.
+fn router_lsas(net: &Net, of: usize) -> Vec<(u32, usize)> {
+    let lsas = net.node(of).database().lsas.into_iter();
+    let own = lsas.filter(|lsa| lsa.own);
+    own.filter_map(|lsa| match lsa.body {
+        LsaBody::Router(body) => Some((lsa.sequence, body.links.len())),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn a_link_less_is_one_new_lsa() {
+    const LEAVES: usize = 80;
+    let links: Vec<(usize, usize, u16)> = (1..=LEAVES).map(|leaf| (0, leaf, 10)).collect();
+    let mut net = Net::drawn(6, LEAVES + 1, &links);
+    net.mtu = 1280;
+    for node in 0..=LEAVES {
+        net.start(node);
+    }
+    net.run(Duration::from_secs(30));
+    let before = router_lsas(&net, 0);
+    assert_eq!(before.len(), 2, "{before:?}");
+    assert_eq!(before.iter().map(|(_, links)| links).sum::<usize>(), LEAVES);
+    net.crash(1);
+    net.run(Duration::from_secs(10));
+    let after = router_lsas(&net, 0);
+    assert_eq!(
+        after.iter().map(|(_, links)| links).sum::<usize>(),
+        LEAVES - 1
+    );
+    let new = after
+        .iter()
+        .zip(&before)
+        .filter(|(after, before)| after != before);
+    assert_eq!(new.count(), 1, "{before:?} {after:?}");
+}

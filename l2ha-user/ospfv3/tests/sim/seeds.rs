@@ -1,6 +1,6 @@
 //! Random networks in every run of the tests; `examples/simulate.rs` plays more of them.
 
-use crate::random::{FOUND, play};
+use crate::random::{FOUND, cluster, play};
 
 fn play_all(seeds: impl IntoIterator<Item = u64>) {
     let failed: Vec<String> = seeds
@@ -23,4 +23,12 @@ fn more_seeds_that_failed_once() {
 #[test]
 fn other_seeds() {
     play_all(1..=20);
+}
+
+#[test]
+fn clusters_of_forty() {
+    let failed: Vec<String> = (1..=6)
+        .filter_map(|seed| cluster::play(seed).err())
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

@@ -20,10 +20,11 @@ use crate::{
 /// It must stay above MinLSArrival (1 s), below which neighbours drop what they receive.
 const LSA_THROTTLE: Duration = Duration::from_millis(1200);
 /// Delays before routes are computed. A neighbour moves its traffic here 0.3 s after it has heard of
-/// an adjacency, so even in a storm of changes the way back must be computed before.
+/// an adjacency, so even in a storm of changes the way back must be computed before. The second calculation follows
+/// soon: after a death, what the other neighbours of the dead say comes within milliseconds of what we see ourselves.
 const SPF_DELAY: SpfDelay = SpfDelay {
     initial: Duration::ZERO,
-    hold: Duration::from_millis(50),
+    hold: Duration::from_millis(25),
     max: Duration::from_millis(200),
 };
 

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::{
-    answers::{Answers, Member},
-    size,
-};
+use config::Sizing;
+
+use super::answers::{Answers, Member};
 
 /// The text of a cluster's file whose secret is in this one.
 pub(super) fn cluster_file(answers: &Answers, secret: &Path) -> String {
@@ -13,7 +12,8 @@ pub(super) fn cluster_file(answers: &Answers, secret: &Path) -> String {
         "# One file for all nodes of a cluster, and the same on each. `l2ha check` shows what is wrong with it,\n\
          # `l2ha check --expand` what this node gets from it; docs/cluster.md has every key.\n\n",
     );
-    let bfd = size::bfd(answers.servers.len(), answers.clients.len());
+    let sizing = Sizing::of(answers.servers.len(), answers.clients.len());
+    let bfd = sizing.bfd();
     let secret = quoted(&secret.to_string_lossy());
     text.push_str(&format!(
         "[cluster]\n\
@@ -36,6 +36,15 @@ pub(super) fn cluster_file(answers: &Answers, secret: &Path) -> String {
          [cluster.clients]\n",
     );
     members(&mut text, &answers.clients);
+    if sizing.hello_interval > 1 {
+        text.push_str(&format!(
+            "\n# Seconds. In a cluster of this size BFD alone is quick (docs/scale.md).\n\
+             [ospf]\n\
+             hello_interval = {}\n\
+             dead_interval = {}\n",
+            sizing.hello_interval, sizing.dead_interval,
+        ));
+    }
     let Some(service) = &answers.service else {
         text.push_str(
             "\n# An address that all servers hold comes here, as docs/cluster.md shows: [[services]], with its name, its address\n\

@@ -9,7 +9,7 @@ use crate::refusal::{Refusal, Refused};
 use crate::wire::{LSA_HEADER_LEN, LsaHeader, PacketBody};
 
 /// How long acknowledgments wait for company. RFC 2328 13.5: shorter than RxmtInterval.
-const ACK_DELAY: Duration = Duration::from_millis(200);
+pub(super) const ACK_DELAY: Duration = Duration::from_millis(200);
 
 impl Core {
     /// RFC 2328 13.7.
@@ -30,6 +30,7 @@ impl Core {
             };
             if same {
                 neighbor.acknowledged(&header.key);
+                self.confirm_soon(header.key);
             } else if neighbor.unacknowledged.contains_key(&header.key) {
                 self.count(Refusal::AckMismatch);
             }

@@ -41,7 +41,7 @@ impl Core {
         let waiting = to == InterfaceState::Waiting;
         interface.wait_at = waiting.then(|| now + interface.config.dead());
         if interface.is_up() {
-            self.databases.entry(DbId::Link(id)).or_default();
+            self.databases.get_or_default(DbId::Link(id));
         } else {
             // RFC 2328 9.3 InterfaceDown: every neighbour is gone, every timer off.
             interface.hello_at = None;
@@ -101,6 +101,12 @@ impl Core {
             return;
         };
         neighbor.state = to;
+        if matches!(to, NeighborState::Exchange | NeighborState::Loading) {
+            self.exchanging.insert(peer);
+        } else {
+            self.exchanging.remove(&peer);
+        }
+        self.confirming |= from != to;
         if actions.clear_lists {
             neighbor.clear_lists();
         }
@@ -185,7 +191,7 @@ impl Core {
 
     /// Gives each neighbour at least so much time from now before its inactivity timer fires.
     pub(crate) fn give_time(&mut self, grace: Duration) {
-        for interface in self.interfaces.values_mut() {
+        for (_, interface) in self.interfaces.iter_mut() {
             interface.give_time(self.now, grace);
         }
     }

@@ -9,8 +9,17 @@ impl Core {
     /// The next LSA that is to be refreshed, if it is ours, or has become MaxAge.
     pub(crate) fn pop_due(&mut self) -> Option<(DbId, LsaKey)> {
         let now = self.now;
-        let mut databases = self.databases.iter_mut();
-        databases.find_map(|(id, db)| Some((*id, db.pop_due(now)?)))
+        for id in self.databases.due(now) {
+            let database = self.databases.get_mut(&id)?;
+            let due = database.pop_due(now);
+            if database.has_expired() {
+                self.expiring.insert(id);
+            }
+            if let Some(key) = due {
+                return Some((id, key));
+            }
+        }
+        None
     }
 
     /// An LSA of another router has become MaxAge.
@@ -41,19 +50,16 @@ impl Core {
     pub(crate) fn remove_expired(&mut self) -> Vec<(DbId, LsaKey)> {
         let now = self.now;
         let mut exhausted = Vec::new();
-        if !self.databases.values().any(|db| db.has_expired()) {
+        if self.expiring.is_empty() || !self.exchanging.is_empty() {
             return exhausted;
         }
-        if self
-            .interfaces
-            .values()
-            .any(|interface| interface.exchanging())
-        {
-            return exhausted;
-        }
+        let databases = &self.databases;
+        let database = |id: &DbId| databases.get(id).filter(|db| db.has_expired());
+        self.expiring.retain(|id| database(id).is_some());
         let expired: Vec<(DbId, LsaKey)> = self
-            .databases
+            .expiring
             .iter()
+            .filter_map(|id| Some((id, database(id)?)))
             .flat_map(|(id, db)| db.expired().map(|key| (*id, key)))
             .collect();
         for (id, key) in expired {

@@ -1,11 +1,13 @@
 //! When a new adjacency takes traffic over: not before the neighbour knows the way back.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::Core;
 use crate::lsdb::DbId;
 use crate::neighbor::{Confirmation, NeighborState};
+use crate::peer::Peer;
 use crate::wire::{LsaBody, LsaKey, LsaType};
 
 /// How long a neighbour may take from acknowledging our Router-LSA to having its routes in place:
@@ -24,7 +26,7 @@ impl Core {
     /// After a restart of ours: the neighbours have never given the adjacencies up, so the way back is
     /// there.
     pub(crate) fn confirm_all(&mut self) {
-        for interface in self.interfaces.values_mut() {
+        for (_, interface) in self.interfaces.iter_mut() {
             for neighbor in interface.neighbors.values_mut() {
                 if neighbor.state == NeighborState::Full {
                     neighbor.confirmation = Confirmation::Given;
@@ -33,52 +35,56 @@ impl Core {
         }
     }
 
+    /// Our Router-LSA has a new instance, or an acknowledgment of it has come.
+    pub(crate) fn confirm_soon(&mut self, key: LsaKey) {
+        self.confirming |= key.ty == LsaType::ROUTER && self.is_ours(key.adv);
+    }
+
     /// Looks which new neighbours have acknowledged a Router-LSA of ours that lists them.
     pub(crate) fn confirm_adjacencies(&mut self) {
+        if !std::mem::take(&mut self.confirming) {
+            return;
+        }
         let now = self.now;
-        let new: Vec<(u32, Ipv4Addr, Ipv4Addr)> = self
-            .interfaces
-            .values()
-            .flat_map(|interface| {
-                let area = interface.config.area;
-                let id = interface.config.id;
-                interface
-                    .full()
-                    .filter(|(_, neighbor)| neighbor.confirmation == Confirmation::Awaited)
-                    .map(move |(router_id, _)| (id, router_id, area))
-            })
-            .collect();
-        for (id, router_id, area) in new {
-            let Some(key) = self.router_lsa_listing(area, id) else {
+        let listing = self.interfaces_in_router_lsas();
+        let mut confirmed = Vec::new();
+        for (id, interface) in self.interfaces.iter() {
+            let Some(key) = listing.get(&(interface.config.area, *id)) else {
                 continue;
             };
-            let Some(interface) = self.interfaces.get_mut(&id) else {
-                continue;
-            };
-            let Some(neighbor) = interface.neighbors.get_mut(&router_id) else {
-                continue;
-            };
-            if neighbor.state == NeighborState::Full && !neighbor.unacknowledged.contains_key(&key)
-            {
+            for (router_id, neighbor) in interface.full() {
+                if neighbor.confirmation == Confirmation::Awaited
+                    && neighbor.state == NeighborState::Full
+                    && !neighbor.unacknowledged.contains_key(key)
+                {
+                    confirmed.push(Peer::new(*id, router_id));
+                }
+            }
+        }
+        for peer in confirmed {
+            if let Some(neighbor) = self.neighbor_mut(peer) {
                 neighbor.confirmation = Confirmation::Installing(now + INSTALL_TIME);
             }
         }
     }
 
-    /// The Router-LSA of ours in which a link of this interface stands.
-    fn router_lsa_listing(&self, area: Ipv4Addr, interface: u32) -> Option<LsaKey> {
+    /// The interfaces of which a link stands in a Router-LSA of ours, by area, and the first such LSA.
+    fn interfaces_in_router_lsas(&self) -> BTreeMap<(Ipv4Addr, u32), LsaKey> {
         let own = self.config.router_id;
-        let database = self.databases.get(&DbId::Area(area))?;
-        database
-            .iter()
-            .filter(|(key, _)| key.ty == LsaType::ROUTER && key.adv == own)
-            .find(|(_, entry)| match entry.lsa.body() {
-                LsaBody::Router(router) => router
-                    .links
-                    .iter()
-                    .any(|link| link.interface_id == interface),
-                _ => false,
-            })
-            .map(|(key, _)| *key)
+        let mut listing = BTreeMap::new();
+        for (id, database) in self.databases.iter() {
+            let DbId::Area(area) = id else { continue };
+            let lsas = database.of_type(LsaType::ROUTER);
+            for entry in lsas.filter(|entry| entry.lsa.key().adv == own) {
+                if let LsaBody::Router(router) = entry.lsa.body() {
+                    for link in &router.links {
+                        listing
+                            .entry((*area, link.interface_id))
+                            .or_insert(entry.lsa.key());
+                    }
+                }
+            }
+        }
+        listing
     }
 }

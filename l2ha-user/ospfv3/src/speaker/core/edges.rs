@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::Core;
 use crate::config::Time;
@@ -25,11 +26,9 @@ impl Core {
         self.interfaces.get(&interface)?.config.edge.as_ref()
     }
 
-    /// The routers at the edge, of all interfaces.
-    pub(crate) fn edges(&self) -> BTreeSet<Ipv4Addr> {
-        let interfaces = self.interfaces.values();
-        let edges = interfaces.filter_map(|interface| interface.config.edge.as_ref());
-        edges.map(|edge| edge.router_id).collect()
+    /// The routers at the edge that interfaces lead to.
+    pub(crate) fn edges(&self) -> &Arc<BTreeSet<Ipv4Addr>> {
+        &self.edges
     }
 
     /// Whether an LSA is one that its bringer has no business with: as any router it floods what others have
@@ -50,6 +49,9 @@ impl Core {
     /// Whether a router at the edge may say this, whoever brings it.
     pub(crate) fn check_edge(&self, db: DbId, lsa: &Lsa) -> Result<(), Refusal> {
         let key = lsa.key();
+        if !self.edges.contains(&key.adv) {
+            return Ok(());
+        }
         let interfaces = self.interfaces.values();
         let mut edges = interfaces.filter_map(|interface| interface.config.edge.as_ref());
         let Some(edge) = edges.find(|edge| edge.router_id == key.adv) else {
@@ -133,8 +135,9 @@ impl Core {
         let interfaces = self.interfaces.values();
         let edges = interfaces.filter_map(|interface| interface.config.edge.as_ref());
         let edges: BTreeMap<Ipv4Addr, &Edge> = edges.map(|edge| (edge.router_id, edge)).collect();
+        let routers = edges.keys().copied().collect();
         let mut refused = Vec::new();
-        for (db, database) in &self.databases {
+        for (db, database) in self.databases.iter() {
             let entries = database.iter();
             let entries = entries.filter(|(key, entry)| {
                 let edge = edges.get(&key.adv);
@@ -142,6 +145,7 @@ impl Core {
             });
             refused.extend(entries.map(|(key, _)| (*db, *key)));
         }
+        self.edges = Arc::new(routers);
         for (db, key) in refused {
             self.database_mut(db).remove(&key);
             self.count(Refusal::EdgeNotGranted);

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::Core;
-use crate::config::Time;
+use super::acks::ACK_DELAY;
+use super::tellers::{Tellers, WAIT};
+use crate::config::{InterfaceKind, Time};
 use crate::interface::InterfaceState;
 use crate::lsdb::DbId;
 use crate::neighbor::NeighborState;
@@ -35,6 +37,7 @@ impl Core {
             .and_then(|database| database.get(&key));
         let Some(entry) = entry else { return false };
         let mut back = false;
+        self.confirming |= key.ty == LsaType::ROUTER && key.adv == self.config.router_id;
         let header = entry.header(now);
         let changed = entry.changed;
         let welcome = entry
@@ -44,7 +47,14 @@ impl Core {
         if changed {
             self.end_helps_for_change(db, key, from);
         }
-        for (id, interface) in &mut self.interfaces {
+        let many = self.interfaces.len() > self.config.many_links;
+        let tellers = self.databases.get(&db).filter(|_| {
+            let of_area = matches!(db, DbId::Area(_));
+            many && of_area && from.is_some() && key.adv != self.config.router_id
+        });
+        let tellers = tellers
+            .map(|database| Tellers::new(database, &self.edges, self.config.router_id, key.adv));
+        for (id, interface) in self.interfaces.iter_mut() {
             if !interface.is_up() || !self.config.shares(db, *id, interface.config.area) {
                 continue;
             }
@@ -54,6 +64,9 @@ impl Core {
             let later = now + interface.config.retransmit();
             let again_at = prompt.map_or(later, |at| at.min(later));
             let mut wanted = false;
+            let point_to_point = interface.config.kind == InterfaceKind::PointToPoint;
+            let tellers = tellers.as_ref().filter(|_| point_to_point);
+            let mut waiting = false;
             for (router_id, neighbor) in &mut interface.neighbors {
                 // RFC 2328 13 (5c): the old instance is on no list any more.
                 neighbor.acknowledged(&key);
@@ -79,12 +92,24 @@ impl Core {
                     continue;
                 }
                 // RFC 2328 13.3 (1d)
+                if tellers.is_some_and(|tellers| tellers.others_tell(*router_id)) {
+                    neighbor.expect_ack(key, now + WAIT);
+                    self.counters.floods_waited += 1;
+                    waiting = true;
+                    continue;
+                }
                 neighbor.expect_ack(key, again_at);
                 wanted = true;
+            }
+            if waiting {
+                // It may be waiting for us too.
+                interface.delayed_acks.insert(key, header);
+                interface.ack_at.get_or_insert(now + ACK_DELAY);
             }
             let Some(from) = from.filter(|from| from.interface == *id) else {
                 if wanted {
                     interface.flood.insert((db, key));
+                    self.flooding.insert(*id);
                 }
                 continue;
             };
@@ -92,6 +117,7 @@ impl Core {
             let elected = interface.is_elected(from.router_id);
             if wanted && !elected && interface.state != InterfaceState::Backup {
                 interface.flood.insert((db, key));
+                self.flooding.insert(*id);
                 back = true;
             }
         }
@@ -100,13 +126,7 @@ impl Core {
 
     /// Sends what this call has put on its way, packed together.
     pub(crate) fn send_floods(&mut self) {
-        let pending: Vec<u32> = self
-            .interfaces
-            .iter()
-            .filter(|(_, interface)| !interface.flood.is_empty())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in pending {
+        for id in std::mem::take(&mut self.flooding) {
             let Some(interface) = self.interfaces.get_mut(&id) else {
                 continue;
             };
@@ -158,6 +178,7 @@ impl Core {
         neighbor.retransmit_at = next;
         for key in gone {
             neighbor.acknowledged(&key);
+            self.confirming |= key.ty == LsaType::ROUTER;
         }
         let address = neighbor.address;
         let destination = interface.unicast(address);

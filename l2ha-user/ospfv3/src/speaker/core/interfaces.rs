@@ -61,6 +61,9 @@ impl Core {
     pub(crate) fn remove_interface(&mut self, id: u32) -> Option<DbId> {
         let gone = self.interfaces.remove(&id)?;
         self.outbox.retain(|packet| packet.interface != id);
+        if gone.config.edge.is_some() {
+            self.review_edges();
+        }
         let area = gone.config.area;
         if self.interfaces.values().any(|i| i.config.area == area) {
             return None;

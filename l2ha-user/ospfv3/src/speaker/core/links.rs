@@ -20,12 +20,6 @@ pub(crate) struct Forming {
     pub(crate) until: Time,
 }
 
-impl Forming {
-    pub(crate) fn is(&self, link: &RouterLink) -> bool {
-        self.peer == Peer::new(link.interface_id, link.neighbor_router_id)
-    }
-}
-
 impl Core {
     /// Our links in an area, at their real cost.
     pub(crate) fn router_links(&self, area: Ipv4Addr) -> Vec<RouterLink> {

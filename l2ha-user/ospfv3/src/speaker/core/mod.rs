@@ -23,17 +23,20 @@ mod output;
 mod past_helps;
 mod receive;
 mod request;
+mod tellers;
 mod timers;
 mod update;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agenda::Agenda;
 pub use past_helps::PastHelp;
 use past_helps::PastHelps;
 
+use crate::clocked::Clocked;
 use crate::config::{Config, Time};
 use crate::counters::Counters;
 use crate::event::Event;
@@ -54,10 +57,22 @@ pub(crate) struct Core {
     wall: (Time, Duration),
     /// Sequence number of the last packet signed.
     sequence: u64,
-    interfaces: BTreeMap<u32, Interface>,
-    databases: BTreeMap<DbId, Lsdb>,
+    interfaces: Clocked<u32, Interface>,
+    databases: Clocked<DbId, Lsdb>,
+    /// The routers at the edge that interfaces lead to.
+    edges: Arc<BTreeSet<Ipv4Addr>>,
     /// LSAs of our own, and the sequence number that the next instance must exceed.
     outbid: BTreeMap<(DbId, LsaKey), i32>,
+    /// The neighbours in Exchange and Loading.
+    exchanging: BTreeSet<Peer>,
+    /// Which neighbour was last asked for what, and when, during exchanges.
+    asked: BTreeMap<(DbId, LsaKey), (Peer, Time)>,
+    /// The interfaces that have something to flood when the present call ends.
+    flooding: BTreeSet<u32>,
+    /// The databases that may have LSAs to remove.
+    expiring: BTreeSet<DbId>,
+    /// Whether a neighbour may have learnt that we are adjacent.
+    confirming: bool,
     /// How our last helps ended.
     past_helps: PastHelps,
     agenda: Agenda,
@@ -75,9 +90,15 @@ impl Core {
             now,
             wall: (now, Duration::ZERO),
             sequence,
-            interfaces: BTreeMap::new(),
-            databases: BTreeMap::new(),
+            interfaces: Clocked::default(),
+            databases: Clocked::default(),
+            edges: Arc::default(),
             outbid: BTreeMap::new(),
+            exchanging: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            flooding: BTreeSet::new(),
+            expiring: BTreeSet::new(),
+            confirming: false,
             past_helps: PastHelps::default(),
             agenda: Agenda::default(),
             outbox: VecDeque::new(),
@@ -99,11 +120,11 @@ impl Core {
         &self.config
     }
 
-    pub(crate) const fn interfaces(&self) -> &BTreeMap<u32, Interface> {
+    pub(crate) fn interfaces(&self) -> &BTreeMap<u32, Interface> {
         &self.interfaces
     }
 
-    pub(crate) const fn databases(&self) -> &BTreeMap<DbId, Lsdb> {
+    pub(crate) fn databases(&self) -> &BTreeMap<DbId, Lsdb> {
         &self.databases
     }
 
@@ -111,9 +132,14 @@ impl Core {
         self.interfaces.keys().copied().collect()
     }
 
+    /// The interfaces that something is due on.
+    pub(crate) fn due_interfaces(&mut self) -> Vec<u32> {
+        self.interfaces.due(self.now)
+    }
+
     /// Creates it if it is not there.
     pub(crate) fn database_mut(&mut self, id: DbId) -> &mut Lsdb {
-        self.databases.entry(id).or_default()
+        self.databases.get_or_default(id)
     }
 
     pub(crate) fn databases_mut(&mut self) -> impl Iterator<Item = (DbId, &mut Lsdb)> {

@@ -1,38 +1,48 @@
 //! Link State Requests: RFC 2328 10.7 and 10.9.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Core;
 use crate::lsdb::DbId;
 use crate::neighbor::{NeighborEvent, NeighborState};
 use crate::peer::Peer;
 use crate::refusal::{Refusal, Refused};
-use crate::wire::{LsaKey, PacketBody};
+use crate::wire::{LsaKey, PacketBody, Scope};
+
+/// How long what another neighbour was asked for is left to it.
+const ASKED_ELSEWHERE: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Moves every neighbour in Exchange or Loading on: the next request, or Full.
     pub(crate) fn advance_loading(&mut self) {
         let mut ready = Vec::new();
-        for (id, interface) in &self.interfaces {
-            for (router_id, neighbor) in &interface.neighbors {
-                let loading = neighbor.state == NeighborState::Loading;
-                let open = loading || neighbor.state == NeighborState::Exchange;
-                let idle = neighbor.requested.is_empty();
-                if open && idle && (loading || !neighbor.requests.is_empty()) {
-                    ready.push((*id, *router_id, neighbor.requests.is_empty()));
-                }
+        for peer in &self.exchanging {
+            let Some(neighbor) = self.neighbor(*peer) else {
+                continue;
+            };
+            let loading = neighbor.state == NeighborState::Loading;
+            let complete = neighbor.requests.is_empty();
+            let idle = neighbor.requested.is_empty() && neighbor.request_at.is_none();
+            if loading && complete || idle && !complete {
+                ready.push((*peer, complete));
             }
         }
-        for (id, router_id, complete) in ready {
+        if self.exchanging.is_empty() {
+            self.asked.clear();
+        }
+        for (peer, complete) in ready {
             if complete {
-                self.neighbor_event(Peer::new(id, router_id), NeighborEvent::LoadingDone);
+                self.neighbor_event(peer, NeighborEvent::LoadingDone);
             } else {
-                self.send_request(Peer::new(id, router_id));
+                self.send_request(peer);
             }
         }
     }
 
-    /// Asks for as much as fits into a packet, and again until it has come (RFC 2328 10.9).
+    /// Asks for as much as fits into a packet, and again until it has come (RFC 2328 10.9). What another neighbour
+    /// has been asked for is left to that one: a router that comes back to hundreds of neighbours would else
+    /// get its database from each of them.
     pub(crate) fn send_request(&mut self, peer: Peer) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
@@ -43,9 +53,41 @@ impl Core {
         let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
             return;
         };
-        let keys: Vec<LsaKey> = neighbor.requests.keys().take(most).copied().collect();
+        let area = interface.config.area;
+        let waiting = !neighbor.requests.is_empty();
+        let wanted: Vec<LsaKey> = neighbor.requests.keys().copied().collect();
+        let mut keys = Vec::new();
+        for key in wanted {
+            if keys.len() == most {
+                break;
+            }
+            let db = match key.ty.scope() {
+                Some(Scope::Area) => DbId::Area(area),
+                Some(Scope::As) => DbId::As,
+                _ => DbId::Link(peer.interface),
+            };
+            let asked = self.asked.get(&(db, key));
+            let asked = asked.filter(|(it, at)| *it != peer && now < *at + ASKED_ELSEWHERE);
+            let other = asked.and_then(|(other, _)| self.neighbor(*other));
+            if other.is_some_and(|other| other.requested.contains(&key)) {
+                continue;
+            }
+            self.asked.insert((db, key), (peer, now));
+            keys.push(key);
+        }
+        let again = if keys.is_empty() {
+            now + ASKED_ELSEWHERE
+        } else {
+            again
+        };
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else {
+            return;
+        };
+        let Some(neighbor) = interface.neighbors.get_mut(&peer.router_id) else {
+            return;
+        };
         neighbor.requested = keys.iter().copied().collect();
-        neighbor.request_at = (!keys.is_empty()).then_some(again);
+        neighbor.request_at = waiting.then_some(again);
         if keys.is_empty() {
             return;
         }

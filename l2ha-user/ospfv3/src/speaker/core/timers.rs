@@ -6,7 +6,6 @@ use super::Core;
 use super::confirm::INSTALL_TIME;
 use crate::config::Time;
 use crate::interface::InterfaceEvent;
-use crate::lsdb::Lsdb;
 use crate::neighbor::{Confirmation, NeighborEvent};
 use crate::peer::Peer;
 
@@ -15,16 +14,22 @@ const MAX_FUTILE_REQUESTS: u8 = 8;
 
 impl Core {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let interfaces = self.interfaces.values().filter_map(|i| i.next_timeout());
-        let databases = self.databases.values().filter_map(Lsdb::next_deadline);
-        interfaces.chain(databases).chain(self.agenda.next()).min()
+        let interfaces = self.interfaces.next_timeout();
+        let databases = self.databases.next_timeout();
+        let times = interfaces.into_iter().chain(databases);
+        times.chain(self.agenda.next()).min()
+    }
+
+    /// Takes note of when everything is due now.
+    pub(crate) fn settle(&mut self) {
+        self.interfaces.settle();
+        self.databases.settle();
     }
 
     /// Acknowledgments, elections and neighbours; not the Hellos.
     pub(crate) fn run_timers(&mut self) {
         let now = self.now;
-        let ids: Vec<u32> = self.interfaces.keys().copied().collect();
-        for id in ids {
+        for id in self.due_interfaces() {
             let Some(interface) = self.interfaces.get(&id) else {
                 continue;
             };
@@ -83,7 +88,8 @@ impl Core {
             let repeat = is_due(neighbor.exchange.repeat_at);
             let request = is_due(neighbor.request_at);
             let futile = neighbor.futile_requests >= MAX_FUTILE_REQUESTS;
-            if request {
+            let asked = !neighbor.requested.is_empty();
+            if request && asked {
                 neighbor.futile_requests += 1;
             }
             let retransmit = is_due(neighbor.retransmit_at);

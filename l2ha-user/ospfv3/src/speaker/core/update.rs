@@ -101,7 +101,7 @@ impl Core {
         let db_id = self
             .db_for(peer.interface, key.ty)
             .ok_or(Refusal::LsaScope)?;
-        let exchanging = self.interfaces.values().any(|i| i.exchanging());
+        let exchanging = !self.exchanging.is_empty();
         let ours = self.is_ours(key.adv);
         let requested = self
             .neighbor_mut(peer)
@@ -112,7 +112,7 @@ impl Core {
             Origin::Flooded
         };
         let strangers = self.is_strangers(peer, &key);
-        let database = self.databases.entry(db_id).or_default();
+        let database = self.databases.get_or_default(db_id);
         let Some(old) = database.get(&key) else {
             if strangers {
                 return self.accept_lsa(restart, peer, db_id, lsa, origin);
@@ -162,6 +162,7 @@ impl Core {
                 let implied = self
                     .neighbor_mut(peer)
                     .is_some_and(|n| n.acknowledged(&key));
+                self.confirm_soon(key);
                 if !implied {
                     answers.acks.push(header);
                 } else if self.is_backup(peer.interface) {
@@ -212,7 +213,7 @@ impl Core {
         } else {
             Default::default()
         };
-        let database = self.databases.entry(db_id).or_default();
+        let database = self.databases.get_or_default(db_id);
         if !ours && let Err(full) = database.room(&lsa, peer, &self.config.limits) {
             // Not acknowledged, so it is offered again, and there may be room then. But an adjacency
             // that waits for it would never become Full, and an LSA at MaxAge never be removed while it waits.

@@ -96,15 +96,11 @@ impl Originator {
         };
         let room = self.lsa_room(core, area) - 4;
         let most = (room / RouterLink::LEN).max(1);
-        let mut chunks: Vec<&[RouterLink]> = links.chunks(most).collect();
-        if chunks.is_empty() {
-            chunks.push(&[]);
-        }
-        for (number, links) in (0u32..).zip(chunks) {
+        for (number, links) in (0u32..).zip(self.share_out(core, area, links, most)) {
             let body = Router {
                 bits,
                 options: core.config().options(area).without(absent),
-                links: links.to_vec(),
+                links,
             };
             desired.insert(
                 (id, core.own_key(LsaType::ROUTER, number)),
@@ -113,12 +109,53 @@ impl Originator {
         }
     }
 
+    /// Our links in as many Router-LSAs as they need. A link stays in the one where it is: were all moved up when
+    /// one goes, all of a large router's LSAs would be new.
+    fn share_out(
+        &self,
+        core: &Core,
+        area: Ipv4Addr,
+        links: Vec<RouterLink>,
+        most: usize,
+    ) -> Vec<Vec<RouterLink>> {
+        let end = |link: &RouterLink| Peer::new(link.interface_id, link.neighbor_router_id);
+        let mut places: BTreeMap<Peer, usize> = BTreeMap::new();
+        for (number, said) in Self::said(core, area).enumerate() {
+            places.extend(said.iter().map(|link| (end(link), number)));
+        }
+        let mut shared: Vec<Vec<RouterLink>> = vec![Vec::new(); links.len().div_ceil(most).max(1)];
+        let mut new = Vec::new();
+        for link in links {
+            let place = places.get(&end(&link)).copied();
+            shared.resize(shared.len().max(place.map_or(0, |at| at + 1)), Vec::new());
+            match place.and_then(|at| shared.get_mut(at)) {
+                Some(lsa) if lsa.len() < most => lsa.push(link),
+                _ => new.push(link),
+            }
+        }
+        for link in new {
+            match shared.iter_mut().find(|lsa| lsa.len() < most) {
+                Some(lsa) => lsa.push(link),
+                None => shared.push(vec![link]),
+            }
+        }
+        for lsa in &mut shared {
+            lsa.sort_unstable_by_key(end);
+        }
+        while shared.len() > 1 && shared.last().is_some_and(Vec::is_empty) {
+            shared.pop();
+        }
+        shared
+    }
+
     /// Our links as others are to see them. One that we do not use yet, because the neighbour may lack the
     /// way back, costs more: others would send us what we still send to them. One that was advertised before and
     /// has only come up again stays as it was.
     fn advertised_links(&self, core: &Core, area: Ipv4Addr) -> Vec<RouterLink> {
         let mut links = core.router_links(area);
         let confirmed = core.confirmed_links(area);
+        let confirmed: BTreeSet<RouterLink> = confirmed.iter().map(|root| root.link).collect();
+        let said: BTreeSet<RouterLink> = Self::said(core, area).flatten().copied().collect();
         // No transit traffic, or there is no other link to come over.
         let through = !self.no_transit && links.len() > 1;
         for link in &mut links {
@@ -130,8 +167,8 @@ impl Originator {
             // A network has no confirmation.
             let known = !through
                 || link.kind != LinkKind::PointToPoint
-                || confirmed.iter().any(|root| root.link == *link)
-                || self.has_link(core, area, link);
+                || confirmed.contains(link)
+                || said.contains(link);
             if !known {
                 link.metric = link.metric.saturating_add(TENTATIVE);
             }
@@ -139,17 +176,15 @@ impl Originator {
         links
     }
 
-    /// Whether our Router-LSA has a link as it is.
-    fn has_link(&self, core: &Core, area: Ipv4Addr, link: &RouterLink) -> bool {
-        let Some(database) = core.databases().get(&DbId::Area(area)) else {
-            return false;
-        };
+    /// The links of each of our Router-LSAs; none of one that is being withdrawn.
+    fn said(core: &Core, area: Ipv4Addr) -> impl Iterator<Item = &[RouterLink]> {
+        let database = core.databases().get(&DbId::Area(area));
+        let key = |number| core.own_key(LsaType::ROUTER, number);
         (0..)
-            .map_while(|number| database.get(&core.own_key(LsaType::ROUTER, number)))
-            .filter(|entry| !entry.is_max_age(core.now()))
-            .any(|entry| match entry.lsa.body() {
-                LsaBody::Router(router) => router.links.contains(link),
-                _ => false,
+            .map_while(move |number| database?.get(&key(number)))
+            .map(|entry| match entry.lsa.body() {
+                LsaBody::Router(router) if !entry.is_max_age(core.now()) => router.links.as_slice(),
+                _ => &[],
             })
     }
 

@@ -1,6 +1,7 @@
 //! Our own LSAs. What we should say is computed after every change and compared with what the
 //! database has; the difference is originated or flushed. RFC 5340 4.4.3, RFC 2328 12.4.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use super::Originator;
 use crate::config::Time;
 use crate::lsdb::{DbId, Origin};
 use crate::pace::origination_burst;
+use crate::peer::Peer;
 use crate::speaker::core::Core;
 use crate::speaker::originated::Originated;
 use crate::speaker::restart::Restart;
@@ -202,7 +204,9 @@ impl Originator {
         let Some(own) = own else { return Some(until) };
         let same = match (body, own.lsa.body()) {
             (LsaBody::Router(body), LsaBody::Router(said)) => {
-                let lasting = |link: &&RouterLink| !forming.iter().any(|f| f.is(link));
+                let forming: BTreeSet<Peer> = forming.iter().map(|forming| forming.peer).collect();
+                let end = |link: &RouterLink| Peer::new(link.interface_id, link.neighbor_router_id);
+                let lasting = |link: &&RouterLink| !forming.contains(&end(link));
                 body.options == said.options && said.links.iter().filter(lasting).eq(&body.links)
             }
             (LsaBody::Network(body), LsaBody::Network(said)) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ospfv3::{
     AreaConfig, Config, Edge, Event, Family, GracefulRestart, InterfaceConfig, InterfaceKind,
-    Limits, Prefix, Speaker, StubPrefix, Time,
+    Limits, MANY_LINKS, Prefix, Speaker, StubPrefix, Time,
 };
 
 pub(crate) use self::links::{End, Frame, Lan, Link, Weather};
@@ -54,6 +54,10 @@ pub(crate) struct Net {
     /// Whether nodes started from now on help others with graceful restarts, and how strictly.
     pub(crate) helper: bool,
     pub(crate) strict: bool,
+    /// Links beyond which nodes started from now on leave it to others to tell their neighbours.
+    pub(crate) many_links: usize,
+    /// Nodes that forward nothing.
+    pub(crate) hosts: BTreeSet<usize>,
 }
 
 impl Net {
@@ -83,6 +87,8 @@ impl Net {
             family: Family::Ipv6,
             helper: true,
             strict: true,
+            many_links: MANY_LINKS,
+            hosts: BTreeSet::new(),
         }
     }
 
@@ -201,8 +207,10 @@ impl Net {
         config.areas = self.kinds.clone();
         config.graceful_helper = self.helper;
         config.graceful_strict = self.strict;
+        config.many_links = self.many_links;
         let now = self.clock(node);
         let mut speaker = Speaker::new(config, now);
+        speaker.set_transit(now, !self.hosts.contains(&node));
         if let Some(how) = how {
             speaker.resume_graceful_restart(now, how);
         }

@@ -13,6 +13,8 @@ struct Truth {
     edges: Vec<Vec<(usize, u32)>>,
     /// Whose a next hop is.
     owners: BTreeMap<IpAddr, usize>,
+    /// Who forwards nothing.
+    hosts: BTreeSet<usize>,
 }
 
 /// What is wrong, if anything.
@@ -41,6 +43,7 @@ impl Truth {
         let mut truth = Self {
             edges: vec![Vec::new(); count + net.lans.len()],
             owners: BTreeMap::new(),
+            hosts: net.hosts.clone(),
         };
         let running = |end: &&End| net.nodes[end.node].is_some();
         for link in &net.links {
@@ -76,6 +79,9 @@ impl Truth {
                 continue;
             }
             found[vertex] = Some(cost);
+            if vertex != from && self.hosts.contains(&vertex) {
+                continue;
+            }
             queue.extend(
                 self.edges[vertex]
                     .iter()

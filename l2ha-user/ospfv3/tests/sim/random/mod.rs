@@ -6,6 +6,7 @@
 //! number of routers always play the same. Every fourth seed routes IPv4.
 
 mod check;
+pub(crate) mod cluster;
 mod play;
 
 use std::panic;
