@@ -73,6 +73,7 @@ pub struct Counters {
     /// LSAs sent again because no acknowledgment came.
     pub lsas_retransmitted: u64,
     /// LSAs that a neighbour was not sent at once because others tell it of them.
+    #[serde(default)]
     pub floods_waited: u64,
     /// Our own LSAs that came back newer than we knew: from before a restart, or of another router with our Router ID.
     pub self_originated_received: u64,

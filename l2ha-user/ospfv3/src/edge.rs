@@ -44,8 +44,11 @@ pub struct Edge {
 
 impl Edge {
     /// Whether it may say this of itself: what it is linked to, its own prefixes, and those that it leads to. Its links
-    /// count only where the other end says the same (RFC 2328 16.1 (2b)).
+    /// count only where the other end says the same (RFC 2328 16.1 (2b)). One at MaxAge says nothing.
     pub(crate) fn grants(&self, lsa: &Lsa) -> bool {
+        if lsa.header().is_max_age() {
+            return true;
+        }
         match lsa.body() {
             // It connects no areas and no virtual links, and speaks for no network.
             LsaBody::Router(router) => {
