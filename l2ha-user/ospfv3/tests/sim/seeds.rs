@@ -25,10 +25,20 @@ fn other_seeds() {
     play_all(1..=20);
 }
 
-#[test]
-fn clusters_of_forty() {
-    let failed: Vec<String> = (1..=6)
+fn clusters(seeds: impl IntoIterator<Item = u64>) {
+    let failed: Vec<String> = seeds
+        .into_iter()
         .filter_map(|seed| cluster::play(seed).err())
         .collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn clusters_of_forty() {
+    clusters(1..=2);
+}
+
+#[test]
+fn deep_clusters_of_forty() {
+    clusters(3..=40);
 }
