@@ -38,7 +38,7 @@ fn figures(lab: &Lab, ospf: bool) -> Result<()> {
     let route = ["ip", "route", "add", "198.18.0.0/15", "dev", UNDERLAY];
     host.ns.run(route)?;
     host.ns
-        .ip_batch("link add others type dummy\nlink set others up\n")?;
+        .ip_batch("link add others type veth peer name others-peer\nlink set others up\n")?;
     let mut config = match ospf {
         true => NodeConfig::new(lab, host)?,
         false => NodeConfig::tunnels_only(lab, host)?,
