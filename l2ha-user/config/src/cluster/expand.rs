@@ -225,17 +225,14 @@ fn ospf(
         ),
     }
     let tables = single(writer.report, root, "ospf");
-    let says_bfd = tables
-        .iter()
-        .any(|(_, entries)| entries.iter().any(|(key, _)| *key == "bfd"));
+    let entries = tables.iter().flat_map(|(_, entries)| entries);
+    let [says_bfd, says_ipv4] =
+        ["bfd", "ipv4"].map(|wanted| entries.clone().any(|(key, _)| *key == wanted));
     if !says_bfd {
         let (text, place) =
             of_cluster(cluster, "bfd").unwrap_or(("\"50x3\"".to_owned(), member.place.clone()));
         writer.line(&place, &format!("bfd = {text}"));
     }
-    let says_ipv4 = tables
-        .iter()
-        .any(|(_, entries)| entries.iter().any(|(key, _)| *key == "ipv4"));
     if !says_ipv4 && has_ipv4(cluster, root) {
         // At every node alike: one that has none of it is on the way to others.
         writer.line(&member.place, "ipv4 = true");
