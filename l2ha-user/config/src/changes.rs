@@ -8,6 +8,7 @@ use ::bfd::Timers;
 use ospfv3::{AreaConfig, Edge};
 
 use crate::{
+    membership::Membership,
     rotation::Rotating,
     types::{BfdKey, Config, Node, Ospf, OspfArea, OspfKey, Service, Tunnel, TunnelOspf, Underlay},
 };
@@ -41,6 +42,7 @@ impl Config {
             bfd_keys,
             services,
             own_addresses,
+            membership,
         } = self;
         let mut all = Changes::default();
         all.hidden("node", "addresses", own_addresses, &new.own_addresses, {
@@ -61,6 +63,11 @@ impl Config {
         all.ospf_keys(ospf_keys, &new.ospf_keys);
         all.bfd_keys(bfd_keys, &new.bfd_keys);
         all.services(services, &new.services);
+        if membership.as_ref().map(Membership::settings)
+            != new.membership.as_ref().map(Membership::settings)
+        {
+            all.add("membership: other settings", None);
+        }
         all.list
     }
 }

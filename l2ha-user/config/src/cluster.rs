@@ -3,6 +3,7 @@
 mod derive;
 mod every;
 mod expand;
+mod joiners;
 mod keys;
 mod read;
 mod schema;
@@ -17,12 +18,13 @@ mod writer;
 pub(crate) use self::{
     every::compare,
     expand::{expand, node_text},
+    joiners::{JOINED, Joiner, Joiners, JoinersText},
     keys::Keys,
     read::read,
-    types::{Cluster, Member, Role},
+    types::{Cluster, Member},
     writer::Expansion,
 };
 pub use self::{
     schema::{CLUSTER, MEMBER, PAIR},
-    types::Who,
+    types::{Role, Who},
 };

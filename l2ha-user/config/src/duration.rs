@@ -40,6 +40,44 @@ pub(crate) fn duration(
     None
 }
 
+/// A duration of this range that is written as a whole number of `s`, `m`, `h` or `d`.
+pub(crate) fn long_duration(
+    section: &Section<'_>,
+    name: &str,
+    range: RangeInclusive<Duration>,
+) -> Option<Duration> {
+    let found = section.string(name)?;
+    let duration = parse_long(found.value);
+    if let Some(duration) = duration.filter(|duration| range.contains(duration)) {
+        return Some(duration);
+    }
+    let what = match duration {
+        Some(_) => format!(
+            "`{}` is not in {} to {} days",
+            found.value,
+            shown(*range.start()),
+            range.end().as_secs() / 86_400
+        ),
+        None => format!(
+            "`{}` is not a whole number with `s`, `m`, `h` or `d`",
+            found.value
+        ),
+    };
+    let remedy = format!("write `{name} = {}`", section.example(name));
+    section.report.error(&found.place, what, remedy);
+    None
+}
+
+fn parse_long(text: &str) -> Option<Duration> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    units.into_iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?;
+        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = plain.then(|| number.parse::<u64>().ok())??;
+        Some(Duration::from_secs(number.checked_mul(seconds)?))
+    })
+}
+
 /// A whole number of milliseconds or seconds, or seconds with up to three decimals.
 fn parse(text: &str) -> Option<Duration> {
     let (number, thousandths) = match text.strip_suffix("ms") {

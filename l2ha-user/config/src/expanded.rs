@@ -6,12 +6,14 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 use crate::{
-    cluster::{self, Cluster, Expansion, Keys, Member, Role, Who},
+    cluster::{self, Cluster, Expansion, Joiners, Keys, Member, Role, Who},
     cookie_file::Files,
     error::{ConfigError, ConfigErrors},
     file::{folder, read},
-    parse::{find, parse, unknown_tables},
+    membership::{self, Admitted, Membership},
+    parse::{parse, unknown_tables},
     report::{Place, Report},
+    section::find,
     types::Config,
 };
 
@@ -60,29 +62,45 @@ pub fn node_key(path: &Path, node: &str) -> Result<Zeroizing<String>, ConfigErro
 }
 
 /// The cluster of a file, as far as no secret is needed for it; nothing where it has mistakes.
-fn read_cluster<'a>(report: &'a Report, root: &'a DeTable<'a>) -> Option<Cluster<'a>> {
+fn read_cluster<'a>(
+    report: &'a Report,
+    root: &'a DeTable<'a>,
+    joiners: &'a Joiners<'a>,
+) -> Option<Cluster<'a>> {
     unknown_tables(report, root);
     let value = find(root, cluster::CLUSTER.name)?;
-    let cluster = cluster::read(report, value)?;
+    let cluster = cluster::read(report, value, joiners)?;
     cluster::compare(&cluster);
     Some(cluster)
 }
 
 /// What a file with `[cluster]` means for one of its nodes.
 pub(crate) fn of_cluster(
-    report: &Report,
+    text: &str,
     root: &DeTable<'_>,
     folder: &Path,
     who: &Who,
 ) -> Result<Config, Vec<ConfigError>> {
+    let report = &Report::new(text);
+    let admitted = Admitted::load(text, root, folder);
+    let joiners = admitted.text.parse();
+    admitted.report(report);
+    let membership = membership::read(report, root, folder);
     let expansion = || {
-        let cluster = read_cluster(report, root)?;
+        let cluster = read_cluster(report, root, &joiners)?;
         let member = cluster.identify(who)?;
         let keys = Keys::read(&cluster, member, &Files::in_folder(folder))?;
         Some(cluster::expand(&cluster, member, &keys, root, Some(who)))
     };
     match expansion() {
-        Some(expansion) if report.count() == 0 => meaning(&expansion, folder),
+        Some(expansion) if report.count() == 0 => {
+            let mut config = meaning(&expansion, folder)?;
+            config.membership = membership.map(|membership| Membership {
+                set_aside: admitted.set_aside(),
+                ..membership
+            });
+            Ok(config)
+        }
         _ => Err(report.errors()),
     }
 }
@@ -105,8 +123,12 @@ fn expand(text: &str, folder: &Path, which: Which<'_>) -> Result<Vec<Expanded>, 
     if !broken.is_empty() || find(root, cluster::CLUSTER.name).is_none() {
         return parse(text, &Files::in_folder(folder)).map(|_| Vec::new());
     }
+    let admitted = Admitted::load(text, root, folder);
+    let joiners = admitted.text.parse();
+    admitted.report(&report);
+    let _ = membership::read(&report, root, folder);
     let expansions = || {
-        let cluster = read_cluster(&report, root)?;
+        let cluster = read_cluster(&report, root, &joiners)?;
         let (Which::One(who) | Which::All(who)) = which;
         let members: Vec<&Member<'_>> = match which {
             Which::One(who) => vec![cluster.identify(who)?],
@@ -167,8 +189,10 @@ fn key_of_node(
         );
         return Err(report.into_errors());
     };
+    let admitted = Admitted::load(text, root, folder);
+    let joiners = admitted.text.parse();
     let key = || {
-        let cluster = cluster::read(&report, value)?;
+        let cluster = cluster::read(&report, value, &joiners)?;
         let who = Who {
             node: Some(node.to_owned()),
             ..Who::default()

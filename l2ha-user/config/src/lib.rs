@@ -18,6 +18,7 @@ mod error;
 mod expanded;
 mod file;
 mod load;
+mod membership;
 mod names;
 mod notes;
 mod ospf;
@@ -46,9 +47,10 @@ pub use l2ha_ebpf::plan::{AttachMode, Cookie, Encapsulation, Sublayer};
 pub use self::{
     against::{Comparison, Misfit, NodeFile, Spot, compare},
     changes::Change,
-    cluster::{CLUSTER, MEMBER, PAIR, Who},
+    cluster::{CLUSTER, MEMBER, PAIR, Role, Who},
     error::{ConfigError, ConfigErrors},
     expanded::{Expanded, Which, node_key},
+    membership::{GRANT, Grant, JOINER, Joined, JoinedList, MEMBERSHIP, Membership, SetAside},
     names::hidden,
     rotation::Rotating,
     schema::{Absent, CHECK, Key, TABLES, Table},

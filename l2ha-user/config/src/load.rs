@@ -10,9 +10,11 @@ use crate::{
     error::{ConfigError, ConfigErrors},
     expanded::of_cluster,
     file::{folder, read},
-    parse::{find, parse, single},
+    membership::Admitted,
+    parse::{parse, single},
     report::Report,
     schema::NODE,
+    section::find,
     types::{Config, Node},
     underlay,
 };
@@ -37,22 +39,26 @@ impl Node {
     /// When the file cannot be read, or its `[node]` has mistakes.
     pub fn load(path: &Path, who: &Who) -> Result<Self, ConfigErrors> {
         let text = read(path).map_err(|error| ConfigErrors::new(path, vec![error]))?;
-        parse_node(&text, who).map_err(|errors| ConfigErrors::new(path, errors))
+        parse_node(&text, &folder(path), who).map_err(|errors| ConfigErrors::new(path, errors))
     }
 }
 
-fn parse_node(text: &str, who: &Who) -> Result<Node, Vec<ConfigError>> {
+fn parse_node(text: &str, folder: &Path, who: &Who) -> Result<Node, Vec<ConfigError>> {
     let report = Report::new(text);
     // What cannot be understood elsewhere is left out.
     let (root, _) = DeTable::parse_recoverable(text);
     if let Some(value) = find(root.get_ref(), cluster::CLUSTER.name) {
-        let name =
-            cluster::read(&report, value).and_then(|cluster| Some(cluster.identify(who)?.name));
+        let admitted = Admitted::load(text, root.get_ref(), folder);
+        let joiners = admitted.text.parse();
+        let name = cluster::read(&report, value, &joiners)
+            .and_then(|cluster| Some(cluster.identify(who)?.name));
         let Some(name) = name else {
             return Err(report.into_errors());
         };
         let root = root.get_ref();
-        return match cluster::node_text(&report, name, root).map(|text| parse_node(&text, who)) {
+        return match cluster::node_text(&report, name, root)
+            .map(|text| parse_node(&text, folder, who))
+        {
             Some(node) => node,
             None => Err(report.into_errors()),
         };
@@ -67,11 +73,10 @@ fn parse_node(text: &str, who: &Who) -> Result<Node, Vec<ConfigError>> {
 
 /// Reads the text of a file that lies in `folder`.
 pub(crate) fn parse_as(text: &str, folder: &Path, who: &Who) -> Result<Config, Vec<ConfigError>> {
-    let report = Report::new(text);
     let (root, broken) = DeTable::parse_recoverable(text);
     let has_cluster = find(root.get_ref(), cluster::CLUSTER.name).is_some();
     if broken.is_empty() && has_cluster {
-        return of_cluster(&report, root.get_ref(), folder, who);
+        return of_cluster(text, root.get_ref(), folder, who);
     }
     parse(text, &Files::in_folder(folder))
 }
@@ -89,17 +94,19 @@ mod tests {
             "[[tunnels]]\nremote = \n",
             "[osfp]\n",
         ] {
-            let node = parse_node(&format!("{node}{rest}"), &Who::default()).unwrap();
+            let node =
+                parse_node(&format!("{node}{rest}"), Path::new(""), &Who::default()).unwrap();
             assert_eq!(
                 node.socket(),
                 Path::new("/run/here/server-1.sock"),
                 "{rest}"
             );
         }
-        let errors = parse_node("[node]\nname = \"\"\n", &Who::default()).unwrap_err();
+        let errors =
+            parse_node("[node]\nname = \"\"\n", Path::new(""), &Who::default()).unwrap_err();
         assert_eq!(errors[0].key, "node.name");
         assert_eq!(
-            parse_node("[underlay]\n", &Who::default())
+            parse_node("[underlay]\n", Path::new(""), &Who::default())
                 .unwrap_err()
                 .len(),
             1

@@ -2,23 +2,21 @@
 
 use std::net::Ipv4Addr;
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 use crate::{
     bfd_key,
     cluster::CLUSTER,
     cookie_file::Files,
     error::ConfigError,
+    membership::MEMBERSHIP,
     ospf, ospf_area, ospf_key,
     report::{Place, Report},
     schema::{
         self, BFD_KEYS, NODE, OSPF, OSPF_AREAS, OSPF_KEYS, SERVICES, TABLES, TUNNELS, Table,
         UNDERLAY,
     },
-    section::Section,
+    section::{Section, find},
     service, syntax, tunnel,
     types::{Config, OspfNetwork, TunnelOspf},
     underlay,
@@ -51,6 +49,17 @@ pub(crate) fn parse(text: &str, files: &Files) -> Result<Config, Vec<ConfigError
 
 fn build(report: &Report, root: &DeTable<'_>, text: &str, files: &Files) -> Option<Config> {
     let meant = unknown_tables(report, root);
+    if let Some(value) = find(root, MEMBERSHIP.name) {
+        let place = Place {
+            line: report.line(value.span().start),
+            key: MEMBERSHIP.name.to_owned(),
+        };
+        report.error(
+            &place,
+            "there is no cluster that nodes could join",
+            "add `[cluster]`, or remove this section",
+        );
+    }
     // What follows from a misspelt or broken section is not a mistake of its own.
     let is_there = |table: &Table| find(root, table.name).is_some() || meant.contains(&table.name);
     let last_line = text.lines().count().max(1);
@@ -134,6 +143,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, files: &Files) -> Opti
         ospf_keys,
         bfd_keys,
         services,
+        membership: None,
     })
 }
 
@@ -141,7 +151,7 @@ fn build(report: &Report, root: &DeTable<'_>, text: &str, files: &Files) -> Opti
 pub(crate) fn unknown_tables(report: &Report, root: &DeTable<'_>) -> Vec<&'static str> {
     let mut meant = Vec::new();
     let mut names: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
-    names.push(CLUSTER.name);
+    names.extend([CLUSTER.name, MEMBERSHIP.name]);
     for (key, value) in root.iter() {
         let name: &str = key.get_ref();
         if names.contains(&name) {
@@ -154,7 +164,7 @@ pub(crate) fn unknown_tables(report: &Report, root: &DeTable<'_>) -> Vec<&'stati
         let home = TABLES.iter().find(|table| table.key(name).is_some());
         let remedy = match (value.get_ref(), home, closest(name, &names)) {
             (DeValue::Table(_) | DeValue::Array(_), _, Some(known)) => {
-                let mut tables = TABLES.iter().chain([&CLUSTER]);
+                let mut tables = TABLES.iter().chain([&CLUSTER, &MEMBERSHIP]);
                 let table = tables.find(|table| table.name == known);
                 meant.push(known);
                 format!(
@@ -172,12 +182,6 @@ pub(crate) fn unknown_tables(report: &Report, root: &DeTable<'_>) -> Vec<&'stati
         report.error(&place, what, remedy);
     }
     meant
-}
-
-/// A table of the file.
-pub(crate) fn find<'a>(root: &'a DeTable<'a>, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
-    let (_, value) = root.iter().find(|(key, _)| key.get_ref() == name)?;
-    Some(value)
 }
 
 /// A table that there is one of; `required_from` is where a missing one is reported.

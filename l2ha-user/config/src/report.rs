@@ -50,6 +50,15 @@ impl Report {
         }
     }
 
+    /// A report about a text that stands for one line of a file.
+    pub(crate) fn on_line(line: usize) -> Self {
+        Self {
+            // Every byte is behind so many beginnings.
+            lines: vec![0; line],
+            errors: RefCell::default(),
+        }
+    }
+
     /// The line that has the byte at this offset.
     pub(crate) fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset).max(1)

@@ -31,12 +31,7 @@ impl<'a> Section<'a> {
         place: Place,
         table: &'a DeTable<'a>,
     ) -> Self {
-        let section = Self {
-            report,
-            place,
-            schema,
-            table,
-        };
+        let section = Self::known(report, schema, place, table);
         for key in table.keys() {
             let name: &str = key.get_ref();
             if schema.key(name).is_none() {
@@ -44,6 +39,21 @@ impl<'a> Section<'a> {
             }
         }
         section
+    }
+
+    /// Reads a table whose unknown keys are reported by somebody else.
+    pub(crate) fn known(
+        report: &'a Report,
+        schema: &'static Table,
+        place: Place,
+        table: &'a DeTable<'a>,
+    ) -> Self {
+        Self {
+            report,
+            place,
+            schema,
+            table,
+        }
     }
 
     /// The place of a key of this table.
@@ -386,4 +396,10 @@ pub(crate) struct Strings<'a> {
     pub(crate) empty: bool,
     /// Where the array is.
     pub(crate) place: Place,
+}
+
+/// A table of the file.
+pub(crate) fn find<'a>(root: &'a DeTable<'a>, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    let (_, value) = root.iter().find(|(key, _)| key.get_ref() == name)?;
+    Some(value)
 }

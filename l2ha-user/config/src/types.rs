@@ -14,7 +14,7 @@ use l2ha_ebpf::{
 };
 use ospfv3::{AreaConfig, AuthKey, Edge, Family, KeyChain, PrefixRange};
 
-use crate::rotation::Rotating;
+use crate::{membership::Membership, rotation::Rotating};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_FILE: &str = "/etc/l2ha/l2ha.toml";
@@ -47,6 +47,8 @@ pub struct Config {
     pub bfd_keys: Vec<BfdKey>,
     /// Anycast addresses, in the order of the file; empty without [`Config::ospf`].
     pub services: Vec<Service>,
+    /// Where nodes that join the cluster are registered, if they can.
+    pub membership: Option<Membership>,
 }
 
 /// This node.

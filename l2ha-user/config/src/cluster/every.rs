@@ -147,9 +147,12 @@ fn interfaces(cluster: &Cluster<'_>, member: &Member<'_>, public: &Public) {
 
 /// Both ends of a tunnel.
 fn pair(cluster: &Cluster<'_>, one: &Member<'_>, other: &Member<'_>) {
-    let client = match one.role {
-        Role::Client | Role::Gateway => one,
-        Role::Server => other,
+    let client = match (one.joined.is_some(), other.joined.is_some(), one.role) {
+        // What the file says is never the mistake.
+        (true, false, _) => one,
+        (false, true, _) => other,
+        (_, _, Role::Client | Role::Gateway) => one,
+        (_, _, Role::Server) => other,
     };
     if remote(one, other).is_none() {
         let what = format!(
@@ -189,9 +192,13 @@ fn pair(cluster: &Cluster<'_>, one: &Member<'_>, other: &Member<'_>) {
         (underlay_mtu(cluster, one), underlay_mtu(cluster, other))
         && !says_mtu
     {
-        let silent = match underlay_mtu(cluster, one) {
-            None => one,
-            Some(_) => other,
+        let silent = match (
+            one.joined.is_some(),
+            other.joined.is_some(),
+            underlay_mtu(cluster, one),
+        ) {
+            (true, false, _) | (false, false, None) | (true, true, None) => one,
+            _ => other,
         };
         let names = list(&[one.name, other.name]);
         error(

@@ -22,6 +22,10 @@ use super::{
 
 /// Interface in the file of a node whose host is another one.
 const ANY_INTERFACE: &str = "eth0";
+/// Keys of `[node]` that are not written into its file: the cluster gives them, or they are for joining it.
+const NOT_IN_NODE: &[&str] = &["name", "addresses", "role", "services", "address"];
+/// Those of them that are of use only where nodes can join.
+const OF_JOINERS: &[&str] = &["role", "services", "address"];
 /// Keys that the cluster gives, of tables that stand beside it.
 const GIVEN: &[(&str, &[&str], &str)] = &[
     (
@@ -53,7 +57,11 @@ pub(crate) fn expand<'a>(
     let mut writer = Writer::new(report);
     let public = Public::new(cluster.name);
     shapes(report, root);
-    given_keys(report, root);
+    given_keys(report, root, GIVEN);
+    if root.iter().all(|(key, _)| key.get_ref() != "membership") {
+        let remedy = "remove it, or add `[membership]`: it is what a node says that joins";
+        given_keys(report, root, &[("node", OF_JOINERS, remedy)]);
+    }
     let here = member.place.clone();
     writer.line(
         &here,
@@ -83,7 +91,7 @@ pub(crate) fn node_text(report: &Report, name: &str, root: &DeTable<'_>) -> Opti
     let mut text = format!("[node]\nname = \"{name}\"\n");
     for (_, entries) in single(report, root, "node") {
         for (key, value) in entries {
-            if !["name", "addresses"].contains(&key) {
+            if !NOT_IN_NODE.contains(&key) {
                 text.push_str(&format!("{} = {}\n", quoted(key), inline(value.get_ref())));
             }
         }
@@ -123,8 +131,8 @@ fn shapes(report: &Report, root: &DeTable<'_>) {
 }
 
 /// Reports keys that only a file without `[cluster]` has.
-fn given_keys(report: &Report, root: &DeTable<'_>) {
-    for (table, keys, remedy) in GIVEN {
+fn given_keys(report: &Report, root: &DeTable<'_>, given: &[(&str, &[&str], &str)]) {
+    for (table, keys, remedy) in given {
         for (_, entries) in single(report, root, table) {
             for (key, value) in entries {
                 if keys.contains(&key) {
@@ -155,7 +163,7 @@ fn node<'a>(writer: &mut Writer<'a>, member: &Member<'_>, public: &Public, root:
     writer.line(&member.place, &format!("name = \"{}\"", member.name));
     writer.line(&place, &format!("addresses = {addresses}"));
     for (_, entries) in single(writer.report, root, "node") {
-        writer.entries(&entries, "node", &["name", "addresses"]);
+        writer.entries(&entries, "node", NOT_IN_NODE);
     }
 }
 

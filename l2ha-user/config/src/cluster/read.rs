@@ -19,12 +19,17 @@ use crate::{
 };
 
 use super::{
+    joiners::Joiners,
     schema::{CLUSTER, MEMBER, PAIR},
     types::{Cluster, Member, Pair, Role, UNDERLAY_MTUS},
 };
 
-/// Reads `[cluster]`; nothing where its name or its nodes are not there.
-pub(crate) fn read<'a>(report: &'a Report, value: &'a Spanned<DeValue<'a>>) -> Option<Cluster<'a>> {
+/// Reads `[cluster]`, and those who joined it; nothing where its name or its nodes are not there.
+pub(crate) fn read<'a>(
+    report: &'a Report,
+    value: &'a Spanned<DeValue<'a>>,
+    joiners: &'a Joiners<'a>,
+) -> Option<Cluster<'a>> {
     let place = Place {
         line: report.line(value.span().start),
         key: CLUSTER.name.to_owned(),
@@ -57,10 +62,19 @@ pub(crate) fn read<'a>(report: &'a Report, value: &'a Spanned<DeValue<'a>>) -> O
     for (role, key, _) in Role::ALL {
         members.extend(read_members(&section, key, role, &mut taken));
     }
+    // Behind the others, so that of two that do not fit together it is the one who joined.
+    let joined = joiners.section();
+    for (role, key, _) in Role::ALL {
+        let mut those = read_members(&joined, key, role, &mut taken);
+        for member in &mut those {
+            member.joined = joiners.get(member.name);
+        }
+        members.extend(those);
+    }
     let has_servers = members
         .iter()
         .any(|member: &Member<'_>| member.role == Role::Server);
-    if !has_servers && report.count() == 0 {
+    if !has_servers && !joiners.is_open() && report.count() == 0 {
         report.error(
             &section.place,
             "the cluster has no server",
@@ -75,6 +89,7 @@ pub(crate) fn read<'a>(report: &'a Report, value: &'a Spanned<DeValue<'a>>) -> O
         section,
         members,
         pairs,
+        joined_as: joiners.own().map(|own| (own, joiners.refusal(own))),
     })
 }
 
@@ -106,7 +121,7 @@ fn named<'a>(section: &Section<'a>, key: &str) -> Vec<(Found<&'a str>, &'a Spann
     let named = entries.into_iter().map(|(name, value)| {
         let place = Place {
             line: section.report.line(name.span().start),
-            key: format!("cluster.{key}.{}", name.get_ref()),
+            key: format!("{}.{key}.{}", section.place.key, name.get_ref()),
         };
         let value_of: &'a str = name.get_ref();
         (
@@ -194,6 +209,7 @@ fn read_members<'a>(
                 place: name.place,
                 addresses,
                 own,
+                joined: None,
             });
         }
     }

@@ -26,7 +26,7 @@ pub(crate) fn services(
     let servers: Vec<&str> = cluster
         .members
         .iter()
-        .filter(|member| member.role == Role::Server)
+        .filter(|member| member.role == Role::Server && member.joined.is_none())
         .map(|member| member.name)
         .collect();
     let all = tables(writer.report, root, "services");
@@ -101,11 +101,16 @@ pub(crate) fn services(
                 false
             }
         };
-        let Some(rank) = named
-            .iter()
-            .position(|name| *name == member.name)
-            .filter(|_| !wrong)
-        else {
+        let rank = match member.joined {
+            None => named.iter().position(|name| *name == member.name),
+            // All of those who joined share what the others leave: they come and go.
+            Some(joiner) => {
+                let name = get("name").and_then(|name| name.get_ref().as_str());
+                let has = name.is_some_and(|name| joiner.services.iter().any(|it| it == name));
+                has.then_some(named.len())
+            }
+        };
+        let Some(rank) = rank.filter(|_| !wrong) else {
             continue;
         };
         writer.line(&place, "\n[[services]]");

@@ -2,12 +2,16 @@
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     address,
     report::Place,
     section::Section,
     words::{closest, list},
 };
+
+use super::joiners::Joiner;
 
 /// What an underlay's MTU can be.
 pub(crate) const UNDERLAY_MTUS: RangeInclusive<i128> = 1280..=65_535;
@@ -22,8 +26,9 @@ pub struct Who {
 }
 
 /// What a node is in its cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Role {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
     /// Has services; has a tunnel to every other server.
     Server,
     /// Has a tunnel to every server, and uses services itself.
@@ -39,6 +44,16 @@ impl Role {
         (Self::Client, "clients", "a client"),
         (Self::Gateway, "gateways", "a gateway"),
     ];
+
+    /// The word for it, as files have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Gateway => "gateway",
+        }
+    }
 
     /// What one of them is called.
     pub(crate) fn shown(self) -> &'static str {
@@ -58,6 +73,16 @@ pub(crate) struct Member<'a> {
     pub(crate) addresses: Vec<IpAddr>,
     /// What it has of its own.
     pub(crate) own: Option<Section<'a>>,
+    /// What it joined with; nothing of a node of the file.
+    pub(crate) joined: Option<&'a Joiner>,
+}
+
+impl Member<'_> {
+    /// Who of two that do not fit together came first: one of the file, then who joined first.
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        let place = |member: &Self| member.joined.map(|joiner| joiner.place);
+        place(self) < place(other)
+    }
 }
 
 /// What is said of one tunnel.
@@ -77,6 +102,8 @@ pub(crate) struct Cluster<'a> {
     pub(crate) authentication: bool,
     pub(crate) members: Vec<Member<'a>>,
     pub(crate) pairs: Vec<Pair<'a>>,
+    /// The name under which this host has joined, and why it did not come in, if so.
+    pub(crate) joined_as: Option<(&'a str, Option<&'a str>)>,
 }
 
 impl<'a> Cluster<'a> {
@@ -124,6 +151,20 @@ impl<'a> Cluster<'a> {
                     format!("`{name}` is no node of this cluster"),
                     remedy,
                 );
+            }
+            return member;
+        }
+        if let Some((name, refusal)) = self.joined_as {
+            let member = self.member(name);
+            if member.is_none() {
+                let what = match refusal {
+                    Some(why) => {
+                        format!("this host has joined as `{name}`, which is not taken: {why}")
+                    }
+                    None => format!("this host has joined as `{name}`, and that node has left"),
+                };
+                let remedy = "call `l2ha join` again, or say which node this is with `--node NAME`";
+                report.error(&self.section.place, what, remedy);
             }
             return member;
         }

@@ -14,7 +14,7 @@ pub(super) fn mistakes() -> Vec<Mistake<'static>> {
         // The file as a whole.
         ("[node]\nname = \"server-1\"", "", 18, "node", "section is missing", "add a line `[node]`, and below it `name = \"server-1\"`"),
         ("[ospf]", "[opsf]", 14, "opsf", "no section `opsf`", "did you mean `[ospf]`?"),
-        ("[ospf]", "[weather]\n[ospf]", 14, "weather", "no section `weather`", "there are `node`, `underlay`, `tunnels`, `ospf`, `ospf_areas`, `ospf_keys`, `bfd_keys`, `services` and `cluster`"),
+        ("[ospf]", "[weather]\n[ospf]", 14, "weather", "no section `weather`", "there are `node`, `underlay`, `tunnels`, `ospf`, `ospf_areas`, `ospf_keys`, `bfd_keys`, `services`, `cluster` and `membership`"),
         ("[node]\n", "interface = \"eth1\"\n[node]\n", 1, "interface", "outside of every section", "move it below the line `[underlay]`"),
         ("[[tunnels]]", "[tunnels]", 8, "tunnels", "is one section", "write `[[tunnels]]`, with two brackets"),
         ("[ospf]", "[[ospf]]", 14, "ospf", "only one [ospf]", "write `[ospf]` instead of `[[ospf]]`"),
