@@ -64,4 +64,9 @@ pub const PACKAGES: &[Package] = &[
         "python3",
         "a second program that derives a cluster's values, from the page alone",
     ),
+    package("etcd-server", "etcd, where nodes that join are registered"),
+    package(
+        "etcd-client",
+        "its own command, for users, backups and compaction",
+    ),
 ];

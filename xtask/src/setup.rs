@@ -3,6 +3,8 @@
 //!
 //! Layout, relied on by the build script of dataplane:
 //! `sysroot` (link to the nightly's sysroot), `bin/bpf-linker`, `ready` (what the others are).
+//!
+//! And beside them `bin/protoc`, which the client of etcd is built with (`.cargo/config.toml` names it).
 
 use std::{
     fs,
@@ -59,10 +61,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.force && home.exists() {
         fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
     }
+    fs::create_dir_all(home.join("bin"))?;
+    protoc(&home)?;
     if is_ready(&home) {
         return Ok(());
     }
-    fs::create_dir_all(home.join("bin"))?;
     let _ = fs::remove_file(&ready);
 
     let sysroot = nightly(&home)?;
@@ -92,6 +95,36 @@ fn is_ready(home: &Path) -> bool {
 /// What the stamp says when the toolchain is up to date.
 fn want(rustc: &str) -> String {
     format!("wanted: {NIGHTLY}\nbpf-linker: {BPF_LINKER}\n{rustc}")
+}
+
+/// Puts protoc there, which a crate brings along, and what it includes where it looks for that.
+fn protoc(home: &Path) -> Result<()> {
+    let own = home.join("bin/protoc");
+    let theirs = protoc_bin::protoc_bin_path();
+    let length = |path: &Path| fs::metadata(path).map(|it| it.len()).ok();
+    if length(&own) == length(&theirs) {
+        return Ok(());
+    }
+    let cannot = || format!("cannot write {}", own.display());
+    copy(&protoc_bin::include_path(), &home.join("include")).with_context(cannot)?;
+    // Under its name only when it is whole.
+    let new = home.join("bin/protoc.new");
+    fs::copy(&theirs, &new).with_context(cannot)?;
+    fs::rename(&new, &own).with_context(cannot)
+}
+
+/// Copies a folder.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &to)?,
+            false => drop(fs::copy(entry.path(), to)?),
+        }
+    }
+    Ok(())
 }
 
 /// Finds or fetches a nightly with rust-src and returns its sysroot.

@@ -217,6 +217,18 @@ fn cookie(files: &Files, name: &str) -> Result<Cookie, Problem> {
     })
 }
 
+/// Reads a file that holds a secret, which nobody but its owner may be able to use.
+///
+/// # Errors
+///
+/// What is wrong with it, and the remedy.
+pub fn secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    if !path.exists() {
+        return Err(format!("{} is not there", path.display()));
+    }
+    text(path, LONGEST_FILE).map_err(|problem| format!("{}; {}", problem.what, problem.remedy))
+}
+
 /// The beginning of a file that nobody but its owner can use.
 fn text(path: &Path, longest: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let shown = path.display();
@@ -256,6 +268,9 @@ fn text(path: &Path, longest: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
         .map_err(unreadable)?;
     Ok(text)
 }
+
+/// Longest file with a secret of another program's, in bytes.
+const LONGEST_FILE: u64 = 1 << 16;
 
 /// How many characters are counted for an error.
 const LONGEST_SHOWN: usize = 60;

@@ -10,7 +10,7 @@ mod types;
 
 pub(crate) use self::{admit::Admitted, read::read};
 pub use self::{
-    joined::{Joined, JoinedList},
+    joined::{Joined, JoinedList, LIST_FILE, SELF_FILE},
     schema::{GRANT, JOINER, MEMBERSHIP},
     types::{Grant, Membership, SetAside},
 };

@@ -53,9 +53,18 @@ fn collision<'a, K: Ord>(
     let mut taken: BTreeMap<K, &Member<'_>> = BTreeMap::new();
     for (member, value) in members {
         match taken.get(&value) {
+            Some(first) if member.is_before(first) => tell(member, first),
             Some(first) => tell(first, member),
             None => drop(taken.insert(value, member)),
         }
+    }
+}
+
+/// Who of two that do not fit together has to be another: what the file says is never the mistake of who joined.
+fn later<'m, 'a>(one: &'m Member<'a>, other: &'m Member<'a>) -> &'m Member<'a> {
+    match one.is_before(other) {
+        true => other,
+        false => one,
     }
 }
 
@@ -147,12 +156,10 @@ fn interfaces(cluster: &Cluster<'_>, member: &Member<'_>, public: &Public) {
 
 /// Both ends of a tunnel.
 fn pair(cluster: &Cluster<'_>, one: &Member<'_>, other: &Member<'_>) {
-    let client = match (one.joined.is_some(), other.joined.is_some(), one.role) {
-        // What the file says is never the mistake.
-        (true, false, _) => one,
-        (false, true, _) => other,
-        (_, _, Role::Client | Role::Gateway) => one,
-        (_, _, Role::Server) => other,
+    let client = match (one.joined.is_some() || other.joined.is_some(), one.role) {
+        (true, _) => later(one, other),
+        (false, Role::Client | Role::Gateway) => one,
+        (false, Role::Server) => other,
     };
     if remote(one, other).is_none() {
         let what = format!(
@@ -192,13 +199,10 @@ fn pair(cluster: &Cluster<'_>, one: &Member<'_>, other: &Member<'_>) {
         (underlay_mtu(cluster, one), underlay_mtu(cluster, other))
         && !says_mtu
     {
-        let silent = match (
-            one.joined.is_some(),
-            other.joined.is_some(),
-            underlay_mtu(cluster, one),
-        ) {
-            (true, false, _) | (false, false, None) | (true, true, None) => one,
-            _ => other,
+        let silent = match underlay_mtu(cluster, one) {
+            _ if one.joined.is_some() || other.joined.is_some() => later(one, other),
+            None => one,
+            Some(_) => other,
         };
         let names = list(&[one.name, other.name]);
         error(

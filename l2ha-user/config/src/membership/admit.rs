@@ -44,12 +44,12 @@ impl Admitted {
         let Some(membership) = read(&report, root, folder) else {
             return admitted;
         };
-        match JoinedList::load(&membership.state_file) {
+        match JoinedList::load(&membership.state_dir) {
             Ok(list) => {
                 admitted.text.own = list.own;
                 choose(&mut admitted.text, text, root, &membership, list.members);
             }
-            Err(error) => admitted.unread = Some((membership.state_file, error.to_string())),
+            Err(error) => admitted.unread = Some((membership.state_dir, error.to_string())),
         }
         admitted
     }
@@ -69,12 +69,12 @@ impl Admitted {
         if let Some((path, error)) = &self.unread {
             let place = Place {
                 line: self.text.line,
-                key: format!("{}.state_file", MEMBERSHIP.name),
+                key: format!("{}.state_dir", MEMBERSHIP.name),
             };
             report.error(
                 &place,
                 format!(
-                    "the list of those who joined, {}, cannot be read: {error}",
+                    "the list of those who joined, in {}, cannot be read: {error}",
                     path.display()
                 ),
                 "remove it and call `l2ha join`, which asks etcd again",

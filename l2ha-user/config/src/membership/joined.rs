@@ -67,34 +67,57 @@ impl Joined {
     }
 }
 
+/// The list's file in the state folder.
+pub const LIST_FILE: &str = "members.toml";
+/// The file there that says what this host has joined as.
+pub const SELF_FILE: &str = "self.toml";
+
 /// The last good list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JoinedList {
     /// The name under which this host has joined.
-    #[serde(default)]
     pub own: Option<String>,
     /// Those who joined, in the order in which they did.
-    #[serde(default)]
     pub members: Vec<Joined>,
 }
 
+#[derive(Default, Deserialize)]
+struct ListFile {
+    #[serde(default)]
+    members: Vec<Joined>,
+}
+
+#[derive(Deserialize)]
+struct SelfFile {
+    name: String,
+}
+
 impl JoinedList {
-    /// Reads a list; that of a cluster which nobody has joined yet is empty.
+    /// Reads what is in a state folder; of a cluster that nobody has joined yet that is nothing.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or is no list.
-    pub fn load(path: &Path) -> io::Result<Self> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error),
+    /// When a file cannot be read, or is none of ours.
+    pub fn load(folder: &Path) -> io::Result<Self> {
+        let list: Option<ListFile> = read(&folder.join(LIST_FILE))?;
+        let own: Option<SelfFile> = read(&folder.join(SELF_FILE))?;
+        let list = Self {
+            own: own.map(|own| own.name),
+            members: list.unwrap_or_default().members,
         };
-        let list: Self = toml::from_str(&text).map_err(io::Error::other)?;
         let mut names = BTreeSet::new();
         match list.members.iter().find(|it| !names.insert(&it.name)) {
             Some(twice) => Err(io::Error::other(format!("`{}` is on it twice", twice.name))),
             None => Ok(list),
         }
+    }
+}
+
+/// Reads a file, if it is there.
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map(Some).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }

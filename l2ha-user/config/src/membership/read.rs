@@ -77,7 +77,7 @@ pub(crate) fn read(report: &Report, root: &DeTable<'_>, folder: &Path) -> Option
     let prefix = prefix(&section).unwrap_or_else(|| format!("/l2ha/{cluster}/"));
     let lease = duration(&section, "lease", LEASES.0..=LEASES.1);
     let forget_after = long_duration(&section, "forget_after", FORGET.0..=FORGET.1);
-    let state_file = path("state_file");
+    let state_dir = path("state_dir");
     let grants = grants(&section);
     let (own, own_address) = own(report, root);
     let membership = Membership {
@@ -89,7 +89,7 @@ pub(crate) fn read(report: &Report, root: &DeTable<'_>, folder: &Path) -> Option
         user,
         lease: lease.unwrap_or(Duration::from_secs(30)),
         forget_after: forget_after.unwrap_or(Duration::from_secs(7 * 86_400)),
-        state_file: state_file.unwrap_or_else(|| PathBuf::from("/var/lib/l2ha/members.toml")),
+        state_dir: state_dir.unwrap_or_else(|| PathBuf::from("/var/lib/l2ha")),
         grants,
         local: local(root),
         own,

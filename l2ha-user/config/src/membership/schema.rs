@@ -36,7 +36,7 @@ pub const MEMBERSHIP: Table = Table {
         ),
         default("lease", "\"30s\""),
         default("forget_after", "\"7d\""),
-        default("state_file", "\"/var/lib/l2ha/members.toml\""),
+        default("state_dir", "\"/var/lib/l2ha\""),
         optional(
             "grants",
             "{ \"web-*\" = { role = \"server\", services = [\"web\"] } }",

@@ -23,7 +23,7 @@ server-2 = "10.0.0.2"
 
 [membership]
 etcd = ["http://10.0.0.5:2379"]
-state_file = "members.toml"
+state_dir = "."
 
 [membership.grants]
 "web-*" = { role = "server", services = ["web"] }
@@ -55,7 +55,6 @@ fn joined(name: &str, role: Role, address: &str, services: &[&str]) -> Joined {
 fn node(text: &str, own: Option<&str>, members: &[Joined]) -> TempDir {
     #[derive(serde::Serialize)]
     struct List<'a> {
-        own: Option<&'a str>,
         members: &'a [Joined],
     }
     let folder = TempDir::new().unwrap();
@@ -64,8 +63,12 @@ fn node(text: &str, own: Option<&str>, members: &[Joined]) -> TempDir {
     fs::write(&secret, "00".repeat(32)).unwrap();
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    let list = toml::to_string(&List { own, members }).unwrap();
+    let list = toml::to_string(&List { members }).unwrap();
     fs::write(folder.path().join("members.toml"), list).unwrap();
+    if let Some(own) = own {
+        let own = format!("name = \"{own}\"\n");
+        fs::write(folder.path().join("self.toml"), own).unwrap();
+    }
     folder
 }
 

@@ -23,8 +23,8 @@ pub struct Membership {
     pub lease: Duration,
     /// How long a node may be absent before it is forgotten.
     pub forget_after: Duration,
-    /// The last good list of those who joined.
-    pub state_file: PathBuf,
+    /// Folder of the last good list of those who joined, and of what this host has joined as.
+    pub state_dir: PathBuf,
     /// Who may join, in the order of the file.
     pub grants: Vec<Grant>,
     /// The nodes that the file names, which are nobody else's names, with their addresses.
