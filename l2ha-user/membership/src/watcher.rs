@@ -36,8 +36,8 @@ const END: Duration = Duration::from_secs(1);
 /// The connection to etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connection {
-    /// The first attempt is under way.
-    Connecting,
+    /// The first attempt is under way, since then.
+    Connecting(Instant),
     /// To this URL, since then.
     Connected(String, Instant),
     /// There is none, and why, since then.
@@ -45,7 +45,7 @@ pub enum Connection {
 }
 
 /// What there is to know of those who joined.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     /// Counts changes of the list that the configuration is made of.
     pub list: u64,
@@ -79,37 +79,28 @@ struct Orders {
 #[derive(Debug)]
 pub struct Membership {
     orders: watch::Sender<Orders>,
-    news: watch::Receiver<News>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Membership {
-    /// Starts to watch; `confine` takes from the thread what it does not need.
+    /// Starts to watch, and tells what there is to know; `confine` takes from the thread what it does not need.
     ///
     /// # Errors
     ///
     /// When the list on the disk cannot be read, or the thread cannot be started.
-    pub fn start(settings: &config::Membership, confine: fn()) -> Result<Self> {
+    pub fn start(
+        settings: &config::Membership,
+        news: watch::Sender<Option<News>>,
+        confine: impl FnOnce() + Send + 'static,
+    ) -> Result<Self> {
         let mut roster = list_file::load(&settings.state_dir)?;
         roster.local = settings.local.len();
         roster.own = Identity::load(&settings.state_dir)?;
-        let news = News {
-            list: 0,
-            connection: Connection::Connecting,
-            retries: 0,
-            revision: roster.revision,
-            members: roster.members(),
-            registration: Registration::None,
-            own_problem: None,
-            unwritten: None,
-            seen: roster.seen(),
-        };
         let orders = Orders {
             settings: settings.settings(),
             end: None,
         };
         let (sender, orders) = watch::channel(orders);
-        let (news, receiver) = watch::channel(news);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -122,15 +113,8 @@ impl Membership {
             .context("cannot start the thread that watches etcd")?;
         Ok(Self {
             orders: sender,
-            news: receiver,
             thread: Some(thread),
         })
-    }
-
-    /// What there is to know, as it comes.
-    #[must_use]
-    pub fn news(&self) -> watch::Receiver<News> {
-        self.news.clone()
     }
 
     /// Goes on with other settings.
@@ -173,7 +157,7 @@ struct Watcher {
     roster: Roster,
     orders: watch::Receiver<Orders>,
     settings: config::Membership,
-    news: watch::Sender<News>,
+    news: watch::Sender<Option<News>>,
     connection: Connection,
     retries: u64,
     own_problem: Option<String>,
@@ -189,7 +173,11 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(roster: Roster, orders: watch::Receiver<Orders>, news: watch::Sender<News>) -> Self {
+    fn new(
+        roster: Roster,
+        orders: watch::Receiver<Orders>,
+        news: watch::Sender<Option<News>>,
+    ) -> Self {
         let settings = orders.borrow().settings.clone();
         Self {
             published: roster.nodes(),
@@ -197,7 +185,7 @@ impl Watcher {
             orders,
             settings,
             news,
-            connection: Connection::Connecting,
+            connection: Connection::Connecting(Instant::now()),
             retries: 0,
             own_problem: None,
             unwritten: None,
@@ -210,6 +198,7 @@ impl Watcher {
     }
 
     async fn run(mut self) {
+        self.tell();
         let mut attempt = 0;
         let mut endpoint = random(self.settings.etcd.len());
         loop {
@@ -519,7 +508,7 @@ impl Watcher {
     }
 
     fn tell(&self) {
-        self.news.send_replace(News {
+        let news = Some(News {
             list: self.lists,
             connection: self.connection.clone(),
             retries: self.retries,
@@ -529,6 +518,11 @@ impl Watcher {
             own_problem: self.own_problem.clone(),
             unwritten: self.unwritten.clone(),
             seen: self.roster.seen(),
+        });
+        self.news.send_if_modified(|told| {
+            let changed = *told != news;
+            *told = news;
+            changed
         });
     }
 }
