@@ -17,12 +17,12 @@ use crate::{
     etcd::{Etcd, Failure, Lease, Written},
     identity::Identity,
     list_file,
-    record::{Cause, Record, What},
+    record::{Cause, Gone, Record, What},
     roster::{Members, Registration, Roster, Seen},
 };
 
 /// First and longest time between two attempts to reach etcd.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(6));
 /// Changes of the list come to the node at once, and then so far apart: whoever has many nodes must not read its
 /// configuration for each of them.
 const APART: Duration = Duration::from_secs(1);
@@ -446,7 +446,7 @@ impl Watcher {
             if record.id != *id || record.serial > *serial || matches!(record.what, What::Gone(_)) {
                 return Ok(());
             }
-            let record = Record::new(*id, *serial, What::Gone(Cause::Absent));
+            let record = Record::new(*id, *serial, What::Gone(gone(Cause::Absent)));
             let keep = Some(self.settings.forget_after);
             if let Written::Done(_) = etcd.write(name, &record, revision, keep).await? {
                 tracing::warn!("membership: {name} was absent for too long and is forgotten");
@@ -555,6 +555,14 @@ fn random(end: usize) -> usize {
     match end {
         0 => 0,
         end => usize::try_from(number % end as u64).unwrap_or_default(),
+    }
+}
+
+/// An end that is written now.
+pub(crate) fn gone(cause: Cause) -> Gone {
+    Gone {
+        cause,
+        at: now().as_secs(),
     }
 }
 
