@@ -1,6 +1,7 @@
 //! The thread that watches etcd: what it hears it gives to the roster, and what that makes of it to the node.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -170,6 +171,8 @@ struct Watcher {
     unsaved: bool,
     saved: Instant,
     told: Registration,
+    /// Those who wait for `l2ha accept`, as the list on the disk has them.
+    waiting: BTreeSet<String>,
 }
 
 impl Watcher {
@@ -181,6 +184,7 @@ impl Watcher {
         let settings = orders.borrow().settings.clone();
         Self {
             published: roster.nodes(),
+            waiting: roster.waiting(),
             roster,
             orders,
             settings,
@@ -295,6 +299,12 @@ impl Watcher {
         loop {
             if self.registration_changed() {
                 keep = Instant::now();
+            }
+            let waiting = self.roster.waiting();
+            if waiting != self.waiting {
+                // `l2ha accept` reads there who waits.
+                self.waiting = waiting;
+                self.save();
             }
             self.tell();
             let publish = self.publish_due();
