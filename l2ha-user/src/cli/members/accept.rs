@@ -10,7 +10,6 @@ use super::{Etcd, FINE, output};
 /// them as leaving. One node's word is enough for all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  l2ha members
   l2ha accept
   l2ha accept web-4 web-5")]
 pub(in super::super) struct Accept {
