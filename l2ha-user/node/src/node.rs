@@ -431,6 +431,15 @@ impl Node {
         removal::note_routes(&config, &mut self.tools);
         let mode_changed = config.underlay.mode != self.config.underlay.mode;
         let before = std::mem::replace(&mut self.config, config);
+        let was = |name: &String| {
+            let mut tunnels = before.tunnels.iter().map(|it| &it.name);
+            let mut services = before.services.iter().map(|it| &it.name);
+            tunnels.any(|it| it == name) || services.any(|it| it == name)
+        };
+        let tunnels = self.config.tunnels.iter().map(|it| &it.name);
+        let services = self.config.services.iter().map(|it| &it.name);
+        let new = tunnels.chain(services).filter(|name| !was(name)).cloned();
+        self.tools.repairs.expect(new);
         self.gates.configure(Some(&before), &self.config);
         self.joiners.configure(&self.config);
         self.router.reconfigure(&self.config);
