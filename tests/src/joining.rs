@@ -59,6 +59,16 @@ impl<'a> JoinedCluster<'a> {
         Ok(Self { lab, file })
     }
 
+    /// The same with these intervals of BFD.
+    #[must_use]
+    pub fn with_bfd(mut self, bfd: &str) -> Self {
+        let secret = "secret_file = ";
+        self.file = self
+            .file
+            .replace(secret, &format!("bfd = \"{bfd}\"\n{secret}"));
+        self
+    }
+
     /// The file, for a person.
     pub fn file(&self) -> String {
         self.file.replace(&format!("state_dir = \"{STATE}\"\n"), "")

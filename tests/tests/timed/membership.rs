@@ -14,6 +14,8 @@ use nix::sys::signal::Signal;
 
 /// How many changes there are.
 const CHANGES: usize = 100;
+/// Twenty daemons share two processors.
+const BFD: &str = "300x3";
 /// Fewer than a third of all may go within 10 s.
 const PACE: Duration = Duration::from_millis(1500);
 
@@ -106,7 +108,7 @@ fn deep_a_hundred_joins_and_leaves_of_twenty_nodes() -> Result<()> {
             [host("server-1"), host("server-2")],
             [host("client-1"), host("client-2")],
         );
-        let cluster = JoinedCluster::new(lab, &etcd, &servers, &clients, "")?;
+        let cluster = JoinedCluster::new(lab, &etcd, &servers, &clients, "")?.with_bfd(BFD);
         let nodes: Vec<&Arc<Host>> = hosts.iter().filter(|host| host.name != "etcd").collect();
         let daemons: Vec<Arc<Daemon>> = nodes
             .iter()
