@@ -226,7 +226,7 @@ fn frr_helps_us() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn bird_helps_us() -> Result<()> {
+fn deep_bird_helps_us() -> Result<()> {
     Lab::run("graceful-bird-helps", |lab| {
         foreign_helper(lab, Speaker::Bird)
     })

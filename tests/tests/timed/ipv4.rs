@@ -269,6 +269,6 @@ fn bird_is_the_ipv4_client_of_our_servers() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn bird_servers_have_our_ipv4_client() -> Result<()> {
+fn deep_bird_servers_have_our_ipv4_client() -> Result<()> {
     with_bird("ipv4-bird-servers", Speaker::Bird, Speaker::L2ha)
 }

@@ -22,6 +22,6 @@ fn everything_goes_as_told() -> Result<()> {
 
 #[test]
 #[ignore = "needs root: network namespaces"]
-fn a_node_joins_and_leaves_as_told() -> Result<()> {
+fn deep_a_node_joins_and_leaves_as_told() -> Result<()> {
     must_go_as_told(true)
 }
