@@ -14,6 +14,7 @@ mod config;
 mod cores;
 pub mod corpus;
 mod daemon;
+mod etcd;
 mod evidence;
 mod fabric;
 mod foreign;
@@ -23,6 +24,7 @@ mod http;
 pub mod inject;
 mod interop;
 mod ipv4;
+mod joining;
 mod lab;
 mod ns;
 pub mod packages;
@@ -59,6 +61,7 @@ pub use config::{
 };
 pub use cores::{cores, stay_on, stay_on_last_core};
 pub use daemon::{Daemon, binary};
+pub use etcd::Etcd;
 pub use fabric::{Router, devices, has_paths, has_route, wait_full, wait_same, wait_unrouted};
 pub use foreign::{Foreign, Kind, LinkHook};
 pub use frr::Frr;
@@ -69,6 +72,7 @@ pub use interop::{
 pub use ipv4::{
     addresses_ipv4, must_have_no_routes_ipv4, ping_ipv4, routes_ipv4, wait_route_ipv4, wait_routes,
 };
+pub use joining::{JoinedCluster, SERVICE, wait_tunnels};
 pub use lab::{Lab, PATIENCE, Resident, target_dir, wait_for};
 pub use ns::Namespace;
 pub use pair::{Pair, read_cookie, reload};

@@ -1,5 +1,7 @@
 //! The live show of `cargo xtask run`: what l2ha is for, on this machine, in half a minute.
 
+mod joining;
+
 use std::{
     fs,
     path::PathBuf,
@@ -33,6 +35,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The `l2ha` to run.
     pub binary: PathBuf,
+    /// Whether a node joins by itself, through etcd, in place of the usual events.
+    pub etcd: bool,
     /// Whether to leave the lab until Ctrl-C.
     pub keep: bool,
     /// Where to write the timeline as JSON.
@@ -49,7 +53,10 @@ pub fn run(options: &Options) -> Result<bool> {
     signals::catch()?;
     let lab = Lab::new("show")?.with_binary(&options.binary);
     let mut timeline = Timeline::new();
-    let result = play(&lab, &mut timeline, options.keep);
+    let result = match options.etcd {
+        true => joining::play(&lab, &mut timeline),
+        false => play(&lab, &mut timeline, options.keep),
+    };
     let ok = result.is_ok() && timeline.ok;
     timeline.end(ok);
     if let Some(file) = &options.json {

@@ -12,13 +12,16 @@ use crate::{
 /// Options of `cargo xtask run`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask run\n  cargo xtask run --keep\n  \
+    after_help = "Examples:\n  cargo xtask run\n  cargo xtask run --keep\n  cargo xtask run --etcd\n  \
     cargo xtask run --json timeline.json\n  cargo xtask run --config /etc/l2ha/l2ha.toml"
 )]
 pub(crate) struct Options {
     /// Run the daemon on this host with this configuration, instead of the live show in the lab
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["etcd", "keep", "json"])]
     config: Option<PathBuf>,
+    /// Show a node that joins by itself, through etcd, serves, and leaves
+    #[arg(long, conflicts_with = "keep")]
+    etcd: bool,
     /// Keep the lab after the show, to look around; Ctrl-C removes it
     #[arg(long)]
     keep: bool,
@@ -69,6 +72,7 @@ fn show(binary: &std::path::Path, options: &Options) -> Result<()> {
     packages::install()?;
     let told = l2ha_lab::show::run(&l2ha_lab::show::Options {
         binary: binary.to_owned(),
+        etcd: options.etcd,
         keep: options.keep,
         json: options.json.clone(),
     })?;

@@ -97,6 +97,7 @@ pub(crate) fn of_cluster(
             let mut config = meaning(&expansion, folder)?;
             config.membership = membership.map(|membership| Membership {
                 set_aside: admitted.set_aside(),
+                text: text.to_owned(),
                 ..membership
             });
             Ok(config)

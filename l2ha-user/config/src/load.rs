@@ -27,7 +27,16 @@ impl Config {
     /// With every mistake that was found.
     pub fn load(path: &Path, who: &Who) -> Result<Self, ConfigErrors> {
         let text = read(path).map_err(|error| ConfigErrors::new(path, vec![error]))?;
-        parse_as(&text, &folder(path), who).map_err(|errors| ConfigErrors::new(path, errors))
+        Self::parse(&text, path, who)
+    }
+
+    /// Checks a text as that of this file, and the files of secrets it names.
+    ///
+    /// # Errors
+    ///
+    /// With every mistake that was found.
+    pub fn parse(text: &str, path: &Path, who: &Who) -> Result<Self, ConfigErrors> {
+        parse_as(text, &folder(path), who).map_err(|errors| ConfigErrors::new(path, errors))
     }
 }
 

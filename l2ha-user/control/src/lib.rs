@@ -4,6 +4,7 @@
 mod bfd;
 mod client;
 mod explain;
+mod members;
 mod message;
 mod ospf;
 mod problem;
@@ -15,6 +16,7 @@ pub use self::{
     bfd::{BfdSession, BfdStatus},
     client::{Reply, ask, connect, understand},
     explain::{Explanation, Step, Verdict},
+    members::{Member, MemberState, Membership, RefusedMember},
     message::{Answer, Command, Drained, ReloadChange, Reloaded, Request, Returns, VERSION},
     ospf::{
         DoubledRouterId, InFamily, KeptOut, KernelRoutes, NotInstalled, OspfInstance,

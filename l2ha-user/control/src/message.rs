@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     bfd::BfdStatus,
     explain::Explanation,
+    members::Membership,
     ospf::{InFamily, OspfInterface, OspfRoute},
     sessions::SessionStatus,
     status::Status,
@@ -57,6 +58,8 @@ pub enum Command {
         #[serde(skip)]
         returns: Returns<Explanation>,
     },
+    /// Those who joined the cluster; none where nobody can.
+    Members(#[serde(skip)] Returns<Option<Membership>>),
     /// Makes the node, or one of its services, the last resort, or ends that.
     Drain {
         /// Whether it shall be.
@@ -210,6 +213,10 @@ mod tests {
         assert_eq!(
             request(Command::OspfDatabase(PhantomData)),
             r#"{"command":"ospf-database"}"#
+        );
+        assert_eq!(
+            request(Command::Members(PhantomData)),
+            r#"{"command":"members"}"#
         );
         assert_eq!(
             request(Command::OspfRoutes(PhantomData)),

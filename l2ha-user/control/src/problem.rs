@@ -205,6 +205,18 @@ problem_ids! {
     ReloadRefused = "reload-refused",
     /// What the next start needs to know cannot be written down.
     StateNotKept = "state-not-kept",
+    /// This node was taken out of the cluster, or another host has its name.
+    MembershipLost = "membership-lost",
+    /// etcd cannot be reached.
+    MembershipAway = "membership-away",
+    /// This node cannot register at etcd, or the list of nodes cannot be written down.
+    MembershipUnwritten = "membership-unwritten",
+    /// More than a third of the nodes would go at once, and wait for `l2ha accept`.
+    MembersWait = "members-wait",
+    /// Nodes that joined are absent.
+    MemberAbsent = "member-absent",
+    /// A node that joined is no part of the cluster.
+    MemberRefused = "member-refused",
     /// The log's reader is too slow, and lines are lost.
     LogLost = "log-lost",
 }

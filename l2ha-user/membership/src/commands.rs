@@ -14,7 +14,7 @@ use crate::{
     identity::Identity,
     list_file,
     record::{Accepted, Cause, Key, Record, What},
-    watcher::{backoff, now},
+    watcher::{backoff, gone, now},
 };
 
 /// What a node joins as.
@@ -182,7 +182,7 @@ pub fn leave(membership: &Membership, patience: Duration) -> Result<Done> {
                 return Ok(Done::Before);
             }
             let serial = record.serial.max(own.serial);
-            let record = Record::new(own.id, serial, What::Gone(Cause::Left));
+            let record = Record::new(own.id, serial, What::Gone(gone(Cause::Left)));
             let keep = Some(membership.forget_after);
             if etcd.write(&own.name, &record, revision, keep).await? != Written::Overtaken {
                 return Ok(Done::Now);
@@ -224,7 +224,7 @@ pub fn forget(
                     "`{name}` is present: stop it first, or take it out all the same with `--present`"
                 )));
             }
-            let record = Record::new(record.id, record.serial, What::Gone(Cause::Forgotten));
+            let record = Record::new(record.id, record.serial, What::Gone(gone(Cause::Forgotten)));
             let keep = Some(membership.forget_after);
             if etcd.write(name, &record, revision, keep).await? != Written::Overtaken {
                 return Ok(Ok(Done::Now));

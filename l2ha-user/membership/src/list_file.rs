@@ -8,7 +8,7 @@ use linux::state;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    record::{Cause, Id},
+    record::{Gone, Id},
     roster::{Departed, Entry, Members, Roster},
 };
 
@@ -41,7 +41,7 @@ struct Stored {
     #[serde(default)]
     absent_for: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    leaving: Option<Cause>,
+    leaving: Option<Gone>,
 }
 
 /// Reads the list, if there is one.

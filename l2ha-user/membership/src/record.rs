@@ -78,6 +78,14 @@ pub enum Cause {
     Absent,
 }
 
+/// A node's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    pub(crate) cause: Cause,
+    /// When it was written; seconds since 1970, by the clock of whoever wrote it.
+    pub(crate) at: u64,
+}
+
 /// What a record says of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -85,7 +93,7 @@ pub(crate) enum What {
     /// It has joined.
     Node(Joined),
     /// It is gone.
-    Gone(Cause),
+    Gone(Gone),
 }
 
 /// The value of `members/NAME`.
@@ -205,21 +213,30 @@ mod tests {
         );
         let record = Record::parse("web-1", text.as_bytes()).unwrap();
         assert_eq!(record.to_value(), text);
-        let gone = format!(r#"{{"version":1,"id":"{ID}","serial":7,"gone":"forgotten"}}"#);
+        let gone = format!(
+            r#"{{"version":1,"id":"{ID}","serial":7,"gone":{{"cause":"forgotten","at":1700000000}}}}"#
+        );
         let record = Record::parse("web-1", gone.as_bytes()).unwrap();
-        assert_eq!(record.what, What::Gone(Cause::Forgotten));
+        assert_eq!(
+            record.what,
+            What::Gone(Gone {
+                cause: Cause::Forgotten,
+                at: 1_700_000_000
+            })
+        );
         assert_eq!(record.to_value(), gone);
     }
 
     #[test]
     fn what_is_no_record_is_refused() {
-        let good = format!(r#"{{"version":1,"id":"{ID}","serial":7,"gone":"left"}}"#);
+        let good =
+            format!(r#"{{"version":1,"id":"{ID}","serial":7,"gone":{{"cause":"left","at":1}}}}"#);
         for (text, why) in [
-            (good.replace(":1", ":2"), "has the form 2"),
+            (good.replace("version\":1", "version\":2"), "has the form 2"),
             (good.replace(ID, "xyz"), "32 hexadecimal digits"),
             (good.replace(ID, &"+".repeat(32)), "32 hexadecimal digits"),
             (good.replace("left", "weather"), "cannot be read"),
-            (good.replace(":7", ":-7"), "cannot be read"),
+            (good.replace(":7,", ":-7,"), "cannot be read"),
             (good[..20].to_owned(), "cannot be read"),
             (format!("{good}{}", " ".repeat(5000)), "bytes"),
             (

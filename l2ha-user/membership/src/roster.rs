@@ -27,15 +27,15 @@ use config::Joined;
 pub(crate) use self::departed::Departed;
 use crate::{
     identity::Identity,
-    record::{Accepted, Cause, Id, Key, Record, What, printable},
+    record::{Accepted, Cause, Gone, Id, Key, Record, What, printable},
 };
 
 /// How many nodes there can be.
 const MOST: usize = 2048;
 /// Of how many refused records the last reason is kept.
 const MOST_REFUSED: usize = 64;
-/// Who goes within this time goes at once.
-const AT_ONCE: Duration = Duration::from_secs(10);
+/// Who goes within so many seconds goes at once.
+const AT_ONCE: u64 = 10;
 /// Longest time between two looks at the clock that counts as absence: more is a clock that was set, or a pause.
 const LONGEST_STEP: Duration = Duration::from_secs(60);
 
@@ -65,8 +65,8 @@ pub(crate) struct Entry {
     pub(crate) absent_since: Option<u64>,
     /// How long it was absent while etcd was there.
     pub(crate) absent_for: Duration,
-    /// Why it is gone, where that waits.
-    pub(crate) leaving: Option<Cause>,
+    /// Why and when it went, where that waits.
+    pub(crate) leaving: Option<Gone>,
 }
 
 /// What the record of this node's own name says.
@@ -132,8 +132,8 @@ pub(crate) struct Roster {
     own_record: Option<(Id, u64, Option<Cause>)>,
     /// The last word of an operator, and its revision.
     accepted: Option<(i64, Accepted)>,
-    /// When nodes went.
-    recent: VecDeque<Time>,
+    /// When nodes went lately; seconds since 1970.
+    recent: VecDeque<u64>,
     connected: bool,
     looked: Time,
     refused: BTreeMap<String, String>,
@@ -173,13 +173,13 @@ impl Roster {
         // As they were written, so that every node comes to the same order.
         let mut items: Vec<&Item> = items.iter().collect();
         items.sort_by_key(|item| item.revision);
-        self.take(now, &items);
+        self.take(now, &items, true);
     }
 
     /// Takes changes in the order in which etcd has made them.
     pub(crate) fn changes(&mut self, now: Time, revision: i64, items: &[Item]) {
         self.revision = self.revision.max(revision);
-        self.take(now, &items.iter().collect::<Vec<_>>());
+        self.take(now, &items.iter().collect::<Vec<_>>(), false);
     }
 
     /// The connection is lost: nothing changes until it is there again.
@@ -211,8 +211,8 @@ impl Roster {
             .collect()
     }
 
-    fn take(&mut self, now: Time, items: &[&Item]) {
-        let mut gone = Vec::new();
+    fn take(&mut self, now: Time, items: &[&Item], earlier: bool) {
+        let mut gone: Vec<Leaver> = Vec::new();
         for item in items {
             match (&item.key, &item.value) {
                 (Key::Accept, Some(value)) => self.accept(item.revision, value),
@@ -229,7 +229,14 @@ impl Roster {
                 (Key::Accept, None) => self.accepted = None,
             }
         }
-        self.judge(now, gone);
+        for leaver in &mut gone {
+            // What is heard as it happens happens now; of what was before, its record says when.
+            leaver.gone.at = match earlier {
+                true => leaver.gone.at.min(now.as_secs()),
+                false => now.as_secs(),
+            };
+        }
+        self.judge(gone);
         self.mark_absent(now);
     }
 
@@ -248,14 +255,14 @@ impl Roster {
     }
 
     /// Takes the record of a name.
-    fn record(&mut self, revision: i64, name: &str, record: Record, gone: &mut Vec<Gone>) {
+    fn record(&mut self, revision: i64, name: &str, record: Record, gone: &mut Vec<Leaver>) {
         let Record {
             id, serial, what, ..
         } = record;
         if self.is_own(name) {
             let cause = match &what {
                 What::Node(_) => None,
-                What::Gone(cause) => Some(*cause),
+                What::Gone(gone) => Some(gone.cause),
             };
             self.own_record = Some((id, serial, cause));
         }
@@ -281,17 +288,17 @@ impl Roster {
                 }
                 _ => self.insert(name, node, id, serial),
             },
-            What::Gone(cause) => match entry {
+            What::Gone(end) => match entry {
                 Some(entry) if entry.id == id && serial >= entry.serial => {
                     let accepted = self.accepted.as_ref();
                     let accepted = accepted.is_some_and(|(at, accepted)| {
                         revision < *at && accepted.names.contains(name)
                     });
-                    gone.push(Gone {
+                    gone.push(Leaver {
                         name: name.to_owned(),
                         id,
                         serial,
-                        cause,
+                        gone: end,
                         accepted,
                     });
                 }
@@ -328,43 +335,54 @@ impl Roster {
     }
 
     /// Lets those go who may: a third of all at once, and those that an operator has accepted.
-    fn judge(&mut self, now: Time, mut gone: Vec<Gone>) {
+    fn judge(&mut self, mut leavers: Vec<Leaver>) {
         // Somebody may have taken the name over right behind it.
-        gone.retain(|gone| {
-            let entry = self.entries.get(&gone.name);
-            entry.is_some_and(|entry| entry.id == gone.id && entry.serial <= gone.serial)
+        leavers.retain(|leaver| {
+            let entry = self.entries.get(&leaver.name);
+            let same = |entry: &Entry| entry.id == leaver.id && entry.serial <= leaver.serial;
+            entry.is_some_and(same) && !self.is_own(&leaver.name)
         });
-        let old = |at: &Time| now.saturating_sub(*at) >= AT_ONCE;
-        while self.recent.front().is_some_and(old) {
-            self.recent.pop_front();
+        let (accepted, rest): (Vec<Leaver>, Vec<Leaver>) =
+            leavers.into_iter().partition(|leaver| leaver.accepted);
+        for leaver in accepted {
+            self.remove(&leaver.name);
         }
-        let (accepted, rest): (Vec<Gone>, Vec<Gone>) =
-            gone.into_iter().partition(|gone| gone.accepted);
-        for gone in accepted {
-            self.remove(&gone.name);
-        }
-        let mut due: BTreeMap<String, Cause> = BTreeMap::new();
-        for gone in rest {
-            due.insert(gone.name, gone.cause);
-        }
-        due.retain(|name, _| !self.is_own(name));
-        let waiting = self.entries.iter();
-        let waiting = waiting.filter(|(name, it)| it.leaving.is_some() && !due.contains_key(*name));
-        let count = self.recent.len() + waiting.count() + due.len();
-        let all = self.local + self.entries.len() + self.recent.len();
-        let wait = count > (all / 3).max(1);
-        for (name, cause) in due {
-            match wait {
-                true => {
-                    if let Some(entry) = self.entries.get_mut(&name) {
-                        entry.leaving = Some(cause);
-                    }
-                }
-                false => {
-                    self.remove(&name);
-                    self.recent.push_back(now);
-                }
+        let mut due: BTreeMap<String, Gone> = BTreeMap::new();
+        for leaver in rest {
+            // Of one that waits already the time is the first.
+            let waits = self
+                .entries
+                .get(&leaver.name)
+                .and_then(|entry| entry.leaving);
+            if waits.is_none() {
+                due.insert(leaver.name, leaver.gone);
             }
+        }
+        // All the times at which nodes went or would have gone.
+        let waiting = self.entries.values().filter_map(|entry| entry.leaving);
+        let mut times: Vec<u64> = self.recent.iter().copied().collect();
+        times.extend(waiting.map(|gone| gone.at));
+        times.extend(due.values().map(|gone| gone.at));
+        let nodes = self.local + self.entries.len();
+        let too_many = |end: u64| {
+            let at_once = |at: &&u64| **at <= end && end - **at < AT_ONCE;
+            let gone_before = self.recent.iter().filter(at_once).count();
+            times.iter().filter(at_once).count() > ((nodes + gone_before) / 3).max(1)
+        };
+        let crowds: Vec<u64> = times.iter().copied().filter(|end| too_many(*end)).collect();
+        let in_crowd = |at: u64| crowds.iter().any(|end| at <= *end && end - at < AT_ONCE);
+        for (name, gone) in due {
+            if in_crowd(gone.at) {
+                if let Some(entry) = self.entries.get_mut(&name) {
+                    entry.leaving = Some(gone);
+                }
+            } else {
+                self.remove(&name);
+                self.recent.push_back(gone.at);
+            }
+        }
+        while self.recent.len() > MOST {
+            self.recent.pop_front();
         }
     }
 
@@ -432,7 +450,7 @@ impl Roster {
     pub(crate) fn members(&self) -> Members {
         let nodes = self.list().into_iter().map(|entry| {
             let presence = match (entry.leaving, entry.absent_since) {
-                (Some(cause), _) => Presence::Leaving(cause),
+                (Some(gone), _) => Presence::Leaving(gone.cause),
                 (None, Some(since)) => Presence::Absent(since),
                 (None, None) => Presence::Present,
             };
@@ -486,11 +504,11 @@ impl Roster {
 
 /// A node that is to go.
 #[derive(Debug)]
-struct Gone {
+struct Leaver {
     name: String,
     id: Id,
     serial: u64,
-    cause: Cause,
+    gone: Gone,
     /// Whether an operator has said so.
     accepted: bool,
 }

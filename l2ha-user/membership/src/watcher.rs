@@ -1,6 +1,7 @@
 //! The thread that watches etcd: what it hears it gives to the roster, and what that makes of it to the node.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -17,12 +18,12 @@ use crate::{
     etcd::{Etcd, Failure, Lease, Written},
     identity::Identity,
     list_file,
-    record::{Cause, Record, What},
+    record::{Cause, Gone, Record, What},
     roster::{Members, Registration, Roster, Seen},
 };
 
 /// First and longest time between two attempts to reach etcd.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(6));
 /// Changes of the list come to the node at once, and then so far apart: whoever has many nodes must not read its
 /// configuration for each of them.
 const APART: Duration = Duration::from_secs(1);
@@ -36,8 +37,8 @@ const END: Duration = Duration::from_secs(1);
 /// The connection to etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connection {
-    /// The first attempt is under way.
-    Connecting,
+    /// The first attempt is under way, since then.
+    Connecting(Instant),
     /// To this URL, since then.
     Connected(String, Instant),
     /// There is none, and why, since then.
@@ -45,7 +46,7 @@ pub enum Connection {
 }
 
 /// What there is to know of those who joined.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     /// Counts changes of the list that the configuration is made of.
     pub list: u64,
@@ -79,37 +80,28 @@ struct Orders {
 #[derive(Debug)]
 pub struct Membership {
     orders: watch::Sender<Orders>,
-    news: watch::Receiver<News>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Membership {
-    /// Starts to watch; `confine` takes from the thread what it does not need.
+    /// Starts to watch, and tells what there is to know; `confine` takes from the thread what it does not need.
     ///
     /// # Errors
     ///
     /// When the list on the disk cannot be read, or the thread cannot be started.
-    pub fn start(settings: &config::Membership, confine: fn()) -> Result<Self> {
+    pub fn start(
+        settings: &config::Membership,
+        news: watch::Sender<Option<News>>,
+        confine: impl FnOnce() + Send + 'static,
+    ) -> Result<Self> {
         let mut roster = list_file::load(&settings.state_dir)?;
         roster.local = settings.local.len();
         roster.own = Identity::load(&settings.state_dir)?;
-        let news = News {
-            list: 0,
-            connection: Connection::Connecting,
-            retries: 0,
-            revision: roster.revision,
-            members: roster.members(),
-            registration: Registration::None,
-            own_problem: None,
-            unwritten: None,
-            seen: roster.seen(),
-        };
         let orders = Orders {
             settings: settings.settings(),
             end: None,
         };
         let (sender, orders) = watch::channel(orders);
-        let (news, receiver) = watch::channel(news);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -122,15 +114,8 @@ impl Membership {
             .context("cannot start the thread that watches etcd")?;
         Ok(Self {
             orders: sender,
-            news: receiver,
             thread: Some(thread),
         })
-    }
-
-    /// What there is to know, as it comes.
-    #[must_use]
-    pub fn news(&self) -> watch::Receiver<News> {
-        self.news.clone()
     }
 
     /// Goes on with other settings.
@@ -173,7 +158,7 @@ struct Watcher {
     roster: Roster,
     orders: watch::Receiver<Orders>,
     settings: config::Membership,
-    news: watch::Sender<News>,
+    news: watch::Sender<Option<News>>,
     connection: Connection,
     retries: u64,
     own_problem: Option<String>,
@@ -186,18 +171,25 @@ struct Watcher {
     unsaved: bool,
     saved: Instant,
     told: Registration,
+    /// Those who wait for `l2ha accept`, as the list on the disk has them.
+    waiting: BTreeSet<String>,
 }
 
 impl Watcher {
-    fn new(roster: Roster, orders: watch::Receiver<Orders>, news: watch::Sender<News>) -> Self {
+    fn new(
+        roster: Roster,
+        orders: watch::Receiver<Orders>,
+        news: watch::Sender<Option<News>>,
+    ) -> Self {
         let settings = orders.borrow().settings.clone();
         Self {
             published: roster.nodes(),
+            waiting: roster.waiting(),
             roster,
             orders,
             settings,
             news,
-            connection: Connection::Connecting,
+            connection: Connection::Connecting(Instant::now()),
             retries: 0,
             own_problem: None,
             unwritten: None,
@@ -210,6 +202,7 @@ impl Watcher {
     }
 
     async fn run(mut self) {
+        self.tell();
         let mut attempt = 0;
         let mut endpoint = random(self.settings.etcd.len());
         loop {
@@ -306,6 +299,12 @@ impl Watcher {
         loop {
             if self.registration_changed() {
                 keep = Instant::now();
+            }
+            let waiting = self.roster.waiting();
+            if waiting != self.waiting {
+                // `l2ha accept` reads there who waits.
+                self.waiting = waiting;
+                self.save();
             }
             self.tell();
             let publish = self.publish_due();
@@ -457,7 +456,7 @@ impl Watcher {
             if record.id != *id || record.serial > *serial || matches!(record.what, What::Gone(_)) {
                 return Ok(());
             }
-            let record = Record::new(*id, *serial, What::Gone(Cause::Absent));
+            let record = Record::new(*id, *serial, What::Gone(gone(Cause::Absent)));
             let keep = Some(self.settings.forget_after);
             if let Written::Done(_) = etcd.write(name, &record, revision, keep).await? {
                 tracing::warn!("membership: {name} was absent for too long and is forgotten");
@@ -519,7 +518,7 @@ impl Watcher {
     }
 
     fn tell(&self) {
-        self.news.send_replace(News {
+        let news = Some(News {
             list: self.lists,
             connection: self.connection.clone(),
             retries: self.retries,
@@ -529,6 +528,11 @@ impl Watcher {
             own_problem: self.own_problem.clone(),
             unwritten: self.unwritten.clone(),
             seen: self.roster.seen(),
+        });
+        self.news.send_if_modified(|told| {
+            let changed = *told != news;
+            *told = news;
+            changed
         });
     }
 }
@@ -561,6 +565,14 @@ fn random(end: usize) -> usize {
     match end {
         0 => 0,
         end => usize::try_from(number % end as u64).unwrap_or_default(),
+    }
+}
+
+/// An end that is written now.
+pub(crate) fn gone(cause: Cause) -> Gone {
+    Gone {
+        cause,
+        at: now().as_secs(),
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) async fn answer(node: &mut Node, command: Command) -> Answer {
         Command::OspfDatabase(returns) => Answer::to(returns, node.show(View::Database).await),
         Command::OspfRoutes(returns) => Answer::to(returns, node.show(View::Routes).await),
         Command::Bfd(returns) => Answer::to(returns, node.show(View::Bfd).await),
+        Command::Members(returns) => Answer::to(returns, Ok(node.members())),
         Command::Explain { what, returns } => Answer::to(returns, node.explain(&what).await),
         Command::Drain {
             on,

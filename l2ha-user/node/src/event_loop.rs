@@ -61,6 +61,7 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
     let mut node = Node::start(config_path.clone(), config, lost).await?;
     let mut health = node.health_news();
     let mut rotations = node.rotation_news();
+    let mut members = node.members_news();
     linux::drop_capabilities();
     tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "running");
 
@@ -82,6 +83,7 @@ async fn serve(config_path: PathBuf, config: Config, lost: LostLines) -> Result<
             // The checks end with the node.
             Ok(()) = health.changed() => What::Health,
             Ok(()) = rotations.changed() => What::Rotations,
+            Ok(()) = members.changed() => What::Members,
             _ = full.tick() => What::FullCheck,
             _ = judge.tick() => {
                 let run_dir = run_dir.keep();
@@ -122,6 +124,7 @@ enum What {
     QuickCheck,
     Health,
     Rotations,
+    Members,
     FullCheck,
     Judge,
     Question(Question),
@@ -162,6 +165,7 @@ impl Plan {
             What::FullCheck => node.reconcile().await,
             What::Health => node.heed_health(),
             What::Rotations => node.heed_rotations(),
+            What::Members => node.heed_members().await,
             What::Judge => node.look().await,
             What::Question(question) => question.answer(node).await,
             What::Reload => {

@@ -12,6 +12,7 @@ mod fragments;
 mod gates;
 mod gateways;
 mod identity;
+mod joiners;
 mod journal;
 mod marks;
 mod merging;
@@ -48,5 +49,6 @@ pub use linux::{drop_all_capabilities, guard_process};
 pub use self::{
     clean::{Cleaned, clean},
     event_loop::{LostLines, run},
+    joiners::members,
     who::who,
 };

@@ -24,6 +24,7 @@ use crate::{
     explain::{About, Known},
     fragments::FragmentTap,
     gates::Gates,
+    joiners::Joiners,
     journal::Journal,
     marks, merging,
     packet_stream::{self, PacketStream},
@@ -62,6 +63,7 @@ pub(crate) struct Node {
     fragments: FragmentTap,
     services: Services,
     gates: Gates,
+    joiners: Joiners,
     router: Router,
     observer: Observer,
     registry: Registry,
@@ -105,6 +107,7 @@ impl Node {
         let attachment = Attachment::begin(&netlink, &config).await?;
         let plane = DataPlane::load(&config.node.pins())?;
         let gates = Gates::start(&config)?;
+        let joiners = Joiners::start(&config);
         let mut node = Self {
             claim,
             _held: held,
@@ -125,6 +128,7 @@ impl Node {
             fragments: FragmentTap::default(),
             services: Services::default(),
             gates,
+            joiners,
             router: Router::new(),
             observer: Observer::default(),
             registry: Registry::default(),
@@ -194,6 +198,41 @@ impl Node {
     pub(crate) fn heed_health(&mut self) {
         self.gates.update(&self.config);
         self.sync_router();
+    }
+
+    /// What etcd says of those who joined the cluster, as it comes.
+    pub(crate) fn members_news(&self) -> watch::Receiver<Option<membership::News>> {
+        self.joiners.news()
+    }
+
+    /// etcd has said something of those who joined: another list is another configuration.
+    pub(crate) async fn heed_members(&mut self) {
+        if !self.joiners.take_list() {
+            return;
+        }
+        if let Err(error) = self.take_list().await {
+            tracing::error!("the changed list of nodes is not in force: {error:#}");
+            self.reload_refused = Some(format!("the list of nodes: {error:#}"));
+        }
+    }
+
+    /// The file as it was read last, with the list as it is now.
+    async fn take_list(&mut self) -> Result<()> {
+        let Some(membership) = &self.config.membership else {
+            return Ok(());
+        };
+        let who = who(Some(self.config.node.name.clone()))?;
+        let config = Config::parse(&membership.text, self.startup.config_path(), &who)?;
+        self.ensure_fixed(&config)?;
+        let changes = self.config.changes(&config);
+        self.take(config).await?;
+        log(&changes);
+        Ok(())
+    }
+
+    /// For `l2ha members`.
+    pub(crate) fn members(&self) -> Option<control::Membership> {
+        self.joiners.view(&self.config)
     }
 
     /// How far rotations of secrets are, as it changes.
@@ -363,12 +402,7 @@ impl Node {
             return Ok(changes);
         }
         self.take(config).await?;
-        for Change { what, interrupts } in &changes {
-            match interrupts {
-                Some(interrupts) => tracing::info!(interrupts, "{what}"),
-                None => tracing::info!("{what}"),
-            }
-        }
+        log(&changes);
         tracing::info!(changes = changes.len(), "configuration reloaded");
         Ok(changes)
     }
@@ -377,13 +411,19 @@ impl Node {
     fn read_config(&self) -> Result<Config> {
         let who = who(Some(self.config.node.name.clone()))?;
         let config = Config::load(self.startup.config_path(), &who)?;
+        self.ensure_fixed(&config)?;
+        Ok(config)
+    }
+
+    /// Refuses what cannot change while the daemon runs.
+    fn ensure_fixed(&self, config: &Config) -> Result<()> {
         let fixed = self.config.node.changes(&config.node);
         if let Some(Change { what, .. }) = fixed.first() {
             bail!(
                 "{what}: cannot change while the daemon runs; restart it, or write what was there"
             );
         }
-        Ok(config)
+        Ok(())
     }
 
     /// Goes on with another configuration. Nothing has been changed when this fails.
@@ -391,7 +431,17 @@ impl Node {
         removal::note_routes(&config, &mut self.tools);
         let mode_changed = config.underlay.mode != self.config.underlay.mode;
         let before = std::mem::replace(&mut self.config, config);
+        let was = |name: &String| {
+            let mut tunnels = before.tunnels.iter().map(|it| &it.name);
+            let mut services = before.services.iter().map(|it| &it.name);
+            tunnels.any(|it| it == name) || services.any(|it| it == name)
+        };
+        let tunnels = self.config.tunnels.iter().map(|it| &it.name);
+        let services = self.config.services.iter().map(|it| &it.name);
+        let new = tunnels.chain(services).filter(|name| !was(name)).cloned();
+        self.tools.repairs.expect(new);
         self.gates.configure(Some(&before), &self.config);
+        self.joiners.configure(&self.config);
         self.router.reconfigure(&self.config);
         self.attachment.reconfigure(mode_changed);
         self.paths.look_anew();
@@ -421,12 +471,14 @@ impl Node {
 
     /// The end before a restart: the neighbours are told, and everything stays in its place.
     pub(crate) async fn stop_for_restart(mut self) {
+        self.joiners.stop(true);
         self.router.stop_for_restart().await;
     }
 
     /// The clean stop: withdraw, let the neighbours move, then remove everything that was made.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.router.stop().await;
+        self.joiners.stop(false);
         self.gates.remove_file();
         removal::remove_all(self.tools).await
     }
@@ -492,6 +544,7 @@ impl Node {
             service_refused: self.services.refused().map(str::to_owned),
             undone: tools.repairs.undone(Instant::now()),
             log_lost: false,
+            membership: self.joiners.view(config),
         };
         let lost = (self.lost_lines)();
         let facts = self
@@ -579,6 +632,16 @@ impl Node {
     /// Begins the stream of packets that a command asks for, if it asks for one.
     pub(crate) fn packets(&self, command: &Command) -> Option<Result<(Answer, PacketStream)>> {
         packet_stream::begin(command, &self.config, &self.tools.plane)
+    }
+}
+
+/// Tells what a reload has changed.
+fn log(changes: &[Change]) {
+    for Change { what, interrupts } in changes {
+        match interrupts {
+            Some(interrupts) => tracing::info!(interrupts, "{what}"),
+            None => tracing::info!("{what}"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod facts;
 mod growth;
 mod judge;
+mod members;
 mod observer;
 mod refusals;
 mod registry;

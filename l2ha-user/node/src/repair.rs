@@ -1,7 +1,7 @@
 //! What was found wrong and repaired, counted by kind and logged.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct Repairs {
     counts: BTreeMap<Kind, u64>,
     /// Whether the first pass is done: what is made before that is no repair.
     started: bool,
+    /// What the configuration has had since the last pass: what is made for it is no repair.
+    new: BTreeSet<String>,
     /// What was repaired lately, by kind, subject and what was found.
     recent: BTreeMap<(Kind, String, String), Recent>,
 }
@@ -67,9 +69,15 @@ struct Recent {
 }
 
 impl Repairs {
+    /// These are to be made in the next pass, which is no repair.
+    pub(crate) fn expect(&mut self, subjects: impl IntoIterator<Item = String>) {
+        self.new.extend(subjects);
+    }
+
     /// From now on, what has to be made is a repair.
     pub(crate) fn start(&mut self) {
         self.started = true;
+        self.new.clear();
         let now = Instant::now();
         self.recent.retain(|_, recent| now < recent.last + AGAIN);
     }
@@ -77,7 +85,7 @@ impl Repairs {
     /// Records that something was missing or wrong and is now being repaired. One that is undone again and
     /// again is said [`MANY`] times; then it is a problem, which is said once.
     pub(crate) fn found(&mut self, kind: Kind, subject: &str, what: &str) {
-        if !self.started && kind != Kind::Leftover {
+        if (!self.started || self.new.contains(subject)) && kind != Kind::Leftover {
             tracing::debug!(subject, "setting up: {what}");
             return;
         }
@@ -166,6 +174,19 @@ mod tests {
         // It has stopped.
         assert_eq!(repairs.undone(at(now + 10_000)), []);
         assert_eq!(repairs.delay(at(now + 10_000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_new_is_made_and_not_repaired() {
+        let mut repairs = Repairs::default();
+        repairs.start();
+        repairs.expect(["web-1".to_owned()]);
+        repairs.found(Kind::Interface, "web-1", "virtual interface is missing");
+        assert!(repairs.counts().is_empty());
+        repairs.found(Kind::Interface, "web-2", "virtual interface is missing");
+        repairs.start();
+        repairs.found(Kind::Interface, "web-1", "virtual interface is missing");
+        assert_eq!(repairs.counts()["interface"], 2);
     }
 
     #[test]

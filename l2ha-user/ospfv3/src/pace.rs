@@ -40,6 +40,27 @@ pub(crate) fn origination_burst(body: &LsaBody) -> u32 {
     }
 }
 
+/// How many instances in a row may be originated up to this one, where it takes the place of another. What an address is
+/// worth less by never waits for good news that came before it: these leave one for it.
+pub(crate) fn burst_of(before: Option<&LsaBody>, body: &LsaBody) -> u32 {
+    let burst = origination_burst(body);
+    let is_worse = before.and_then(metric) < metric(body) && before.is_some();
+    match is_worse {
+        true => burst,
+        false => burst.saturating_sub(1).max(1),
+    }
+}
+
+/// The metric of what carries a single prefix.
+fn metric(body: &LsaBody) -> Option<u32> {
+    match body {
+        LsaBody::IntraAreaPrefix(body) => Some(body.prefixes.first()?.metric.into()),
+        LsaBody::InterAreaPrefix(body) => Some(body.metric),
+        LsaBody::AsExternal(body) => Some(body.metric),
+        _ => None,
+    }
+}
+
 /// How many instances in a row are taken from neighbours: those that may be originated, and the
 /// withdrawal after them.
 pub(crate) fn arrival_burst(ty: LsaType) -> u32 {

@@ -11,6 +11,7 @@ mod explain;
 mod genkey;
 mod init;
 mod log;
+mod members;
 mod monitor;
 mod ospf;
 mod output;
@@ -73,6 +74,11 @@ enum Command {
     Clean(clean::Clean),
     Genkey(genkey::Genkey),
     Init(init::Init),
+    Members(members::Members),
+    Join(members::Join),
+    Leave(members::Leave),
+    Forget(members::Forget),
+    Accept(members::Accept),
 }
 
 /// `--config` of the commands that read a file.
@@ -111,6 +117,11 @@ pub fn main() -> ExitCode {
         Command::Clean(clean) => clean.main(),
         Command::Genkey(genkey) => genkey.main(),
         Command::Init(init) => init.main(),
+        Command::Members(members) => members.main(),
+        Command::Join(join) => join.main(),
+        Command::Leave(leave) => leave.main(),
+        Command::Forget(forget) => forget.main(),
+        Command::Accept(accept) => accept.main(),
     };
     let code = result.unwrap_or_else(|error| {
         if output::is_closed_pipe(&error) {

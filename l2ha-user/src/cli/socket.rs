@@ -24,6 +24,11 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
+    /// Its configuration file, if that was named.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Asks it.
     ///
     /// # Errors

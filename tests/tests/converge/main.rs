@@ -22,6 +22,7 @@ mod health;
 mod hostile;
 mod ipv4;
 mod lab;
+mod membership;
 mod misfit;
 mod owners;
 mod path_mtu;

@@ -10,6 +10,7 @@ mod health;
 mod hitless;
 mod hitless_half;
 mod ipv4;
+mod membership;
 mod probe;
 mod queues;
 mod reload;

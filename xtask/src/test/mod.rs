@@ -117,6 +117,7 @@ fn quick(mut run: Run) -> Result<()> {
     }
     let told = l2ha_lab::show::run(&l2ha_lab::show::Options {
         binary: target_dir().join("debug/l2ha"),
+        etcd: false,
         keep: false,
         json: None,
     })?;

@@ -173,7 +173,9 @@ impl<'a> Cluster<'a> {
             .iter()
             .filter(|member| {
                 let mut host = who.addresses.iter();
-                host.any(|(_, address)| member.addresses.contains(address))
+                // Whoever joins knows what as.
+                member.joined.is_none()
+                    && host.any(|(_, address)| member.addresses.contains(address))
             })
             .collect();
         let error = |what, remedy: &str| report.error(&self.section.place, what, remedy);

@@ -6,7 +6,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::{
     cluster::{self, CLUSTER, JOINED, Joiner, JoinersText, Role},
-    error::ConfigError,
+    cookie_file::Files,
+    error::{ConfigError, ConfigErrors},
+    file,
+    parse::parse,
     report::{Place, Report},
     section::find,
 };
@@ -80,6 +83,73 @@ impl Admitted {
                 "remove it and call `l2ha join`, which asks etcd again",
             );
         }
+    }
+}
+
+impl Membership {
+    /// Reads `[membership]` of a file, and whether the rest of it is a cluster.
+    ///
+    /// # Errors
+    ///
+    /// With every mistake that was found; where nothing can be joined, that is one.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let errors = |errors| ConfigErrors::new(path, errors);
+        let text = file::read(path).map_err(|error| errors(vec![error]))?;
+        let report = Report::new(&text);
+        let (root, broken) = DeTable::parse_recoverable(&text);
+        let root = root.get_ref();
+        if !broken.is_empty() {
+            return Err(errors(
+                parse(&text, &Files::in_folder(&file::folder(path)))
+                    .err()
+                    .unwrap_or_default(),
+            ));
+        }
+        let membership = read(&report, root, &file::folder(path));
+        if let Some(cluster) = find(root, CLUSTER.name) {
+            let nobody = JoinersText {
+                open: true,
+                ..JoinersText::default()
+            };
+            let nobody = nobody.parse();
+            if let Some(cluster) = cluster::read(&report, cluster, &nobody) {
+                cluster::compare(&cluster);
+            }
+        }
+        if membership.is_none() && report.count() == 0 {
+            let place = Place {
+                line: text.lines().count().max(1),
+                key: MEMBERSHIP.name.to_owned(),
+            };
+            report.error(
+                &place,
+                "is missing: nothing can be joined",
+                "add `[membership]`, and `etcd` below it",
+            );
+        }
+        match membership {
+            Some(membership) if report.count() == 0 => Ok(Self { text, ..membership }),
+            _ => Err(errors(report.into_errors())),
+        }
+    }
+
+    /// Why a node of these would be no part of the configuration.
+    #[must_use]
+    pub fn refusal(&self, nodes: &[Joined], name: &str) -> Option<String> {
+        let (root, _) = DeTable::parse_recoverable(&self.text);
+        let mut joiners = JoinersText {
+            open: true,
+            line: 1,
+            ..JoinersText::default()
+        };
+        choose(
+            &mut joiners,
+            &self.text,
+            root.get_ref(),
+            self,
+            nodes.to_vec(),
+        );
+        joiners.refused.remove(name)
     }
 }
 

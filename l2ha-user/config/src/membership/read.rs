@@ -95,6 +95,7 @@ pub(crate) fn read(report: &Report, root: &DeTable<'_>, folder: &Path) -> Option
         own,
         own_address,
         set_aside: Vec::new(),
+        text: String::new(),
     };
     (report.count() == before).then_some(membership)
 }

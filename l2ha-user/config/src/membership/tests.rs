@@ -314,3 +314,54 @@ fn mistakes_have_a_line_and_a_remedy() {
         assert!(errors.to_string().contains(remedy), "{text}: {errors}");
     }
 }
+
+/// The page.
+const PAGE: &str = include_str!("../../../../docs/membership.md");
+
+#[test]
+fn the_pages_example_is_good() {
+    let (_, rest) = PAGE.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let example = example.replace("/etc/l2ha/cluster.key", "secret");
+    let members = [joined("web-1", Role::Server, "10.0.0.31", &["web"])];
+    let folder = node(&format!("{example}\n"), None, &[]);
+    let file = folder.path().join("l2ha.toml");
+    let text = example.replace("[membership]\n", "[membership]\nstate_dir = \".\"\n");
+    fs::write(&file, text).unwrap();
+    let list = toml::to_string(&std::collections::BTreeMap::from([("members", &members)])).unwrap();
+    fs::write(folder.path().join("members.toml"), list).unwrap();
+    let config = load(folder.path(), "10.0.0.1");
+    assert_eq!(tunnels(&config), ["server-2", "web-1"]);
+    let membership = config.membership.unwrap();
+    assert_eq!(membership.prefix, "/l2ha/shop/");
+    assert_eq!(membership.etcd.len(), 3);
+    assert_eq!(membership.set_aside, []);
+}
+
+#[test]
+fn the_page_has_every_key_and_its_default() {
+    let tables = [
+        ("## `[membership]`", &super::MEMBERSHIP),
+        ("`[membership.grants]` has for each:", &super::GRANT),
+        ("`[node]` can say what this node joins as", &super::JOINER),
+    ];
+    for (heading, table) in tables {
+        let (_, below) = PAGE.split_once(heading).unwrap();
+        let rows = below.lines().skip_while(|line| !line.starts_with("| `"));
+        let rows = rows.take_while(|line| line.starts_with("| `"));
+        let rows: Vec<Vec<&str>> = rows
+            .map(|row| row.split('|').map(str::trim).collect())
+            .collect();
+        let names: Vec<&str> = rows.iter().map(|row| row[1].trim_matches('`')).collect();
+        let known: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
+        assert_eq!(names, known, "{heading}");
+        for (row, key) in rows.iter().zip(table.keys) {
+            let default = match key.absent {
+                crate::schema::Absent::Refused => "required".to_owned(),
+                crate::schema::Absent::Default(value) => format!("`{value}`"),
+                crate::schema::Absent::Means(words) => words.to_owned(),
+            };
+            assert_eq!(row[3], default, "{}", key.name);
+        }
+    }
+}

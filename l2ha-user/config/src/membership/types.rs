@@ -35,6 +35,9 @@ pub struct Membership {
     pub own_address: Option<IpAddr>,
     /// Those on the list who are no part of this configuration.
     pub set_aside: Vec<SetAside>,
+    /// The text of the file: a change of the list is a change of the configuration that is in force, not of what
+    /// somebody is writing into the file.
+    pub text: String,
 }
 
 impl Membership {
@@ -43,6 +46,7 @@ impl Membership {
     pub fn settings(&self) -> Self {
         Self {
             set_aside: Vec::new(),
+            text: String::new(),
             ..self.clone()
         }
     }

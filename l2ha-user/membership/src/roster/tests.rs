@@ -31,6 +31,7 @@ fn joined(name: &str, last: u8) -> Joined {
 /// An etcd that keeps what is written, as the roster's tests see it.
 #[derive(Clone, Debug, Default)]
 struct Etcd {
+    now: Time,
     revision: i64,
     keys: BTreeMap<String, (Key, Vec<u8>, i64)>,
 }
@@ -65,7 +66,14 @@ impl Etcd {
     }
 
     fn gone(&mut self, name: &str, host: u8, serial: u64) -> Item {
-        let record = Record::new(id(host), serial, What::Gone(Cause::Left));
+        let record = Record::new(
+            id(host),
+            serial,
+            What::Gone(Gone {
+                cause: Cause::Left,
+                at: self.now.as_secs(),
+            }),
+        );
         self.put(Key::Member(name.to_owned()), record.to_value())
     }
 
@@ -123,6 +131,7 @@ impl Lab {
     }
 
     fn hear(&mut self, seconds: u64, change: impl FnOnce(&mut Etcd) -> Item) {
+        self.etcd.now = at(seconds);
         let item = change(&mut self.etcd);
         self.roster.changes(at(seconds), item.revision, &[item]);
     }
@@ -282,6 +291,39 @@ fn what_would_take_too_many_away_at_once_takes_none_away() {
     }
     lab.connect(500);
     assert_eq!(lab.names().len(), 3);
+}
+
+#[test]
+fn who_was_away_while_nodes_left_one_by_one_follows_them() {
+    let mut lab = Lab::new(9);
+    let mut late = lab.roster.clone();
+    for number in 1..=6 {
+        let second = 20 * u64::from(number);
+        lab.hear(second, |etcd| etcd.gone(&format!("n{number}"), number, 1));
+    }
+    assert_eq!(lab.names(), ["n7", "n8", "n9"]);
+    late.snapshot(at(500), 7, lab.etcd.revision, &lab.etcd.items());
+    assert_eq!(late.nodes(), lab.roster.nodes());
+    // Somebody whose clock is wrong is no way around the rule.
+    let mut lab = Lab::new(9);
+    for number in 1..=6 {
+        lab.etcd.now = at(100_000 + 100 * u64::from(number));
+        lab.etcd.gone(&format!("n{number}"), number, 1);
+    }
+    lab.connect(30);
+    assert_eq!(lab.names().len(), 9);
+}
+
+#[test]
+fn those_who_wait_do_not_hold_up_who_leaves_later() {
+    let mut lab = Lab::new(9);
+    for number in 1..=5 {
+        lab.hear(1, |etcd| etcd.gone(&format!("n{number}"), number, 1));
+    }
+    let waiting = lab.roster.waiting();
+    assert_eq!(waiting.into_iter().collect::<Vec<_>>(), ["n4", "n5"]);
+    lab.hear(60, |etcd| etcd.gone("n9", 9, 1));
+    assert_eq!(lab.names(), ["n4", "n5", "n6", "n7", "n8"]);
 }
 
 #[test]

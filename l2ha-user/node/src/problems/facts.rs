@@ -40,6 +40,8 @@ pub(crate) struct NodeFacts {
     pub(crate) undone: Vec<(String, String)>,
     /// Whether the log has lost lines lately.
     pub(crate) log_lost: bool,
+    /// Those who joined the cluster, if nodes can.
+    pub(crate) membership: Option<control::Membership>,
 }
 
 /// The routing thread.

@@ -6,7 +6,7 @@ use control::{HealthState, Problem, ProblemId, ServiceHealth, ServiceStatus, Sev
 
 use super::{
     facts::{Facts, NodeFacts, OspfFacts, RoutingFacts},
-    router_ids, tunnels,
+    members, router_ids, tunnels,
 };
 
 /// A problem as the judgement finds it.
@@ -31,6 +31,7 @@ pub(crate) fn problem(
 pub(crate) fn judge(facts: &Facts) -> Vec<Problem> {
     let mut problems: Vec<Problem> = underlay(facts).into_iter().collect();
     problems.extend(node(&facts.node));
+    problems.extend(facts.node.membership.iter().flat_map(members::check));
     problems.extend(routing(&facts.routing));
     let has_underlay = !problems.iter().any(|it| it.subject == Subject::Underlay);
     let undone = undone(facts);

@@ -118,6 +118,36 @@ fn withdrawing_and_announcing_take_effect_at_once() {
     );
 }
 
+/// A service that fails and returns again and again: that it fails is told at once each time, whatever was told before,
+/// and its return waits instead.
+#[test]
+fn a_service_that_flaps_is_never_told_late_that_it_fails() {
+    let mut net = client_and_servers(20);
+    let with = |metric| {
+        let service = StubPrefix {
+            metric,
+            ..local(anycast())
+        };
+        vec![local(own_prefix(1)), service]
+    };
+    let mut returned = 0;
+    for _ in 0..30 {
+        net.set_prefixes(1, with(u16::MAX));
+        let took = net.run_while(SOON * 100, |net| metric(net, 0) != Some(20));
+        assert!(took <= SOON, "{took:?}");
+        net.run_ms(700);
+        net.set_prefixes(1, with(0));
+        net.run_ms(800);
+        returned += u32::from(metric(&net, 0) == Some(10));
+    }
+    assert!(
+        (5..30).contains(&returned),
+        "{returned} of 30 returns were told"
+    );
+    net.run(Duration::from_secs(10));
+    assert_eq!(metric(&net, 0), Some(10));
+}
+
 #[test]
 fn a_second_failure_is_routed_around_as_fast_as_the_first() {
     let links = [(0, 1, 10), (0, 2, 20), (0, 3, 30)];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Originator;
 use crate::config::Time;
 use crate::lsdb::{DbId, Origin};
-use crate::pace::origination_burst;
+use crate::pace::{burst_of, origination_burst};
 use crate::peer::Peer;
 use crate::speaker::core::Core;
 use crate::speaker::originated::Originated;
@@ -53,6 +53,7 @@ impl Originator {
         if alive.is_some_and(|entry| entry.origin == Origin::Own && *entry.lsa.body() == body) {
             return;
         }
+        let burst = burst_of(alive.map(|entry| entry.lsa.body()), &body);
         if let Some(until) = self.wait_for_adjacency(core, id, key, &body) {
             core.reconcile_by(until);
             return;
@@ -66,7 +67,7 @@ impl Originator {
             if foreign {
                 own.superseded.map(|(at, pause)| at + pause)
             } else {
-                Some(own.pace.due(interval, origination_burst(&body)))
+                Some(own.pace.due(interval, burst))
             }
         });
         match due {
