@@ -41,7 +41,10 @@ fn a_name_that_is_held_is_refused_until_its_holder_has_left_or_was_forgotten() {
     let third = Host::new(&urls, "web-1", 3);
     first.join().unwrap();
     let refused = format!("{:#}", second.join().unwrap_err());
-    assert!(refused.contains("another host has the name `web-1`, 10.0.0.1"), "{refused}");
+    assert!(
+        refused.contains("another host has the name `web-1`, 10.0.0.1"),
+        "{refused}"
+    );
     assert!(refused.contains("l2ha forget web-1"), "{refused}");
     assert!(!second.folder().join(config::SELF_FILE).exists());
 
@@ -69,7 +72,10 @@ fn a_node_that_is_present_is_forgotten_only_where_that_is_meant() {
     let gone = membership::Registration::Gone(Cause::Forgotten);
     watch.wait("it knows", |news| news.registration == gone);
     let keys = etcd.keys(PREFIX);
-    assert!(!keys.contains_key(&format!("{PREFIX}alive/web-1")), "{keys:?}");
+    assert!(
+        !keys.contains_key(&format!("{PREFIX}alive/web-1")),
+        "{keys:?}"
+    );
     let refused = format!("{:#}", other.forget("web-9", true).unwrap_err());
     assert!(refused.contains("no node `web-9`"), "{refused}");
 }

@@ -146,7 +146,11 @@ impl Etcd {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        self.child = Some(command.spawn().expect("setpriv(1): apt-get install util-linux"));
+        self.child = Some(
+            command
+                .spawn()
+                .expect("setpriv(1): apt-get install util-linux"),
+        );
     }
 
     pub(crate) fn wait_until_healthy(&mut self) {
@@ -156,7 +160,9 @@ impl Etcd {
             if let Some(status) = child.try_wait().unwrap() {
                 let said = fs::read_to_string(&log).unwrap_or_default();
                 let hint = match status.code() {
-                    Some(126 | 127) => "is etcd installed? apt-get install etcd-server etcd-client\n",
+                    Some(126 | 127) => {
+                        "is etcd installed? apt-get install etcd-server etcd-client\n"
+                    }
                     _ => "",
                 };
                 panic!("etcd has ended with {status}\n{hint}{said}");
@@ -195,7 +201,8 @@ impl Etcd {
 
     /// Calls `etcdctl`, and returns what it prints.
     pub(crate) fn ctl(&self, arguments: &[&str]) -> String {
-        self.try_ctl(arguments).unwrap_or_else(|why| panic!("{why}"))
+        self.try_ctl(arguments)
+            .unwrap_or_else(|why| panic!("{why}"))
     }
 
     pub(crate) fn try_ctl(&self, arguments: &[&str]) -> Result<String, String> {
@@ -231,7 +238,9 @@ impl Etcd {
     /// The newest revision.
     pub(crate) fn revision(&self) -> i64 {
         let printed = self.ctl(&["get", "none", "-w", "fields"]);
-        let line = printed.lines().find_map(|line| line.strip_prefix("\"Revision\" : "));
+        let line = printed
+            .lines()
+            .find_map(|line| line.strip_prefix("\"Revision\" : "));
         line.unwrap_or_else(|| panic!("{printed}")).parse().unwrap()
     }
 
@@ -283,11 +292,17 @@ impl Etcd {
 
     /// It hangs.
     pub(crate) fn pause(&self) {
-        signal(self.child.as_ref().expect("it does not run"), Signal::SIGSTOP);
+        signal(
+            self.child.as_ref().expect("it does not run"),
+            Signal::SIGSTOP,
+        );
     }
 
     pub(crate) fn resume(&self) {
-        signal(self.child.as_ref().expect("it does not run"), Signal::SIGCONT);
+        signal(
+            self.child.as_ref().expect("it does not run"),
+            Signal::SIGCONT,
+        );
     }
 
     /// Saves all that it has.

@@ -39,6 +39,7 @@ pub(crate) fn settings(folder: &Path, etcd: &[String]) -> config::Membership {
         local: BTreeMap::new(),
         own: None,
         own_address: None,
+        text: Default::default(),
         set_aside: Vec::new(),
     }
 }
@@ -175,7 +176,9 @@ impl Watch {
 
     pub(crate) fn wait_present(&self, name: &str) -> News {
         let what = format!("{name} is present");
-        self.wait(&what, |news| presence(news, name) == Some(Presence::Present))
+        self.wait(&what, |news| {
+            presence(news, name) == Some(Presence::Present)
+        })
     }
 
     pub(crate) fn wait_absent(&self, name: &str) -> News {

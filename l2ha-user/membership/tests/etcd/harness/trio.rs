@@ -40,7 +40,9 @@ impl Trio {
         members.iter_mut().for_each(Etcd::wait_until_healthy);
         let list = members[0].ctl(&["member", "list"]);
         let ids = names.map(|name| {
-            let line = list.lines().find(|line| line.contains(&format!(", {name},")));
+            let line = list
+                .lines()
+                .find(|line| line.contains(&format!(", {name},")));
             let line = line.unwrap_or_else(|| panic!("{list}"));
             line.split(',').next().unwrap().to_owned()
         });
@@ -79,7 +81,9 @@ impl Trio {
     pub(crate) fn wait_for_leader(&self, without: usize) {
         let other = &self.members[(without + 1) % self.members.len()];
         wait_for("a leader", super::PATIENCE, || {
-            other.try_ctl(&["get", "none", "--command-timeout", "2s"]).ok()
+            other
+                .try_ctl(&["get", "none", "--command-timeout", "2s"])
+                .ok()
         });
     }
 }
