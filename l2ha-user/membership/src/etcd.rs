@@ -95,6 +95,16 @@ fn cause(error: &dyn std::error::Error) -> String {
     if let Some(end) = text.find(" (os error ") {
         text.truncate(end);
     }
+    let closed = [
+        "broken pipe",
+        "connection closed",
+        "Connection reset by peer",
+    ];
+    if closed.iter().any(|word| text.contains(word)) {
+        // Of TLS 1.3 that is all that is left of an alert about our certificate.
+        return "etcd has closed the connection; where it asks for certificates, see `cert_file`"
+            .to_owned();
+    }
     // Alerts of RFC 8446 6.2, in rustls' words.
     let refuses = [
         "CertificateRequired",

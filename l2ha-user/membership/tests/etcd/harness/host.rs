@@ -39,7 +39,7 @@ pub(crate) fn settings(folder: &Path, etcd: &[String]) -> config::Membership {
         local: BTreeMap::new(),
         own: None,
         own_address: None,
-        text: Default::default(),
+        text: String::new(),
         set_aside: Vec::new(),
     }
 }
@@ -201,10 +201,6 @@ impl Watch {
             Connection::Away(why, _) => why,
             other => unreachable!("{other:?}"),
         }
-    }
-
-    pub(crate) fn configure(&self, settings: &config::Membership) {
-        self.thread.as_ref().unwrap().configure(settings);
     }
 
     /// Its host loses its power: the lease runs on, and nobody is told.

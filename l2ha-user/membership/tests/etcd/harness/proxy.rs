@@ -20,7 +20,6 @@ const FROM: &str = "x-server-from: ";
 struct State {
     ended: AtomicBool,
     cut: AtomicBool,
-    silent: AtomicBool,
     accepted: AtomicUsize,
     /// Whose connections are cut, as they say themselves.
     cut_from: Mutex<Option<String>>,
@@ -81,14 +80,8 @@ impl Proxy {
         self.end(|_| true);
     }
 
-    /// Connections go on, and are made, and nothing comes through: a cable that was pulled.
-    pub(crate) fn silence(&self) {
-        self.state.silent.store(true, Ordering::SeqCst);
-    }
-
     pub(crate) fn mend(&self) {
         self.state.cut.store(false, Ordering::SeqCst);
-        self.state.silent.store(false, Ordering::SeqCst);
         *self.state.cut_from.lock().unwrap() = None;
         // What was held back is lost.
         self.end(|_| true);
@@ -168,7 +161,6 @@ fn copy(state: &State, mut from: TcpStream, mut to: TcpStream) {
     while !state.ended.load(Ordering::SeqCst) {
         match from.read(&mut bytes) {
             Ok(0) => break,
-            Ok(_) if state.silent.load(Ordering::SeqCst) => {}
             Ok(count) => {
                 if to.write_all(&bytes[..count]).is_err() {
                     break;
