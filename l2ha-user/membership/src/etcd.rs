@@ -31,6 +31,8 @@ pub(crate) struct Failure {
     text: String,
     /// Whether the next attempt would fail likewise.
     pub(crate) is_final: bool,
+    /// Whether there was no answer at all.
+    pub(crate) is_silence: bool,
 }
 
 impl Failure {
@@ -38,6 +40,7 @@ impl Failure {
         Self {
             text: text.into(),
             is_final: false,
+            is_silence: false,
         }
     }
 
@@ -45,6 +48,7 @@ impl Failure {
         Self {
             text: text.into(),
             is_final: true,
+            is_silence: false,
         }
     }
 }
@@ -81,7 +85,11 @@ impl From<Error> for Failure {
         ]
         .iter()
         .any(|word| text.contains(word));
-        Self { text, is_final }
+        Self {
+            text,
+            is_final,
+            is_silence: false,
+        }
     }
 }
 
@@ -125,10 +133,10 @@ fn cause(error: &dyn std::error::Error) -> String {
 async fn answer<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
     match timeout(PATIENCE, asked).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Failure::new(format!(
-            "no answer within {} s",
-            PATIENCE.as_secs()
-        ))),
+        Err(_) => Err(Failure {
+            is_silence: true,
+            ..Failure::new(format!("no answer within {} s", PATIENCE.as_secs()))
+        }),
     }
 }
 

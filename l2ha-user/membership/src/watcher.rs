@@ -341,6 +341,12 @@ impl Watcher {
                 () = sleep_until(keep.into()) => {
                     keep = Instant::now() + self.settings.lease / 3;
                     let result = self.keep_own(&mut etcd, &mut lease).await;
+                    if let Err(why) = &result
+                        && why.is_silence
+                    {
+                        // It hangs: another member may not.
+                        return Err(Failure::new(why.to_string()));
+                    }
                     self.own_problem = result.err().map(|why| why.to_string());
                 }
                 _ = tick.tick() => {
