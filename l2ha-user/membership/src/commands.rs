@@ -49,7 +49,7 @@ pub fn join(membership: &Membership, wanted: &JoinAs, fits: Fits<'_>) -> Result<
     let folder = &membership.state_dir;
     let before = Identity::load(folder)?;
     let asked = on_any(membership, wanted.patience, async |etcd| {
-        register(etcd, membership, wanted, fits, before.as_ref()).await
+        register(etcd, membership, wanted, fits).await
     });
     match asked {
         Ok(Ok(done)) => Ok(done),
@@ -74,7 +74,6 @@ async fn register(
     membership: &Membership,
     wanted: &JoinAs,
     fits: Fits<'_>,
-    before: Option<&Identity>,
 ) -> Result<Result<Done>, Failure> {
     let folder = &membership.state_dir;
     let node = &wanted.node;
@@ -86,7 +85,12 @@ async fn register(
     roster.local = membership.local.len();
     loop {
         let there = etcd.record(name).await?;
-        let own = before.filter(|own| own.name == *name);
+        // Read for each attempt: of the one before only the answer may have been lost.
+        let before = match Identity::load(folder) {
+            Ok(before) => before,
+            Err(error) => return Ok(Err(error)),
+        };
+        let own = before.as_ref().filter(|own| own.name == *name);
         let (serial, revision) = match &there {
             None => (own.map_or(0, |own| own.serial), 0),
             Some((record, revision)) => (
@@ -174,14 +178,17 @@ pub fn leave(membership: &Membership, patience: Duration) -> Result<Done> {
     };
     let done = on_any(membership, patience, async |etcd| {
         loop {
-            let there = etcd.record(&own.name).await?;
-            let Some((record, revision)) = there else {
-                return Ok(Done::Before);
+            let (serial, revision) = match etcd.record(&own.name).await? {
+                // etcd has lost it, and others have it on their lists.
+                None => (own.serial, 0),
+                Some((record, revision)) => {
+                    let gone = matches!(record.what, What::Gone(_)) && record.serial >= own.serial;
+                    if record.id != own.id || gone {
+                        return Ok(Done::Before);
+                    }
+                    (record.serial.max(own.serial), revision)
+                }
             };
-            if record.id != own.id || matches!(record.what, What::Gone(_)) {
-                return Ok(Done::Before);
-            }
-            let serial = record.serial.max(own.serial);
             let record = Record::new(own.id, serial, What::Gone(gone(Cause::Left)));
             let keep = Some(membership.forget_after);
             if etcd.write(&own.name, &record, revision, keep).await? != Written::Overtaken {
@@ -204,27 +211,33 @@ pub fn forget(
     present_too: bool,
     patience: Duration,
 ) -> Result<Done> {
+    // Of one that etcd has lost the list tells which host it was.
+    let listed = list_file::load(&membership.state_dir)?;
+    let listed = listed.entries.get(name);
     let asked = on_any(membership, patience, async |etcd| {
         loop {
             let items = etcd.snapshot().await?.items;
             let alive = items
                 .iter()
                 .any(|item| item.key == Key::Alive(name.to_owned()));
-            let there = etcd.record(name).await?;
-            let Some((record, revision)) = there else {
-                return Ok(Err(anyhow!(
-                    "etcd has no node `{name}`; see `l2ha members`"
-                )));
+            let (id, serial, revision) = match (etcd.record(name).await?, listed) {
+                (Some((record, _)), _) if matches!(record.what, What::Gone(_)) => {
+                    return Ok(Ok(Done::Before));
+                }
+                (Some((record, revision)), _) => (record.id, record.serial, revision),
+                (None, Some(entry)) => (entry.id, entry.serial, 0),
+                (None, None) => {
+                    return Ok(Err(anyhow!(
+                        "etcd has no node `{name}`; see `l2ha members`"
+                    )));
+                }
             };
-            if matches!(record.what, What::Gone(_)) {
-                return Ok(Ok(Done::Before));
-            }
             if alive && !present_too {
                 return Ok(Err(anyhow!(
                     "`{name}` is present: stop it first, or take it out all the same with `--present`"
                 )));
             }
-            let record = Record::new(record.id, record.serial, What::Gone(gone(Cause::Forgotten)));
+            let record = Record::new(id, serial, What::Gone(gone(Cause::Forgotten)));
             let keep = Some(membership.forget_after);
             if etcd.write(name, &record, revision, keep).await? != Written::Overtaken {
                 return Ok(Ok(Done::Now));

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::{
-    record::{Accepted, Key, Record},
+    record::{Accepted, Key, LONGEST, Record},
     roster::Item,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Failure {
     text: String,
     /// Whether the next attempt would fail likewise.
     pub(crate) is_final: bool,
+    /// Whether there was no answer at all.
+    pub(crate) is_silence: bool,
 }
 
 impl Failure {
@@ -38,6 +40,7 @@ impl Failure {
         Self {
             text: text.into(),
             is_final: false,
+            is_silence: false,
         }
     }
 
@@ -45,6 +48,7 @@ impl Failure {
         Self {
             text: text.into(),
             is_final: true,
+            is_silence: false,
         }
     }
 }
@@ -59,40 +63,68 @@ impl std::error::Error for Failure {}
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let Error::GRpcStatus(status) = error else {
-            return Self::new(chain(&error));
+        let status = match error {
+            Error::GRpcStatus(status) => status,
+            Error::TransportError(error) => return Self::new(cause(&error)),
+            error => return Self::new(error.to_string()),
         };
         // Its own text has every field of the answer.
-        let text = match (status.message(), status.source()) {
-            ("", Some(source)) => chain(source),
-            ("", None) => format!("{:?}", status.code()),
-            (message, Some(source)) => format!("{message}: {}", chain(source)),
-            (message, None) => message.to_owned(),
+        let text = match (status.source(), status.message()) {
+            (Some(source), _) => cause(source),
+            (None, "") => format!("{:?}", status.code()),
+            (None, message) => message.to_owned(),
         };
         // "etcdserver: permission denied" and the like (api/v3rpc/rpctypes/error.go).
         let is_final = [
             "permission denied",
             "user name is empty",
             "authentication failed",
+            "authentication is not enabled",
             "invalid user",
             "role name not found",
         ]
         .iter()
         .any(|word| text.contains(word));
-        Self { text, is_final }
+        Self {
+            text,
+            is_final,
+            is_silence: false,
+        }
     }
 }
 
-/// An error and what is behind it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
+/// What is behind an error, without what each layer in between says of it.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(error) = last.source() {
+        last = error;
+    }
+    let mut text = last.to_string();
+    if let Some(end) = text.find(" (os error ") {
+        text.truncate(end);
+    }
+    let closed = [
+        "broken pipe",
+        "connection closed",
+        "Connection reset by peer",
+    ];
+    if closed.iter().any(|word| text.contains(word)) {
+        // Of TLS 1.3 that is all that is left of an alert about our certificate.
+        return "etcd has closed the connection; where it asks for certificates, see `cert_file`"
+            .to_owned();
+    }
+    // Alerts of RFC 8446 6.2, in rustls' words.
+    let refuses = [
+        "CertificateRequired",
+        "BadCertificate",
+        "CertificateUnknown",
+        "CertificateExpired",
+        "UnknownCA",
+    ];
+    if text.contains("UnknownIssuer") {
+        text.push_str(": no authority of `ca_file` has certified etcd");
+    } else if refuses.iter().any(|alert| text.ends_with(alert)) {
+        text.push_str(": etcd does not take this node's certificate, see `cert_file`");
     }
     text
 }
@@ -101,10 +133,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 async fn answer<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
     match timeout(PATIENCE, asked).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Failure::new(format!(
-            "no answer within {} s",
-            PATIENCE.as_secs()
-        ))),
+        Err(_) => Err(Failure {
+            is_silence: true,
+            ..Failure::new(format!("no answer within {} s", PATIENCE.as_secs()))
+        }),
     }
 }
 
@@ -139,6 +171,8 @@ pub(crate) struct Etcd {
 /// A lease that is kept.
 pub(crate) struct Lease {
     id: i64,
+    /// The one that made the alive key.
+    pub(crate) revision: i64,
     keeper: LeaseKeeper,
     answers: LeaseKeepAliveStream,
 }
@@ -160,12 +194,20 @@ impl Etcd {
         let mut from = self.prefix.clone().into_bytes();
         let end = after(&self.prefix);
         let mut at: Option<(u64, i64)> = None;
+        let mut page = PAGE;
         loop {
-            let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
+            let mut options = GetOptions::new().with_range(end.clone()).with_limit(page);
             if let Some((_, revision)) = at {
                 options = options.with_revision(revision);
             }
-            let got = answer(self.client.get(from, Some(options))).await?;
+            let got = match answer(self.client.get(from.clone(), Some(options))).await {
+                // Somebody has written values much longer than ours.
+                Err(why) if page > 1 && why.text.contains("message length too large") => {
+                    page = (page / 8).max(1);
+                    continue;
+                }
+                got => got?,
+            };
             let header = got
                 .header()
                 .ok_or_else(|| Failure::new("an answer has no header"))?;
@@ -200,7 +242,7 @@ impl Etcd {
     fn item(&self, key: &[u8], value: Option<&[u8]>, revision: i64) -> Option<Item> {
         Some(Item {
             key: Key::parse(&self.prefix, key)?,
-            value: value.map(<[u8]>::to_vec),
+            value: value.map(shortened),
             revision,
         })
     }
@@ -219,15 +261,29 @@ impl Etcd {
         })
     }
 
-    /// The record of a name, and the revision that made it.
-    pub(crate) async fn record(&mut self, name: &str) -> Result<Option<(Record, i64)>, Failure> {
+    /// What is at a record's place, or what is wrong with it, and the revision that made it.
+    pub(crate) async fn place(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<(Result<Record, String>, i64)>, Failure> {
         let key = Key::Member(name.to_owned()).below(&self.prefix);
         let got = answer(self.client.get(key, None)).await?;
-        let Some(kv) = got.kvs().first() else {
-            return Ok(None);
-        };
-        let record = Record::parse(name, kv.value()).map_err(Failure::new)?;
-        Ok(Some((record, kv.mod_revision())))
+        let kv = got.kvs().first();
+        Ok(kv.map(|kv| (Record::parse(name, kv.value()), kv.mod_revision())))
+    }
+
+    /// The record of a name, and the revision that made it.
+    pub(crate) async fn record(&mut self, name: &str) -> Result<Option<(Record, i64)>, Failure> {
+        match self.place(name).await? {
+            None => Ok(None),
+            Some((Ok(record), revision)) => Ok(Some((record, revision))),
+            Some((Err(why), _)) => {
+                let key = Key::Member(name.to_owned()).below(&self.prefix);
+                Err(Failure::last(format!(
+                    "what etcd has of `{name}` is of no use, {why}: `etcdctl del {key}` frees the name"
+                )))
+            }
+        }
     }
 
     /// Writes a record in place of the one that a revision made, or of none (0). It stays for ever, or for so long.
@@ -277,10 +333,12 @@ impl Etcd {
         let id = answer(self.client.lease_grant(seconds, None)).await?.id();
         let key = Key::Alive(identity.name.clone()).below(&self.prefix);
         let options = PutOptions::new().with_lease(id);
-        answer(self.client.put(key, identity.id.to_string(), Some(options))).await?;
+        let put = answer(self.client.put(key, identity.id.to_string(), Some(options))).await?;
+        let revision = put.header().map_or(0, |header| header.revision());
         let (keeper, answers) = answer(self.client.lease_keep_alive(id)).await?;
         Ok(Lease {
             id,
+            revision,
             keeper,
             answers,
         })
@@ -325,7 +383,7 @@ impl Watch {
         let items = message.events().iter().filter_map(|event| {
             let kv = event.kv()?;
             let value = match event.event_type() {
-                EventType::Put => Some(kv.value().to_vec()),
+                EventType::Put => Some(shortened(kv.value())),
                 EventType::Delete => None,
             };
             Some(Item {
@@ -339,6 +397,11 @@ impl Watch {
             revision: message.header().map_or(0, |header| header.revision()),
         })
     }
+}
+
+/// A value, or as much of it as tells that it is too long to be one of ours: etcd takes more than a MiB.
+fn shortened(value: &[u8]) -> Vec<u8> {
+    value[..value.len().min(LONGEST + 1)].to_vec()
 }
 
 /// The end of the range of all keys that begin with a prefix, which ends with `/`.

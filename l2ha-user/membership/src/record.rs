@@ -13,8 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Version of the records' form.
 const VERSION: u32 = 1;
-/// Longest value in bytes.
-const LONGEST: usize = 4096;
+/// Longest record in bytes.
+const LONGEST_RECORD: usize = 4096;
+/// Longest value of any key in bytes: names of as many nodes as there can be.
+pub(crate) const LONGEST: usize = 128 << 10;
 
 /// Which host has a name: random, made once. Another host with the same name has another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,14 +132,16 @@ impl Record {
     ///
     /// What is wrong with it.
     pub(crate) fn parse(name: &str, value: &[u8]) -> Result<Self, String> {
-        if value.len() > LONGEST {
-            return Err(format!(
-                "its record has {} bytes, {LONGEST} at most can be",
-                value.len()
-            ));
+        if value.len() > LONGEST_RECORD {
+            return Err(format!("its record has more than {LONGEST_RECORD} bytes"));
         }
-        let record: Self = serde_json::from_slice(value)
-            .map_err(|error| format!("its record cannot be read: {error}"))?;
+        // The error repeats what it does not know.
+        let record: Self = serde_json::from_slice(value).map_err(|error| {
+            format!(
+                "its record cannot be read: {}",
+                printable(&error.to_string())
+            )
+        })?;
         if record.version != VERSION {
             return Err(format!(
                 "its record has the form {}, not {VERSION}",
@@ -197,7 +201,10 @@ impl Key {
 
 /// What somebody else has written, for a terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().take(64).flat_map(char::escape_debug).collect()
+    text.chars()
+        .take(160)
+        .flat_map(char::escape_debug)
+        .collect()
 }
 
 #[cfg(test)]

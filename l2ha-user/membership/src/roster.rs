@@ -219,7 +219,12 @@ impl Roster {
                 (Key::Alive(name), value) => self.set_alive(name, value.as_deref()),
                 (Key::Member(name), Some(value)) => match Record::parse(name, value) {
                     Ok(record) => self.record(item.revision, name, record, &mut gone),
-                    Err(why) => self.refuse(name, why),
+                    Err(why) => {
+                        if self.is_own(name) {
+                            self.own_record = None;
+                        }
+                        self.refuse(name, why);
+                    }
                 },
                 (Key::Member(name), None) => {
                     if self.is_own(name) {

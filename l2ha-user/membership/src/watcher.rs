@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use config::Joined;
 use tokio::{
     sync::watch,
-    time::{interval, sleep, sleep_until, timeout},
+    time::{MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -31,6 +31,8 @@ const APART: Duration = Duration::from_secs(1);
 const WRITE: Duration = Duration::from_secs(5);
 /// How often time is told to the roster.
 const TICK: Duration = Duration::from_secs(1);
+/// A connection that was there for so long was a good one: the next attempt is made at once.
+const STEADY: Duration = Duration::from_secs(5);
 /// How long the end waits for etcd.
 const END: Duration = Duration::from_secs(1);
 
@@ -210,7 +212,10 @@ impl Watcher {
             let url = self.settings.etcd.get(endpoint % count).cloned();
             let url = url.unwrap_or_default();
             match self.watch(&url, &mut attempt).await {
-                End::Stop => return,
+                End::Stop => {
+                    self.save();
+                    return;
+                }
                 End::Settings => attempt = 0,
                 End::Failed(why) => {
                     self.lost(&url, &why);
@@ -258,9 +263,15 @@ impl Watcher {
     /// Watches until something comes between.
     async fn watch(&mut self, url: &str, attempt: &mut u32) -> End {
         let mut lease = None;
-        let end = match self.follow(url, attempt, &mut lease).await {
-            Ok(end) => end,
-            Err(failure) => End::Failed(failure),
+        let mut orders = self.orders.clone();
+        // Also while an answer is waited for, which can take long where etcd hangs.
+        let overdue = async move {
+            let _ = orders.wait_for(|orders| orders.end.is_some()).await;
+            sleep(END).await;
+        };
+        let end = tokio::select! {
+            end = self.follow(url, attempt, &mut lease) => end.unwrap_or_else(End::Failed),
+            () = overdue => End::Stop,
         };
         let revoke = self.orders.borrow().end == Some(false);
         if let (End::Stop, true, Some((mut etcd, lease))) = (&end, revoke, lease) {
@@ -284,8 +295,8 @@ impl Watcher {
                 snapshot.revision
             );
         }
-        *attempt = 0;
-        self.connection = Connection::Connected(url.to_owned(), Instant::now());
+        let since = Instant::now();
+        self.connection = Connection::Connected(url.to_owned(), since);
         self.roster.snapshot(
             now(),
             snapshot.cluster_id,
@@ -295,6 +306,8 @@ impl Watcher {
         self.unsaved = true;
         let mut lease: Option<Lease> = None;
         let mut tick = interval(TICK);
+        // After a pause time is told once.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut keep = Instant::now();
         loop {
             if self.registration_changed() {
@@ -316,7 +329,9 @@ impl Watcher {
                     }
                     self.roster.changes(now(), changes.revision, &changes.items);
                     self.unsaved = true;
-                    if lease.is_some() && !self.roster.is_own_alive() {
+                    let last = changes.items.iter().map(|item| item.revision).max();
+                    let known = |lease: &Lease| last >= Some(lease.revision);
+                    if lease.as_ref().is_some_and(known) && !self.roster.is_own_alive() {
                         // Somebody has removed it.
                         lease = None;
                         keep = Instant::now();
@@ -326,9 +341,18 @@ impl Watcher {
                 () = sleep_until(keep.into()) => {
                     keep = Instant::now() + self.settings.lease / 3;
                     let result = self.keep_own(&mut etcd, &mut lease).await;
+                    if let Err(why) = &result
+                        && why.is_silence
+                    {
+                        // It hangs: another member may not.
+                        return Err(Failure::new(why.to_string()));
+                    }
                     self.own_problem = result.err().map(|why| why.to_string());
                 }
                 _ = tick.tick() => {
+                    if since.elapsed() >= STEADY {
+                        *attempt = 0;
+                    }
                     self.roster.tick(now());
                     self.forget_overdue(&mut etcd).await;
                     if self.unwritten.is_some() || self.unsaved && self.saved.elapsed() >= WRITE {
@@ -337,7 +361,6 @@ impl Watcher {
                 }
                 changed = self.orders.changed() => {
                     if changed.is_err() || self.orders.borrow().end.is_some() {
-                        self.save();
                         *kept = lease.map(|lease| (etcd, lease));
                         return Ok(End::Stop);
                     }
@@ -396,12 +419,13 @@ impl Watcher {
             Registration::Missing => self.register(etcd, own).await?,
             Registration::Fine => {}
         }
-        if let Some(kept) = lease
+        // One that could not be kept is not tried again: its stream may have ended.
+        if let Some(mut kept) = lease.take()
             && kept.keep().await?
         {
+            *lease = Some(kept);
             return Ok(());
         }
-        *lease = None;
         *lease = Some(etcd.live(own, self.settings.lease).await?);
         Ok(())
     }
@@ -413,13 +437,15 @@ impl Watcher {
                 "this node is not on its own list: call `l2ha join`",
             ));
         };
-        let there = etcd.record(&own.name).await?;
+        let there = etcd.place(&own.name).await?;
         let revision = match there {
             None => 0,
-            Some((record, revision)) if record.id == own.id && record.serial < own.serial => {
+            // Rubbish in its place.
+            Some((Err(_), revision)) => revision,
+            Some((Ok(record), revision)) if record.id == own.id && record.serial < own.serial => {
                 revision
             }
-            Some((record, revision))
+            Some((Ok(record), revision))
                 if matches!(record.what, What::Gone(_)) && record.id != own.id =>
             {
                 revision
