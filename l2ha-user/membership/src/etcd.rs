@@ -19,7 +19,7 @@ use crate::{
 /// How long anything that etcd is asked may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a member of etcd may be silent, between this and twice this, before another one is asked.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(6);
 /// More keys below the prefix than this are not ours.
 const MOST_KEYS: i64 = 10_000;
 /// How many keys are asked for at once: an answer has 4 MiB at most.
