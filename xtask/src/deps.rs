@@ -21,7 +21,19 @@ const LICENCES: [&str; 8] = [
 ];
 
 /// Crates that are there in several versions, and why this cannot be helped now.
-const DUPLICATES: [(&str, &str); 2] = [
+const DUPLICATES: [(&str, &str); 5] = [
+    (
+        "foldhash",
+        "with the older hashbrown; it runs in the compiler only",
+    ),
+    (
+        "hashbrown",
+        "petgraph 0.8, under prost-build, wants an older one; it runs in the compiler only",
+    ),
+    (
+        "prettyplease",
+        "prost-build and tonic-build want different ones; they run in the compiler only",
+    ),
     (
         "syn",
         "derive macros move to syn 3 one by one; it runs in the compiler only",
