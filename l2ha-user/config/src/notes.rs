@@ -47,6 +47,13 @@ impl Config {
                 ));
             }
         }
+        let membership = self.membership.iter();
+        for aside in membership.flat_map(|membership| &membership.set_aside) {
+            notes.push(format!(
+                "{} has joined and is not taken: {}",
+                aside.name, aside.reason
+            ));
+        }
         notes.extend(self.source_note());
         notes.extend(self.area_notes());
         let watched = |tunnel: &Tunnel| tunnel.ospf.is_some_and(|ospf| ospf.bfd.is_some());

@@ -180,6 +180,8 @@ fn what_is_not_granted_or_does_not_fit_is_set_aside_and_harms_nobody() {
         let reason = reason(&config, name);
         assert!(reason.contains(what), "{name}: {reason}");
     }
+    let told = |note: &&String| note.contains("is not taken");
+    assert_eq!(config.notes().iter().filter(told).count(), 11);
     let who = Who::default();
     let all = Expanded::load(&folder.path().join("l2ha.toml"), Which::All(&who));
     let names: Vec<String> = all.unwrap().into_iter().map(|it| it.node).collect();

@@ -201,6 +201,33 @@ fn users_let_in_who_has_the_password_and_the_right_and_others_are_refused_at_onc
 }
 
 #[test]
+fn the_pages_commands_make_a_user_that_suffices() {
+    const PAGE: &str = include_str!("../../../../docs/membership.md");
+    let (_, commands) = PAGE.split_once("```sh\n").unwrap();
+    let (commands, _) = commands.split_once("```").unwrap();
+    let mut etcd = Etcd::start();
+    for line in commands.lines() {
+        let words = line.strip_prefix("etcdctl ").unwrap();
+        // It would ask for the password.
+        let words = match words {
+            "user add l2ha" => format!("user add l2ha:{PASSWORD}"),
+            words => words.to_owned(),
+        };
+        etcd.ctl(&words.split(' ').collect::<Vec<_>>());
+    }
+    enable_users(&mut etcd, &[]);
+    let urls = [etcd.url()];
+    let host = with_user(Host::new(&urls, "web-1", 1), "l2ha", PASSWORD);
+    let watch = host.run();
+    let other = with_user(Host::new(&urls, "web-2", 2), "l2ha", PASSWORD);
+    other.join().unwrap();
+    watch.wait_names(&["web-1", "web-2"]);
+    assert_eq!(other.forget("web-2", false).unwrap(), Done::Now);
+    watch.wait_names(&["web-1"]);
+    assert_eq!(other.accept().unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn a_user_of_one_node_writes_its_own_keys_alone() {
     // The least that a node needs: etcdctl role grant-permission web-1 ...
     //   --prefix=true read /l2ha/shop/         to hear of the others

@@ -217,9 +217,12 @@ impl Drop for Watch {
     }
 }
 
+/// In the order of names: that of the list is the order in which the records were written last.
 pub(crate) fn names(news: &News) -> Vec<&str> {
     let nodes = news.members.nodes.iter();
-    nodes.map(|(node, _)| node.name.as_str()).collect()
+    let mut names: Vec<&str> = nodes.map(|(node, _)| node.name.as_str()).collect();
+    names.sort_unstable();
+    names
 }
 
 pub(crate) fn presence(news: &News, name: &str) -> Option<Presence> {
